@@ -1,0 +1,53 @@
+// Package call carries what is known of one API request, who makes it above all, to its handler.
+package call
+
+import (
+	"context"
+	"net/netip"
+	"time"
+)
+
+// Caller is an authenticated principal. The zero Caller is anonymous.
+type Caller struct {
+	AccountID   string // 12 digits; "" is anonymous
+	UserName    string // "" is the account's root
+	UserID      string // AIDA…, or the account id for root
+	ARN         string // arn:aws:iam::ACCOUNT:user/PATH/NAME or …:root
+	AccessKeyID string
+	CanonicalID string // the account's S3 id, 64 hex digits
+	CloudAdmin  bool   // belongs to the cloud administrator's account
+}
+
+// Anonymous says that nobody signed the request.
+func (c Caller) Anonymous() bool { return c.AccountID == "" }
+
+// Root says that the caller is its account's root.
+func (c Caller) Root() bool { return c.AccountID != "" && c.UserName == "" }
+
+// Info is what a handler may know of the request besides its parameters.
+type Info struct {
+	Caller
+	RequestID string // UUID, or S3's 16 hex digits
+	Service   string // signing name: "ec2", "s3", …
+	Operation string // "RunInstances"
+	Region    string // from the credential scope or the host name
+	SourceIP  netip.Addr
+	Secure    bool // came over TLS
+	UserAgent string
+	Time      time.Time // when the request was taken in, from the injected clock
+}
+
+type key struct{}
+
+// With puts info into the context.
+func With(ctx context.Context, info *Info) context.Context {
+	return context.WithValue(ctx, key{}, info)
+}
+
+// From gives the request's info. It never is nil: outside a request it is empty, thus anonymous.
+func From(ctx context.Context) *Info {
+	if i, ok := ctx.Value(key{}).(*Info); ok {
+		return i
+	}
+	return &Info{}
+}

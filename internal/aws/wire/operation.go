@@ -1,0 +1,72 @@
+// Package wire turns HTTP requests into typed values and typed answers into bytes, once per AWS protocol.
+// It knows no service: generated code in internal/aws/shape/<service> describes each one with a Service.
+package wire
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+)
+
+// Protocol is how a service speaks on the wire.
+type Protocol uint8
+
+const (
+	EC2     Protocol = iota + 1 // form in, XML out; lists without "member"
+	Query                       // form in, XML out; lists with "member", results in a wrapper (IAM, STS)
+	RestXML                     // method, path, headers and XML (S3)
+	JSON                        // X-Amz-Target and JSON
+)
+
+// Service describes one AWS service; generated.
+type Service struct {
+	Name       string // signing name: "ec2"
+	Protocol   Protocol
+	APIVersion string // newest version: "2016-11-15"
+	// Namespace gives the XML namespace of an API version; a client gets that of the version it asked for.
+	Namespace  func(version string) string
+	Operations []Operation // those served, in order of name
+	// Known names every operation of AWS's description, served or not, with its route for REST
+	// services: an unknown sub-resource must never fall through to the plain bucket or object operation.
+	Known []Route
+}
+
+// Route says how a REST operation is recognised. Query protocols use the name alone.
+type Route struct {
+	Name   string
+	Method string // "" for query protocols
+	Path   string // as AWS writes it: "/{Bucket}/{Key+}?uploads"
+}
+
+// Operation is one operation served; generated.
+type Operation struct {
+	Route
+	// Decode makes the typed input (a pointer to the request struct); errors are AWS errors.
+	Decode func(*Request) (any, error)
+	// Invoke calls the operation's method of api, which implements the service's generated API interface.
+	Invoke func(ctx context.Context, api, in any) (any, error)
+	// Encode writes the typed output.
+	Encode func(w *Response, out any) error
+}
+
+// Request is a request ready for decoding.
+type Request struct {
+	Version string            // API version asked for ("" = newest)
+	Form    url.Values        // query protocols: the merged form; REST: the URL's query
+	Header  http.Header       // REST and JSON
+	Labels  map[string]string // REST: values of the path's labels ("Bucket", "Key"), decoded
+	Body    io.Reader         // REST and JSON: the payload, already verified while it is read
+	Length  int64             // REST: the decoded payload's length, -1 unknown
+}
+
+// Response is an answer under construction.
+type Response struct {
+	RequestID string
+	Namespace string
+	Status    int // 0 means 200
+	Header    http.Header
+	Body      []byte        // appended to by the codec
+	Stream    io.ReadCloser // REST: a streaming payload in place of Body; the front door closes it
+	Length    int64         // REST: the length of Stream, -1 unknown
+}

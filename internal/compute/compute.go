@@ -1,0 +1,103 @@
+// Package compute is the engine family that runs machines. A driver runs them on one host: qemu for real,
+// fake for simulation. The comments on Driver are the contract, and computetest checks it.
+package compute
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+)
+
+// ErrNotFound says that the driver has no such machine.
+var ErrNotFound = errors.New("no such machine")
+
+// Machine is everything a driver must know to run one machine.
+type Machine struct {
+	ID        string `json:"id"`   // instance id: "i-…"
+	UUID      string `json:"uuid"` // SMBIOS UUID; EC2's begin with "ec2"
+	VCPUs     int    `json:"vcpus"`
+	MemoryMiB int    `json:"memory_mib"`
+	UEFI      bool   `json:"uefi,omitempty"`
+
+	// Kernel, Ramdisk and CommandLine boot without the disk's own boot loader. Paths of files that the
+	// driver may read; empty = boot from the first disk.
+	Kernel      string `json:"kernel,omitempty"`
+	Ramdisk     string `json:"ramdisk,omitempty"`
+	CommandLine string `json:"command_line,omitempty"`
+
+	Disks []Disk `json:"disks,omitempty"`
+	NICs  []NIC  `json:"nics,omitempty"`
+}
+
+// Disk is one disk, in boot order.
+type Disk struct {
+	Name string `json:"name"` // "root"; unique in the machine, a file name
+	// Base is a file of format BaseFormat ("qcow2" or "raw") that stays unchanged: the driver makes a
+	// copy-on-write disk over it in the machine's own directory.
+	Base       string `json:"base"`
+	BaseFormat string `json:"base_format"`
+	SizeBytes  int64  `json:"size_bytes"` // at least the base's virtual size
+}
+
+// NIC is one network card on a tap that the network driver made.
+type NIC struct {
+	ID  string `json:"id"` // "eni-…"
+	MAC string `json:"mac"`
+	MTU int    `json:"mtu,omitempty"`
+}
+
+// State is what a machine does.
+type State string
+
+const (
+	Absent  State = "absent"  // unknown to the driver
+	Running State = "running" // the machine executes (or is paused by us for a moment)
+	Off     State = "off"     // the guest powered itself off, or was stopped; its disks stay
+	Failed  State = "failed"  // could not start, or its process died; Reason says why
+)
+
+// Status is one machine as observed.
+type Status struct {
+	ID        string    `json:"id"`
+	State     State     `json:"state"`
+	Reason    string    `json:"reason,omitempty"`
+	StartedAt time.Time `json:"started,omitzero"`
+	PID       int       `json:"pid,omitempty"` // of the hypervisor process, 0 if none
+}
+
+// Accel says how machines are executed, and why so.
+type Accel struct {
+	Name   string `json:"name"` // "kvm", "tcg" or "fake"
+	Reason string `json:"reason"`
+}
+
+// Driver runs machines on this host. All methods may be called concurrently, for different machines and the
+// same one; all are idempotent. A driver made anew over the same directory adopts what already runs without
+// touching it.
+type Driver interface {
+	// Start makes the machine run. taps holds one open tap file per NIC, in order; the driver duplicates
+	// what it needs, the caller closes its own. A running machine is left as it is; one that is Off or
+	// Failed starts again from its existing disks. It returns when the hypervisor executes the guest. An
+	// error leaves the machine Failed or Absent, never half there.
+	Start(ctx context.Context, m Machine, taps []*os.File) error
+	// Stop asks the guest to power off and, after grace, ends it. grace 0 ends it at once. It returns when
+	// the machine is Off. Stopping a machine that is not running is no error.
+	Stop(ctx context.Context, id string, grace time.Duration) error
+	// Reboot asks the guest to restart and resets it if it has not done so after grace. The machine stays
+	// Running throughout. ErrNotFound if there is none.
+	Reboot(ctx context.Context, id string, grace time.Duration) error
+	// Remove ends the machine and deletes all that is left of it. Removing an unknown one is no error.
+	Remove(ctx context.Context, id string) error
+	// List gives every machine that has anything on this host.
+	List(ctx context.Context) ([]Status, error)
+	// Events gives a channel on which the driver says that some machine's state changed by itself; it holds
+	// at most one pending word. There is one receiver.
+	Events() <-chan struct{}
+	// Console gives the last max bytes of the machine's serial console; ErrNotFound if there is none.
+	Console(ctx context.Context, id string, max int) ([]byte, error)
+	// Accel says how machines run here.
+	Accel() Accel
+	// Close lets go of everything. Machines go on running.
+	Close() error
+}

@@ -1,0 +1,131 @@
+// Package nodeapi is what zone and node say to each other: one bidirectional gRPC stream that the node
+// opens, with these messages as JSON. The zone sends a node its whole desired state whenever that changed;
+// the node answers with what it observes.
+package nodeapi
+
+import (
+	"time"
+
+	"karri.dev/internal/compute"
+	"karri.dev/internal/network"
+	"karri.dev/internal/resource"
+)
+
+// Desired is all that one node should make true, and nothing of any other node's.
+type Desired struct {
+	Revision  int64         `json:"revision"` // of the store; later ones replace earlier ones
+	Instances []Instance    `json:"instances,omitempty"`
+	Network   network.State `json:"network"`
+}
+
+// Instance is one instance of the node.
+type Instance struct {
+	ID       string          `json:"id"`
+	Power    resource.Power  `json:"power"`
+	Reboots  int             `json:"reboots,omitempty"`
+	Machine  compute.Machine `json:"machine"` // without paths and taps: the node fills them in
+	Image    Image           `json:"image"`
+	Kernel   *Image          `json:"kernel,omitempty"`
+	Ramdisk  *Image          `json:"ramdisk,omitempty"`
+	Metadata Metadata        `json:"metadata"`
+}
+
+// Image names bytes for the node's cache.
+type Image struct {
+	ID          string `json:"id"`
+	SHA256      string `json:"sha256"`
+	Size        int64  `json:"size"`
+	VirtualSize int64  `json:"virtual_size"`
+	Format      string `json:"format"`
+}
+
+// Metadata is what the instance's metadata service answers, beside what Machine and Network say.
+type Metadata struct {
+	AccountID     string               `json:"account"`
+	Region        string               `json:"region"`
+	Zone          string               `json:"zone"`
+	ZoneID        string               `json:"zone_id"`
+	ReservationID string               `json:"reservation"`
+	LaunchIndex   int                  `json:"launch_index"`
+	ImageID       string               `json:"image"`
+	InstanceType  string               `json:"type"`
+	KernelID      string               `json:"kernel,omitempty"`
+	RamdiskID     string               `json:"ramdisk,omitempty"`
+	PendingTime   time.Time            `json:"pending_time"`
+	KeyName       string               `json:"key_name,omitempty"`
+	PublicKey     string               `json:"public_key,omitempty"`
+	UserData      []byte               `json:"user_data,omitempty"`
+	Tags          resource.Tags        `json:"tags,omitempty"` // only when the instance allows them in metadata
+	Options       resource.IMDSOptions `json:"options"`
+	PublicName    string               `json:"public_name,omitempty"`
+	PrivateName   string               `json:"private_name"`
+	Interfaces    []Interface          `json:"interfaces"`
+}
+
+// Interface is one ENI as metadata shows it.
+type Interface struct {
+	ID          string   `json:"id"`
+	DeviceIndex int      `json:"device_index"`
+	MAC         string   `json:"mac"`
+	PrivateIP   string   `json:"private_ip"`
+	PublicIP    string   `json:"public_ip,omitempty"`
+	SubnetID    string   `json:"subnet"`
+	SubnetCIDR  string   `json:"subnet_cidr"`
+	VPCID       string   `json:"vpc"`
+	VPCCIDRs    []string `json:"vpc_cidrs"`
+	GroupIDs    []string `json:"group_ids"`
+	GroupNames  []string `json:"group_names"`
+}
+
+// FromNode is one message of a node: exactly one field is set.
+type FromNode struct {
+	Hello  *Hello  `json:"hello,omitempty"`
+	Report *Report `json:"report,omitempty"`
+	Answer *Answer `json:"answer,omitempty"`
+}
+
+// FromZone is one message of a zone: exactly one field is set.
+type FromZone struct {
+	Desired *Desired `json:"desired,omitempty"`
+	Ask     *Ask     `json:"ask,omitempty"`
+}
+
+// Hello is a node's first message. Who it is, the certificate says.
+type Hello struct {
+	Name     string            `json:"name"`
+	Underlay string            `json:"underlay"`
+	Capacity resource.Capacity `json:"capacity"`
+	Accel    compute.Accel     `json:"accel"`
+	Version  string            `json:"version"`
+}
+
+// Report is what the node observes, always whole: an instance that is missing is not there.
+type Report struct {
+	Revision  int64      `json:"revision"` // of the Desired that the node last received, 0 if none since it started
+	Instances []Observed `json:"instances"`
+}
+
+// Observed is one instance as the node sees it.
+type Observed struct {
+	ID      string        `json:"id"`
+	State   compute.State `json:"state"`
+	Reason  string        `json:"reason,omitempty"`
+	Reboots int           `json:"reboots"` // RebootInstances calls already carried out
+	// Final says that the failure will not heal by trying again (image gone or corrupt …).
+	Final bool `json:"final,omitempty"`
+}
+
+// Ask is a question about something live. The node answers with the same ID.
+type Ask struct {
+	ID       uint64 `json:"id"`
+	What     string `json:"what"` // "console", "image-url" is asked the other way (see Images)
+	Instance string `json:"instance"`
+	Max      int    `json:"max,omitempty"`
+}
+
+// Answer answers an Ask.
+type Answer struct {
+	ID    uint64 `json:"id"`
+	Data  []byte `json:"data,omitempty"`
+	Error string `json:"error,omitempty"`
+}

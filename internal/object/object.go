@@ -1,0 +1,123 @@
+// Package object is the engine family that keeps objects' bytes and their index. Buckets, accounts and
+// access are not its business: those are the S3 service's. The comments on Engine are the contract, and
+// objecttest checks it.
+package object
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+)
+
+// Errors of the contract; drivers wrap them.
+var (
+	ErrNotFound     = errors.New("no such object")
+	ErrNoUpload     = errors.New("no such upload")
+	ErrInvalidPart  = errors.New("invalid part")
+	ErrPartOrder    = errors.New("parts are not in order")
+	ErrPartTooSmall = errors.New("part is too small")
+	ErrNoSpace      = errors.New("no space left")
+	ErrPrecondition = errors.New("precondition failed")
+	ErrNotEmpty     = errors.New("bucket is not empty")
+)
+
+// Meta is what is stored about an object.
+type Meta struct {
+	Key      string
+	Size     int64
+	ETag     string // hex MD5, or "hex-N" for multipart; without quotes
+	Modified time.Time
+	Parts    int // 0 unless multipart
+	// Headers are system and user metadata as they are answered: "Content-Type", "X-Amz-Meta-…".
+	Headers map[string]string
+	// Checksum is the additional checksum, "" if none: algorithm ("CRC32", "CRC64NVME", "SHA256" …),
+	// base64 value ("…-N" when composite) and type ("FULL_OBJECT" or "COMPOSITE").
+	ChecksumAlgorithm, Checksum, ChecksumType string
+}
+
+// Put is an object to be written.
+type Put struct {
+	Key     string
+	Headers map[string]string
+	Body    io.Reader // an error while reading aborts the write; nothing is left
+	Size    int64     // of Body if known, else -1; a body of another length is an error
+	// Checksum, if set, is called once the body is read to its end and gives the checksum to store; an
+	// error aborts the write. It may check digests that arrived as trailers.
+	Checksum func() (algorithm, value, kind string, err error)
+	// IfNoneMatch refuses (ErrPrecondition) when the key exists; IfMatch when its ETag differs.
+	IfNoneMatch bool
+	IfMatch     string
+}
+
+// Part is an uploaded part.
+type Part struct {
+	Number                      int
+	Size                        int64
+	ETag                        string
+	Modified                    time.Time
+	ChecksumAlgorithm, Checksum string
+}
+
+// Upload is a multipart upload under way.
+type Upload struct {
+	ID, Key                         string
+	Started                         time.Time
+	Headers                         map[string]string
+	ChecksumAlgorithm, ChecksumType string
+}
+
+// ListOptions select a page of a bucket.
+type ListOptions struct {
+	Prefix, Delimiter string
+	After             string // exclusive; a common prefix skips all it covers
+	Max               int
+}
+
+// Listing is one page, objects and common prefixes each in byte order.
+type Listing struct {
+	Objects   []Meta
+	Prefixes  []string
+	Truncated bool
+	Next      string // pass as After
+}
+
+// Engine keeps objects in buckets (any string). Keys are bytes, compared as bytes. Whatever a method has
+// acknowledged is durable and visible to every later call; what failed has left nothing. All methods may be
+// called concurrently. Bodies are streamed: memory does not grow with their size.
+type Engine interface {
+	Put(ctx context.Context, bucket string, p Put) (Meta, error)
+	// Get opens an object: an immutable view, also when it is replaced meanwhile. The caller closes it.
+	Get(ctx context.Context, bucket, key string) (Object, error)
+	Head(ctx context.Context, bucket, key string) (Meta, error)
+	// Delete removes the object. Deleting none is no error.
+	Delete(ctx context.Context, bucket, key string) error
+	List(ctx context.Context, bucket string, o ListOptions) (Listing, error)
+	// Empty gives ErrNotEmpty while the bucket holds objects; uploads under way do not count.
+	Empty(ctx context.Context, bucket string) error
+	// Drop removes all that is left of a bucket, uploads included.
+	Drop(ctx context.Context, bucket string) error
+
+	CreateUpload(ctx context.Context, bucket string, u Upload) (id string, err error)
+	GetUpload(ctx context.Context, bucket, key, id string) (Upload, error)
+	PutPart(ctx context.Context, bucket, key, id string, number int, p Put) (Part, error)
+	// ListParts gives up to max parts with numbers above after.
+	ListParts(ctx context.Context, bucket, key, id string, after, max int) ([]Part, bool, error)
+	// ListUploads gives uploads in order of key, then start, after (key, id).
+	ListUploads(ctx context.Context, bucket, prefix, afterKey, afterID string, max int) ([]Upload, bool, error)
+	// Complete joins the named parts (ETags must match; all but the last at least 5 MiB) into the object.
+	Complete(ctx context.Context, bucket, key, id string, parts []Part, p Put) (Meta, error)
+	Abort(ctx context.Context, bucket, key, id string) error
+
+	// Usage gives the engine's total and free bytes.
+	Usage(ctx context.Context) (total, free int64, err error)
+	Close() error
+}
+
+// Object is an open object.
+type Object interface {
+	Meta() Meta
+	// Range reads length bytes from offset; checksums are verified on the way.
+	Range(offset, length int64) (io.ReadCloser, error)
+	io.Closer
+}

@@ -1,0 +1,12 @@
+package resource
+
+import "time"
+
+// Bucket is an S3 bucket. Its objects' index is the object engine's, not the store's.
+type Bucket struct {
+	Name      string    `json:"name"` // unique in the cloud
+	AccountID string    `json:"account"`
+	Region    string    `json:"region"`
+	CreatedAt time.Time `json:"created"`
+	System    bool      `json:"system,omitempty"` // Karri's own: invisible to every API
+}

@@ -1,0 +1,32 @@
+package resource
+
+import "time"
+
+// Account is an AWS account. Its root has access keys of its own and no User record.
+type Account struct {
+	ID          string    `json:"id"`   // 12 digits
+	Name        string    `json:"name"` // unique in the cloud; also its alias until one is set
+	CanonicalID string    `json:"canonical"`
+	CloudAdmin  bool      `json:"cloud_admin,omitempty"` // the administrator's account, "eucalyptus" of old
+	CreatedAt   time.Time `json:"created"`
+}
+
+// User is an IAM user.
+type User struct {
+	AccountID string    `json:"account"`
+	Name      string    `json:"name"` // unique in the account, without regard to case
+	ID        string    `json:"id"`   // AIDA…
+	Path      string    `json:"path"` // "/" or "/…/"
+	CreatedAt time.Time `json:"created"`
+	Tags      Tags      `json:"tags,omitempty"`
+}
+
+// AccessKey is a pair of key id and secret. The secret is sealed with the cloud's key, which is not in the store.
+type AccessKey struct {
+	ID        string    `json:"id"` // AKIA…
+	AccountID string    `json:"account"`
+	UserName  string    `json:"user,omitempty"` // "" is root
+	Sealed    []byte    `json:"sealed"`
+	Active    bool      `json:"active"`
+	CreatedAt time.Time `json:"created"`
+}

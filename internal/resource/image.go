@@ -1,0 +1,74 @@
+package resource
+
+import "time"
+
+// ImageState is an EC2 image state.
+type ImageState string
+
+const (
+	ImagePending      ImageState = "pending"
+	ImageAvailable    ImageState = "available"
+	ImageFailed       ImageState = "failed"
+	ImageDeregistered ImageState = "deregistered" // kept while instances run from it
+)
+
+// Image is a machine, kernel or ramdisk image. The data of an imported one is an object in the system
+// bucket: a qcow2 file that our own qemu-img wrote, so it has no backing file and a known digest.
+type Image struct {
+	Owned
+	ID             string     `json:"id"`   // ami-, aki- or ari-
+	Kind           string     `json:"kind"` // "machine", "kernel", "ramdisk"
+	Name           string     `json:"name"` // unique in account and region
+	Description    string     `json:"description,omitempty"`
+	Architecture   string     `json:"architecture"` // "x86_64"
+	Platform       string     `json:"platform,omitempty"`
+	BootMode       string     `json:"boot_mode,omitempty"` // "" = legacy-bios
+	State          ImageState `json:"state"`
+	RootDeviceType string     `json:"root_device_type"` // "instance-store" until volumes come, then also "ebs" with SnapshotID
+	RootDeviceName string     `json:"root_device_name"`
+	SnapshotID     string     `json:"snapshot,omitempty"` // EBS-backed images, later
+	KernelID       string     `json:"kernel,omitempty"`
+	RamdiskID      string     `json:"ramdisk,omitempty"`
+	Location       string     `json:"location"` // "bucket/key" it was made from
+	Data           ImageData  `json:"data"`
+	Public         bool       `json:"public,omitempty"`
+	LaunchAccounts []string   `json:"launch_accounts,omitempty"`
+}
+
+// ImageData says where an image's bytes are and what they must be.
+type ImageData struct {
+	Key         string `json:"key"`    // object key in the system bucket
+	Format      string `json:"format"` // "qcow2", or "raw" for kernels and ramdisks
+	Size        int64  `json:"size"`   // of the object
+	VirtualSize int64  `json:"virtual_size"`
+	SHA256      string `json:"sha256"` // hex, of the object
+}
+
+// ImportTask is an ImportImage task.
+type ImportTask struct {
+	Owned
+	ID            string       `json:"id"` // import-ami-…
+	ClientToken   string       `json:"client_token,omitempty"`
+	Description   string       `json:"description,omitempty"`
+	Architecture  string       `json:"architecture"`
+	Platform      string       `json:"platform,omitempty"`
+	BootMode      string       `json:"boot_mode,omitempty"`
+	RoleName      string       `json:"role_name,omitempty"`
+	Disks         []ImportDisk `json:"disks"`
+	Status        string       `json:"status"`         // "active", "completed", "deleting", "deleted" (cancelled or failed)
+	StatusMessage string       `json:"status_message"` // "pending", "converting", …, or why it failed
+	Progress      int          `json:"progress"`       // percent
+	ImageID       string       `json:"image,omitempty"`
+	Cancel        bool         `json:"cancel,omitempty"`
+	EndedAt       time.Time    `json:"ended,omitzero"`
+}
+
+// ImportDisk is one disk container of an import.
+type ImportDisk struct {
+	Format      string `json:"format"` // "raw", "qcow2", "vmdk", "vhd", "vhdx", "ova" as the caller said, lower case
+	Description string `json:"description,omitempty"`
+	DeviceName  string `json:"device_name,omitempty"`
+	Bucket      string `json:"bucket"`
+	Key         string `json:"key"`
+	Size        int64  `json:"size"` // bytes of the disk once converted, 0 until known
+}

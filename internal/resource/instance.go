@@ -1,0 +1,105 @@
+package resource
+
+import "time"
+
+// InstanceState is an EC2 instance state name.
+type InstanceState string
+
+const (
+	Pending      InstanceState = "pending"
+	Running      InstanceState = "running"
+	ShuttingDown InstanceState = "shutting-down"
+	Terminated   InstanceState = "terminated"
+	Stopping     InstanceState = "stopping"
+	Stopped      InstanceState = "stopped"
+)
+
+// Code is the number that EC2 gives with a state's name.
+func (s InstanceState) Code() int {
+	switch s {
+	case Pending:
+		return 0
+	case Running:
+		return 16
+	case ShuttingDown:
+		return 32
+	case Terminated:
+		return 48
+	case Stopping:
+		return 64
+	case Stopped:
+		return 80
+	}
+	return -1
+}
+
+// Alive says that the instance still owns its addresses, disk and place on a node.
+func (s InstanceState) Alive() bool { return s != Terminated }
+
+// Power is what its owner wants of an instance.
+type Power string
+
+const (
+	PowerOn   Power = "on"
+	PowerOff  Power = "off"  // stopped; keeps its volumes
+	PowerGone Power = "gone" // terminated
+)
+
+// Instance is an EC2 instance. Handlers write what is wanted (Power, Reboots, …); the zone writes what is
+// (State, Node, Reason, LaunchedAt): in one record, so that one transaction sees both.
+type Instance struct {
+	Owned
+	ID             string      `json:"id"`
+	ReservationID  string      `json:"reservation"`
+	LaunchIndex    int         `json:"launch_index,omitempty"`
+	ClientToken    string      `json:"client_token,omitempty"`
+	TokenDigest    string      `json:"token_digest,omitempty"` // of the parameters given with ClientToken
+	ImageID        string      `json:"image"`
+	KernelID       string      `json:"kernel,omitempty"`
+	RamdiskID      string      `json:"ramdisk,omitempty"`
+	Type           string      `json:"type"`
+	Zone           string      `json:"zone"`
+	KeyName        string      `json:"key_name,omitempty"`
+	PublicKey      string      `json:"public_key,omitempty"` // as it was at launch
+	UserData       []byte      `json:"user_data,omitempty"`
+	VPCID          string      `json:"vpc"`
+	SubnetID       string      `json:"subnet"`
+	Interfaces     []string    `json:"interfaces"` // ENI ids by device index; the first is the primary
+	IMDS           IMDSOptions `json:"imds"`
+	APITermination bool        `json:"disable_api_termination,omitempty"` // true: DisableApiTermination is set
+	OnShutdown     string      `json:"on_shutdown,omitempty"`             // "stop" or "terminate": what a guest's power-off means
+	Monitoring     bool        `json:"monitoring,omitempty"`
+
+	Power   Power `json:"power"`
+	Reboots int   `json:"reboots,omitempty"` // counts RebootInstances calls; the node catches up
+
+	State        InstanceState `json:"state"`
+	Node         string        `json:"node,omitempty"` // "" until placed
+	LaunchedAt   time.Time     `json:"launched"`
+	StateReason  StateReason   `json:"state_reason"`
+	TerminatedAt time.Time     `json:"terminated,omitzero"`
+}
+
+// StateReason is EC2's code and message for the last state change ("Client.UserInitiatedShutdown", …).
+type StateReason struct {
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// IMDSOptions are an instance's metadata options.
+type IMDSOptions struct {
+	Disabled     bool `json:"disabled,omitempty"`
+	TokensNeeded bool `json:"tokens_required,omitempty"` // IMDSv2 only
+	HopLimit     int  `json:"hop_limit,omitempty"`
+	InstanceTags bool `json:"instance_tags,omitempty"`
+}
+
+// KeyPair is a public key under a name. Private keys are never stored.
+type KeyPair struct {
+	Owned
+	ID          string `json:"id"` // key-…
+	Name        string `json:"name"`
+	Type        string `json:"type"`       // "rsa" or "ed25519"
+	PublicKey   string `json:"public_key"` // authorized_keys line without comment
+	Fingerprint string `json:"fingerprint"`
+}

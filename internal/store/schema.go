@@ -1,0 +1,189 @@
+package store
+
+import (
+	"strings"
+
+	"karri.dev/internal/resource"
+)
+
+// This file is the one list of what is stored. To change a record's meaning, raise its version and give
+// the table an upgrade (docs/contributing/records.md).
+
+type schema struct{ tables []anyTable }
+
+var catalog schema // filled while the package is initialised, never changed afterwards
+
+func table[T any](name string, version int, key func(*T) string) *Table[T] {
+	t := &Table[T]{name: name, version: version, slot: len(catalog.tables), key: key}
+	catalog.tables = append(catalog.tables, t)
+	return t
+}
+
+func index[T any](t *Table[T], name string, values func(*T) []string) *Index[T] {
+	x := &Index[T]{table: t, name: name, slot: len(t.indexes), values: values}
+	t.indexes = append(t.indexes, x)
+	return x
+}
+
+func unique[T any](t *Table[T], name string, values func(*T) []string) *Index[T] {
+	x := index(t, name, values)
+	x.unique = true
+	return x
+}
+
+// some leaves out empty values.
+func some(values ...string) []string {
+	out := values[:0]
+	for _, v := range values {
+		if v != "" && !strings.HasSuffix(v, "/") {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// Identity.
+var (
+	Accounts        = table("accounts", 1, func(a *resource.Account) string { return a.ID })
+	AccountsByName  = unique(Accounts, "name", func(a *resource.Account) []string { return some(a.Name) })
+	AccountsByCanon = unique(Accounts, "canonical", func(a *resource.Account) []string { return some(a.CanonicalID) })
+
+	Users     = table("users", 1, func(u *resource.User) string { return UserKey(u.AccountID, u.Name) })
+	UsersByID = unique(Users, "id", func(u *resource.User) []string { return some(u.ID) })
+
+	AccessKeys       = table("access-keys", 1, func(k *resource.AccessKey) string { return k.ID })
+	AccessKeysByUser = index(AccessKeys, "user", func(k *resource.AccessKey) []string { return []string{UserKey(k.AccountID, k.UserName)} })
+)
+
+// UserKey is a user's key: names are unique in an account without regard to case.
+func UserKey(account, name string) string { return account + "/" + strings.ToLower(name) }
+
+// The cloud itself.
+var (
+	Zones       = table("zones", 1, func(z *resource.Zone) string { return z.Name })
+	Nodes       = table("nodes", 1, func(n *resource.Node) string { return n.ID })
+	NodesByZone = index(Nodes, "zone", func(n *resource.Node) []string { return []string{n.Zone} })
+	JoinTokens  = table("join-tokens", 1, func(t *resource.JoinToken) string { return t.ID })
+	Authorities = table("authorities", 1, func(a *resource.Authority) string { return a.Name })
+	Settings    = table("settings", 1, func(s *resource.Setting) string { return s.Name })
+)
+
+// Machines and images. "owner" indexes hold ACCOUNT/REGION.
+var (
+	Instances        = table("instances", 1, func(i *resource.Instance) string { return i.ID })
+	InstancesByOwner = index(Instances, "owner", func(i *resource.Instance) []string { return []string{i.OwnedBy()} })
+	// InstancesByNode holds those that still need something of their node.
+	InstancesByNode = index(Instances, "node", func(i *resource.Instance) []string {
+		if !i.State.Alive() {
+			return nil
+		}
+		return some(i.Node)
+	})
+	// InstancesUnplaced holds, by zone, those that wait for a node.
+	InstancesUnplaced = index(Instances, "unplaced", func(i *resource.Instance) []string {
+		if i.Node != "" || !i.State.Alive() {
+			return nil
+		}
+		return []string{i.Zone}
+	})
+	InstancesByImage = index(Instances, "image", func(i *resource.Instance) []string {
+		if !i.State.Alive() {
+			return nil
+		}
+		return some(i.ImageID)
+	})
+	InstancesByToken = index(Instances, "token", func(i *resource.Instance) []string {
+		if i.ClientToken == "" {
+			return nil
+		}
+		return []string{i.OwnedBy() + "/" + i.ClientToken}
+	})
+	// InstancesTerminated holds, under "yes", the terminated ones that are still shown.
+	InstancesTerminated = index(Instances, "terminated", func(i *resource.Instance) []string {
+		if i.State != resource.Terminated {
+			return nil
+		}
+		return []string{"yes"}
+	})
+
+	KeyPairs        = table("key-pairs", 1, func(k *resource.KeyPair) string { return k.ID })
+	KeyPairsByOwner = index(KeyPairs, "owner", func(k *resource.KeyPair) []string { return []string{k.OwnedBy()} })
+	KeyPairsByName  = unique(KeyPairs, "name", func(k *resource.KeyPair) []string { return []string{k.OwnedBy() + "/" + k.Name} })
+
+	Images        = table("images", 1, func(i *resource.Image) string { return i.ID })
+	ImagesByOwner = index(Images, "owner", func(i *resource.Image) []string { return []string{i.OwnedBy()} })
+	ImagesByName  = unique(Images, "name", func(i *resource.Image) []string {
+		if i.State == resource.ImageDeregistered || i.State == resource.ImageFailed {
+			return nil
+		}
+		return some(i.OwnedBy() + "/" + i.Name)
+	})
+	// ImagesShared holds public images under "REGION/all" and shared ones under "REGION/ACCOUNT".
+	ImagesShared = index(Images, "shared", func(i *resource.Image) []string {
+		var out []string
+		if i.Public {
+			out = append(out, i.Region+"/all")
+		}
+		for _, a := range i.LaunchAccounts {
+			out = append(out, i.Region+"/"+a)
+		}
+		return out
+	})
+
+	ImportTasks        = table("import-tasks", 1, func(t *resource.ImportTask) string { return t.ID })
+	ImportTasksByOwner = index(ImportTasks, "owner", func(t *resource.ImportTask) []string { return []string{t.OwnedBy()} })
+	// ImportTasksOpen holds, under "yes", those that the importer still has to work on.
+	ImportTasksOpen = index(ImportTasks, "open", func(t *resource.ImportTask) []string {
+		if t.Status == "completed" || t.Status == "deleted" {
+			return nil
+		}
+		return []string{"yes"}
+	})
+)
+
+// Networks.
+var (
+	VPCs        = table("vpcs", 1, func(v *resource.VPC) string { return v.ID })
+	VPCsByOwner = index(VPCs, "owner", func(v *resource.VPC) []string { return []string{v.OwnedBy()} })
+
+	Subnets        = table("subnets", 1, func(s *resource.Subnet) string { return s.ID })
+	SubnetsByOwner = index(Subnets, "owner", func(s *resource.Subnet) []string { return []string{s.OwnedBy()} })
+	SubnetsByVPC   = index(Subnets, "vpc", func(s *resource.Subnet) []string { return []string{s.VPCID} })
+
+	SecurityGroups        = table("security-groups", 1, func(g *resource.SecurityGroup) string { return g.ID })
+	SecurityGroupsByOwner = index(SecurityGroups, "owner", func(g *resource.SecurityGroup) []string { return []string{g.OwnedBy()} })
+	SecurityGroupsByVPC   = index(SecurityGroups, "vpc", func(g *resource.SecurityGroup) []string { return []string{g.VPCID} })
+	SecurityGroupsByName  = unique(SecurityGroups, "name", func(g *resource.SecurityGroup) []string { return []string{g.VPCID + "/" + g.Name} })
+
+	InternetGateways        = table("internet-gateways", 1, func(g *resource.InternetGateway) string { return g.ID })
+	InternetGatewaysByOwner = index(InternetGateways, "owner", func(g *resource.InternetGateway) []string { return []string{g.OwnedBy()} })
+	InternetGatewaysByVPC   = unique(InternetGateways, "vpc", func(g *resource.InternetGateway) []string { return some(g.VPCID) })
+
+	RouteTables        = table("route-tables", 1, func(t *resource.RouteTable) string { return t.ID })
+	RouteTablesByOwner = index(RouteTables, "owner", func(t *resource.RouteTable) []string { return []string{t.OwnedBy()} })
+	RouteTablesByVPC   = index(RouteTables, "vpc", func(t *resource.RouteTable) []string { return []string{t.VPCID} })
+
+	NetworkACLs        = table("network-acls", 1, func(a *resource.NetworkACL) string { return a.ID })
+	NetworkACLsByOwner = index(NetworkACLs, "owner", func(a *resource.NetworkACL) []string { return []string{a.OwnedBy()} })
+	NetworkACLsByVPC   = index(NetworkACLs, "vpc", func(a *resource.NetworkACL) []string { return []string{a.VPCID} })
+
+	DHCPOptions        = table("dhcp-options", 1, func(d *resource.DHCPOptions) string { return d.ID })
+	DHCPOptionsByOwner = index(DHCPOptions, "owner", func(d *resource.DHCPOptions) []string { return []string{d.OwnedBy()} })
+
+	Interfaces           = table("interfaces", 1, func(e *resource.Interface) string { return e.ID })
+	InterfacesByOwner    = index(Interfaces, "owner", func(e *resource.Interface) []string { return []string{e.OwnedBy()} })
+	InterfacesByVPC      = index(Interfaces, "vpc", func(e *resource.Interface) []string { return []string{e.VPCID} })
+	InterfacesByGroup    = index(Interfaces, "group", func(e *resource.Interface) []string { return e.Groups })
+	InterfacesByIP       = unique(Interfaces, "ip", func(e *resource.Interface) []string { return some(e.VPCID + "/" + e.PrivateIP) })
+	InterfacesByPublicIP = unique(Interfaces, "public-ip", func(e *resource.Interface) []string { return some(e.PublicIP) })
+
+	Addresses        = table("addresses", 1, func(a *resource.Address) string { return a.AllocationID })
+	AddressesByOwner = index(Addresses, "owner", func(a *resource.Address) []string { return []string{a.OwnedBy()} })
+	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
+)
+
+// Objects.
+var (
+	Buckets        = table("buckets", 1, func(b *resource.Bucket) string { return b.Name })
+	BucketsByOwner = index(Buckets, "account", func(b *resource.Bucket) []string { return []string{b.AccountID} })
+)

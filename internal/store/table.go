@@ -1,0 +1,202 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"iter"
+
+	"github.com/google/btree"
+)
+
+// degree of the B-trees: nodes of some hundred bytes, cheap to copy on write.
+const degree = 16
+
+// Table is the typed description of one kind of record. Descriptions are immutable and hold no data.
+type Table[T any] struct {
+	name    string
+	version int
+	slot    int
+	key     func(*T) string
+	indexes []*Index[T]
+	upgrade func(version int, data []byte) ([]byte, error)
+}
+
+// Index finds records by a value of theirs. A record may have several values, or none.
+type Index[T any] struct {
+	table  *Table[T]
+	name   string
+	slot   int
+	unique bool
+	values func(*T) []string
+}
+
+// Reader is what can be read: a Snapshot, or a Tx with its own writes on top.
+type Reader interface {
+	table(slot int) any
+}
+
+type entry[T any] struct {
+	key string
+	rec *T
+}
+
+type indexEntry[T any] struct {
+	value, key string
+	rec        *T
+}
+
+// rows is a table's data in one snapshot. Cloning is O(1); trees copy on write.
+type rows[T any] struct {
+	primary *btree.BTreeG[entry[T]]
+	indexes []*btree.BTreeG[indexEntry[T]]
+}
+
+// anyTable is a Table without its type, for the code that moves bytes.
+type anyTable interface {
+	Name() string
+	slotNumber() int
+	empty() any
+	clone(data any) any
+	load(data any, key string, value []byte) (old, rec any, err error)
+	remove(data any, key string) (old any)
+}
+
+// Name is the table's name in the store.
+func (t *Table[T]) Name() string { return t.name }
+
+func (t *Table[T]) slotNumber() int { return t.slot }
+
+func (t *Table[T]) empty() any {
+	r := &rows[T]{primary: btree.NewG(degree, func(a, b entry[T]) bool { return a.key < b.key })}
+	for range t.indexes {
+		r.indexes = append(r.indexes, btree.NewG(degree, func(a, b indexEntry[T]) bool {
+			if a.value != b.value {
+				return a.value < b.value
+			}
+			return a.key < b.key
+		}))
+	}
+	return r
+}
+
+func (t *Table[T]) clone(data any) any {
+	old := data.(*rows[T])
+	r := &rows[T]{primary: old.primary.Clone(), indexes: make([]*btree.BTreeG[indexEntry[T]], len(old.indexes))}
+	for i, x := range old.indexes {
+		r.indexes[i] = x.Clone()
+	}
+	return r
+}
+
+func (t *Table[T]) encode(rec *T) ([]byte, error) {
+	data, err := json.Marshal(rec)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", t.name, err)
+	}
+	return append([]byte{byte(t.version)}, data...), nil
+}
+
+// decode reads a stored value: one byte of record version, then JSON.
+func (t *Table[T]) decode(value []byte) (*T, error) {
+	if len(value) == 0 {
+		return nil, fmt.Errorf("decode %s: empty value", t.name)
+	}
+	version, data := int(value[0]), value[1:]
+	if version > t.version {
+		return nil, fmt.Errorf("decode %s: record version %d is newer than this Karri's %d", t.name, version, t.version)
+	}
+	if version < t.version {
+		if t.upgrade == nil {
+			return nil, fmt.Errorf("decode %s: no upgrade from record version %d", t.name, version)
+		}
+		var err error
+		if data, err = t.upgrade(version, data); err != nil {
+			return nil, fmt.Errorf("upgrade %s from record version %d: %w", t.name, version, err)
+		}
+	}
+	rec := new(T)
+	if err := json.Unmarshal(data, rec); err != nil {
+		return nil, fmt.Errorf("decode %s: %w", t.name, err)
+	}
+	return rec, nil
+}
+
+func (t *Table[T]) load(data any, key string, value []byte) (old, rec any, err error) {
+	r, err := t.decode(value)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o := t.set(data.(*rows[T]), key, r); o != nil {
+		old = o
+	}
+	return old, r, nil
+}
+
+func (t *Table[T]) remove(data any, key string) (old any) {
+	r := data.(*rows[T])
+	e, ok := r.primary.Delete(entry[T]{key: key})
+	if !ok {
+		return nil
+	}
+	for i, x := range t.indexes {
+		for _, v := range x.values(e.rec) {
+			r.indexes[i].Delete(indexEntry[T]{value: v, key: key})
+		}
+	}
+	return e.rec
+}
+
+// set puts a record into the trees and gives the one it replaced.
+func (t *Table[T]) set(r *rows[T], key string, rec *T) (old *T) {
+	prev, had := r.primary.ReplaceOrInsert(entry[T]{key, rec})
+	for i, x := range t.indexes {
+		if had {
+			for _, v := range x.values(prev.rec) {
+				r.indexes[i].Delete(indexEntry[T]{value: v, key: key})
+			}
+		}
+		for _, v := range x.values(rec) {
+			r.indexes[i].ReplaceOrInsert(indexEntry[T]{v, key, rec})
+		}
+	}
+	return prev.rec
+}
+
+// Get gives the record with this key, or nil.
+func (t *Table[T]) Get(r Reader, key string) *T {
+	e, _ := r.table(t.slot).(*rows[T]).primary.Get(entry[T]{key: key})
+	return e.rec
+}
+
+// Len counts the table's records.
+func (t *Table[T]) Len(r Reader) int { return r.table(t.slot).(*rows[T]).primary.Len() }
+
+// All gives every record in order of key.
+func (t *Table[T]) All(r Reader) iter.Seq[*T] { return t.From(r, "") }
+
+// From gives the records with keys not below key, in order: for pages.
+func (t *Table[T]) From(r Reader, key string) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		r.table(t.slot).(*rows[T]).primary.AscendGreaterOrEqual(entry[T]{key: key}, func(e entry[T]) bool { return yield(e.rec) })
+	}
+}
+
+// By gives the records that have this value in the index, in order of key.
+func (x *Index[T]) By(r Reader, value string) iter.Seq[*T] { return x.From(r, value, "") }
+
+// From is By, beginning at the record key (inclusive): for pages.
+func (x *Index[T]) From(r Reader, value, key string) iter.Seq[*T] {
+	return func(yield func(*T) bool) {
+		r.table(x.table.slot).(*rows[T]).indexes[x.slot].AscendGreaterOrEqual(indexEntry[T]{value: value, key: key}, func(e indexEntry[T]) bool {
+			return e.value == value && yield(e.rec)
+		})
+	}
+}
+
+// One gives the first record that has this value, or nil.
+func (x *Index[T]) One(r Reader, value string) *T {
+	for rec := range x.By(r, value) {
+		return rec
+	}
+	return nil
+}
