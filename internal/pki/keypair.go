@@ -5,12 +5,12 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
+
+	"karri.dev/internal/durable"
 )
 
 // KeyPair is a certificate in use, which can be replaced by a renewed one without a restart.
@@ -52,7 +52,7 @@ func (p *KeyPair) Replace(key crypto.Signer, chain ...[]byte) error {
 			return err
 		}
 		data := append(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), EncodePEM(chain...)...)
-		if err := writeFile(p.path, data); err != nil {
+		if err := durable.WriteFile(p.path, data, 0o600); err != nil {
 			return err
 		}
 	}
@@ -91,26 +91,4 @@ func (p *KeyPair) ClientConfig(roots *x509.CertPool) *tls.Config {
 		RootCAs:              roots,
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.current.Load(), nil },
 	}
-}
-
-// writeFile replaces a private file atomically and durably.
-func writeFile(path string, data []byte) error {
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, ".new-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
-		return err
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"karri.dev/internal/durable"
 )
 
 // KeySize is the size of a sealing key in bytes.
@@ -64,11 +66,7 @@ func create(path string) ([]byte, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return nil, err
-	}
-	return key, errors.Join(d.Sync(), d.Close())
+	return key, durable.SyncDir(dir)
 }
 
 // Seal encrypts plain. context ("access-key:AKIA…") must be given again to open it: a sealed value moved
