@@ -8,6 +8,7 @@ type Account struct {
 	Name        string    `json:"name"` // unique in the cloud; also its alias until one is set
 	CanonicalID string    `json:"canonical"`
 	CloudAdmin  bool      `json:"cloud_admin,omitempty"` // the administrator's account, "eucalyptus" of old
+	Closing     bool      `json:"closing,omitempty"`     // being deleted: its keys no longer work
 	CreatedAt   time.Time `json:"created"`
 }
 

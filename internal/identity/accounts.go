@@ -1,0 +1,191 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// Key is an access key with its secret in clear, as it is shown once.
+type Key struct{ ID, Secret string }
+
+// NewAccount describes an account to be made. An empty Key means a random one.
+type NewAccount struct {
+	Name       string
+	Key        Key
+	CloudAdmin bool
+}
+
+// CreateAccount makes an account with a root key and what the Create hooks add, all or nothing.
+func (i *Identity) CreateAccount(ctx context.Context, n NewAccount) (resource.Account, Key, error) {
+	if err := checkAccountName(n.Name); err != nil {
+		return resource.Account{}, Key{}, err
+	}
+	key, err := i.newKey(n.Key)
+	if err != nil {
+		return resource.Account{}, Key{}, err
+	}
+	account := resource.Account{
+		ID: i.deps.IDs.Account(), Name: n.Name, CanonicalID: i.deps.IDs.Canonical(),
+		CloudAdmin: n.CloudAdmin, CreatedAt: i.deps.Now().UTC(),
+	}
+	err = i.deps.Store.Update(ctx, func(tx *store.Tx) error { return i.addAccount(tx, account, key) })
+	if err != nil {
+		return resource.Account{}, Key{}, err
+	}
+	return account, key, nil
+}
+
+func (i *Identity) addAccount(tx *store.Tx, account resource.Account, key Key) error {
+	if store.Accounts.Get(tx, account.ID) != nil {
+		return fmt.Errorf("account id %s is taken: try again", account.ID)
+	}
+	if store.AccountsByName.One(tx, account.Name) != nil {
+		return awserr.New("EntityAlreadyExists", "The account %s already exists.", account.Name).WithStatus(409)
+	}
+	if err := store.Accounts.Put(tx, &account); err != nil {
+		return err
+	}
+	if _, err := i.AddKey(tx, account.ID, "", key); err != nil {
+		return err
+	}
+	for _, hook := range i.deps.Hooks.Create {
+		if err := hook(tx, account); err != nil {
+			return fmt.Errorf("create account %s: %w", account.Name, err)
+		}
+	}
+	return nil
+}
+
+// Bootstrap makes the cloud administrator's account if there is none, and gives it with an active root
+// key: where all of them were deactivated or deleted, one is activated or made. key is the one to use for a new account, empty for a random one.
+func (i *Identity) Bootstrap(ctx context.Context, key Key) (resource.Account, Key, error) {
+	key, err := i.newKey(key)
+	if err != nil {
+		return resource.Account{}, Key{}, err
+	}
+	account := resource.Account{
+		ID: i.deps.IDs.Account(), Name: AdminAccount, CanonicalID: i.deps.IDs.Canonical(),
+		CloudAdmin: true, CreatedAt: i.deps.Now().UTC(),
+	}
+	var found *resource.Account
+	var have *resource.AccessKey
+	err = i.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		found, have = store.AccountsByName.One(tx, AdminAccount), nil
+		if found == nil {
+			return i.addAccount(tx, account, key)
+		}
+		if !found.CloudAdmin {
+			return errors.New("the account " + AdminAccount + " is not the cloud administrator's")
+		}
+		for k := range KeysOf(tx, found.ID, "") {
+			if have == nil || k.Active && !have.Active {
+				have = k
+			}
+		}
+		switch {
+		case have == nil:
+			_, err := i.AddKey(tx, found.ID, "", key)
+			return err
+		case !have.Active: // the administrator has locked himself out
+			active := *have
+			active.Active = true
+			have = &active
+			return store.AccessKeys.Put(tx, have)
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		return resource.Account{}, Key{}, fmt.Errorf("make the administrator's account: %w", err)
+	case found == nil:
+		return account, key, nil
+	case have == nil:
+		return *found, key, nil
+	}
+	secret, err := i.deps.Sealer.Open(have.Sealed, sealContext(have.ID))
+	if err != nil {
+		return resource.Account{}, Key{}, fmt.Errorf("open the administrator's access key: %w", err)
+	}
+	return *found, Key{have.ID, string(secret)}, nil
+}
+
+// Account finds an account by name or id.
+func (i *Identity) Account(nameOrID string) (resource.Account, error) {
+	a := findAccount(i.deps.Store.Snapshot(), nameOrID)
+	if a == nil {
+		return resource.Account{}, noAccount(nameOrID)
+	}
+	return *a, nil
+}
+
+func findAccount(r store.Reader, nameOrID string) *resource.Account {
+	if a := store.AccountsByName.One(r, nameOrID); a != nil {
+		return a
+	}
+	return store.Accounts.Get(r, nameOrID)
+}
+
+func noAccount(name string) error {
+	return awserr.New("NoSuchEntity", "The account %s cannot be found.", name).WithStatus(404)
+}
+
+// DeleteAccount ends an account with everything it has. First its keys stop working, then the Drain hooks
+// empty it, then one transaction removes the rest. After a failure it can be called again.
+func (i *Identity) DeleteAccount(ctx context.Context, nameOrID string) error {
+	var account resource.Account
+	err := i.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		a := findAccount(tx, nameOrID)
+		if a == nil {
+			return noAccount(nameOrID)
+		}
+		if a.CloudAdmin {
+			return awserr.New("DeleteConflict", "The cloud administrator's account cannot be deleted.").WithStatus(409)
+		}
+		account = *a
+		account.Closing = true
+		return store.Accounts.Put(tx, &account)
+	})
+	if err != nil {
+		return err
+	}
+	for _, drain := range i.deps.Hooks.Drain {
+		if err := drain(ctx, account); err != nil {
+			return fmt.Errorf("empty account %s: %w", account.Name, err)
+		}
+	}
+	return i.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, hook := range i.deps.Hooks.Delete {
+			if err := hook(tx, account); err != nil {
+				return fmt.Errorf("delete account %s: %w", account.Name, err)
+			}
+		}
+		removePeople(tx, account.ID)
+		store.Accounts.Delete(tx, account.ID)
+		return nil
+	})
+}
+
+// removePeople deletes an account's users and keys.
+func removePeople(tx *store.Tx, account string) {
+	owners := []string{""}
+	for u := range UsersOf(tx, account) {
+		owners = append(owners, u.Name)
+	}
+	for _, name := range owners {
+		var keys []string
+		for k := range store.AccessKeysByUser.By(tx, store.UserKey(account, name)) {
+			keys = append(keys, k.ID)
+		}
+		for _, id := range keys {
+			store.AccessKeys.Delete(tx, id)
+		}
+		if name != "" {
+			store.Users.Delete(tx, store.UserKey(account, name))
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package identity
+
+import (
+	"sync"
+
+	"karri.dev/internal/aws/call"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// cacheSize bounds each of the two generations of opened secrets.
+const cacheSize = 8192
+
+// Principal is who an access key belongs to, and the secret to check signatures with.
+type Principal struct {
+	Caller call.Caller
+	Secret string
+}
+
+// entry is an opened key, good as long as the records it was made of are the ones in the store.
+type entry struct {
+	key     *resource.AccessKey
+	account *resource.Account
+	user    *resource.User // nil for root
+	Principal
+}
+
+type secretCache struct {
+	mu         sync.RWMutex
+	young, old map[string]*entry
+}
+
+func (c *secretCache) get(id string) *entry {
+	c.mu.RLock()
+	e, ok := c.young[id]
+	if !ok {
+		e = c.old[id]
+	}
+	c.mu.RUnlock()
+	if e != nil && !ok {
+		c.put(id, e)
+	}
+	return e
+}
+
+func (c *secretCache) put(id string, e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.young == nil || len(c.young) >= cacheSize {
+		c.old, c.young = c.young, make(map[string]*entry)
+	}
+	c.young[id] = e
+}
+
+func (c *secretCache) drop(id string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.young, id)
+	delete(c.old, id)
+}
+
+// Lookup gives the principal of an access key; nil if there is no such key, it is inactive, or its account
+// is being closed. It reads memory only.
+func (i *Identity) Lookup(keyID string) *Principal {
+	snap := i.deps.Store.Snapshot()
+	key := store.AccessKeys.Get(snap, keyID)
+	if key == nil || !key.Active {
+		i.forget(keyID)
+		return nil
+	}
+	account := store.Accounts.Get(snap, key.AccountID)
+	if account == nil || account.Closing {
+		i.forget(keyID)
+		return nil
+	}
+	var user *resource.User
+	if key.UserName != "" {
+		if user = store.Users.Get(snap, store.UserKey(key.AccountID, key.UserName)); user == nil {
+			i.forget(keyID)
+			return nil
+		}
+	}
+	if e := i.cache.get(keyID); e != nil && e.key == key && e.account == account && e.user == user {
+		return &e.Principal
+	}
+	secret, err := i.deps.Sealer.Open(key.Sealed, sealContext(keyID))
+	if err != nil {
+		i.deps.Log.Error("access key does not open: another sealing key, or a damaged record", "key", keyID, "err", err)
+		return nil
+	}
+	e := &entry{key: key, account: account, user: user, Principal: Principal{Caller: caller(key, account, user), Secret: string(secret)}}
+	i.cache.put(keyID, e)
+	return &e.Principal
+}
+
+// forget keeps no opened secret of a key that no longer counts.
+func (i *Identity) forget(keyID string) {
+	if i.cache.get(keyID) != nil {
+		i.cache.drop(keyID)
+	}
+}
+
+func caller(key *resource.AccessKey, a *resource.Account, u *resource.User) call.Caller {
+	c := call.Caller{AccountID: a.ID, UserID: a.ID, ARN: RootARN(a.ID), AccessKeyID: key.ID, CanonicalID: a.CanonicalID, CloudAdmin: a.CloudAdmin}
+	if u != nil {
+		c.UserName, c.UserID, c.ARN = u.Name, u.ID, UserARN(u)
+	}
+	return c
+}

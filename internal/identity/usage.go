@@ -1,0 +1,137 @@
+package identity
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"karri.dev/internal/store"
+)
+
+// Use says when and for what an access key was last used.
+type Use struct {
+	Time    time.Time `json:"time"`
+	Service string    `json:"service"`
+	Region  string    `json:"region"`
+}
+
+// usage is kept out of the store: it would be a durable write for every request. It lives in memory and is
+// written to a file now and then, so a crash loses the last interval, and each cloud process knows only the
+// requests that it served itself.
+type usage struct {
+	keys  sync.Map // access key id → *atomic.Pointer[Use]
+	dirty atomic.Bool
+}
+
+// Used notes that a key has signed a request. It is exact to the second.
+func (i *Identity) Used(keyID, service, region string, at time.Time) {
+	v, ok := i.usage.keys.Load(keyID)
+	if !ok {
+		v, _ = i.usage.keys.LoadOrStore(keyID, new(atomic.Pointer[Use]))
+	}
+	slot := v.(*atomic.Pointer[Use])
+	if u := slot.Load(); u != nil && at.Sub(u.Time) < time.Second && u.Service == service && u.Region == region {
+		return
+	}
+	slot.Store(&Use{at.UTC().Truncate(time.Second), service, region})
+	i.usage.dirty.Store(true)
+}
+
+// LastUsed gives a key's last use that this process knows of.
+func (i *Identity) LastUsed(keyID string) (Use, bool) {
+	if v, ok := i.usage.keys.Load(keyID); ok {
+		if u := v.(*atomic.Pointer[Use]).Load(); u != nil {
+			return *u, true
+		}
+	}
+	return Use{}, false
+}
+
+// Run keeps the usage file until ctx ends.
+func (i *Identity) Run(ctx context.Context) error {
+	if i.cfg.UsageFile == "" {
+		<-ctx.Done()
+		return nil
+	}
+	if err := i.loadUsage(); err != nil {
+		i.deps.Log.Warn("access keys' last use starts anew", "err", err)
+	}
+	tick := time.NewTicker(i.cfg.UsageInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := i.saveUsage(); err != nil {
+				i.deps.Log.Warn("access keys' last use was not saved", "err", err)
+			}
+		case <-ctx.Done():
+			return i.saveUsage()
+		}
+	}
+}
+
+func (i *Identity) loadUsage() error {
+	data, err := os.ReadFile(i.cfg.UsageFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var uses map[string]Use
+	if err := json.Unmarshal(data, &uses); err != nil {
+		return fmt.Errorf("%s: %w", i.cfg.UsageFile, err)
+	}
+	for id, u := range uses {
+		slot := new(atomic.Pointer[Use])
+		slot.Store(&u)
+		i.usage.keys.LoadOrStore(id, slot) // what was used since the start is newer
+	}
+	return nil
+}
+
+// saveUsage writes the file anew, without keys that are gone.
+func (i *Identity) saveUsage() error {
+	if !i.usage.dirty.Swap(false) {
+		return nil
+	}
+	snap := i.deps.Store.Snapshot()
+	uses := make(map[string]Use)
+	i.usage.keys.Range(func(id, v any) bool {
+		if store.AccessKeys.Get(snap, id.(string)) == nil {
+			i.usage.keys.Delete(id)
+		} else if u := v.(*atomic.Pointer[Use]).Load(); u != nil {
+			uses[id.(string)] = *u
+		}
+		return true
+	})
+	err := writeFile(i.cfg.UsageFile, uses)
+	if err != nil {
+		i.usage.dirty.Store(true)
+	}
+	return err
+}
+
+func writeFile(path string, v any) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), ".usage-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

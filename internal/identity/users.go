@@ -1,0 +1,166 @@
+package identity
+
+import (
+	"context"
+	"iter"
+	"strings"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// AWS's quotas.
+const (
+	MaxUsers       = 5000
+	MaxKeysPerUser = 2
+)
+
+// NewUser describes a user to be made. Key is made too if it is not nil; an empty one means a random one.
+type NewUser struct {
+	Account string // name or id
+	Name    string
+	Path    string // "" is "/"
+	Key     *Key
+}
+
+// CreateUser makes a user, with an access key if asked, in one transaction.
+func (i *Identity) CreateUser(ctx context.Context, n NewUser) (resource.User, Key, error) {
+	var key Key
+	if n.Key != nil {
+		var err error
+		if key, err = i.newKey(*n.Key); err != nil {
+			return resource.User{}, Key{}, err
+		}
+	}
+	var user *resource.User
+	err := i.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		account := findAccount(tx, n.Account)
+		if account == nil || account.Closing {
+			return noAccount(n.Account)
+		}
+		var err error
+		if user, err = i.AddUser(tx, account.ID, n.Name, n.Path, nil); err != nil || n.Key == nil {
+			return err
+		}
+		_, err = i.AddKey(tx, account.ID, user.Name, key)
+		return err
+	})
+	if err != nil {
+		return resource.User{}, Key{}, err
+	}
+	return *user, key, nil
+}
+
+// AddUser makes a user within a transaction.
+func (i *Identity) AddUser(tx *store.Tx, account, name, path string, tags resource.Tags) (*resource.User, error) {
+	if path == "" {
+		path = "/"
+	}
+	if err := CheckUserName(name); err != nil {
+		return nil, err
+	}
+	if err := CheckPath(path); err != nil {
+		return nil, err
+	}
+	if store.Users.Get(tx, store.UserKey(account, name)) != nil {
+		return nil, userExists(name)
+	}
+	n := 0
+	for range UsersOf(tx, account) {
+		n++
+	}
+	if n >= MaxUsers {
+		return nil, limit("UsersPerAccount", MaxUsers)
+	}
+	u := &resource.User{AccountID: account, Name: name, ID: i.deps.IDs.IAM("AIDA"), Path: path, CreatedAt: i.deps.Now().UTC(), Tags: tags}
+	return u, store.Users.Put(tx, u)
+}
+
+// ChangeUser gives a user another name or path; "" leaves it. Access keys go with their user.
+func (i *Identity) ChangeUser(tx *store.Tx, account, name, newName, newPath string) error {
+	u, err := FindUser(tx, account, name)
+	if err != nil {
+		return err
+	}
+	changed := *u
+	if newPath != "" {
+		if err := CheckPath(newPath); err != nil {
+			return err
+		}
+		changed.Path = newPath
+	}
+	if newName == "" || newName == u.Name {
+		return store.Users.Put(tx, &changed)
+	}
+	if err := CheckUserName(newName); err != nil {
+		return err
+	}
+	from, to := store.UserKey(account, u.Name), store.UserKey(account, newName)
+	if to != from && store.Users.Get(tx, to) != nil {
+		return userExists(newName)
+	}
+	var keys []*resource.AccessKey
+	for k := range store.AccessKeysByUser.By(tx, from) {
+		keys = append(keys, k)
+	}
+	changed.Name = newName
+	store.Users.Delete(tx, from)
+	if err := store.Users.Put(tx, &changed); err != nil {
+		return err
+	}
+	for _, k := range keys {
+		moved := *k
+		moved.UserName = newName
+		if err := store.AccessKeys.Put(tx, &moved); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// RemoveUser deletes a user that has no access keys any more.
+func RemoveUser(tx *store.Tx, account, name string) error {
+	u, err := FindUser(tx, account, name)
+	if err != nil {
+		return err
+	}
+	key := store.UserKey(account, u.Name)
+	if store.AccessKeysByUser.One(tx, key) != nil {
+		return awserr.New("DeleteConflict", "Cannot delete entity, must delete access keys first.").WithStatus(409)
+	}
+	store.Users.Delete(tx, key)
+	return nil
+}
+
+// FindUser gives the account's user with this name, or NoSuchEntity.
+func FindUser(r store.Reader, account, name string) (*resource.User, error) {
+	if u := store.Users.Get(r, store.UserKey(account, name)); u != nil && name != "" {
+		return u, nil
+	}
+	return nil, awserr.New("NoSuchEntity", "The user with name %s cannot be found.", name).WithStatus(404)
+}
+
+// UsersOf gives an account's users in order of lower-case name.
+func UsersOf(r store.Reader, account string) iter.Seq[*resource.User] {
+	return UsersFrom(r, account, "")
+}
+
+// UsersFrom gives an account's users with lower-case names not below from.
+func UsersFrom(r store.Reader, account, from string) iter.Seq[*resource.User] {
+	return func(yield func(*resource.User) bool) {
+		for u := range store.Users.From(r, account+"/"+strings.ToLower(from)) {
+			if u.AccountID != account || !yield(u) {
+				return
+			}
+		}
+	}
+}
+
+func userExists(name string) error {
+	return awserr.New("EntityAlreadyExists", "User with name %s already exists.", name).WithStatus(409)
+}
+
+func limit(what string, n int) error {
+	return awserr.New("LimitExceeded", "Cannot exceed quota for %s: %d", what, n).WithStatus(409)
+}
