@@ -111,6 +111,9 @@ type Observed struct {
 	State   compute.State `json:"state"`
 	Reason  string        `json:"reason,omitempty"`
 	Reboots int           `json:"reboots"` // RebootInstances calls already carried out
+	// Power is what the node had been asked for when it looked: an observation of an earlier wish says nothing
+	// about the present one.
+	Power resource.Power `json:"power"`
 	// Final says that the failure will not heal by trying again (image gone or corrupt …).
 	Final bool `json:"final,omitempty"`
 }

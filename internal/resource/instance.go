@@ -58,6 +58,9 @@ type Instance struct {
 	KernelID       string      `json:"kernel,omitempty"`
 	RamdiskID      string      `json:"ramdisk,omitempty"`
 	Type           string      `json:"type"`
+	VCPUs          int         `json:"vcpus"`      // what the type gave at launch: types can be edited
+	MemoryMiB      int         `json:"memory_mib"` // likewise
+	DiskGiB        int         `json:"disk_gib"`   // of the root disk
 	Zone           string      `json:"zone"`
 	KeyName        string      `json:"key_name,omitempty"`
 	PublicKey      string      `json:"public_key,omitempty"` // as it was at launch
@@ -82,8 +85,16 @@ type Instance struct {
 
 // StateReason is EC2's code and message for the last state change ("Client.UserInitiatedShutdown", …).
 type StateReason struct {
-	Code    string `json:"code,omitempty"`
-	Message string `json:"message,omitempty"`
+	Code    string    `json:"code,omitempty"`
+	Message string    `json:"message,omitempty"`
+	At      time.Time `json:"at,omitzero"`
+}
+
+// Usage counts what an account's live instances of one region take, so that quotas need no counting.
+type Usage struct {
+	Owner     string `json:"owner"` // Owned.OwnedBy
+	Instances int    `json:"instances"`
+	VCPUs     int    `json:"vcpus"`
 }
 
 // IMDSOptions are an instance's metadata options.

@@ -1,0 +1,341 @@
+// Package node is the node role: the controller of one hypervisor. It makes true what its zone desires of
+// it and reports what it observes. What it needs it keeps on its own disk, so that a restart of any Karri
+// process, or of the machine, finds it at work without being told again.
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"karri.dev/internal/compute"
+	"karri.dev/internal/imagecache"
+	"karri.dev/internal/network"
+	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/resource"
+)
+
+// Config is what a node is.
+type Config struct {
+	Dir   string // its own files
+	Hello nodeapi.Hello
+	// Grace is how long a guest may take to shut down or restart; 0 means 60 s.
+	Grace time.Duration
+	// Parallel bounds how many instances are worked on at once; 0 means 8.
+	Parallel int
+}
+
+// Deps are what a node works with.
+type Deps struct {
+	Log     *slog.Logger
+	Now     func() time.Time
+	Compute compute.Driver
+	Network network.Driver
+	Cache   *imagecache.Cache
+	// Attach opens the conversation with the zone. It ends with ctx.
+	Attach func(ctx context.Context) (nodeapi.NodeLink, error)
+	// Fetch opens an image's bytes.
+	Fetch func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error)
+}
+
+// Node is the role.
+type Node struct {
+	cfg  Config
+	deps Deps
+	disk disk
+	wake chan struct{} // something may have to be done
+	news chan struct{} // something may have to be reported
+
+	mu        sync.Mutex
+	desired   *nodeapi.Desired // newest known
+	fresh     bool             // received since this process began, not read from disk
+	applied   error            // outcome of the last network.Apply
+	busy      map[string]bool
+	again     map[string]bool // poked while busy
+	failures  map[string]*failure
+	observed  map[string]nodeapi.Observed
+	metadata  map[caller]nodeapi.Metadata
+	connected bool
+}
+
+// New makes a node and reads what it knew before.
+func New(cfg Config, deps Deps) (*Node, error) {
+	if cfg.Grace == 0 {
+		cfg.Grace = 60 * time.Second
+	}
+	if cfg.Parallel == 0 {
+		cfg.Parallel = 8
+	}
+	n := &Node{
+		cfg: cfg, deps: deps,
+		disk: disk{filepath.Join(cfg.Dir, "agent")},
+		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		busy: map[string]bool{}, again: map[string]bool{},
+		failures: map[string]*failure{}, observed: map[string]nodeapi.Observed{},
+	}
+	d, err := n.disk.desired()
+	if err != nil {
+		return nil, err
+	}
+	n.set(d)
+	return n, nil
+}
+
+// Run works until ctx ends. Guests go on.
+func (n *Node) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return n.converge(ctx) })
+	g.Go(func() error { return n.converse(ctx) })
+	return g.Wait()
+}
+
+// Connected says whether the zone is reached.
+func (n *Node) Connected() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.connected
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// period is how often the node looks at everything without a reason.
+const period = 15 * time.Second
+
+// converge makes true what is desired, whenever that or what is observed may have changed.
+func (n *Node) converge(ctx context.Context) error {
+	limit := make(chan struct{}, n.cfg.Parallel)
+	var workers sync.WaitGroup
+	defer workers.Wait()
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	poke(n.wake)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-n.wake:
+		case <-n.deps.Compute.Events():
+		case <-tick.C:
+		}
+		n.mu.Lock()
+		d, fresh := n.desired, n.fresh
+		n.mu.Unlock()
+		err := n.deps.Network.Apply(ctx, d.Network)
+		if err != nil {
+			n.deps.Log.Error("cannot apply the network", "error", err)
+		}
+		n.mu.Lock()
+		n.applied = err
+		n.mu.Unlock()
+		statuses, err := n.deps.Compute.List(ctx)
+		if err != nil {
+			n.deps.Log.Error("cannot list machines", "error", err)
+			continue
+		}
+		seen := map[string]compute.Status{}
+		for _, s := range statuses {
+			seen[s.ID] = s
+		}
+		work := slices.Clone(d.Instances)
+		if fresh { // what the zone no longer knows must go; before it has spoken, nothing may
+			for _, s := range statuses {
+				if !slices.ContainsFunc(d.Instances, func(i nodeapi.Instance) bool { return i.ID == s.ID }) {
+					work = append(work, nodeapi.Instance{ID: s.ID, Power: resource.PowerGone})
+				}
+			}
+		}
+		for _, inst := range work {
+			if n.settled(inst, seen[inst.ID]) || !n.claim(inst.ID) {
+				continue
+			}
+			workers.Go(func() {
+				limit <- struct{}{}
+				n.advance(ctx, inst)
+				<-limit
+				if n.release(inst.ID) {
+					poke(n.wake)
+				}
+				poke(n.news)
+			})
+		}
+		n.forget(work)
+		poke(n.news)
+	}
+}
+
+// claim takes an instance for one worker.
+func (n *Node) claim(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.busy[id] {
+		n.again[id] = true
+		return false
+	}
+	n.busy[id] = true
+	return true
+}
+
+// release gives it back, and says whether somebody wanted it meanwhile.
+func (n *Node) release(id string) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.busy, id)
+	wanted := n.again[id]
+	delete(n.again, id)
+	return wanted
+}
+
+// set takes a desired state as the newest.
+func (n *Node) set(d *nodeapi.Desired) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.desired = d
+	n.metadata = map[caller]nodeapi.Metadata{}
+	for _, inst := range d.Instances {
+		if inst.Power != resource.PowerOn {
+			continue
+		}
+		for _, e := range inst.Metadata.Interfaces {
+			if ip, err := netip.ParseAddr(e.PrivateIP); err == nil {
+				n.metadata[caller{e.VPCID, ip}] = inst.Metadata
+			}
+		}
+	}
+}
+
+// caller is who asks the metadata service.
+type caller struct {
+	vpc string
+	ip  netip.Addr
+}
+
+// Lookup gives the metadata of the instance at an address of a VPC.
+func (n *Node) Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	m, ok := n.metadata[caller{vpcID, ip}]
+	return m, ok
+}
+
+// converse keeps up the conversation with the zone.
+func (n *Node) converse(ctx context.Context) error {
+	wait := time.Duration(0)
+	for {
+		began := n.deps.Now()
+		err := n.conversation(ctx)
+		n.mu.Lock()
+		n.connected = false
+		n.mu.Unlock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if n.deps.Now().Sub(began) > time.Minute {
+			wait = 0
+		}
+		wait = min(max(2*wait, 200*time.Millisecond), 5*time.Second)
+		n.deps.Log.Warn("lost the zone, will connect again", "error", err, "in", wait)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (n *Node) conversation(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	link, err := n.deps.Attach(ctx)
+	if err != nil {
+		return err
+	}
+	if err := link.Send(&nodeapi.FromNode{Hello: &n.cfg.Hello}); err != nil {
+		return err
+	}
+	answers := make(chan *nodeapi.Answer)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer cancel() // a broken stream ends the sender, too
+		return n.receive(ctx, link, answers)
+	})
+	g.Go(func() error { return n.send(ctx, link, answers) })
+	return g.Wait()
+}
+
+func (n *Node) receive(ctx context.Context, link nodeapi.NodeLink, answers chan<- *nodeapi.Answer) error {
+	for {
+		m, err := link.Recv()
+		if err != nil {
+			return err
+		}
+		switch {
+		case m.Desired != nil:
+			if err := n.disk.setDesired(m.Desired); err != nil {
+				return err
+			}
+			n.set(m.Desired)
+			n.mu.Lock()
+			n.fresh, n.connected = true, true
+			n.mu.Unlock()
+			poke(n.wake)
+		case m.Ask != nil:
+			go func() {
+				select {
+				case answers <- n.answer(ctx, m.Ask):
+				case <-ctx.Done():
+				}
+			}()
+		}
+	}
+}
+
+// send is the only sender on the link.
+func (n *Node) send(ctx context.Context, link nodeapi.NodeLink, answers <-chan *nodeapi.Answer) error {
+	for {
+		var m nodeapi.FromNode
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case a := <-answers:
+			m.Answer = a
+		case <-n.news:
+			report := n.report()
+			if report == nil {
+				continue
+			}
+			m.Report = report
+		}
+		if err := link.Send(&m); err != nil {
+			return err
+		}
+	}
+}
+
+func (n *Node) answer(ctx context.Context, q *nodeapi.Ask) *nodeapi.Answer {
+	a := &nodeapi.Answer{ID: q.ID}
+	switch q.What {
+	case "console":
+		data, err := n.deps.Compute.Console(ctx, q.Instance, q.Max)
+		if err != nil && !errors.Is(err, compute.ErrNotFound) {
+			a.Error = err.Error()
+		}
+		a.Data = data
+	default:
+		a.Error = fmt.Sprintf("this node does not know the question %q", q.What)
+	}
+	return a
+}

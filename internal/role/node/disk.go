@@ -1,0 +1,109 @@
+package node
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"karri.dev/internal/durable"
+	"karri.dev/internal/nodeapi"
+)
+
+// disk is what the agent keeps: desired.json, and instances/ID.json for each instance.
+type disk struct{ dir string }
+
+// record is what is known of an instance that neither the zone nor the driver knows.
+type record struct {
+	// Started: the machine was started since it was last wanted on. A started machine that is off was powered
+	// off by its guest; one that is not started has to be.
+	Started bool `json:"started"`
+	Reboots int  `json:"reboots"` // RebootInstances calls carried out
+}
+
+// local is a record as read; known says that there is one.
+type local struct {
+	record
+	known bool
+}
+
+func (d disk) desiredPath() string { return filepath.Join(d.dir, "desired.json") }
+
+func (d disk) instancePath(id string) string {
+	return filepath.Join(d.dir, "instances", filepath.Base(id)+".json")
+}
+
+// desired reads the last desired state; a node that never had one has an empty one.
+func (d disk) desired() (*nodeapi.Desired, error) {
+	if err := os.MkdirAll(filepath.Join(d.dir, "instances"), 0o700); err != nil {
+		return nil, err
+	}
+	out := new(nodeapi.Desired)
+	data, err := os.ReadFile(d.desiredPath())
+	if errors.Is(err, os.ErrNotExist) {
+		return out, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(data, out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the node's desired state: %w", err)
+	}
+	return out, nil
+}
+
+func (d disk) setDesired(s *nodeapi.Desired) error {
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.desiredPath(), data, 0o600)
+}
+
+// instance reads an instance's record. An unreadable one counts as unknown.
+func (d disk) instance(id string) local {
+	data, err := os.ReadFile(d.instancePath(id))
+	if err != nil {
+		return local{}
+	}
+	l := local{known: true}
+	if json.Unmarshal(data, &l.record) != nil {
+		return local{}
+	}
+	return l
+}
+
+func (d disk) setInstance(id string, r record) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return durable.WriteFile(d.instancePath(id), data, 0o600)
+}
+
+func (d disk) removeInstance(id string) error {
+	if err := os.Remove(d.instancePath(id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// MarkStopped notes that every machine of the node in dir was stopped from outside, by `karri down`: they
+// are to be started again by the next agent, and were not powered off by their guests.
+func MarkStopped(dir string) error {
+	d := disk{filepath.Join(dir, "agent")}
+	files, err := filepath.Glob(d.instancePath("*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		id := filepath.Base(f[:len(f)-len(".json")])
+		r := d.instance(id).record
+		r.Started = false
+		if err := d.setInstance(id, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}

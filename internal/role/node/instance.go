@@ -1,0 +1,297 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"karri.dev/internal/compute"
+	"karri.dev/internal/imagecache"
+	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/resource"
+)
+
+// attempts is how often a machine that fails is started again within attemptWindow before it is given up.
+const (
+	attempts      = 4
+	attemptWindow = 10 * time.Minute
+)
+
+// failure counts an instance's failed starts.
+type failure struct {
+	count  int
+	first  time.Time
+	reason string
+	retry  time.Time // not before
+	final  bool
+}
+
+// settled says that nothing is to be done for an instance as it was seen.
+func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
+	if s.State == "" {
+		s.State = compute.Absent
+	}
+	local := n.disk.instance(inst.ID)
+	settled := false
+	switch inst.Power {
+	case resource.PowerOn:
+		switch s.State {
+		case compute.Running:
+			settled = local.Started && local.Reboots >= inst.Reboots
+		case compute.Off:
+			settled = local.Started // the guest powered itself off: the zone decides what that means
+		}
+		if f := n.failure(inst.ID); f != nil && (f.final || n.deps.Now().Before(f.retry)) {
+			settled = true
+		}
+	case resource.PowerOff:
+		settled = s.State != compute.Running && !local.Started
+	case resource.PowerGone:
+		settled = s.State == compute.Absent && !local.known
+	}
+	if settled {
+		n.note(inst, s, local)
+	}
+	return settled
+}
+
+// note keeps what was observed of an instance, for the next report.
+func (n *Node) note(inst nodeapi.Instance, s compute.Status, local local) {
+	o := nodeapi.Observed{ID: inst.ID, State: s.State, Reason: s.Reason, Reboots: local.Reboots, Power: inst.Power}
+	if inst.Power == resource.PowerOn && !local.Started && s.State == compute.Off {
+		o.State = compute.Absent // it is still to be started: not the guest's doing
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if f := n.failures[inst.ID]; f != nil && s.State != compute.Running {
+		o.State, o.Reason, o.Final = compute.Failed, f.reason, f.final
+	}
+	n.observed[inst.ID] = o
+}
+
+// advance brings one instance towards what is desired of it. One worker at a time has an instance.
+func (n *Node) advance(ctx context.Context, inst nodeapi.Instance) {
+	log := n.deps.Log.With("instance", inst.ID)
+	var err error
+	switch inst.Power {
+	case resource.PowerOn:
+		err = n.on(ctx, inst)
+	case resource.PowerOff:
+		err = n.off(ctx, inst)
+	case resource.PowerGone:
+		err = n.gone(ctx, inst)
+	default:
+		err = fmt.Errorf("unknown power %q", inst.Power)
+	}
+	if err != nil && ctx.Err() == nil {
+		log.Error("instance does not advance", "power", inst.Power, "error", err)
+		n.fail(inst.ID, err)
+	}
+	s := n.status(ctx, inst.ID)
+	n.note(inst, s, n.disk.instance(inst.ID))
+}
+
+func (n *Node) status(ctx context.Context, id string) compute.Status {
+	all, err := n.deps.Compute.List(ctx)
+	if err == nil {
+		for _, s := range all {
+			if s.ID == id {
+				return s
+			}
+		}
+	}
+	return compute.Status{ID: id, State: compute.Absent}
+}
+
+func (n *Node) on(ctx context.Context, inst nodeapi.Instance) error {
+	local := n.disk.instance(inst.ID)
+	s := n.status(ctx, inst.ID)
+	if s.State == compute.Failed && local.Started {
+		local.Started = false // counted as a failure, and started again after a while
+		if err := n.disk.setInstance(inst.ID, local.record); err != nil {
+			return err
+		}
+		return fmt.Errorf("the machine died: %s", s.Reason)
+	}
+	if s.State == compute.Running && local.Started {
+		for local.Reboots < inst.Reboots {
+			if err := n.deps.Compute.Reboot(ctx, inst.ID, n.cfg.Grace); err != nil {
+				return err
+			}
+			local.Reboots = inst.Reboots // several calls while one reboot was under way are one
+			if err := n.disk.setInstance(inst.ID, local.record); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	n.mu.Lock()
+	netErr := n.applied
+	n.mu.Unlock()
+	if netErr != nil {
+		return fmt.Errorf("network: %w", netErr)
+	}
+	m, release, err := n.machine(ctx, inst)
+	if err != nil {
+		return err
+	}
+	defer release()
+	var taps []*os.File
+	defer func() {
+		for _, f := range taps {
+			f.Close()
+		}
+	}()
+	for i, nic := range m.NICs {
+		m.NICs[i].MTU = n.deps.Network.MTU()
+		f, err := n.deps.Network.OpenTap(ctx, nic.ID)
+		if err != nil {
+			return err
+		}
+		taps = append(taps, f)
+	}
+	if err := n.deps.Compute.Start(ctx, m, taps); err != nil {
+		return err
+	}
+	n.deps.Log.Info("instance started", "instance", inst.ID)
+	return n.disk.setInstance(inst.ID, record{Started: true, Reboots: inst.Reboots})
+}
+
+// machine completes the machine with files from the cache. release gives the files free for eviction: the
+// machine's own disk by then holds on to what it needs.
+func (n *Node) machine(ctx context.Context, inst nodeapi.Instance) (m compute.Machine, release func(), err error) {
+	var held []string
+	release = func() {
+		for _, sum := range held {
+			n.deps.Cache.Release(sum)
+		}
+	}
+	defer func() {
+		if err != nil {
+			release()
+		}
+	}()
+	file := func(img nodeapi.Image) (string, error) {
+		path, err := n.deps.Cache.Ensure(ctx, imagecache.Image{SHA256: img.SHA256, Size: img.Size}, func(ctx context.Context, w io.Writer) error {
+			r, err := n.deps.Fetch(ctx, img)
+			if err != nil {
+				return err
+			}
+			defer r.Close()
+			_, err = io.Copy(w, r)
+			return err
+		})
+		if err == nil {
+			held = append(held, img.SHA256)
+		}
+		return path, err
+	}
+	m = inst.Machine
+	m.NICs = append([]compute.NIC(nil), m.NICs...)
+	m.Disks = append([]compute.Disk(nil), m.Disks...)
+	if len(m.Disks) == 0 {
+		return m, release, permanent{errors.New("the instance's image is gone")}
+	}
+	if m.Disks[0].Base, err = file(inst.Image); err != nil {
+		return m, release, err
+	}
+	if inst.Kernel != nil {
+		if m.Kernel, err = file(*inst.Kernel); err != nil {
+			return m, release, err
+		}
+		m.CommandLine = "root=/dev/vda1 ro console=ttyS0"
+	}
+	if inst.Ramdisk != nil {
+		if m.Ramdisk, err = file(*inst.Ramdisk); err != nil {
+			return m, release, err
+		}
+	}
+	return m, release, nil
+}
+
+func (n *Node) off(ctx context.Context, inst nodeapi.Instance) error {
+	if err := n.deps.Compute.Stop(ctx, inst.ID, n.cfg.Grace); err != nil && !errors.Is(err, compute.ErrNotFound) {
+		return err
+	}
+	local := n.disk.instance(inst.ID)
+	local.Started = false
+	return n.disk.setInstance(inst.ID, local.record)
+}
+
+// gone ends an instance. The guest is asked first, as EC2 does, but not for long: what it has is lost.
+func (n *Node) gone(ctx context.Context, inst nodeapi.Instance) error {
+	if err := n.deps.Compute.Stop(ctx, inst.ID, min(n.cfg.Grace, 10*time.Second)); err != nil && !errors.Is(err, compute.ErrNotFound) {
+		return err
+	}
+	if err := n.deps.Compute.Remove(ctx, inst.ID); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	delete(n.failures, inst.ID)
+	n.mu.Unlock()
+	n.deps.Log.Info("instance removed", "instance", inst.ID)
+	return n.disk.removeInstance(inst.ID)
+}
+
+// permanent marks an error that trying again does not heal.
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+func (n *Node) fail(id string, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.deps.Now()
+	f := n.failures[id]
+	if f == nil || now.Sub(f.first) > attemptWindow {
+		f = &failure{first: now}
+		n.failures[id] = f
+	}
+	f.count++
+	f.reason = err.Error()
+	f.retry = now.Add(time.Second << f.count)
+	var p permanent
+	f.final = f.count >= attempts || errors.As(err, &p) || errors.Is(err, imagecache.ErrCorrupt)
+	time.AfterFunc(f.retry.Sub(now), func() { poke(n.wake) })
+}
+
+func (n *Node) failure(id string) *failure {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failures[id]
+}
+
+// forget drops what is known of instances that are no longer ours.
+func (n *Node) forget(work []nodeapi.Instance) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	ours := map[string]bool{}
+	for _, inst := range work {
+		ours[inst.ID] = true
+	}
+	for id := range n.observed {
+		if !ours[id] {
+			delete(n.observed, id)
+			delete(n.failures, id)
+		}
+	}
+}
+
+// report gives all that is observed, or nil before the zone has spoken.
+func (n *Node) report() *nodeapi.Report {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.fresh {
+		return nil
+	}
+	r := &nodeapi.Report{Revision: n.desired.Revision}
+	for _, inst := range n.desired.Instances {
+		if o, ok := n.observed[inst.ID]; ok {
+			r.Instances = append(r.Instances, o)
+		}
+	}
+	return r
+}

@@ -1,0 +1,72 @@
+package zone
+
+import (
+	"slices"
+	"time"
+
+	"karri.dev/internal/instancetype"
+	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/placement"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// patience is how long an instance waits for room or for a node to connect before it is given up.
+const patience = 30 * time.Second
+
+// placeIn places every waiting instance inside one transaction: capacity can never be given out twice.
+func (z *Zone) placeIn(tx *store.Tx) error {
+	var nodes []placement.Node
+	for _, n := range z.candidates(tx) {
+		p := placement.Node{ID: n.ID, Total: n.Capacity}
+		for inst := range store.InstancesByNode.By(tx, n.ID) {
+			need := needs(tx, inst)
+			p.Used.VCPUs += need.VCPUs
+			p.Used.MemoryMiB += need.MemoryMiB
+			p.Used.DiskGiB += need.DiskGiB
+		}
+		nodes = append(nodes, p)
+	}
+	planner := placement.NewPlanner(z.cfg.Placement, nodes, z.last)
+	for _, inst := range slices.Collect(store.InstancesUnplaced.By(tx, z.cfg.Name)) {
+		next := *inst
+		switch {
+		case inst.Power == resource.PowerGone:
+			if err := lifecycle.Finish(tx, inst, z.deps.Now()); err != nil {
+				return err
+			}
+			continue
+		case inst.Power == resource.PowerOff:
+			continue
+		}
+		if next.Node = planner.Place(needs(tx, inst)); next.Node == "" {
+			if z.deps.Now().Sub(inst.LaunchedAt) < patience {
+				continue // a node may yet connect, or an instance end
+			}
+			next.StateReason = resource.StateReason{
+				Code:    "Server.InsufficientInstanceCapacity",
+				Message: "Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request",
+			}
+			if err := lifecycle.Finish(tx, &next, z.deps.Now()); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := store.Instances.Put(tx, &next); err != nil {
+			return err
+		}
+	}
+	z.last = planner.Last() // only a hint: a transaction that runs again may move it
+	return nil
+}
+
+// needs is the capacity that an instance takes.
+func needs(r store.Reader, inst *resource.Instance) resource.Capacity {
+	typ, _ := instancetype.Lookup(inst.Type)
+	need := resource.Capacity{VCPUs: typ.VCPUs, MemoryMiB: typ.MemoryMiB}
+	if img := store.Images.Get(r, inst.ImageID); img != nil {
+		const gib = 1 << 30
+		need.DiskGiB = int((img.Data.VirtualSize + gib - 1) / gib)
+	}
+	return need
+}

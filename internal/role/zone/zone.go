@@ -1,0 +1,248 @@
+// Package zone is the zone role: the cluster controller of one availability zone. It places instances on
+// nodes, streams to each node its own desired state, and writes what nodes observe back into the store.
+// It holds nothing that cannot be made anew from the store and the nodes.
+package zone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/pki"
+	"karri.dev/internal/placement"
+	"karri.dev/internal/reconcile"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// Config is how a zone behaves.
+type Config struct {
+	Name       string // "us-east-1a"
+	Placement  placement.Policy
+	PublicPool []netip.Prefix
+	// NodeGrace is how long a node may be away before it counts as down; 0 means 30 s.
+	NodeGrace time.Duration
+}
+
+// Deps are what a zone works with.
+type Deps struct {
+	Store *store.Store
+	Log   *slog.Logger
+	Now   func() time.Time
+	// ImageURL gives a short-lived URL of an image's bytes.
+	ImageURL func(ctx context.Context, img *resource.Image) (string, error)
+}
+
+// Zone is the role. It is a nodeapi.Server.
+type Zone struct {
+	cfg   Config
+	deps  Deps
+	place *reconcile.Loop
+
+	mu       sync.Mutex
+	sessions map[string]*session // by node
+	last     string              // round robin's last choice
+}
+
+// New makes a zone.
+func New(cfg Config, deps Deps) *Zone {
+	if cfg.NodeGrace == 0 {
+		cfg.NodeGrace = 30 * time.Second
+	}
+	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}}
+	z.place = reconcile.New(reconcile.Config{Name: "placement", Period: 10 * time.Second, Run: z.placeAll}, deps.Log)
+	return z
+}
+
+// Run works until ctx ends.
+func (z *Zone) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return z.place.Run(ctx) })
+	g.Go(func() error { return z.follow(ctx) })
+	g.Go(func() error { return z.watchNodes(ctx) })
+	return g.Wait()
+}
+
+// vpcDelay gathers changes that concern all nodes of a VPC before these are told: a burst of launches
+// must not make every node of the VPC take in a new state for each one.
+const vpcDelay = 50 * time.Millisecond
+
+// follow tells sessions that their nodes' desired state changed.
+func (z *Zone) follow(ctx context.Context) error {
+	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes)
+	defer feed.Close()
+	z.place.Poke()
+	var later sync.Map // VPC ids waiting for vpcDelay
+	for {
+		changes, snap, err := feed.Next(ctx)
+		if err != nil {
+			return err
+		}
+		vpcs := map[string]bool{}
+		for _, c := range changes {
+			if c.Reloaded {
+				z.wake(z.all()...)
+				z.place.Poke()
+				continue
+			}
+			for _, rec := range []any{c.Old, c.New} {
+				switch r := rec.(type) {
+				case *resource.Instance:
+					if r.Zone == z.cfg.Name && r.Node == "" && r.State.Alive() {
+						z.place.Poke()
+					}
+					z.wake(r.Node)
+				case *resource.Node:
+					z.node(r)
+				default:
+					if id := vpcOf(r); id != "" {
+						vpcs[id] = true
+					}
+				}
+			}
+		}
+		for id := range vpcs {
+			if _, waiting := later.LoadOrStore(id, true); waiting {
+				continue
+			}
+			time.AfterFunc(vpcDelay, func() {
+				later.Delete(id)
+				z.wake(nodesOf(z.deps.Store.Snapshot(), id)...)
+			})
+		}
+		_ = snap
+	}
+}
+
+// vpcOf gives the VPC that a changed network record belongs to.
+func vpcOf(rec any) string {
+	switch r := rec.(type) {
+	case *resource.Interface:
+		if r != nil {
+			return r.VPCID
+		}
+	case *resource.SecurityGroup:
+		return r.VPCID
+	case *resource.VPC:
+		return r.ID
+	case *resource.Subnet:
+		return r.VPCID
+	case *resource.RouteTable:
+		return r.VPCID
+	case *resource.InternetGateway:
+		return r.VPCID
+	case *resource.NetworkACL:
+		return r.VPCID
+	}
+	return ""
+}
+
+// nodesOf gives the nodes that have an interface in the VPC.
+func nodesOf(r store.Reader, vpcID string) []string {
+	seen := map[string]bool{}
+	var out []string
+	for e := range store.InterfacesByVPC.By(r, vpcID) {
+		if inst := store.Instances.Get(r, e.InstanceID); inst != nil && inst.Node != "" && !seen[inst.Node] {
+			seen[inst.Node] = true
+			out = append(out, inst.Node)
+		}
+	}
+	return out
+}
+
+// node follows a node's record: who is revoked is cut off.
+func (z *Zone) node(n *resource.Node) {
+	if !n.Revoked {
+		z.place.Poke()
+		return
+	}
+	z.mu.Lock()
+	s := z.sessions[n.ID]
+	z.mu.Unlock()
+	if s != nil {
+		s.end(errRevoked)
+	}
+}
+
+var errRevoked = errors.New("this node is revoked")
+
+// admit checks that a caller is a node of this zone in good standing.
+func (z *Zone) admit(who pki.Identity) (*resource.Node, error) {
+	if who.Role != "node" || who.Zone != z.cfg.Name {
+		return nil, fmt.Errorf("zone %s does not serve %s %q of zone %q", z.cfg.Name, who.Role, who.Name, who.Zone)
+	}
+	n := store.Nodes.Get(z.deps.Store.Snapshot(), who.Name)
+	if n == nil || n.Zone != z.cfg.Name {
+		return nil, fmt.Errorf("node %q is not registered in zone %s", who.Name, z.cfg.Name)
+	}
+	if n.Revoked {
+		return nil, errRevoked
+	}
+	return n, nil
+}
+
+// ImageURL implements nodeapi.Server: a node gets the images of its own instances and no others.
+func (z *Zone) ImageURL(ctx context.Context, who pki.Identity, imageID string) (string, error) {
+	node, err := z.admit(who)
+	if err != nil {
+		return "", err
+	}
+	snap := z.deps.Store.Snapshot()
+	for inst := range store.InstancesByNode.By(snap, node.ID) {
+		if inst.ImageID == imageID || inst.KernelID == imageID || inst.RamdiskID == imageID {
+			img := store.Images.Get(snap, imageID)
+			if img == nil {
+				break
+			}
+			return z.deps.ImageURL(ctx, img)
+		}
+	}
+	return "", fmt.Errorf("no instance of node %s uses image %q", node.ID, imageID)
+}
+
+// Console implements nodeapi.Server: the cloud, and nobody else, reads an instance's console.
+func (z *Zone) Console(ctx context.Context, who pki.Identity, instanceID string, max int) ([]byte, error) {
+	if who.Role != "cloud" {
+		return nil, fmt.Errorf("%s %q may not read consoles", who.Role, who.Name)
+	}
+	inst := store.Instances.Get(z.deps.Store.Snapshot(), instanceID)
+	if inst == nil || inst.Node == "" {
+		return nil, nil // nothing has run yet
+	}
+	z.mu.Lock()
+	s := z.sessions[inst.Node]
+	z.mu.Unlock()
+	if s == nil {
+		return nil, fmt.Errorf("node %s is not connected", inst.Node)
+	}
+	return s.ask(ctx, nodeapi.Ask{What: "console", Instance: instanceID, Max: max})
+}
+
+// wake makes the sessions of these nodes send the newest desired state.
+func (z *Zone) wake(nodes ...string) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	for _, id := range nodes {
+		if s := z.sessions[id]; s != nil {
+			s.poke()
+		}
+	}
+}
+
+func (z *Zone) all() []string {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	var out []string
+	for id := range z.sessions {
+		out = append(out, id)
+	}
+	return out
+}
