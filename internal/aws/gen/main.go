@@ -76,9 +76,9 @@ func generate(apis, dir string) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for name, emit := range map[string]func() ([]byte, error){
-		"zz_generated_types.go":   m.emitTypes,
-		"zz_generated_enums.go":   m.emitEnums,
-		"zz_generated_api.go": m.emitAPI,
+		"zz_generated_types.go": m.emitTypes,
+		"zz_generated_enums.go": m.emitEnums,
+		"zz_generated_api.go":   m.emitAPI,
 	} {
 		if files[name], err = emit(); err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", dir, name, err)

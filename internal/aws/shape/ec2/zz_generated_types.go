@@ -28,6 +28,7 @@ type Address struct {
 	CustomerOwnedIp         string
 	CustomerOwnedIpv4Pool   string
 	CarrierIp               string
+	SubnetId                string
 }
 
 type AllocateAddressRequest struct {
@@ -132,6 +133,12 @@ type AvailabilityZone struct {
 	ZoneType           string
 	ParentZoneName     string
 	ParentZoneId       string
+	GroupLongName      string
+	Geography          []AvailabilityZoneGeography
+}
+
+type AvailabilityZoneGeography struct {
+	Name string
 }
 
 type AvailabilityZoneMessage struct {
@@ -239,8 +246,9 @@ type CreateSecurityGroupRequest struct {
 }
 
 type CreateSecurityGroupResult struct {
-	GroupId string
-	Tags    []Tag
+	GroupId          string
+	Tags             []Tag
+	SecurityGroupArn string
 }
 
 type CreateTagsRequest struct {
@@ -274,6 +282,8 @@ type DeleteSecurityGroupRequest struct {
 }
 
 type DeleteSecurityGroupResult struct {
+	Return  bool
+	GroupId string
 }
 
 type DeleteTagsRequest struct {
@@ -286,11 +296,13 @@ type DeleteTagsResult struct {
 }
 
 type DeregisterImageRequest struct {
-	ImageId string // required
-	DryRun  *bool
+	ImageId                   string // required
+	DryRun                    *bool
+	DeleteAssociatedSnapshots *bool
 }
 
 type DeregisterImageResult struct {
+	Return bool
 }
 
 type DescribeAccountAttributesRequest struct {
@@ -418,12 +430,13 @@ type DescribeInstanceAttributeResult struct {
 }
 
 type DescribeInstanceStatusRequest struct {
-	Filters             []Filter
-	InstanceIds         []string
-	MaxResults          *int
-	NextToken           string
-	DryRun              *bool
-	IncludeAllInstances *bool
+	Filters                 []Filter
+	InstanceIds             []string
+	MaxResults              *int
+	NextToken               string
+	DryRun                  *bool
+	IncludeAllInstances     *bool
+	IncludeManagedResources *bool
 }
 
 type DescribeInstanceStatusResult struct {
@@ -445,11 +458,12 @@ type DescribeInstanceTypeOfferingsResult struct {
 }
 
 type DescribeInstanceTypesRequest struct {
-	DryRun        *bool
-	InstanceTypes []string // values: InstanceType
-	Filters       []Filter
-	MaxResults    *int
-	NextToken     string
+	DryRun                     *bool
+	InstanceTypes              []string // values: InstanceType
+	Filters                    []Filter
+	MaxResults                 *int
+	NextToken                  string
+	IncludeUnsupportedInRegion *bool
 }
 
 type DescribeInstanceTypesResult struct {
@@ -458,11 +472,12 @@ type DescribeInstanceTypesResult struct {
 }
 
 type DescribeInstancesRequest struct {
-	Filters     []Filter
-	InstanceIds []string
-	DryRun      *bool
-	MaxResults  *int
-	NextToken   string
+	Filters                 []Filter
+	InstanceIds             []string
+	DryRun                  *bool
+	MaxResults              *int
+	NextToken               string
+	IncludeManagedResources *bool
 }
 
 type DescribeInstancesResult struct {
@@ -509,11 +524,12 @@ type DescribeNetworkAclsResult struct {
 }
 
 type DescribeNetworkInterfacesRequest struct {
-	Filters             []Filter
-	DryRun              *bool
-	NetworkInterfaceIds []string
-	NextToken           string
-	MaxResults          *int
+	Filters                 []Filter
+	DryRun                  *bool
+	NetworkInterfaceIds     []string
+	NextToken               string
+	MaxResults              *int
+	IncludeManagedResources *bool
 }
 
 type DescribeNetworkInterfacesResult struct {
@@ -651,15 +667,17 @@ type DiskInfo struct {
 }
 
 type EbsBlockDevice struct {
-	DeleteOnTermination *bool
-	Iops                *int
-	SnapshotId          string
-	VolumeSize          *int
-	VolumeType          string // values: VolumeType
-	KmsKeyId            string
-	Throughput          *int
-	OutpostArn          string
-	Encrypted           *bool
+	DeleteOnTermination      *bool
+	Iops                     *int
+	SnapshotId               string
+	VolumeSize               *int
+	VolumeType               string // values: VolumeType
+	KmsKeyId                 string
+	Throughput               *int
+	OutpostArn               string
+	Encrypted                *bool
+	AvailabilityZone         string
+	VolumeInitializationRate *int
 }
 
 type EbsInfo struct {
@@ -858,6 +876,10 @@ type Image struct {
 	SourceInstanceId         string
 	DeregistrationProtection string
 	LastLaunchedTime         string
+	SourceImageId            string
+	SourceImageRegion        string
+	ImageAllowed             bool
+	FreeTierEligible         bool
 }
 
 type ImageDiskContainer struct {
@@ -1023,6 +1045,7 @@ type Instance struct {
 	TpmSupport                              string
 	MaintenanceOptions                      *InstanceMaintenanceOptions
 	CurrentInstanceBootMode                 string // values: InstanceBootModeValues
+	Operator                                *OperatorResponse
 }
 
 type InstanceAttachmentEnaSrdSpecification struct {
@@ -1109,6 +1132,7 @@ type InstanceNetworkInterface struct {
 	Ipv4Prefixes                    []InstanceIpv4Prefix
 	Ipv6Prefixes                    []InstanceIpv6Prefix
 	ConnectionTrackingConfiguration *ConnectionTrackingSpecificationResponse
+	Operator                        *OperatorResponse
 }
 
 type InstanceNetworkInterfaceAssociation struct {
@@ -1173,14 +1197,16 @@ type InstanceStateChange struct {
 }
 
 type InstanceStatus struct {
-	AvailabilityZone  string
-	OutpostArn        string
-	Events            []InstanceStatusEvent
-	InstanceId        string
-	InstanceState     *InstanceState
-	InstanceStatus    *InstanceStatusSummary
-	SystemStatus      *InstanceStatusSummary
-	AttachedEbsStatus *EbsStatusSummary
+	AvailabilityZone   string
+	OutpostArn         string
+	Events             []InstanceStatusEvent
+	InstanceId         string
+	InstanceState      *InstanceState
+	InstanceStatus     *InstanceStatusSummary
+	SystemStatus       *InstanceStatusSummary
+	AttachedEbsStatus  *EbsStatusSummary
+	AvailabilityZoneId string
+	Operator           *OperatorResponse
 }
 
 type InstanceStatusDetails struct {
@@ -1241,6 +1267,7 @@ type InstanceTypeInfo struct {
 	MediaAcceleratorInfo          *MediaAcceleratorInfo
 	NeuronInfo                    *NeuronInfo
 	PhcSupport                    string // values: PhcSupport
+	SupportedInRegion             bool
 }
 
 type InstanceTypeOffering struct {
@@ -1493,6 +1520,8 @@ type NetworkInterface struct {
 	DenyAllIgwTraffic               bool
 	Ipv6Native                      bool
 	Ipv6Address                     string
+	AvailabilityZoneId              string
+	Operator                        *OperatorResponse
 }
 
 type NetworkInterfaceAssociation struct {
@@ -1554,6 +1583,11 @@ type NitroTpmInfo struct {
 	SupportedVersions []string
 }
 
+type OperatorResponse struct {
+	Managed   bool
+	Principal string
+}
+
 type Placement struct {
 	AvailabilityZone     string
 	Affinity             string
@@ -1564,6 +1598,7 @@ type Placement struct {
 	SpreadDomain         string
 	HostResourceGroupArn string
 	GroupId              string
+	AvailabilityZoneId   string
 }
 
 type PlacementGroupInfo struct {
@@ -1639,6 +1674,11 @@ type Region struct {
 	Endpoint    string
 	RegionName  string
 	OptInStatus string
+	Geography   []RegionGeography
+}
+
+type RegionGeography struct {
+	Name string
 }
 
 type RegisterImageRequest struct {
@@ -1707,8 +1747,9 @@ type RevokeSecurityGroupEgressRequest struct {
 }
 
 type RevokeSecurityGroupEgressResult struct {
-	Return               bool
-	UnknownIpPermissions []IpPermission
+	Return                    bool
+	UnknownIpPermissions      []IpPermission
+	RevokedSecurityGroupRules []RevokedSecurityGroupRule
 }
 
 type RevokeSecurityGroupIngressRequest struct {
@@ -1726,8 +1767,23 @@ type RevokeSecurityGroupIngressRequest struct {
 }
 
 type RevokeSecurityGroupIngressResult struct {
-	Return               bool
-	UnknownIpPermissions []IpPermission
+	Return                    bool
+	UnknownIpPermissions      []IpPermission
+	RevokedSecurityGroupRules []RevokedSecurityGroupRule
+}
+
+type RevokedSecurityGroupRule struct {
+	SecurityGroupRuleId string
+	GroupId             string
+	IsEgress            bool
+	IpProtocol          string
+	FromPort            int
+	ToPort              int
+	CidrIpv4            string
+	CidrIpv6            string
+	PrefixListId        string
+	ReferencedGroupId   string
+	Description         string
 }
 
 type Route struct {
@@ -1842,22 +1898,24 @@ type SecurityGroup struct {
 	IpPermissionsEgress []IpPermission
 	Tags                []Tag
 	VpcId               string
+	SecurityGroupArn    string
 }
 
 type SecurityGroupRule struct {
-	SecurityGroupRuleId string
-	GroupId             string
-	GroupOwnerId        string
-	IsEgress            bool
-	IpProtocol          string
-	FromPort            int
-	ToPort              int
-	CidrIpv4            string
-	CidrIpv6            string
-	PrefixListId        string
-	ReferencedGroupInfo *ReferencedSecurityGroup
-	Description         string
-	Tags                []Tag
+	SecurityGroupRuleId  string
+	GroupId              string
+	GroupOwnerId         string
+	IsEgress             bool
+	IpProtocol           string
+	FromPort             int
+	ToPort               int
+	CidrIpv4             string
+	CidrIpv6             string
+	PrefixListId         string
+	ReferencedGroupInfo  *ReferencedSecurityGroup
+	Description          string
+	Tags                 []Tag
+	SecurityGroupRuleArn string
 }
 
 type SnapshotDetail struct {
@@ -1897,10 +1955,11 @@ type StateReason struct {
 }
 
 type StopInstancesRequest struct {
-	InstanceIds []string // required
-	Hibernate   *bool
-	DryRun      *bool
-	Force       *bool
+	InstanceIds    []string // required
+	Hibernate      *bool
+	DryRun         *bool
+	Force          *bool
+	SkipOsShutdown *bool
 }
 
 type StopInstancesResult struct {
@@ -1929,6 +1988,7 @@ type Subnet struct {
 	EnableDns64                   bool
 	Ipv6Native                    bool
 	PrivateDnsNameOptionsOnLaunch *PrivateDnsNameOptionsOnLaunch
+	Type                          string
 }
 
 type SubnetCidrBlockState struct {
@@ -1962,8 +2022,10 @@ type TagSpecification struct {
 }
 
 type TerminateInstancesRequest struct {
-	InstanceIds []string // required
-	DryRun      *bool
+	InstanceIds    []string // required
+	DryRun         *bool
+	Force          *bool
+	SkipOsShutdown *bool
 }
 
 type TerminateInstancesResult struct {

@@ -88,6 +88,12 @@ const (
 	ChecksumModeEnabled = "ENABLED"
 )
 
+// Values of ChecksumType.
+const (
+	ChecksumTypeComposite  = "COMPOSITE"
+	ChecksumTypeFullObject = "FULL_OBJECT"
+)
+
 // Values of DataRedundancy.
 const (
 	DataRedundancySingleAvailabilityZone = "SingleAvailabilityZone"

@@ -6,11 +6,12 @@ import "io"
 import "time"
 
 type AbortMultipartUploadRequest struct {
-	Bucket              string // required
-	Key                 string // required
-	UploadId            string // required
-	RequestPayer        string // values: RequestPayer
-	ExpectedBucketOwner string
+	Bucket               string // required
+	Key                  string // required
+	UploadId             string // required
+	RequestPayer         string // values: RequestPayer
+	ExpectedBucketOwner  string
+	IfMatchInitiatedTime time.Time
 }
 
 type AbortMultipartUploadResult struct {
@@ -21,6 +22,7 @@ type Bucket struct {
 	Name         string
 	CreationDate time.Time
 	BucketRegion string
+	BucketArn    string
 }
 
 type BucketInfo struct {
@@ -47,6 +49,10 @@ type CompleteMultipartUploadRequest struct {
 	SSECustomerAlgorithm string
 	SSECustomerKey       []byte
 	SSECustomerKeyMD5    string
+	ChecksumCRC64NVME    string
+	ChecksumType         string // values: ChecksumType
+	IfMatch              string
+	MpuObjectSize        *int64
 }
 
 type CompleteMultipartUploadResult struct {
@@ -64,6 +70,8 @@ type CompleteMultipartUploadResult struct {
 	SSEKMSKeyId          string
 	BucketKeyEnabled     bool
 	RequestCharged       string // values: RequestCharged
+	ChecksumCRC64NVME    string
+	ChecksumType         string // values: ChecksumType
 }
 
 type CompletedMultipartUpload struct {
@@ -71,12 +79,13 @@ type CompletedMultipartUpload struct {
 }
 
 type CompletedPart struct {
-	ETag           string
-	ChecksumCRC32  string
-	ChecksumCRC32C string
-	ChecksumSHA1   string
-	ChecksumSHA256 string
-	PartNumber     *int
+	ETag              string
+	ChecksumCRC32     string
+	ChecksumCRC32C    string
+	ChecksumSHA1      string
+	ChecksumSHA256    string
+	PartNumber        *int
+	ChecksumCRC64NVME string
 }
 
 type CopyObjectOutput struct {
@@ -107,7 +116,7 @@ type CopyObjectRequest struct {
 	CopySourceIfModifiedSince      time.Time
 	CopySourceIfNoneMatch          string
 	CopySourceIfUnmodifiedSince    time.Time
-	Expires                        time.Time
+	Expires                        string
 	GrantFullControl               string
 	GrantRead                      string
 	GrantReadACP                   string
@@ -135,30 +144,36 @@ type CopyObjectRequest struct {
 	ObjectLockLegalHoldStatus      string // values: ObjectLockLegalHoldStatus
 	ExpectedBucketOwner            string
 	ExpectedSourceBucketOwner      string
+	IfMatch                        string
+	IfNoneMatch                    string
 }
 
 type CopyObjectResult struct {
-	ETag           string
-	LastModified   time.Time
-	ChecksumCRC32  string
-	ChecksumCRC32C string
-	ChecksumSHA1   string
-	ChecksumSHA256 string
+	ETag              string
+	LastModified      time.Time
+	ChecksumCRC32     string
+	ChecksumCRC32C    string
+	ChecksumSHA1      string
+	ChecksumSHA256    string
+	ChecksumCRC64NVME string
+	ChecksumType      string // values: ChecksumType
 }
 
 type CopyPartResult struct {
-	ETag           string
-	LastModified   time.Time
-	ChecksumCRC32  string
-	ChecksumCRC32C string
-	ChecksumSHA1   string
-	ChecksumSHA256 string
+	ETag              string
+	LastModified      time.Time
+	ChecksumCRC32     string
+	ChecksumCRC32C    string
+	ChecksumSHA1      string
+	ChecksumSHA256    string
+	ChecksumCRC64NVME string
 }
 
 type CreateBucketConfiguration struct {
 	LocationConstraint string // values: BucketLocationConstraint
 	Location           *LocationInfo
 	Bucket             *BucketInfo
+	Tags               []Tag
 }
 
 type CreateBucketRequest struct {
@@ -175,7 +190,8 @@ type CreateBucketRequest struct {
 }
 
 type CreateBucketResult struct {
-	Location string
+	Location  string
+	BucketArn string
 }
 
 type CreateMultipartUploadRequest struct {
@@ -186,7 +202,7 @@ type CreateMultipartUploadRequest struct {
 	ContentEncoding           string
 	ContentLanguage           string
 	ContentType               string
-	Expires                   time.Time
+	Expires                   string
 	GrantFullControl          string
 	GrantRead                 string
 	GrantReadACP              string
@@ -209,6 +225,7 @@ type CreateMultipartUploadRequest struct {
 	ObjectLockLegalHoldStatus string // values: ObjectLockLegalHoldStatus
 	ExpectedBucketOwner       string
 	ChecksumAlgorithm         string // values: ChecksumAlgorithm
+	ChecksumType              string // values: ChecksumType
 }
 
 type CreateMultipartUploadResult struct {
@@ -225,6 +242,7 @@ type CreateMultipartUploadResult struct {
 	BucketKeyEnabled        bool
 	RequestCharged          string // values: RequestCharged
 	ChecksumAlgorithm       string // values: ChecksumAlgorithm
+	ChecksumType            string // values: ChecksumType
 }
 
 type Delete struct {
@@ -248,6 +266,9 @@ type DeleteObjectRequest struct {
 	RequestPayer              string // values: RequestPayer
 	BypassGovernanceRetention *bool
 	ExpectedBucketOwner       string
+	IfMatch                   string
+	IfMatchLastModifiedTime   time.Time
+	IfMatchSize               *int64
 }
 
 type DeleteObjectResult struct {
@@ -350,8 +371,7 @@ type GetObjectResult struct {
 	ContentLanguage           string
 	ContentRange              string
 	ContentType               string
-	Expires                   time.Time
-	ExpiresString             string
+	Expires                   string
 	WebsiteRedirectLocation   string
 	ServerSideEncryption      string // values: ServerSideEncryption
 	Metadata                  map[string]string
@@ -367,6 +387,8 @@ type GetObjectResult struct {
 	ObjectLockMode            string // values: ObjectLockMode
 	ObjectLockRetainUntilDate time.Time
 	ObjectLockLegalHoldStatus string // values: ObjectLockLegalHoldStatus
+	ChecksumCRC64NVME         string
+	ChecksumType              string // values: ChecksumType
 }
 
 type HeadBucketRequest struct {
@@ -379,6 +401,7 @@ type HeadBucketResult struct {
 	BucketLocationName string
 	BucketRegion       string
 	AccessPointAlias   bool
+	BucketArn          string
 }
 
 type HeadObjectRequest struct {
@@ -425,8 +448,7 @@ type HeadObjectResult struct {
 	ContentEncoding           string
 	ContentLanguage           string
 	ContentType               string
-	Expires                   time.Time
-	ExpiresString             string
+	Expires                   string
 	WebsiteRedirectLocation   string
 	ServerSideEncryption      string // values: ServerSideEncryption
 	Metadata                  map[string]string
@@ -441,6 +463,10 @@ type HeadObjectResult struct {
 	ObjectLockMode            string // values: ObjectLockMode
 	ObjectLockRetainUntilDate time.Time
 	ObjectLockLegalHoldStatus string // values: ObjectLockLegalHoldStatus
+	ChecksumCRC64NVME         string
+	ChecksumType              string // values: ChecksumType
+	ContentRange              string
+	TagCount                  int
 }
 
 type Initiator struct {
@@ -575,6 +601,7 @@ type ListPartsResult struct {
 	StorageClass         string // values: StorageClass
 	RequestCharged       string // values: RequestCharged
 	ChecksumAlgorithm    string // values: ChecksumAlgorithm
+	ChecksumType         string // values: ChecksumType
 }
 
 type LocationInfo struct {
@@ -590,6 +617,7 @@ type MultipartUpload struct {
 	Owner             *Owner
 	Initiator         *Initiator
 	ChecksumAlgorithm string // values: ChecksumAlgorithm
+	ChecksumType      string // values: ChecksumType
 }
 
 type Object struct {
@@ -601,11 +629,15 @@ type Object struct {
 	StorageClass      string // values: ObjectStorageClass
 	Owner             *Owner
 	RestoreStatus     *RestoreStatus
+	ChecksumType      string // values: ChecksumType
 }
 
 type ObjectIdentifier struct {
-	Key       string // required
-	VersionId string
+	Key              string // required
+	VersionId        string
+	ETag             string
+	LastModifiedTime time.Time
+	Size             *int64
 }
 
 type Owner struct {
@@ -614,14 +646,15 @@ type Owner struct {
 }
 
 type Part struct {
-	PartNumber     int
-	LastModified   time.Time
-	ETag           string
-	Size           int64
-	ChecksumCRC32  string
-	ChecksumCRC32C string
-	ChecksumSHA1   string
-	ChecksumSHA256 string
+	PartNumber        int
+	LastModified      time.Time
+	ETag              string
+	Size              int64
+	ChecksumCRC32     string
+	ChecksumCRC32C    string
+	ChecksumSHA1      string
+	ChecksumSHA256    string
+	ChecksumCRC64NVME string
 }
 
 type PutObjectRequest struct {
@@ -640,7 +673,7 @@ type PutObjectRequest struct {
 	ChecksumCRC32C            string
 	ChecksumSHA1              string
 	ChecksumSHA256            string
-	Expires                   time.Time
+	Expires                   string
 	IfNoneMatch               string
 	GrantFullControl          string
 	GrantRead                 string
@@ -663,6 +696,9 @@ type PutObjectRequest struct {
 	ObjectLockRetainUntilDate time.Time
 	ObjectLockLegalHoldStatus string // values: ObjectLockLegalHoldStatus
 	ExpectedBucketOwner       string
+	ChecksumCRC64NVME         string
+	IfMatch                   string
+	WriteOffsetBytes          *int64
 }
 
 type PutObjectResult struct {
@@ -680,11 +716,19 @@ type PutObjectResult struct {
 	SSEKMSEncryptionContext string
 	BucketKeyEnabled        bool
 	RequestCharged          string // values: RequestCharged
+	ChecksumCRC64NVME       string
+	ChecksumType            string // values: ChecksumType
+	Size                    int64
 }
 
 type RestoreStatus struct {
 	IsRestoreInProgress bool
 	RestoreExpiryDate   time.Time
+}
+
+type Tag struct {
+	Key   string // required
+	Value string // required
 }
 
 type UploadPartCopyRequest struct {
@@ -738,6 +782,7 @@ type UploadPartRequest struct {
 	SSECustomerKeyMD5    string
 	RequestPayer         string // values: RequestPayer
 	ExpectedBucketOwner  string
+	ChecksumCRC64NVME    string
 }
 
 type UploadPartResult struct {
@@ -752,4 +797,5 @@ type UploadPartResult struct {
 	SSEKMSKeyId          string
 	BucketKeyEnabled     bool
 	RequestCharged       string // values: RequestCharged
+	ChecksumCRC64NVME    string
 }
