@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
+	"sync"
 
 	"github.com/google/btree"
 )
@@ -32,7 +33,8 @@ type Index[T any] struct {
 
 // Reader is what can be read: a Snapshot, or a Tx with its own writes on top.
 type Reader interface {
-	table(slot int) any
+	// table gives a table's rows; changing says that they may change while they are walked.
+	table(slot int) (rows any, changing bool)
 }
 
 type entry[T any] struct {
@@ -47,6 +49,7 @@ type indexEntry[T any] struct {
 
 // rows is a table's data in one snapshot. Cloning is O(1); trees copy on write.
 type rows[T any] struct {
+	cloning sync.Mutex // btree.Clone writes to what it clones
 	primary *btree.BTreeG[entry[T]]
 	indexes []*btree.BTreeG[indexEntry[T]]
 }
@@ -58,6 +61,7 @@ type anyTable interface {
 	empty() any
 	clone(data any) any
 	load(data any, key string, value []byte) (old, rec any, err error)
+	restore(data any, key string, rec any)
 	remove(data any, key string) (old any)
 }
 
@@ -81,6 +85,8 @@ func (t *Table[T]) empty() any {
 
 func (t *Table[T]) clone(data any) any {
 	old := data.(*rows[T])
+	old.cloning.Lock()
+	defer old.cloning.Unlock()
 	r := &rows[T]{primary: old.primary.Clone(), indexes: make([]*btree.BTreeG[indexEntry[T]], len(old.indexes))}
 	for i, x := range old.indexes {
 		r.indexes[i] = x.Clone()
@@ -126,58 +132,90 @@ func (t *Table[T]) load(data any, key string, value []byte) (old, rec any, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	if o := t.set(data.(*rows[T]), key, r); o != nil {
+	if o := t.set(data.(*rows[T]), key, r, t.valuesOf(r)); o != nil {
 		old = o
 	}
 	return old, r, nil
 }
 
+func (t *Table[T]) restore(data any, key string, rec any) {
+	r := rec.(*T)
+	t.set(data.(*rows[T]), key, r, t.valuesOf(r))
+}
+
 func (t *Table[T]) remove(data any, key string) (old any) {
 	r := data.(*rows[T])
-	e, ok := r.primary.Delete(entry[T]{key: key})
+	e, ok := r.primary.Get(entry[T]{key: key})
 	if !ok {
 		return nil
 	}
-	for i, x := range t.indexes {
-		for _, v := range x.values(e.rec) {
-			r.indexes[i].Delete(indexEntry[T]{value: v, key: key})
-		}
-	}
+	values := t.valuesOf(e.rec)
+	r.primary.Delete(e)
+	r.drop(key, values)
 	return e.rec
 }
 
-// set puts a record into the trees and gives the one it replaced.
-func (t *Table[T]) set(r *rows[T], key string, rec *T) (old *T) {
-	prev, had := r.primary.ReplaceOrInsert(entry[T]{key, rec})
+// valuesOf gives a record's values in each index.
+func (t *Table[T]) valuesOf(rec *T) [][]string {
+	out := make([][]string, len(t.indexes))
 	for i, x := range t.indexes {
-		if had {
-			for _, v := range x.values(prev.rec) {
-				r.indexes[i].Delete(indexEntry[T]{value: v, key: key})
-			}
-		}
-		for _, v := range x.values(rec) {
+		out[i] = x.values(rec)
+	}
+	return out
+}
+
+// set puts a record into the trees and gives the one it replaced. Code of others (an index's values) runs
+// before the trees are touched: a panic there leaves them whole.
+func (t *Table[T]) set(r *rows[T], key string, rec *T, values [][]string) (old *T) {
+	if e, ok := r.primary.Get(entry[T]{key: key}); ok {
+		old = e.rec
+		key = e.key
+		r.drop(key, t.valuesOf(old))
+	}
+	r.primary.ReplaceOrInsert(entry[T]{key, rec})
+	for i, vs := range values {
+		for _, v := range vs {
 			r.indexes[i].ReplaceOrInsert(indexEntry[T]{v, key, rec})
 		}
 	}
-	return prev.rec
+	return old
+}
+
+func (r *rows[T]) drop(key string, values [][]string) {
+	for i, vs := range values {
+		for _, v := range vs {
+			r.indexes[i].Delete(indexEntry[T]{value: v, key: key})
+		}
+	}
 }
 
 // Get gives the record with this key, or nil.
 func (t *Table[T]) Get(r Reader, key string) *T {
-	e, _ := r.table(t.slot).(*rows[T]).primary.Get(entry[T]{key: key})
+	e, _ := t.rows(r).primary.Get(entry[T]{key: key})
 	return e.rec
 }
 
 // Len counts the table's records.
-func (t *Table[T]) Len(r Reader) int { return r.table(t.slot).(*rows[T]).primary.Len() }
+func (t *Table[T]) Len(r Reader) int { return t.rows(r).primary.Len() }
+
+func (t *Table[T]) rows(r Reader) *rows[T] {
+	data, _ := r.table(t.slot)
+	return data.(*rows[T])
+}
 
 // All gives every record in order of key.
 func (t *Table[T]) All(r Reader) iter.Seq[*T] { return t.From(r, "") }
 
-// From gives the records with keys not below key, in order: for pages.
+// From gives the records with keys not below key, in order: for pages. In a transaction it is safe to Put
+// and Delete in the loop; the loop goes over the records as they were when it began.
 func (t *Table[T]) From(r Reader, key string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		r.table(t.slot).(*rows[T]).primary.AscendGreaterOrEqual(entry[T]{key: key}, func(e entry[T]) bool { return yield(e.rec) })
+		data, changing := r.table(t.slot)
+		tree := data.(*rows[T]).primary
+		if changing {
+			tree = tree.Clone()
+		}
+		tree.AscendGreaterOrEqual(entry[T]{key: key}, func(e entry[T]) bool { return yield(e.rec) })
 	}
 }
 
@@ -187,16 +225,24 @@ func (x *Index[T]) By(r Reader, value string) iter.Seq[*T] { return x.From(r, va
 // From is By, beginning at the record key (inclusive): for pages.
 func (x *Index[T]) From(r Reader, value, key string) iter.Seq[*T] {
 	return func(yield func(*T) bool) {
-		r.table(x.table.slot).(*rows[T]).indexes[x.slot].AscendGreaterOrEqual(indexEntry[T]{value: value, key: key}, func(e indexEntry[T]) bool {
+		data, changing := r.table(x.table.slot)
+		tree := data.(*rows[T]).indexes[x.slot]
+		if changing {
+			tree = tree.Clone()
+		}
+		tree.AscendGreaterOrEqual(indexEntry[T]{value: value, key: key}, func(e indexEntry[T]) bool {
 			return e.value == value && yield(e.rec)
 		})
 	}
 }
 
 // One gives the first record that has this value, or nil.
-func (x *Index[T]) One(r Reader, value string) *T {
-	for rec := range x.By(r, value) {
-		return rec
-	}
-	return nil
+func (x *Index[T]) One(r Reader, value string) (rec *T) {
+	x.table.rows(r).indexes[x.slot].AscendGreaterOrEqual(indexEntry[T]{value: value}, func(e indexEntry[T]) bool {
+		if e.value == value {
+			rec = e.rec
+		}
+		return false
+	})
+	return rec
 }
