@@ -78,6 +78,7 @@ func (m *members) UnmarshalJSON(data []byte) error {
 // additions are what a service's folder says besides the description.
 type additions struct {
 	Description string // file in apis/, without .min.json
+	Namespace   string // of answers, where the description does not say it
 	Names       string // Go module whose declarations give structs and enums their names
 	// Members are members by struct: new ones, other descriptions of old ones; null takes one away.
 	Members map[string]members

@@ -25,6 +25,9 @@ func (s *source) formatted() ([]byte, error) {
 
 // file starts a file of the package; imports are those of the text that actually occur in it.
 func (m *model) file(body *source, imports ...string) ([]byte, error) {
+	if body.Len() == 0 {
+		return nil, nil
+	}
 	var out source
 	out.f("%spackage %s\n\n", header, m.Package)
 	for _, path := range imports {

@@ -76,12 +76,18 @@ func generate(apis, dir string) (map[string][]byte, error) {
 	}
 	files := map[string][]byte{}
 	for name, emit := range map[string]func() ([]byte, error){
-		"zz_generated_types.go": m.emitTypes,
-		"zz_generated_enums.go": m.emitEnums,
-		"zz_generated_api.go":   m.emitAPI,
+		"zz_generated_decode.go":  m.emitDecode,
+		"zz_generated_encode.go":  m.emitEncode,
+		"zz_generated_service.go": m.emitService,
+		"zz_generated_types.go":   m.emitTypes,
+		"zz_generated_enums.go":   m.emitEnums,
+		"zz_generated_api.go":     m.emitAPI,
 	} {
 		if files[name], err = emit(); err != nil {
 			return nil, fmt.Errorf("%s/%s: %w", dir, name, err)
+		}
+		if files[name] == nil { // there is nothing of this kind
+			delete(files, name)
 		}
 	}
 	return files, nil

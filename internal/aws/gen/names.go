@@ -16,6 +16,8 @@ import (
 type names struct {
 	fields map[string]map[string]string // struct → field → type without *, [] and package
 	enums  map[string][]enumValue
+
+	operations []string
 }
 
 type enumValue struct{ Name, Value string }
@@ -38,6 +40,9 @@ func readNames(module string) (*names, error) {
 		for _, file := range files {
 			if strings.HasSuffix(file, "_test.go") {
 				continue
+			}
+			if op, ok := strings.CutPrefix(filepath.Base(file), "api_op_"); ok {
+				n.operations = append(n.operations, strings.TrimSuffix(op, ".go"))
 			}
 			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.SkipObjectResolution)
 			if err != nil {

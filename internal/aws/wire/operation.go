@@ -37,6 +37,12 @@ type Route struct {
 	Name   string
 	Method string // "" for query protocols
 	Path   string // as AWS writes it: "/{Bucket}/{Key+}?uploads"
+	// What selects it besides method and path: query parameters ("uploads", "list-type=2", "uploadId") and
+	// a header, all of which must be there. Accepts names parameters that select other operations and
+	// that this one understands too ("partNumber" of GetObject).
+	Query   []string
+	Header  string
+	Accepts []string
 }
 
 // Operation is one operation served; generated.

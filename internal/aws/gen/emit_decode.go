@@ -1,0 +1,158 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// emitDecode writes how requests, and the structs in them, are read.
+func (m *model) emitDecode() ([]byte, error) {
+	var out source
+	rest := m.Desc.Metadata.Protocol == "rest-xml"
+	for _, op := range m.Operations {
+		if rest {
+			if err := m.decodeREST(&out, op); err != nil {
+				return nil, err
+			}
+		}
+	}
+	for _, s := range m.sortedStructs() {
+		if !s.In || rest && s.top {
+			continue
+		}
+		out.f("func decode%s(d *wire.Decoder, n *wire.Node, v *%s) {\n", s.Name, s.Name)
+		var required []string
+		for _, f := range s.Fields {
+			if f.Required {
+				required = append(required, fmt.Sprintf("%q", f.In))
+			}
+		}
+		if required != nil {
+			out.f("d.Require(n, %s)\n", strings.Join(required, ", "))
+		}
+		for _, f := range s.Fields {
+			expr, err := m.decodeField(f)
+			if err != nil {
+				return nil, fmt.Errorf("%s.%s: %w", s.Name, f.Name, err)
+			}
+			out.f("v.%s = %s\n", f.Name, expr)
+		}
+		out.f("}\n\n")
+	}
+	return m.file(&out, "strings", "karri.dev/internal/aws/wire")
+}
+
+// decodeField gives the expression that reads a member out of node n.
+func (m *model) decodeField(f *field) (string, error) {
+	t := f.Type
+	switch t.Kind {
+	case "struct":
+		return fmt.Sprintf("wire.Struct(d, n, %q, decode%s)", f.In, t.Struct.Name), nil
+	case "list":
+		name, member := f.In, ""
+		switch {
+		case m.Desc.Metadata.Protocol == "ec2":
+		case !t.Shape.Flattened:
+			member = m.memberName(t)
+		case m.Desc.Metadata.Protocol == "query":
+			return "", fmt.Errorf("flattened lists are not supported")
+		}
+		if t.Elem.Kind == "struct" {
+			return fmt.Sprintf("wire.List(d, n, %q, %q, decode%s)", name, member, t.Elem.Struct.Name), nil
+		}
+		if t.Elem.Elem != nil {
+			return "", fmt.Errorf("lists of %s are not supported", t.Elem.Kind)
+		}
+		return fmt.Sprintf("wire.Scalars(d, n, %q, %q, d.%s)", name, member, t.Elem.method()), nil
+	case "map", "stream":
+		return "", fmt.Errorf("type %s is not supported here", t.Kind)
+	}
+	return fmt.Sprintf("d.%s(n.Take(%q))", f.method(), f.In), nil
+}
+
+// memberName is the element that stands around each element of a list.
+func (m *model) memberName(t *fieldType) string {
+	switch {
+	case t.Elem.Shape.LocationName != "":
+		return t.Elem.Shape.LocationName
+	case m.Desc.Metadata.Protocol == "ec2":
+		return "item"
+	}
+	return "member"
+}
+
+// method is the Decoder's method for the member.
+func (f *field) method() string {
+	if f.Pointer {
+		return f.Type.method() + "Ptr"
+	}
+	return f.Type.method()
+}
+
+func (t *fieldType) method() string { return upper(t.Kind) }
+
+// decodeREST writes how a request is read from path, query, headers and payload.
+func (m *model) decodeREST(out *source, op *operation) error {
+	s := op.Input
+	var headers []string
+	prefix := ""
+	out.f("func decode%s(d *wire.Decoder, v *%s) {\n", s.Name, s.Name)
+	for _, f := range s.Fields {
+		name := f.Wire.LocationName
+		var from string
+		switch f.Wire.Location {
+		case "uri":
+			from = fmt.Sprintf("d.Label(%q)", name)
+		case "querystring":
+			from = fmt.Sprintf("d.Query(%q)", name)
+		case "header":
+			from = fmt.Sprintf("d.Header(%q)", name)
+			if low := strings.ToLower(name); strings.HasPrefix(low, "x-amz-") {
+				headers = append(headers, fmt.Sprintf("%q", low))
+			}
+		case "headers":
+			prefix = strings.ToLower(name)
+			out.f("v.%s = d.HeaderMap(%q)\n", f.Name, name)
+			continue
+		case "":
+			continue
+		default:
+			return fmt.Errorf("%s: location %s is not supported", f.Name, f.Wire.Location)
+		}
+		if f.Required && f.Wire.Location != "uri" {
+			out.f("d.Need(%s)\n", from)
+		}
+		switch {
+		case name == "Content-Length":
+			out.f("v.%s = d.LengthPtr()\n", f.Name)
+		case f.Type.Kind == "list":
+			out.f("v.%s = d.Split(%s)\n", f.Name, from)
+		default:
+			out.f("v.%s = d.%s(%s)\n", f.Name, f.method(), from)
+		}
+	}
+	for _, f := range s.Fields { // the payload last: there is no use in reading one that is refused
+		switch {
+		case f.Wire.Location != "":
+		case f.Name != s.Payload:
+			return fmt.Errorf("%s: payloads without a payload member are not supported", f.Name)
+		case f.Type.Kind == "stream":
+			out.f("v.%s = d.Stream()\n", f.Name)
+		case f.Type.Kind == "struct":
+			out.f("v.%s = wire.Payload(d, %q, %v, decode%s)\n", f.Name, f.In, f.Required, f.Type.Struct.Name)
+		default:
+			return fmt.Errorf("%s: payload of type %s is not supported", f.Name, f.Type.Kind)
+		}
+	}
+	out.f("}\n\n")
+	out.f("func headers%s(name string) bool {\n", op.Name)
+	if headers != nil {
+		out.f("switch name {\ncase %s:\nreturn true\n}\n", strings.Join(headers, ", "))
+	}
+	if prefix != "" {
+		out.f("return strings.HasPrefix(name, %q)\n}\n\n", prefix)
+	} else {
+		out.f("return false\n}\n\n")
+	}
+	return nil
+}

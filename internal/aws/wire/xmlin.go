@@ -1,0 +1,126 @@
+package wire
+
+import (
+	"encoding/xml"
+	"errors"
+	"io"
+
+	"karri.dev/internal/aws/awserr"
+)
+
+// Limits on XML payloads: 10,000 parts with their checksums fit.
+const (
+	maxXMLBytes    = 8 << 20
+	maxXMLElements = 200_000
+	maxXMLDepth    = 16
+)
+
+func malformedXML() *awserr.Error {
+	return awserr.New("MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema")
+}
+
+// parseXML makes the tree of a payload; nil when it is empty. Document types, and so all entities but
+// the five of XML itself, are refused; attributes and namespaces are ignored, as S3 does.
+func parseXML(body io.Reader, root string) (*Node, *awserr.Error) {
+	limited := &limitedReader{r: body, left: maxXMLBytes}
+	dec := xml.NewDecoder(limited)
+	var top, at *Node
+	var text []byte // of the element that is open, as long as it has no children
+	depth, elements := 0, 0
+	for {
+		token, err := dec.RawToken()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, limited.explain(err)
+		}
+		switch token := token.(type) {
+		case xml.StartElement:
+			depth, elements = depth+1, elements+1
+			if depth > maxXMLDepth || elements > maxXMLElements || (at == nil && top != nil) || !blank(text) {
+				return nil, malformedXML()
+			}
+			n := &Node{name: token.Name.Local, parent: at}
+			if at == nil {
+				top = n
+			} else {
+				at.kids = append(at.kids, n)
+			}
+			at, text = n, text[:0]
+		case xml.EndElement:
+			if at == nil || at.name != token.Name.Local {
+				return nil, malformedXML()
+			}
+			if len(at.kids) == 0 {
+				at.text, at.set = string(text), true
+			}
+			at, depth, text = at.parent, depth-1, text[:0]
+		case xml.CharData:
+			switch {
+			case at != nil && len(at.kids) == 0:
+				text = append(text, token...)
+			case !blank(token):
+				return nil, malformedXML()
+			}
+		case xml.Directive:
+			return nil, malformedXML()
+		}
+	}
+	if top == nil && limited.left == maxXMLBytes {
+		return nil, nil
+	}
+	if top == nil || at != nil || top.name != root {
+		return nil, malformedXML()
+	}
+	top.used = true // <Delete/> is a struct without members
+	return top, nil
+}
+
+func blank(text []byte) bool {
+	for _, c := range text {
+		if c != ' ' && c != '\n' && c != '\r' && c != '\t' {
+			return false
+		}
+	}
+	return true
+}
+
+// limitedReader gives an error, not an end, when there is more than it allows, and keeps the reader's own
+// error apart from those of the XML: a payload whose digest is wrong is not malformed.
+type limitedReader struct {
+	r    io.Reader
+	left int64
+	err  error
+}
+
+var errTooLong = errors.New("payload too long")
+
+func (l *limitedReader) Read(p []byte) (int, error) {
+	if l.r == nil {
+		return 0, io.EOF
+	}
+	if l.left == 0 {
+		l.err = errTooLong
+		return 0, l.err
+	}
+	if int64(len(p)) > l.left {
+		p = p[:l.left]
+	}
+	n, err := l.r.Read(p)
+	l.left -= int64(n)
+	if err != nil && !errors.Is(err, io.EOF) {
+		l.err = err
+	}
+	return n, err
+}
+
+func (l *limitedReader) explain(err error) *awserr.Error {
+	switch {
+	case errors.Is(l.err, errTooLong):
+		return awserr.New("MaxMessageLengthExceeded", "Your request was too big.")
+	case l.err != nil:
+		return awserr.From(l.err)
+	}
+	return malformedXML().Because(err)
+}
