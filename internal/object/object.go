@@ -20,6 +20,10 @@ var (
 	ErrNoSpace      = errors.New("no space left")
 	ErrPrecondition = errors.New("precondition failed")
 	ErrNotEmpty     = errors.New("bucket is not empty")
+	ErrNoBucket     = errors.New("bucket was dropped")
+	ErrDigest       = errors.New("body does not have the digest that was promised")
+	ErrLength       = errors.New("body is not as long as was promised")
+	ErrCorrupt      = errors.New("stored bytes are damaged")
 )
 
 // Meta is what is stored about an object.
@@ -41,11 +45,13 @@ type Put struct {
 	Key     string
 	Headers map[string]string
 	Body    io.Reader // an error while reading aborts the write; nothing is left
-	Size    int64     // of Body if known, else -1; a body of another length is an error
+	Size    int64     // of Body if known, else -1; a body of another length is ErrLength
+	MD5     []byte    // if set, a body with another MD5 is ErrDigest
 	// Checksum, if set, is called once the body is read to its end and gives the checksum to store; an
 	// error aborts the write. It may check digests that arrived as trailers.
 	Checksum func() (algorithm, value, kind string, err error)
-	// IfNoneMatch refuses (ErrPrecondition) when the key exists; IfMatch when its ETag differs.
+	// IfNoneMatch refuses (ErrPrecondition) when the key exists; IfMatch when its ETag differs, and with
+	// ErrNotFound when there is none. Both are judged in the moment of the write.
 	IfNoneMatch bool
 	IfMatch     string
 }
@@ -63,6 +69,7 @@ type Part struct {
 type Upload struct {
 	ID, Key                         string
 	Started                         time.Time
+	Initiator                       string // whoever began it, as the S3 service names callers
 	Headers                         map[string]string
 	ChecksumAlgorithm, ChecksumType string
 }
@@ -95,7 +102,9 @@ type Engine interface {
 	List(ctx context.Context, bucket string, o ListOptions) (Listing, error)
 	// Empty gives ErrNotEmpty while the bucket holds objects; uploads under way do not count.
 	Empty(ctx context.Context, bucket string) error
-	// Drop removes all that is left of a bucket, uploads included.
+	// Drop ends a bucket for good: ErrNotEmpty while it holds objects, else it removes uploads under way, and
+	// from then on every method answers ErrNoBucket for this name. Dropping twice is no error. So a name must
+	// never be used for a second bucket, and no write can slip into a bucket that is being deleted.
 	Drop(ctx context.Context, bucket string) error
 
 	CreateUpload(ctx context.Context, bucket string, u Upload) (id string, err error)
@@ -106,6 +115,7 @@ type Engine interface {
 	// ListUploads gives uploads in order of key, then start, after (key, id).
 	ListUploads(ctx context.Context, bucket, prefix, afterKey, afterID string, max int) ([]Upload, bool, error)
 	// Complete joins the named parts (ETags must match; all but the last at least 5 MiB) into the object.
+	// Completing again what this upload has completed, while the object is there, gives the same answer.
 	Complete(ctx context.Context, bucket, key, id string, parts []Part, p Put) (Meta, error)
 	Abort(ctx context.Context, bucket, key, id string) error
 
@@ -117,6 +127,8 @@ type Engine interface {
 // Object is an open object.
 type Object interface {
 	Meta() Meta
+	// Parts are those of a multipart object, in order of number; nil for any other.
+	Parts() ([]Part, error)
 	// Range reads length bytes from offset; checksums are verified on the way.
 	Range(offset, length int64) (io.ReadCloser, error)
 	io.Closer

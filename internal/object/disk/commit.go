@@ -1,0 +1,217 @@
+package disk
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"karri.dev/internal/object"
+)
+
+// Limits of one group commit.
+const (
+	maxGroup      = 1024
+	maxGroupBytes = 8 << 20
+)
+
+// update is a change that waits for the committer.
+type update struct {
+	fn   func(*tx) error
+	err  error
+	done chan struct{}
+}
+
+// tx is a change under way. It sees the changes before it. A function must check first and write then:
+// what it wrote is not taken back when it fails.
+type tx struct {
+	reader
+	batch  *pebble.Batch
+	doomed []doomed
+}
+
+// reader finds records in a snapshot or in a change under way.
+type reader struct{ pebble.Reader }
+
+// update runs fn in the committer's order and returns once its writes are durable and visible. An error of fn
+// is returned as it is. It does not depend on a context: the outcome must be known.
+func (e *Engine) update(fn func(*tx) error) error {
+	u := &update{fn: fn, done: make(chan struct{})}
+	e.updates <- u
+	<-u.done
+	return u.err
+}
+
+// commitLoop is the one writer of the index.
+func (e *Engine) commitLoop() {
+	group := make([]*update, 0, maxGroup)
+	for first := range e.updates {
+		t := &tx{batch: e.db.NewIndexedBatch()}
+		t.Reader = t.batch
+		group = group[:0]
+		for u := first; u != nil; u = e.another(len(group), t.batch.Len()) {
+			u.err = u.fn(t)
+			group = append(group, u)
+		}
+		e.commit(t, group)
+	}
+}
+
+// another gives the next waiting change, or nil when the group is to be committed.
+func (e *Engine) another(count, size int) *update {
+	if count >= maxGroup || size >= maxGroupBytes {
+		return nil
+	}
+	select {
+	case u := <-e.updates: // nil once closed
+		return u
+	default:
+		return nil
+	}
+}
+
+func (e *Engine) commit(t *tx, group []*update) {
+	var err error
+	if !t.batch.Empty() {
+		if err = t.batch.Commit(pebble.Sync); err == nil {
+			e.garbage.order.Lock()
+			e.current.advance()
+			e.garbage.add(t.doomed)
+			e.garbage.order.Unlock()
+		}
+	}
+	err = errors.Join(err, t.batch.Close())
+	for _, u := range group {
+		if err != nil && u.err == nil {
+			u.err = fmt.Errorf("commit to object index: %w", noSpace(err))
+		}
+		close(u.done)
+	}
+}
+
+// get gives a copy of a value, nil if there is none.
+func (r reader) get(key []byte) ([]byte, error) {
+	value, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read object index: %w", damaged(err))
+	}
+	out := append(make([]byte, 0, len(value)), value...)
+	return out, closer.Close()
+}
+
+func (r reader) has(key []byte) (bool, error) {
+	_, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read object index: %w", damaged(err))
+	}
+	return true, closer.Close()
+}
+
+// alive answers ErrNoBucket for a dropped bucket.
+func (r reader) alive(bucket string) error {
+	dropped, err := r.has(droppedKey(bucket))
+	if err == nil && dropped {
+		err = object.ErrNoBucket
+	}
+	return err
+}
+
+// object gives the object of this key, or ErrNotFound.
+func (r reader) object(bucket, key string) (objectRecord, error) {
+	v, err := r.get(objectKey(bucket, key))
+	if err != nil {
+		return objectRecord{}, err
+	}
+	if v == nil {
+		if err := r.alive(bucket); err != nil {
+			return objectRecord{}, err
+		}
+		return objectRecord{}, object.ErrNotFound
+	}
+	o, err := decodeObject(v, key, true)
+	if err != nil {
+		return o, fmt.Errorf("object %q: %w: %w", key, object.ErrCorrupt, err)
+	}
+	return o, nil
+}
+
+func damaged(err error) error {
+	if pebble.IsCorruptionError(err) {
+		return fmt.Errorf("%w: %w", object.ErrCorrupt, err)
+	}
+	return err
+}
+
+func (t *tx) set(key, value []byte) error {
+	if err := t.batch.Set(key, value, nil); err != nil {
+		return fmt.Errorf("write object index: %w", err)
+	}
+	return nil
+}
+
+func (t *tx) remove(key []byte) error {
+	if err := t.batch.Delete(key, nil); err != nil {
+		return fmt.Errorf("write object index: %w", err)
+	}
+	return nil
+}
+
+// views gives readers the snapshot of the last durable commit.
+type views struct {
+	db  *pebble.DB
+	mu  sync.Mutex
+	now *view
+}
+
+// view is a durable state. It is closed with its last user.
+type view struct {
+	reader
+	snap *pebble.Snapshot
+	refs int // guarded by views.mu; one is for being the newest
+}
+
+func newViews(db *pebble.DB) *views {
+	s := &views{db: db}
+	s.advance()
+	return s
+}
+
+// advance makes the newest state the one that readers see; only the committer calls it.
+func (s *views) advance() {
+	snap := s.db.NewSnapshot()
+	s.mu.Lock()
+	old := s.now
+	s.now = &view{reader: reader{snap}, snap: snap, refs: 1}
+	s.mu.Unlock()
+	if old != nil {
+		_ = s.release(old)
+	}
+}
+
+// acquire gives the newest durable state; release it soon.
+func (s *views) acquire() *view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.now.refs++
+	return s.now
+}
+
+func (s *views) release(v *view) error {
+	s.mu.Lock()
+	v.refs--
+	last := v.refs == 0
+	s.mu.Unlock()
+	if last {
+		return v.snap.Close()
+	}
+	return nil
+}
+
+func (s *views) close() error { return s.release(s.now) }

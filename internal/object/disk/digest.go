@@ -1,0 +1,59 @@
+package disk
+
+import (
+	"crypto/md5"
+	"hash"
+)
+
+// digest computes an MD5 in a goroutine of its own, beside the reading and writing: MD5 is the slowest step.
+// Two buffers go round: the writer fills one while the other is summed.
+type digest struct {
+	hash hash.Hash
+	free chan *[]byte
+	full chan run
+	done chan struct{}
+}
+
+type run struct {
+	buffer *[]byte
+	n      int // bytes of the body in the buffer's blocks
+}
+
+func newDigest() *digest {
+	d := &digest{hash: md5.New(), free: make(chan *[]byte, 2), full: make(chan run, 2), done: make(chan struct{})}
+	for range cap(d.free) {
+		d.free <- buffers.Get().(*[]byte)
+	}
+	go d.work()
+	return d
+}
+
+func (d *digest) work() {
+	defer close(d.done)
+	for r := range d.full {
+		for i := 0; r.n > 0; i++ {
+			n := min(r.n, blockData)
+			d.hash.Write((*r.buffer)[i*blockSize:][:n])
+			r.n -= n
+		}
+		d.free <- r.buffer
+	}
+}
+
+// buffer waits for a free one. The writer gives it on with add or giveBack.
+func (d *digest) buffer() *[]byte { return <-d.free }
+
+func (d *digest) add(b *[]byte, n int) { d.full <- run{b, n} }
+
+func (d *digest) giveBack(b *[]byte) { d.free <- b }
+
+// sum ends the goroutine.
+func (d *digest) sum() (sum [md5.Size]byte) {
+	close(d.full)
+	<-d.done
+	for range cap(d.free) {
+		buffers.Put(<-d.free)
+	}
+	d.hash.Sum(sum[:0])
+	return sum
+}

@@ -1,0 +1,212 @@
+package disk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"karri.dev/internal/object"
+)
+
+// InlineMax is the largest body, in bytes, that is kept in the index.
+const InlineMax = 64 << 10
+
+// separateMin is the smallest value, in bytes, that Pebble keeps apart from its keys: bodies, not entries.
+const separateMin = 1 << 10
+
+// Config says where and how an Engine keeps its data; only Dir is required.
+type Config struct {
+	Dir string
+	FS  vfs.FS // nil is the machine's
+	// Reserve is how many bytes stay free on the file system, because the index cannot go on without space:
+	// with less, writes answer ErrNoSpace. 0 is 256 MiB, or 5 % of a smaller file system.
+	Reserve int64
+	// CollectEvery is the period of the search for files that nothing names. 0 is an hour.
+	CollectEvery time.Duration
+	CacheSize    int64 // of index blocks in memory, in bytes. 0 is 32 MiB.
+	Now          func() time.Time
+	Log          *slog.Logger
+}
+
+// Engine is an object.Engine on a local file system.
+type Engine struct {
+	cfg  Config
+	fs   vfs.FS
+	log  *slog.Logger
+	db   *pebble.DB
+	ids  *idSource
+	data *folders
+
+	updates chan *update
+	current *views
+	garbage *garbage
+
+	closing   context.Context
+	stop      context.CancelFunc
+	closeOnce sync.Once
+	closeErr  error
+	running   sync.WaitGroup // the engine's own goroutines
+	calls     sync.RWMutex   // held shared by every call under way
+}
+
+var _ object.Engine = (*Engine)(nil)
+
+var errClosed = errors.New("object engine is closed")
+
+// Open opens or creates the engine in cfg.Dir. Close it.
+func Open(cfg Config) (*Engine, error) {
+	if cfg.FS == nil {
+		cfg.FS = vfs.Default
+	}
+	if cfg.CollectEvery == 0 {
+		cfg.CollectEvery = time.Hour
+	}
+	if cfg.CacheSize == 0 {
+		cfg.CacheSize = 32 << 20
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{cfg: cfg, fs: cfg.FS, log: cfg.Log, updates: make(chan *update, maxGroup)}
+	e.closing, e.stop = context.WithCancel(context.Background())
+	if err := e.open(); err != nil {
+		e.stop()
+		return nil, fmt.Errorf("open object engine in %s: %w", cfg.Dir, err)
+	}
+	e.running.Go(e.commitLoop)
+	e.running.Go(e.sweepLoop)
+	e.running.Go(e.collectLoop)
+	return e, nil
+}
+
+func (e *Engine) open() error {
+	if err := makeDir(e.fs, e.cfg.Dir); err != nil {
+		return err
+	}
+	var err error
+	if e.data, err = openFolders(e.fs, path.Join(e.cfg.Dir, "data")); err != nil {
+		return err
+	}
+	if e.db, err = pebble.Open(path.Join(e.cfg.Dir, "index"), e.options()); err != nil {
+		return errors.Join(err, e.data.close())
+	}
+	if e.ids, err = openIDs(e.db); err != nil {
+		return errors.Join(err, e.db.Close(), e.data.close())
+	}
+	e.current = newViews(e.db)
+	e.garbage = newGarbage()
+	return nil
+}
+
+func (e *Engine) options() *pebble.Options {
+	o := &pebble.Options{
+		FS:                    e.fs,
+		Logger:                pebbleLog{e.log},
+		FormatMajorVersion:    pebble.FormatValueSeparation,
+		CacheSize:             e.cfg.CacheSize,
+		MemTableSize:          16 << 20,
+		L0CompactionThreshold: 4,
+		L0StopWritesThreshold: 24,
+		MaxOpenFiles:          500,
+		EventListener: &pebble.EventListener{
+			BackgroundError: func(err error) { e.log.Error("object index: background work failed", "err", err) },
+			DataCorruption: func(i pebble.DataCorruptionInfo) {
+				e.log.Error("object index: damaged file", "file", i.Path, "err", i.Details)
+			},
+		},
+	}
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+	}
+	o.Experimental.ValueSeparationPolicy = func() pebble.ValueSeparationPolicy {
+		return pebble.ValueSeparationPolicy{
+			Enabled: true, MinimumSize: separateMin, MaxBlobReferenceDepth: 10,
+			RewriteMinimumAge: 5 * time.Minute, TargetGarbageRatio: 0.3,
+		}
+	}
+	return o
+}
+
+// enter begins a call, and e.calls.RUnlock ends it.
+func (e *Engine) enter() error {
+	e.calls.RLock()
+	if e.closing.Err() != nil {
+		e.calls.RUnlock()
+		return errClosed
+	}
+	return nil
+}
+
+// Close ends the engine, once the calls under way have ended; those that read a body end with an error at
+// their next read. Open objects should be closed before.
+func (e *Engine) Close() error {
+	e.closeOnce.Do(func() {
+		e.stop()
+		e.calls.Lock()
+		close(e.updates)
+		e.calls.Unlock()
+		e.running.Wait()
+		e.closeErr = errors.Join(e.current.close(), e.db.Close(), e.data.close())
+	})
+	return e.closeErr
+}
+
+// Usage gives the file system's total and free bytes.
+func (e *Engine) Usage(context.Context) (total, free int64, err error) {
+	u, err := e.fs.GetDiskUsage(e.cfg.Dir)
+	if err != nil {
+		return 0, 0, fmt.Errorf("object engine's disk usage: %w", err)
+	}
+	return int64(u.TotalBytes), int64(u.AvailBytes), nil
+}
+
+// checkSpace refuses to write when less than the reserve is free. What is written between two checks must be
+// small against the reserve.
+func (e *Engine) checkSpace() error {
+	u, err := e.fs.GetDiskUsage(e.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("object engine's disk usage: %w", err)
+	}
+	reserve := uint64(e.cfg.Reserve)
+	if reserve == 0 {
+		reserve = min(256<<20, u.TotalBytes/20)
+	}
+	if u.AvailBytes < reserve {
+		return fmt.Errorf("%w: %d bytes free, %d kept in reserve", object.ErrNoSpace, u.AvailBytes, reserve)
+	}
+	return nil
+}
+
+// noSpace gives file system errors the contract's name.
+func noSpace(err error) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fmt.Errorf("%w: %w", object.ErrNoSpace, err)
+	}
+	return err
+}
+
+// pebbleLog takes what Pebble says. Pebble calls Fatalf where it cannot go on (its log cannot be written); it
+// must not return, and what was acknowledged is safe on disk.
+type pebbleLog struct{ log *slog.Logger }
+
+func (l pebbleLog) Infof(format string, args ...any) {}
+
+func (l pebbleLog) Errorf(format string, args ...any) {
+	l.log.Error("object index", "err", fmt.Sprintf(format, args...))
+}
+
+func (l pebbleLog) Fatalf(format string, args ...any) {
+	panic("object index: " + fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,37 @@
+package disk
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"karri.dev/internal/object"
+	"karri.dev/internal/object/objecttest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func open(t testing.TB, cfg Config) *Engine {
+	t.Helper()
+	e, err := Open(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return e
+}
+
+func memory(t testing.TB) object.Engine { return open(t, Config{Dir: "/objects", FS: InMemory()}) }
+
+func TestContractInMemory(t *testing.T) { objecttest.Run(t, memory) }
+
+func TestContractOnDisk(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes some hundred megabytes")
+	}
+	objecttest.Run(t, func(t testing.TB) object.Engine { return open(t, Config{Dir: t.TempDir()}) })
+}

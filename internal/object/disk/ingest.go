@@ -1,0 +1,235 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"crypto/md5"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"karri.dev/internal/object"
+)
+
+// spaceEvery is how many buffers are written between two looks at the free space.
+const spaceEvery = 4
+
+// syncEvery is how many bytes are written before the kernel is asked to begin writing them out.
+const syncEvery = 4 << 20
+
+// body is what has been taken in of a Put and is not yet named by the index: bytes in memory, or a durable file.
+type body struct {
+	content content
+	bytes   []byte // inline; part of buffer
+	size    int64
+	md5     [md5.Size]byte
+
+	algorithm, checksum, kind string
+
+	buffer *[]byte // from heads
+}
+
+// Buffers for whole small bodies, and for runs of blocks. The pools hold no state.
+var (
+	heads   = sync.Pool{New: func() any { b := make([]byte, InlineMax+1); return &b }}
+	buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }}
+)
+
+// ingest reads p.Body to its end and checks all that was promised of it. The caller must end with discard,
+// whatever has become of the body.
+func (e *Engine) ingest(ctx context.Context, p *object.Put, fileOnly bool) (*body, error) {
+	if err := e.checkSpace(); err != nil {
+		return nil, err
+	}
+	b := &body{buffer: heads.Get().(*[]byte)}
+	err := e.take(ctx, p, b, fileOnly)
+	if err == nil {
+		err = b.check(p)
+	}
+	if err != nil {
+		e.discard(b)
+		return nil, err
+	}
+	return b, nil
+}
+
+func (e *Engine) take(ctx context.Context, p *object.Put, b *body, fileOnly bool) error {
+	src := &source{ctx: ctx, closing: e.closing, r: p.Body, size: p.Size}
+	if p.Body == nil {
+		src.r = bytes.NewReader(nil)
+	}
+	if !fileOnly {
+		// One byte more than fits tells whether there is more.
+		head := *b.buffer
+		n, err := io.ReadFull(src, head)
+		switch {
+		case err == nil:
+			return e.stream(src, head, b)
+		case err != io.EOF && err != io.ErrUnexpectedEOF:
+			return err
+		}
+		if b.size = int64(n); n > 0 {
+			b.content = content{inline, e.ids.next()}
+		}
+		b.bytes = head[:n]
+		b.md5 = md5.Sum(b.bytes)
+		return nil
+	}
+	return e.stream(src, nil, b)
+}
+
+// check compares the body with the digest that was promised, and asks for the checksum.
+func (b *body) check(p *object.Put) error {
+	if p.MD5 != nil && !bytes.Equal(p.MD5, b.md5[:]) {
+		return object.ErrDigest
+	}
+	if p.Checksum == nil {
+		return nil
+	}
+	var err error
+	b.algorithm, b.checksum, b.kind, err = p.Checksum()
+	return err
+}
+
+// stream writes head and the rest of src into a new file and makes both the file and its name durable.
+func (e *Engine) stream(src io.Reader, head []byte, b *body) error {
+	b.content = content{file, e.ids.next()}
+	e.garbage.begin(b.content.id)
+	f, err := e.fs.Create(e.data.name(b.content.id), vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("create data file: %w", noSpace(err))
+	}
+	w := &fileWriter{engine: e, file: f, id: b.content.id, digest: newDigest()}
+	err = w.copy(io.MultiReader(bytes.NewReader(head), src))
+	b.md5 = w.digest.sum()
+	b.size = w.size
+	if err == nil {
+		if err = f.SyncData(); err != nil {
+			err = fmt.Errorf("sync data file: %w", noSpace(err))
+		}
+	}
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("close data file: %w", noSpace(cerr))
+	}
+	if err != nil {
+		return err
+	}
+	if err := e.data.sync(b.content.id); err != nil {
+		return fmt.Errorf("sync data folder: %w", noSpace(err))
+	}
+	return nil
+}
+
+// discard gives back what a body holds. A file that the index has not taken over (see tx.adopt) goes.
+func (e *Engine) discard(b *body) {
+	if b.buffer != nil {
+		heads.Put(b.buffer)
+		b.buffer, b.bytes = nil, nil
+	}
+	if b.content.kind == file {
+		e.garbage.end(b.content.id)
+	}
+}
+
+type fileWriter struct {
+	engine *Engine
+	file   vfs.File
+	id     uint64
+	digest *digest
+	size   int64 // bytes of the body
+	disk   int64 // bytes written
+	synced int64 // of disk, those on their way
+	runs   int
+}
+
+// copy writes r in blocks, while another goroutine computes the MD5.
+func (w *fileWriter) copy(r io.Reader) error {
+	for index := int64(0); ; index += runBlocks {
+		run := w.digest.buffer()
+		n, last, err := w.fill(r, run, index)
+		if err != nil {
+			w.digest.giveBack(run)
+			return err
+		}
+		w.digest.add(run, n)
+		if err := w.write((*run)[:stored(int64(n))]); err != nil {
+			return err
+		}
+		w.size += int64(n)
+		if last {
+			return nil
+		}
+	}
+}
+
+// fill reads and seals up to runBlocks blocks.
+func (w *fileWriter) fill(r io.Reader, run *[]byte, index int64) (n int, last bool, err error) {
+	for i := range runBlocks {
+		block := (*run)[i*blockSize : (i+1)*blockSize]
+		got, err := io.ReadFull(r, block[:blockData])
+		last = err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !last {
+			return 0, false, err
+		}
+		if got > 0 {
+			seal(block, got, w.id, index+int64(i))
+		}
+		if n += got; last {
+			break
+		}
+	}
+	return n, last, nil
+}
+
+func (w *fileWriter) write(b []byte) error {
+	if w.runs%spaceEvery == 0 {
+		if err := w.engine.checkSpace(); err != nil {
+			return err
+		}
+	}
+	w.runs++
+	if len(b) == 0 {
+		return nil
+	}
+	if _, err := w.file.Write(b); err != nil {
+		return fmt.Errorf("write data file: %w", noSpace(err))
+	}
+	if w.disk += int64(len(b)); w.disk-w.synced >= syncEvery {
+		w.synced = w.disk
+		if _, err := w.file.SyncTo(w.disk); err != nil {
+			return fmt.Errorf("sync data file: %w", noSpace(err))
+		}
+	}
+	return nil
+}
+
+// source reads a body: it ends with the context, and a body of another length than promised is an error. Its
+// only bare io.EOF is the body's true end: a connection that broke off gives io.ErrUnexpectedEOF, which
+// io.ReadFull must not take for that.
+type source struct {
+	ctx     context.Context
+	closing context.Context // the engine's
+	r       io.Reader
+	size    int64 // promised; negative: unknown
+	got     int64
+}
+
+func (s *source) Read(p []byte) (int, error) {
+	if err := s.ctx.Err(); err != nil {
+		return 0, fmt.Errorf("read body: %w", err)
+	}
+	if s.closing.Err() != nil {
+		return 0, errClosed
+	}
+	n, err := s.r.Read(p)
+	s.got += int64(n)
+	switch {
+	case err != nil && err != io.EOF:
+		return n, fmt.Errorf("read body: %w", err)
+	case s.size >= 0 && (s.got > s.size || err == io.EOF && s.got < s.size):
+		return n, object.ErrLength
+	}
+	return n, err
+}

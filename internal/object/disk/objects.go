@@ -1,0 +1,192 @@
+package disk
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"karri.dev/internal/object"
+)
+
+// Put writes an object.
+func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.Meta, error) {
+	if err := e.enter(); err != nil {
+		return object.Meta{}, err
+	}
+	defer e.calls.RUnlock()
+	// Whatever will be refused is better refused before the body has been read.
+	if err := e.look(func(r reader) error { return r.allows(bucket, p.Key, &p) }); err != nil {
+		return object.Meta{}, err
+	}
+	b, err := e.ingest(ctx, &p, false)
+	if err != nil {
+		return object.Meta{}, err
+	}
+	defer e.discard(b)
+	o := objectRecord{Meta: object.Meta{
+		Key: p.Key, Size: b.size, ETag: hex.EncodeToString(b.md5[:]), Headers: p.Headers,
+		ChecksumAlgorithm: b.algorithm, Checksum: b.checksum, ChecksumType: b.kind,
+	}, content: b.content}
+	err = e.update(func(t *tx) error {
+		if err := t.allows(bucket, p.Key, &p); err != nil {
+			return err
+		}
+		if err := t.keep(b); err != nil {
+			return err
+		}
+		return e.replace(t, bucket, &o)
+	})
+	if err != nil {
+		return object.Meta{}, err
+	}
+	e.adopt(b)
+	return o.Meta, nil
+}
+
+// look runs fn on the newest durable state.
+func (e *Engine) look(fn func(reader) error) error {
+	v := e.current.acquire()
+	err := fn(v.reader)
+	return errors.Join(err, e.current.release(v))
+}
+
+// allows judges a Put's conditions.
+func (r reader) allows(bucket, key string, p *object.Put) error {
+	if err := r.alive(bucket); err != nil {
+		return err
+	}
+	if !p.IfNoneMatch && p.IfMatch == "" {
+		return nil
+	}
+	o, err := r.object(bucket, key)
+	switch {
+	case errors.Is(err, object.ErrNotFound) && p.IfMatch == "":
+		return nil
+	case err != nil:
+		return err
+	case p.IfNoneMatch || o.ETag != p.IfMatch:
+		return object.ErrPrecondition
+	}
+	return nil
+}
+
+// replace writes an object's record and drops what it replaces. The time is taken here, in the order of the
+// commits.
+func (e *Engine) replace(t *tx, bucket string, o *objectRecord) error {
+	if err := t.dropObject(bucket, o.Key); err != nil {
+		return err
+	}
+	o.Modified = e.cfg.Now().UTC()
+	return t.set(objectKey(bucket, o.Key), o.encode())
+}
+
+// dropObject drops the content of the object, if there is one; its record is the caller's.
+func (t *tx) dropObject(bucket, key string) error {
+	v, err := t.get(objectKey(bucket, key))
+	if err != nil || v == nil {
+		return err
+	}
+	o, err := decodeObject(v, key, false)
+	if err != nil {
+		return fmt.Errorf("object %q: %w: %w", key, object.ErrCorrupt, err)
+	}
+	return t.drop(o.content)
+}
+
+// keep puts a body's bytes, or its file's name, into the index.
+func (t *tx) keep(b *body) error {
+	switch b.content.kind {
+	case inline:
+		return t.set(contentKey(b.content.id), b.bytes)
+	case file:
+		return t.set(fileKey(b.content.id), nil)
+	}
+	return nil
+}
+
+// adopt tells that keep is durable.
+func (e *Engine) adopt(b *body) {
+	if b.content.kind == file {
+		e.garbage.adopt(b.content.id)
+	}
+}
+
+// drop takes a content out of the index and dooms its files.
+func (t *tx) drop(c content) error {
+	d := doomed{id: c.id}
+	switch c.kind {
+	case inline:
+		return t.remove(contentKey(c.id))
+	case file:
+		d.files = []uint64{c.id}
+	case parts:
+		list, err := t.parts(c.id)
+		if err != nil {
+			return err
+		}
+		for _, p := range list {
+			if p.content.kind == file {
+				d.files = append(d.files, p.content.id)
+			}
+		}
+		if err := t.remove(contentKey(c.id)); err != nil {
+			return err
+		}
+	}
+	for _, f := range d.files {
+		if err := t.remove(fileKey(f)); err != nil {
+			return err
+		}
+	}
+	t.doomed = append(t.doomed, d)
+	return nil
+}
+
+// parts gives the list of a multipart object's parts.
+func (r reader) parts(id uint64) ([]partRecord, error) {
+	v, err := r.get(contentKey(id))
+	if err != nil {
+		return nil, err
+	}
+	list, err := decodeParts(v)
+	if err != nil || v == nil {
+		return nil, fmt.Errorf("list of parts %x: %w", id, object.ErrCorrupt)
+	}
+	return list, nil
+}
+
+// Head gives an object's description.
+func (e *Engine) Head(_ context.Context, bucket, key string) (m object.Meta, err error) {
+	if err := e.enter(); err != nil {
+		return m, err
+	}
+	defer e.calls.RUnlock()
+	err = e.look(func(r reader) error {
+		o, err := r.object(bucket, key)
+		m = o.Meta
+		return err
+	})
+	return m, err
+}
+
+// Delete removes an object.
+func (e *Engine) Delete(_ context.Context, bucket, key string) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.calls.RUnlock()
+	return e.update(func(t *tx) error {
+		if err := t.alive(bucket); err != nil {
+			return err
+		}
+		k := objectKey(bucket, key)
+		if found, err := t.has(k); err != nil || !found {
+			return err
+		}
+		if err := t.dropObject(bucket, key); err != nil {
+			return err
+		}
+		return t.remove(k)
+	})
+}

@@ -1,0 +1,247 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"karri.dev/internal/object"
+)
+
+// openObject is an object as it was when it was opened.
+type openObject struct {
+	engine *Engine
+	meta   object.Meta
+	pin    content
+	bytes  []byte       // inline
+	list   []partRecord // of a multipart object; a single file counts as one part
+	once   sync.Once
+}
+
+// Get opens an object.
+func (e *Engine) Get(_ context.Context, bucket, key string) (object.Object, error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.calls.RUnlock()
+	for {
+		o := &openObject{engine: e}
+		var rec objectRecord
+		err := e.look(func(r reader) (err error) {
+			if rec, err = r.object(bucket, key); err != nil {
+				return err
+			}
+			return o.load(r, &rec)
+		})
+		if err != nil {
+			return nil, err
+		}
+		if rec.content.kind != file && rec.content.kind != parts {
+			return o, nil
+		}
+		// The files may be unlinked from when their content is dropped and not pinned. So pin it, and look
+		// whether it is there still: then whoever drops it later finds the pin.
+		e.garbage.pin(rec.content.id)
+		o.pin = rec.content
+		var again objectRecord
+		err = e.look(func(r reader) (err error) {
+			again, err = r.object(bucket, key)
+			return err
+		})
+		if err == nil && again.content == rec.content {
+			return o, nil
+		}
+		if err := errors.Join(o.Close(), err); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (o *openObject) load(r reader, rec *objectRecord) (err error) {
+	o.meta = rec.Meta
+	switch rec.content.kind {
+	case inline:
+		o.bytes, err = r.get(contentKey(rec.content.id))
+		if err == nil && int64(len(o.bytes)) != rec.Size {
+			err = fmt.Errorf("object %q: %w: %d bytes of %d", rec.Key, object.ErrCorrupt, len(o.bytes), rec.Size)
+		}
+	case file:
+		o.list = []partRecord{{Part: object.Part{Size: rec.Size}, content: rec.content}}
+	case parts:
+		o.list, err = r.parts(rec.content.id)
+	}
+	return err
+}
+
+func (o *openObject) Meta() object.Meta { return o.meta }
+
+func (o *openObject) Parts() ([]object.Part, error) {
+	if o.meta.Parts == 0 {
+		return nil, nil
+	}
+	out := make([]object.Part, len(o.list))
+	for i := range o.list {
+		out[i] = o.list[i].Part
+	}
+	return out, nil
+}
+
+func (o *openObject) Close() error {
+	o.once.Do(func() {
+		if o.pin.kind != empty {
+			o.engine.garbage.unpin(o.pin.id)
+		}
+	})
+	return nil
+}
+
+func (o *openObject) Range(offset, length int64) (io.ReadCloser, error) {
+	if offset < 0 || length < 0 || length > o.meta.Size-offset {
+		return nil, fmt.Errorf("range %d+%d of an object of %d bytes", offset, length, o.meta.Size)
+	}
+	if o.list == nil {
+		return io.NopCloser(bytes.NewReader(o.bytes[offset : offset+length])), nil
+	}
+	r := &rangeReader{engine: o.engine, list: o.list, left: length}
+	for len(r.list) > 0 && offset >= r.list[0].Size {
+		offset -= r.list[0].Size
+		r.list = r.list[1:]
+	}
+	r.offset = offset
+	return r, nil
+}
+
+// rangeReader reads from part after part, a run of blocks at a time. Every block is checked before any byte of
+// it is given out.
+type rangeReader struct {
+	engine *Engine
+	list   []partRecord // the one being read and those after it
+	offset int64        // in the first of list, of what follows in it
+	left   int64        // bytes still to be given out
+	ready  []byte       // of buffer: checked, given out next; may belong to several blocks
+	blocks [][]byte     // of buffer: checked, after ready
+	buffer *[]byte
+	file   vfs.File // of the first of list, once it is needed
+	err    error
+}
+
+func (r *rangeReader) Read(p []byte) (int, error) {
+	if err := r.fill(); err != nil {
+		return 0, err
+	}
+	n := copy(p, r.ready)
+	r.ready = r.ready[n:]
+	return n, nil
+}
+
+// WriteTo saves io.Copy a buffer and a copy.
+func (r *rangeReader) WriteTo(w io.Writer) (total int64, err error) {
+	for {
+		switch err := r.fill(); {
+		case err == io.EOF:
+			return total, nil
+		case err != nil:
+			return total, err
+		}
+		n, err := w.Write(r.ready)
+		total += int64(n)
+		if r.ready = r.ready[n:]; err != nil {
+			return total, err
+		}
+	}
+}
+
+// fill makes ready non-empty, or gives io.EOF or an error, which stays.
+func (r *rangeReader) fill() error {
+	for r.err == nil && len(r.ready) == 0 {
+		switch {
+		case len(r.blocks) > 0:
+			r.ready, r.blocks = r.blocks[0], r.blocks[1:]
+		case r.left == 0:
+			r.err = io.EOF
+		case len(r.list) == 0:
+			r.err = fmt.Errorf("%w: parts are shorter than the object", object.ErrCorrupt)
+		case r.offset == r.list[0].Size:
+			r.err = r.next()
+		default:
+			r.err = r.run()
+		}
+	}
+	return r.err
+}
+
+func (r *rangeReader) next() error {
+	r.list, r.offset = r.list[1:], 0
+	return r.closeFile()
+}
+
+// run reads and checks the blocks that follow.
+func (r *rangeReader) run() error {
+	part := &r.list[0]
+	id := part.content.id
+	if r.file == nil {
+		f, err := r.engine.fs.Open(r.engine.data.name(id))
+		if err != nil {
+			return fmt.Errorf("open data file: %w: %w", object.ErrCorrupt, err)
+		}
+		r.file = f
+	}
+	if r.buffer == nil {
+		r.buffer = buffers.Get().(*[]byte)
+		r.blocks = make([][]byte, 0, runBlocks)
+	}
+	first := r.offset / blockData
+	skip := r.offset - first*blockData
+	want := min(r.left, part.Size-r.offset)
+	// Whole blocks, up to the end of the run or of the part.
+	end := min((first+min(runBlocks, (skip+want+blockData-1)/blockData))*blockData, part.Size)
+	raw := (*r.buffer)[:stored(end-first*blockData)]
+	if n, err := r.file.ReadAt(raw, first*blockSize); n < len(raw) {
+		return fmt.Errorf("read data file %x: %w: %d bytes of %d: %w", id, object.ErrCorrupt, n, len(raw), err)
+	}
+	r.blocks = r.blocks[:0]
+	for i := first; len(raw) > 0; i++ {
+		n := min(blockSize, len(raw))
+		data, ok := unseal(raw[:n], id, i)
+		if !ok {
+			return fmt.Errorf("data file %x, block %d: %w", id, i, object.ErrCorrupt)
+		}
+		raw = raw[n:]
+		data = data[skip:]
+		skip = 0
+		data = data[:min(int64(len(data)), r.left)]
+		r.left -= int64(len(data))
+		r.offset += int64(len(data))
+		r.blocks = append(r.blocks, data)
+	}
+	return nil
+}
+
+func (r *rangeReader) closeFile() error {
+	if r.file == nil {
+		return nil
+	}
+	f := r.file
+	r.file = nil
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close data file: %w", err)
+	}
+	return nil
+}
+
+func (r *rangeReader) Close() error {
+	if r.buffer != nil {
+		r.ready, r.blocks = nil, nil
+		buffers.Put(r.buffer)
+		r.buffer = nil
+	}
+	if r.err == nil {
+		r.err = io.ErrClosedPipe
+	}
+	return r.closeFile()
+}
