@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 )
 
 // engine keeps bytes durably: etcd, or memory for tests. It knows one special key, the head: every commit
@@ -72,12 +73,12 @@ func (h headValue) parse() head {
 	return out
 }
 
-// with gives the value of the head after commit, made by the writer whose last one was before.
-func (h head) with(commit, before string) []byte {
+// with gives the value of the head after the writer's commit WRITER-NUMBER.
+func (h head) with(writer, commit string) []byte {
 	out := append(make([]byte, 0, 32), commit...)
 	n := 1
 	for _, c := range h.commits {
-		if c == before || n == recentWriters {
+		if n == recentWriters || strings.HasPrefix(c, writer+"-") {
 			continue
 		}
 		out = append(append(out, '\n'), c...)
@@ -86,4 +87,7 @@ func (h head) with(commit, before string) []byte {
 	return out
 }
 
+// has says that the commit happened; last, that none came after it.
 func (h head) has(commit string) bool { return slices.Contains(h.commits, commit) }
+
+func (h head) last(commit string) bool { return len(h.commits) > 0 && h.commits[0] == commit }

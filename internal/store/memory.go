@@ -22,14 +22,14 @@ type memory struct {
 	pairs   map[feedKey][]byte
 	log     []commitEvent // the last ones, for followers
 	changed chan struct{}
-	leaders map[string]chan struct{} // each holds a token while nobody leads
+	alone   // every process is the leader, one at a time
 }
 
 // memoryLog is how many commits a follower may be behind.
 const memoryLog = 1024
 
 func newMemory() *memory {
-	return &memory{pairs: make(map[feedKey][]byte), changed: make(chan struct{}), leaders: make(map[string]chan struct{})}
+	return &memory{pairs: make(map[feedKey][]byte), changed: make(chan struct{})}
 }
 
 func (m *memory) load(_ context.Context, each func(pair) error) (headValue, int64, error) {
@@ -98,24 +98,6 @@ func (m *memory) follow(ctx context.Context, revision int64, each func(commitEve
 			return ctx.Err()
 		}
 	}
-}
-
-func (m *memory) lead(ctx context.Context, name string, fn func(context.Context) error) error {
-	m.mu.Lock()
-	token, ok := m.leaders[name]
-	if !ok {
-		token = make(chan struct{}, 1)
-		token <- struct{}{}
-		m.leaders[name] = token
-	}
-	m.mu.Unlock()
-	select {
-	case <-token:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	defer func() { token <- struct{}{} }()
-	return fn(ctx)
 }
 
 func (m *memory) close() error { return nil }

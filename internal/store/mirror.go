@@ -56,6 +56,7 @@ func (s *Store) follow(ctx context.Context, from int64) {
 			s.mu.Lock()
 			s.broken = fmt.Errorf("the state is unreadable: %w", bad.error)
 			s.mu.Unlock()
+			close(s.brokenDown)
 			s.log.Error("the state is unreadable, following ends", "err", bad.error)
 			return
 		}

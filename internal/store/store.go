@@ -50,8 +50,10 @@ type Store struct {
 	mu      sync.Mutex // guards what follows, and the order of publishing
 	changed chan struct{}
 	feeds   map[*Feed]struct{}
-	broken  error // the mirror cannot follow any more
+	broken  error // why the mirror cannot follow any more
 	trouble error // for Healthy
+
+	brokenDown chan struct{} // closed once broken is set
 }
 
 type update struct {
@@ -70,6 +72,8 @@ func open(ctx context.Context, log *slog.Logger, e engine) (*Store, error) {
 		updates: make(chan *update),
 		changed: make(chan struct{}),
 		feeds:   make(map[*Feed]struct{}),
+
+		brokenDown: make(chan struct{}),
 	}
 	for _, t := range catalog.tables {
 		s.byName[t.Name()] = t
@@ -128,6 +132,8 @@ func (s *Store) reach(ctx context.Context, revision int64) error {
 			return ctx.Err()
 		case <-s.closing.Done():
 			return ErrClosed
+		case <-s.brokenDown:
+			return s.Healthy()
 		}
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"runtime/debug"
 	"strings"
 )
 
@@ -59,8 +60,8 @@ func (g *group) run(fn func(*Tx) error) (tx *Tx, err error) {
 	tx = &Tx{group: g}
 	finished := false
 	defer func() {
-		if !finished { // also when fn ended its goroutine
-			err = fmt.Errorf("transaction panicked: %v", recover())
+		if !finished {
+			err = fmt.Errorf("transaction panicked: %v\n%s", recover(), debug.Stack())
 		}
 		if err != nil {
 			g.undo(tx)

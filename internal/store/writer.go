@@ -24,9 +24,7 @@ const (
 // writer is the goroutine that commits.
 type writer struct {
 	*Store
-	count  int64  // commits tried
-	last   string // name of this process's last commit in the head value
-	behind bool   // the group before had company: more will come at once
+	count int64 // of groups, for their names
 }
 
 func (s *Store) runWriter() {
@@ -43,11 +41,6 @@ func (s *Store) runWriter() {
 		}
 		held = w.commitGroup(u)
 	}
-}
-
-func (u *update) answer(err error) {
-	u.err = err
-	close(u.done)
 }
 
 // commitGroup commits first together with those that wait behind it. It gives back one that did not fit.
@@ -95,6 +88,11 @@ func (w *writer) settle(g *group, members []*update) error {
 		if len(g.writes) == 0 {
 			return nil
 		}
+		select {
+		case <-w.brokenDown:
+			return fmt.Errorf("%w: %w", ErrUnavailable, w.Healthy())
+		default:
+		}
 		w.count++
 		id := w.writer + "-" + strconv.FormatInt(w.count, 36)
 		now, won, err := w.commit(g, id, began)
@@ -105,8 +103,9 @@ func (w *writer) settle(g *group, members []*update) error {
 			return err
 		}
 		if won {
-			w.last = id
-			w.publish(g.snapshot(now), g.writes, false)
+			if now.last(id) { // else others came after it, and the mirror gets them all in order
+				w.publish(g.snapshot(now), g.writes, false)
+			}
 			return w.catchUp(now.revision, began, ErrUnknownOutcome)
 		}
 		if lost > 2 {
@@ -134,7 +133,7 @@ func (w *writer) settle(g *group, members []*update) error {
 // if an earlier try came through, the head names it.
 func (w *writer) commit(g *group, id string, began time.Time) (now head, won bool, err error) {
 	base, pairs := g.base.head, g.pairs()
-	value := base.with(id, w.last)
+	value := base.with(w.writer, id)
 	sent := false // an earlier try may have come through
 	for try := 0; ; try++ {
 		ctx, cancel := context.WithTimeout(context.Background(), attemptTime)
