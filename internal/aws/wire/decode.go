@@ -16,6 +16,9 @@ type Decoder struct {
 	protocol Protocol
 	err      *awserr.Error
 	request  *Request
+
+	known    func(header string) bool // REST: the operation has this x-amz-* header
+	verified map[string]bool          // REST: digests in headers that the payload was found to have
 }
 
 func (d *Decoder) fail(err *awserr.Error) {

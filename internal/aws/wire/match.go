@@ -39,19 +39,6 @@ func (s *Service) CheckVersion(version string) error {
 	return awserr.New("NoSuchVersion", "The requested version (%s) of the service does not exist", short(version))
 }
 
-// SplitPath splits the path of a path-style request, percent-encoded as the client sent it, into bucket and
-// key. Keys are bytes: "//", "." and ".." are kept as they are.
-func SplitPath(escaped string) (bucket, key string, err error) {
-	bucket, key, _ = strings.Cut(strings.TrimPrefix(escaped, "/"), "/")
-	if bucket, err = url.PathUnescape(bucket); err == nil {
-		key, err = url.PathUnescape(key)
-	}
-	if err != nil {
-		return "", "", awserr.New("InvalidURI", "Couldn't parse the specified URI.").Because(err)
-	}
-	return bucket, key, nil
-}
-
 // Match finds the operation of a REST request. The bucket comes from path or host, as the caller knows.
 // It is strict, since what falls through to a plain operation would delete or overwrite: a parameter that
 // selects one operation of AWS's never reaches another. The route is valid, for the log, when an operation

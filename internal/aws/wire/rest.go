@@ -13,10 +13,10 @@ import (
 
 // DecodeREST decodes a request of the RestXML protocol. known says which x-amz-* headers the operation has.
 func DecodeREST[T any](r *Request, known func(header string) bool, decode func(*Decoder, *T)) (any, error) {
-	d := &Decoder{protocol: RestXML, request: r}
+	d := &Decoder{protocol: RestXML, request: r, known: known}
 	v := new(T)
 	decode(d, v)
-	d.unknownHeaders(known)
+	d.unknownHeaders()
 	if d.err != nil {
 		return nil, d.err
 	}
@@ -24,13 +24,13 @@ func DecodeREST[T any](r *Request, known func(header string) bool, decode func(*
 }
 
 // unknownHeaders refuses what would change the meaning of the request if it were understood.
-func (d *Decoder) unknownHeaders(known func(string) bool) {
+func (d *Decoder) unknownHeaders() {
 	for name := range d.request.Header {
 		if len(name) < 6 || !strings.EqualFold(name[:6], "X-Amz-") {
 			continue
 		}
 		name = strings.ToLower(name)
-		if !transportHeader(name) && !known(name) {
+		if !transportHeader(name) && !d.known(name) && !d.verified[name] {
 			d.fail(awserr.New("NotImplemented", "A header you provided implies functionality that is not implemented").
 				WithStatus(http.StatusNotImplemented).With("Header", short(name)))
 		}
@@ -130,7 +130,12 @@ func Payload[T any](d *Decoder, root string, required bool, decode func(*Decoder
 	if d.err != nil {
 		return nil // the payload is not worth reading
 	}
-	n, err := parseXML(d.request.Body, root)
+	payload, err := d.readPayload()
+	if err != nil {
+		d.fail(err)
+		return nil
+	}
+	n, err := parseXML(payload, root)
 	switch {
 	case err != nil:
 		d.fail(err)

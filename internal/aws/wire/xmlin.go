@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -21,9 +22,11 @@ func malformedXML() *awserr.Error {
 
 // parseXML makes the tree of a payload; nil when it is empty. Document types, and so all entities but
 // the five of XML itself, are refused; attributes and namespaces are ignored, as S3 does.
-func parseXML(body io.Reader, root string) (*Node, *awserr.Error) {
-	limited := &limitedReader{r: body, left: maxXMLBytes}
-	dec := xml.NewDecoder(limited)
+func parseXML(payload []byte, root string) (*Node, *awserr.Error) {
+	if len(payload) == 0 {
+		return nil, nil
+	}
+	dec := xml.NewDecoder(bytes.NewReader(payload))
 	var top, at *Node
 	var text []byte // of the element that is open, as long as it has no children
 	depth, elements := 0, 0
@@ -33,7 +36,7 @@ func parseXML(body io.Reader, root string) (*Node, *awserr.Error) {
 			break
 		}
 		if err != nil {
-			return nil, limited.explain(err)
+			return nil, malformedXML().Because(err)
 		}
 		switch token := token.(type) {
 		case xml.StartElement:
@@ -67,9 +70,6 @@ func parseXML(body io.Reader, root string) (*Node, *awserr.Error) {
 			return nil, malformedXML()
 		}
 	}
-	if top == nil && limited.left == maxXMLBytes {
-		return nil, nil
-	}
 	if top == nil || at != nil || top.name != root {
 		return nil, malformedXML()
 	}
@@ -84,43 +84,4 @@ func blank(text []byte) bool {
 		}
 	}
 	return true
-}
-
-// limitedReader gives an error, not an end, when there is more than it allows, and keeps the reader's own
-// error apart from those of the XML: a payload whose digest is wrong is not malformed.
-type limitedReader struct {
-	r    io.Reader
-	left int64
-	err  error
-}
-
-var errTooLong = errors.New("payload too long")
-
-func (l *limitedReader) Read(p []byte) (int, error) {
-	if l.r == nil {
-		return 0, io.EOF
-	}
-	if l.left == 0 {
-		l.err = errTooLong
-		return 0, l.err
-	}
-	if int64(len(p)) > l.left {
-		p = p[:l.left]
-	}
-	n, err := l.r.Read(p)
-	l.left -= int64(n)
-	if err != nil && !errors.Is(err, io.EOF) {
-		l.err = err
-	}
-	return n, err
-}
-
-func (l *limitedReader) explain(err error) *awserr.Error {
-	switch {
-	case errors.Is(l.err, errTooLong):
-		return awserr.New("MaxMessageLengthExceeded", "Your request was too big.")
-	case l.err != nil:
-		return awserr.From(l.err)
-	}
-	return malformedXML().Because(err)
 }

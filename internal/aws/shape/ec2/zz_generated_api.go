@@ -2,7 +2,9 @@
 
 package ec2
 
-import "context"
+import (
+	"context"
+)
 
 // API is what serves the operations.
 type API interface {

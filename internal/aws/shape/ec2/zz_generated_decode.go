@@ -2,7 +2,9 @@
 
 package ec2
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func decodeAllocateAddressRequest(d *wire.Decoder, n *wire.Node, v *AllocateAddressRequest) {
 	v.Domain = d.String(n.Take("Domain"))

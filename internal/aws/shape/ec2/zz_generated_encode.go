@@ -2,7 +2,9 @@
 
 package ec2
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func appendAccountAttribute(b []byte, v *AccountAttribute) []byte {
 	if v.AttributeName != "" {

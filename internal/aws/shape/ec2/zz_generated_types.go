@@ -2,7 +2,9 @@
 
 package ec2
 
-import "time"
+import (
+	"time"
+)
 
 type AccountAttribute struct {
 	AttributeName   string

@@ -2,7 +2,9 @@
 
 package iam
 
-import "context"
+import (
+	"context"
+)
 
 // API is what serves the operations.
 type API interface {

@@ -2,7 +2,9 @@
 
 package iam
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func decodeCreateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *CreateAccessKeyRequest) {
 	v.UserName = d.String(n.Take("UserName"))

@@ -2,7 +2,9 @@
 
 package iam
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func appendAccessKey(b []byte, v *AccessKey) []byte {
 	if v.UserName != "" {

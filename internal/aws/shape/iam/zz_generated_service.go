@@ -2,8 +2,11 @@
 
 package iam
 
-import "context"
-import "karri.dev/internal/aws/wire"
+import (
+	"context"
+
+	"karri.dev/internal/aws/wire"
+)
 
 // Service describes the service: its operations as they are on the wire.
 func Service() *wire.Service {

@@ -2,7 +2,9 @@
 
 package iam
 
-import "time"
+import (
+	"time"
+)
 
 type AccessKey struct {
 	UserName        string

@@ -2,7 +2,9 @@
 
 package s3
 
-import "context"
+import (
+	"context"
+)
 
 // API is what serves the operations.
 type API interface {

@@ -2,8 +2,11 @@
 
 package s3
 
-import "strings"
-import "karri.dev/internal/aws/wire"
+import (
+	"strings"
+
+	"karri.dev/internal/aws/wire"
+)
 
 func decodeAbortMultipartUploadRequest(d *wire.Decoder, v *AbortMultipartUploadRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))

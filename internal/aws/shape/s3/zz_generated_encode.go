@@ -2,7 +2,9 @@
 
 package s3
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func encodeAbortMultipartUploadResult(w *wire.Response, v *AbortMultipartUploadResult) {
 	w.SetString("x-amz-request-charged", v.RequestCharged)

@@ -2,8 +2,10 @@
 
 package s3
 
-import "io"
-import "time"
+import (
+	"io"
+	"time"
+)
 
 type AbortMultipartUploadRequest struct {
 	Bucket               string // required

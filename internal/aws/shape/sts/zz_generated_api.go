@@ -2,7 +2,9 @@
 
 package sts
 
-import "context"
+import (
+	"context"
+)
 
 // API is what serves the operations.
 type API interface {

@@ -2,7 +2,9 @@
 
 package sts
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func decodeGetAccessKeyInfoRequest(d *wire.Decoder, n *wire.Node, v *GetAccessKeyInfoRequest) {
 	d.Require(n, "AccessKeyId")

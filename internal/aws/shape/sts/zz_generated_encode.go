@@ -2,7 +2,9 @@
 
 package sts
 
-import "karri.dev/internal/aws/wire"
+import (
+	"karri.dev/internal/aws/wire"
+)
 
 func appendGetAccessKeyInfoResult(b []byte, v *GetAccessKeyInfoResult) []byte {
 	if v.Account != "" {
