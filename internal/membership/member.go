@@ -29,7 +29,7 @@ type Member struct {
 	Keys     *pki.KeyPair
 	Roots    *x509.CertPool
 
-	StoreKeys *pki.KeyPair // zones only
+	StoreKeys *pki.KeyPair // zones of a cloud with an embedded store
 
 	dir     string
 	hosts   []string
@@ -67,7 +67,7 @@ func Load(dir string) (*Member, error) {
 	if m.Keys, err = pki.LoadKeyPair(m.path("member.pem")); err != nil {
 		return nil, err
 	}
-	if m.Identity.Role == "zone" {
+	if len(s.Welcome.StoreCertificate) > 0 {
 		if m.StoreKeys, err = pki.LoadKeyPair(m.path("store.pem")); err != nil {
 			return nil, err
 		}
@@ -161,7 +161,7 @@ func (m *Member) accept(w Welcome, key, storeKey crypto.Signer) error {
 	if err := keep(&m.Keys, m.path("member.pem"), key, w.Certificate, w.Root); err != nil {
 		return err
 	}
-	if w.Identity.Role == "zone" {
+	if len(w.StoreCertificate) > 0 {
 		if err := keep(&m.StoreKeys, m.path("store.pem"), storeKey, w.StoreCertificate); err != nil {
 			return err
 		}

@@ -29,26 +29,30 @@ func cloud(t *testing.T, now func() time.Time) (*Server, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	auth, err := Bootstrap(ctx, st, sealer, now)
+	root, err := Root(ctx, st, sealer, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keeper, err := StoreAuthority(filepath.Join(t.TempDir(), "store-ca"), sealer, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &Server{
-		Authorities: auth, State: st, IDs: ids.New(nil), Now: now, Log: slog.New(slog.DiscardHandler),
+		Root: root, Keeper: keeper, State: st, IDs: ids.New(nil), Now: now, Log: slog.New(slog.DiscardHandler),
 		StoreEndpoints: []string{"https://127.0.0.1:2379"}, ImageKey: []byte("image key"),
 		ZoneAdded: func(*store.Tx, *resource.Zone) error { return nil },
 	}
 	key, _ := pki.NewKey()
-	cert, err := auth.Root.Issue(pki.Identity{Role: "cloud"}, []string{"127.0.0.1"}, key.Public())
+	cert, err := root.Issue(pki.Identity{Role: "cloud"}, []string{"127.0.0.1"}, key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
-	pair, err := pki.NewKeyPair("", key, cert, auth.Root.Certificate())
+	pair, err := pki.NewKeyPair("", key, cert, root.Certificate())
 	if err != nil {
 		t.Fatal(err)
 	}
 	config := pair.ServerConfig(nil)
-	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, auth.Root.Pool()
+	config.ClientAuth, config.ClientCAs = tls.VerifyClientCertIfGiven, root.Pool()
 	l, err := tls.Listen("tcp", "127.0.0.1:0", config)
 	if err != nil {
 		t.Fatal(err)

@@ -2,7 +2,6 @@ package membership
 
 import (
 	"context"
-	"crypto"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,7 +49,8 @@ type Welcome struct {
 
 // Server lets processes in.
 type Server struct {
-	Authorities    *Authorities
+	Root           *pki.Authority
+	Keeper         *pki.Authority // of the embedded store; nil where zones bring their own certificates
 	State          *store.Store
 	IDs            *ids.Source
 	Now            func() time.Time
@@ -76,7 +76,7 @@ func (s *Server) CreateToken(ctx context.Context, role resource.Role, zone strin
 	if life <= 0 {
 		life = TokenLife
 	}
-	t := pki.Token{ID: s.IDs.Hex(8), Secret: s.IDs.Hex(24), Root: pki.Fingerprint(s.Authorities.Root.Certificate())}
+	t := pki.Token{ID: s.IDs.Hex(8), Secret: s.IDs.Hex(24), Root: pki.Fingerprint(s.Root.Certificate())}
 	err := s.State.Update(ctx, func(tx *store.Tx) error {
 		if role == resource.RoleNode && store.Zones.Get(tx, zone) == nil {
 			return fmt.Errorf("there is no zone %q", zone)
@@ -184,12 +184,12 @@ func (s *Server) welcome(who pki.Identity, r request) (*Welcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &Welcome{Identity: who, Root: s.Authorities.Root.Certificate()}
+	w := &Welcome{Identity: who, Root: s.Root.Certificate()}
 	hosts := r.Hosts
 	if who.Role == "node" {
 		hosts = nil // a node listens nowhere: with a name in its certificate it could pose as the API
 	}
-	if w.Certificate, err = s.Authorities.Root.Issue(who, hosts, key); err != nil {
+	if w.Certificate, err = s.Root.Issue(who, hosts, key); err != nil {
 		return nil, err
 	}
 	if who.Role == "node" {
@@ -198,16 +198,16 @@ func (s *Server) welcome(who pki.Identity, r request) (*Welcome, error) {
 		}
 		return w, nil
 	}
-	var storeKey crypto.PublicKey
-	if storeKey, err = pki.RequestKey(r.Store); err != nil {
-		return nil, err
-	}
-	if w.StoreCertificate, err = s.Authorities.Store.Issue(who, nil, storeKey); err != nil {
-		return nil, err
-	}
-	w.StoreRoot, w.StoreEndpoints = s.Authorities.Store.Certificate(), s.StoreEndpoints
 	w.ImageKey, w.Settings = s.ImageKey, s.Settings
-	return w, nil
+	if s.Keeper == nil {
+		return w, nil
+	}
+	if key, err = pki.RequestKey(r.Store); err != nil {
+		return nil, err
+	}
+	w.StoreRoot, w.StoreEndpoints = s.Keeper.Certificate(), s.StoreEndpoints
+	w.StoreCertificate, err = s.Keeper.Issue(who, nil, key)
+	return w, err
 }
 
 // good says whether a process that shows a certificate may renew it.

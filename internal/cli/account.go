@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"karri.dev/internal/admin"
+	"karri.dev/internal/daemon"
+)
+
+// keyFlags adds flags for given credentials.
+func keyFlags(c *cobra.Command, id, secret *string) {
+	c.Flags().StringVar(id, "access-key", "", "access key id to use in place of a random one")
+	c.Flags().StringVar(secret, "secret-key", "", "its secret")
+	c.MarkFlagsRequiredTogether("access-key", "secret-key")
+}
+
+func accountCommand() *cobra.Command {
+	account := &cobra.Command{Use: "account", Short: "Create, list and delete accounts"}
+
+	var dir string
+	var asJSON bool
+	var create daemon.CreateAccount
+	c := &cobra.Command{
+		Use:     "create NAME",
+		Short:   "Create an account with its root's access key and default VPC",
+		Example: "  karri account create chemistry\n  karri account create ci --access-key AKIAIOSFODNN7EXAMPLE --secret-key wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY --json",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			create.Name = args[0]
+			var out daemon.Credentials
+			if err := admin.Call(c.Context(), dir, "account-create", create, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "AccountId        %s\nAccessKeyId      %s\nSecretAccessKey  %s\nCanonicalId      %s\n",
+				out.AccountID, out.AccessKeyID, out.SecretAccessKey, out.CanonicalID)
+			return nil
+		},
+	}
+	dataDirFlag(c, &dir)
+	keyFlags(c, &create.AccessKey, &create.SecretKey)
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+
+	list := &cobra.Command{
+		Use: "list", Short: "List the accounts", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out []daemon.AccountInfo
+			if err := admin.Call(c.Context(), dir, "account-list", struct{}{}, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			for _, a := range out {
+				fmt.Fprintf(c.OutOrStdout(), "%s  %s\n", a.AccountID, a.Name)
+			}
+			return nil
+		},
+	}
+	dataDirFlag(list, &dir)
+	list.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+
+	var everything bool
+	del := &cobra.Command{
+		Use: "delete NAME --with-everything", Short: "End an account and all that is its: instances, images, buckets, users",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if !everything {
+				return errors.New("this deletes all that the account has: say --with-everything")
+			}
+			return admin.Call(c.Context(), dir, "account-delete", daemon.CreateAccount{Name: args[0]}, new(struct{}))
+		},
+	}
+	dataDirFlag(del, &dir)
+	del.Flags().BoolVar(&everything, "with-everything", false, "yes, everything")
+
+	account.AddCommand(c, list, del)
+	return account
+}
+
+func userCommand() *cobra.Command {
+	user := &cobra.Command{Use: "user", Short: "Create IAM users"}
+	var dir string
+	var asJSON bool
+	var create daemon.CreateUser
+	c := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Create an IAM user with an access key",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			create.Name = args[0]
+			var out daemon.Credentials
+			if err := admin.Call(c.Context(), dir, "user-create", create, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			fmt.Fprintf(c.OutOrStdout(), "AccountId        %s\nUserName         %s\nAccessKeyId      %s\nSecretAccessKey  %s\n",
+				out.AccountID, out.UserName, out.AccessKeyID, out.SecretAccessKey)
+			return nil
+		},
+	}
+	dataDirFlag(c, &dir)
+	keyFlags(c, &create.AccessKey, &create.SecretKey)
+	c.Flags().StringVar(&create.Account, "account", "", "the account, by name or id (default: the administrator's)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	user.AddCommand(c)
+	return user
+}

@@ -1,0 +1,81 @@
+// Package daemon is the composition root: it builds roles from their configuration, starts them in order and
+// stops them in reverse. Whatever touches the host beside the engines (files, listeners, locks) is here.
+package daemon
+
+import (
+	"fmt"
+	"net/netip"
+	"path/filepath"
+)
+
+// DefaultPool is where instances' public addresses come from unless told otherwise: a range for
+// documentation (RFC 5737), which is routed nowhere.
+var DefaultPool = netip.MustParsePrefix("198.51.100.0/24")
+
+// CloudConfig is what an operator says of the cloud role.
+type CloudConfig struct {
+	DataDir string
+	APIAddr string
+	Region  string
+	Domain  string
+	Hosts   []string // further names and addresses of the API
+
+	TLSCert, TLSKey string // files; "" = a certificate of the cloud's own authority
+
+	StoreListen                  string   // embedded etcd's address for zone processes
+	StoreEndpoints               []string // external etcd in place of the embedded one
+	StoreCA, StoreCert, StoreKey string   // files for it
+
+	PublicPool []netip.Prefix
+}
+
+func (c *CloudConfig) defaults() error {
+	var err error
+	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
+		return err
+	}
+	if len(c.PublicPool) == 0 {
+		c.PublicPool = []netip.Prefix{DefaultPool}
+	}
+	return nil
+}
+
+// JoinConfig says how a process joins the cloud.
+type JoinConfig struct{ DataDir, Cloud, Token string }
+
+// ZoneConfig is what an operator says of the zone role.
+type ZoneConfig struct {
+	Join      JoinConfig
+	Listen    string // HOST:PORT that nodes and the cloud dial
+	Placement string
+}
+
+// NodeConfig is what an operator says of the node role.
+type NodeConfig struct {
+	Join            JoinConfig
+	Name            string
+	Underlay        string
+	PublicInterface string
+	CPUOvercommit   int
+	ReserveMiB      int
+	CacheGiB        int
+	Accel           string // "" = what the probe finds
+}
+
+// UpConfig is a whole cloud on one machine.
+type UpConfig struct {
+	Cloud     CloudConfig
+	Node      NodeConfig
+	Zone      string
+	Placement string
+}
+
+// under gives a path in a data directory.
+func under(dir string, parts ...string) string {
+	return filepath.Join(append([]string{dir}, parts...)...)
+}
+
+// ready is the one line that says that a process is up.
+func ready(role, what string, args ...any) string {
+	return fmt.Sprintf("ready %s %s\n", role, fmt.Sprintf(what, args...))
+}
