@@ -3,6 +3,8 @@ package embedded
 import (
 	"context"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -33,7 +35,17 @@ func (b *bridge) With(fields []zapcore.Field) zapcore.Core {
 	return &bridge{b.handler.WithAttrs(attrs(fields))}
 }
 
+// harmless is what etcd says at every start, about settings that are meant.
+var harmless = []string{
+	"Running http and grpc server on single port", "exceeded recommended request limit",
+	"simple token is not cryptographically signed", "check file permission",
+	"Failed to detect schema version", "failed to update storage version", // of an empty store; tried again
+}
+
 func (b *bridge) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if slices.ContainsFunc(harmless, func(s string) bool { return strings.HasPrefix(e.Message, s) }) {
+		return ce
+	}
 	if b.Enabled(e.Level) {
 		return ce.AddCore(e, b)
 	}
