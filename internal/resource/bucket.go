@@ -8,5 +8,8 @@ type Bucket struct {
 	AccountID string    `json:"account"`
 	Region    string    `json:"region"`
 	CreatedAt time.Time `json:"created"`
-	System    bool      `json:"system,omitempty"` // Karri's own: invisible to every API
+	// Engine is its name in the object engine: another one each time a bucket of this name is made, so that a
+	// late write into a deleted bucket never shows up in the next one.
+	Engine string `json:"engine"`
+	System bool   `json:"system,omitempty"` // Karri's own: invisible to every API
 }
