@@ -39,6 +39,9 @@ type Body struct {
 	trailer http.Header
 }
 
+// Close implements io.Closer; the HTTP server closes what is beneath.
+func (b *Body) Close() error { return nil }
+
 // Trailer gives the trailing headers that the client sent (x-amz-checksum-…), by canonical name. It is
 // complete once the body has been read to its end, and nil where there are none.
 func (b *Body) Trailer() http.Header { return b.trailer }

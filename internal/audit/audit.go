@@ -1,0 +1,163 @@
+// Package audit records who asked for what, in the form of CloudTrail's events.
+package audit
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"karri.dev/internal/aws/call"
+)
+
+// Event is one API call. Answers are not part of it: they can hold secrets.
+type Event struct {
+	Version      string            `json:"eventVersion"`
+	UserIdentity UserIdentity      `json:"userIdentity"`
+	Time         time.Time         `json:"eventTime"`
+	Source       string            `json:"eventSource"` // "ec2.amazonaws.com"
+	Name         string            `json:"eventName"`
+	Region       string            `json:"awsRegion"`
+	SourceIP     string            `json:"sourceIPAddress"`
+	UserAgent    string            `json:"userAgent,omitempty"`
+	ErrorCode    string            `json:"errorCode,omitempty"`
+	ErrorMessage string            `json:"errorMessage,omitempty"`
+	Parameters   map[string]string `json:"requestParameters,omitempty"`
+	RequestID    string            `json:"requestID"`
+	EventID      string            `json:"eventID"`
+	ReadOnly     bool              `json:"readOnly"`
+	Type         string            `json:"eventType"`
+	Recipient    string            `json:"recipientAccountId,omitempty"`
+}
+
+// UserIdentity says who called.
+type UserIdentity struct {
+	Type        string `json:"type"` // Root, IAMUser, Anonymous
+	PrincipalID string `json:"principalId,omitempty"`
+	ARN         string `json:"arn,omitempty"`
+	AccountID   string `json:"accountId,omitempty"`
+	AccessKeyID string `json:"accessKeyId,omitempty"`
+	UserName    string `json:"userName,omitempty"`
+}
+
+// Sink takes events. Record is called on the way of every request: it must be fast, and safe for concurrent use.
+type Sink interface {
+	Record(e *Event)
+}
+
+// New makes the event of a call; form holds its parameters, which are redacted here; resource is S3's
+// BUCKET[/KEY].
+func New(info *call.Info, form url.Values, resource, code, message string) *Event {
+	e := &Event{
+		Version: "1.11", Time: info.Time.UTC().Truncate(time.Second), Source: info.Service + ".amazonaws.com", Name: info.Operation,
+		Region: info.Region, UserAgent: info.UserAgent, ErrorCode: code, ErrorMessage: message,
+		RequestID: info.RequestID, EventID: info.RequestID, ReadOnly: readOnly(info.Operation), Type: "AwsApiCall",
+		Recipient: info.AccountID, Parameters: redact(form),
+		UserIdentity: UserIdentity{
+			Type: "IAMUser", PrincipalID: info.UserID, ARN: info.ARN, AccountID: info.AccountID,
+			AccessKeyID: info.AccessKeyID, UserName: info.UserName,
+		},
+	}
+	if resource != "" {
+		e.Parameters["resource"] = resource
+	}
+	if info.SourceIP.IsValid() {
+		e.SourceIP = info.SourceIP.String()
+	}
+	switch {
+	case info.Anonymous():
+		e.UserIdentity.Type = "Anonymous"
+	case info.Root():
+		e.UserIdentity.Type = "Root"
+	}
+	return e
+}
+
+func readOnly(operation string) bool {
+	for _, p := range []string{"Describe", "Get", "List", "Head"} {
+		if strings.HasPrefix(operation, p) {
+			return true
+		}
+	}
+	return false
+}
+
+// secret lists parameters (lower case) whose values never are recorded; a part of the name is enough.
+var secret = []string{"secret", "password", "userdata", "keymaterial", "token", "signature", "privatekey", "credential", "customerkey"}
+
+// most is the number of bytes of a value that is recorded.
+const most = 1024
+
+func redact(form url.Values) map[string]string {
+	out := make(map[string]string, len(form))
+	for name, values := range form {
+		if name == "Action" || name == "Version" || len(values) == 0 {
+			continue
+		}
+		v, plain := values[0], strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
+		for _, s := range secret {
+			if strings.Contains(plain, s) && !strings.HasPrefix(plain, "clienttoken") && plain != "nexttoken" {
+				v = "HIDDEN_DUE_TO_SECURITY_REASONS"
+				break
+			}
+		}
+		if len(v) > most {
+			v = strings.ToValidUTF8(v[:most], "") + "…"
+		}
+		out[name] = v
+	}
+	return out
+}
+
+// Writer is a Sink that writes one line of JSON per event.
+type Writer struct {
+	mu  sync.Mutex
+	w   *bufio.Writer
+	enc *json.Encoder
+	err error
+}
+
+// NewWriter makes a Writer. What it has not flushed is lost in a crash: see Run.
+func NewWriter(w io.Writer) *Writer {
+	b := bufio.NewWriterSize(w, 64<<10)
+	return &Writer{w: b, enc: json.NewEncoder(b)}
+}
+
+// Record buffers the event.
+func (w *Writer) Record(e *Event) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.enc.Encode(e); err != nil && w.err == nil {
+		w.err = err
+	}
+}
+
+// Flush writes what is buffered, and gives the first error since the last Flush.
+func (w *Writer) Flush() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	err := errors.Join(w.err, w.w.Flush())
+	w.err = nil
+	return err
+}
+
+// Run flushes every second until ctx ends.
+func (w *Writer) Run(ctx context.Context) error {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			if err := w.Flush(); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return w.Flush()
+		}
+	}
+}

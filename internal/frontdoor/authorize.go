@@ -1,0 +1,46 @@
+package frontdoor
+
+import (
+	"context"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	"karri.dev/internal/aws/wire"
+)
+
+// Access is a decoded call that asks for leave.
+type Access struct {
+	Info      *call.Info
+	Service   *wire.Service
+	Operation string
+	Input     any // pointer to the operation's request struct
+}
+
+// Authorizer decides calls. nil allows; the error should be an AWS error. This is the place of IAM policies.
+type Authorizer interface {
+	Authorize(ctx context.Context, a Access) error
+}
+
+// OwnAccount lets every authenticated principal of an account do everything within its account, and
+// anonymous callers nothing. That a call stays within its account is the handlers' duty: they look records
+// up by the caller's account.
+type OwnAccount struct{}
+
+// Authorize implements Authorizer.
+func (OwnAccount) Authorize(_ context.Context, a Access) error {
+	if a.Info.Anonymous() {
+		return accessDenied(a.Service)
+	}
+	return nil
+}
+
+// accessDenied is what an anonymous caller hears.
+func accessDenied(s *wire.Service) error {
+	switch s.Protocol {
+	case wire.RestXML:
+		return awserr.New("AccessDenied", "Access Denied").WithStatus(403)
+	case wire.EC2:
+		return awserr.New("AuthFailure", "AWS was not able to validate the provided access credentials").WithStatus(401)
+	}
+	return awserr.New("MissingAuthenticationToken", "Request is missing Authentication Token").WithStatus(403)
+}

@@ -1,0 +1,117 @@
+package frontdoor_test
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"karri.dev/internal/audit"
+	"karri.dev/internal/frontdoor"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
+	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/sts"
+	"karri.dev/internal/store"
+
+	iamshape "karri.dev/internal/aws/shape/iam"
+	stsshape "karri.dev/internal/aws/shape/sts"
+)
+
+// events is a Sink that keeps what it gets.
+type events struct {
+	mu   sync.Mutex
+	list []audit.Event
+}
+
+func (e *events) Record(ev *audit.Event) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, *ev)
+}
+
+func (e *events) last() audit.Event {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.list[len(e.list)-1]
+}
+
+// cloud is a front door with iam and sts behind it.
+type cloud struct {
+	*frontdoor.Door
+	id      *identity.Identity
+	store   *store.Store
+	url     string
+	account resource.Account
+	key     identity.Key
+	audit   *events
+	log     *bytes.Buffer
+	now     func() time.Time
+}
+
+const (
+	adminKey    = "AKIAADMINADMINADMIN1"
+	adminSecret = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+)
+
+func newCloud(t testing.TB, change ...func(*frontdoor.Config, *frontdoor.Deps)) *cloud {
+	t.Helper()
+	c := &cloud{audit: &events{}, log: &bytes.Buffer{}, now: time.Now}
+	log := slog.New(slog.NewTextHandler(&locked{w: c.log}, nil))
+	c.store = store.OpenMemory(log)
+	t.Cleanup(func() { c.store.Close() })
+	sealer, err := seal.New(make([]byte, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.id = identity.New(identity.Config{}, identity.Deps{Store: c.store, Sealer: sealer, Log: log})
+	c.account, c.key, err = c.id.Bootstrap(context.Background(), identity.Key{ID: adminKey, Secret: adminSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := frontdoor.Config{Domain: "cloud.test", Regions: []string{"us-east-1", "eu-west-1"}}
+	deps := frontdoor.Deps{Authenticator: c.id, Audit: c.audit, Log: log, Now: func() time.Time { return c.now() }}
+	for _, f := range change {
+		f(&cfg, &deps)
+	}
+	c.Door = frontdoor.New(cfg, deps)
+	c.Register(stsshape.Service(), sts.New(c.store))
+	c.Register(iamshape.Service(), iam.New(c.store, c.id))
+	return c
+}
+
+// serve starts an HTTP server and gives its URL.
+func (c *cloud) serve(t testing.TB) string {
+	t.Helper()
+	s := httptest.NewUnstartedServer(nil)
+	s.Config = frontdoor.NewServer(c, slog.New(slog.DiscardHandler))
+	s.Start()
+	t.Cleanup(s.Close)
+	c.url = s.URL
+	return s.URL
+}
+
+// locked makes a writer safe for concurrent use.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// do sends a request straight to the handler.
+func (c *cloud) do(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	c.ServeHTTP(w, r)
+	return w
+}

@@ -1,0 +1,294 @@
+package frontdoor
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"karri.dev/internal/audit"
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	"karri.dev/internal/aws/sigv4"
+	"karri.dev/internal/aws/wire"
+)
+
+// exchange is one request and its answer.
+type exchange struct {
+	d        *Door
+	w        http.ResponseWriter
+	r        *http.Request
+	ctl      *http.ResponseController
+	info     call.Info
+	query    url.Values // of the URL
+	form     url.Values // parameters, for the audit record
+	resource string     // S3: BUCKET[/KEY], likewise
+	service  *service
+	metrics  *operationMetrics
+	out      wire.Response
+	sent     bool // the status line is out: errors can only cut the connection
+	failure  *awserr.Error
+}
+
+func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{d: d, w: w, r: r, ctl: http.NewResponseController(w), metrics: d.metrics.other}
+	x.info.Time = d.deps.Now()
+	x.info.SourceIP = sourceIP(r)
+	x.info.Secure = r.TLS != nil
+	x.info.UserAgent = r.Header.Get("User-Agent")
+	x.out.Length = -1
+	return x
+}
+
+// serve does the whole way of a request.
+func (x *exchange) serve() error {
+	var err error
+	if x.query, err = parseQuery(x.r.URL.RawQuery); err != nil {
+		x.aim(target{service: "s3", region: x.d.Region()})
+		return err
+	}
+	sig, err := sigv4.Parse(x.r.Header, x.query)
+	t := x.d.route(x.r, x.query, sig)
+	x.aim(t)
+	switch {
+	case err != nil:
+		return x.refusal(sig, err)
+	case x.r.Method == http.MethodConnect || x.r.URL.Path == "*":
+		return awserr.New("MethodNotAllowed", "The specified method is not allowed against this resource.").WithStatus(http.StatusMethodNotAllowed)
+	case x.service.Protocol == wire.RestXML:
+		return x.serveREST(sig, t)
+	case x.service.Protocol == wire.JSON:
+		if sig == nil {
+			return accessDenied(x.service.Service)
+		}
+		return awserr.New("UnknownOperationException", "The service %s is not served here", x.info.Service)
+	}
+	return x.serveQuery(sig)
+}
+
+// parseQuery is strict: what net/url would drop in silence is refused, so nothing is used that was not signed.
+func parseQuery(raw string) (url.Values, error) {
+	if raw == "" {
+		return nil, nil
+	}
+	v, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, awserr.New("InvalidURI", "Couldn't parse the specified URI.")
+	}
+	return v, nil
+}
+
+// aim sets what the request is meant for, and with it the words of its answer.
+func (x *exchange) aim(t target) {
+	x.service = x.d.services[t.service]
+	if x.service == nil {
+		x.service = unknown(t.service, x.r.Header)
+	}
+	x.info.Service, x.info.Region = x.service.Name, t.region
+	h := x.w.Header()
+	switch x.service.Protocol {
+	case wire.RestXML:
+		x.info.RequestID = strings.ToUpper(x.d.deps.IDs.Hex(8))
+		id2 := base64.StdEncoding.EncodeToString([]byte(x.info.RequestID + x.d.deps.IDs.Hex(16)))
+		h["X-Amz-Request-Id"] = []string{x.info.RequestID}
+		h["X-Amz-Id-2"] = []string{id2}
+		h["Server"] = []string{"AmazonS3"}
+		x.out.Header = http.Header{"X-Amz-Id-2": {id2}}
+	case wire.EC2:
+		x.info.RequestID = x.d.deps.IDs.UUID()
+		h["X-Amzn-Requestid"] = []string{x.info.RequestID}
+		h["Server"] = []string{"AmazonEC2"}
+		h["Cache-Control"] = []string{"no-cache, no-store"}
+	default:
+		x.info.RequestID = x.d.deps.IDs.UUID()
+		h["X-Amzn-Requestid"] = []string{x.info.RequestID}
+	}
+	x.out.RequestID = x.info.RequestID
+	if x.service.Namespace != nil {
+		x.out.Namespace = x.service.Namespace("")
+	}
+}
+
+// choose sets the operation.
+func (x *exchange) choose(op *operation) {
+	x.info.Operation, x.metrics = op.Name, op.metrics
+}
+
+// call decodes, authorises and invokes, and encodes the answer.
+func (x *exchange) call(op *operation, req *wire.Request, dryRun bool) error {
+	if x.info.Anonymous() {
+		if !x.d.throttle.allow(x.info.SourceIP.String(), x.info.Time) {
+			return tooFast(x.service.Service)
+		}
+	} else if !x.d.throttle.allow(x.info.AccountID, x.info.Time) {
+		return tooFast(x.service.Service)
+	}
+	in, err := op.Decode(req)
+	if err != nil {
+		return err
+	}
+	ctx := call.With(x.r.Context(), &x.info)
+	err = x.d.deps.Authorizer.Authorize(ctx, Access{Info: &x.info, Service: x.service.Service, Operation: op.Name, Input: in})
+	if err != nil {
+		return err
+	}
+	if dryRun {
+		return awserr.New("DryRunOperation", "Request would have succeeded, but DryRun flag is set.").WithStatus(http.StatusPreconditionFailed)
+	}
+	if x.service.Protocol != wire.RestXML {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, x.d.cfg.Timeout)
+		defer cancel()
+	}
+	out, err := op.Invoke(ctx, x.service.api, in)
+	if err != nil {
+		return err
+	}
+	if err := op.Encode(&x.out, out); err != nil {
+		return err
+	}
+	return x.send()
+}
+
+// send writes the answer.
+func (x *exchange) send() error {
+	h := x.w.Header()
+	for name, values := range x.out.Header {
+		h[name] = values
+	}
+	status := x.out.Status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	stream := x.out.Stream
+	if stream != nil {
+		defer stream.Close()
+	}
+	length := int64(len(x.out.Body))
+	if stream != nil || x.r.Method == http.MethodHead && x.out.Length >= 0 {
+		length = x.out.Length
+	}
+	if bodyless := status == http.StatusNoContent || status == http.StatusNotModified; !bodyless && length >= 0 && h["Content-Length"] == nil {
+		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
+	}
+	x.sent = true
+	x.extend()
+	x.w.WriteHeader(status)
+	if x.r.Method == http.MethodHead {
+		return nil
+	}
+	if stream == nil {
+		_, err := x.w.Write(x.out.Body)
+		return err
+	}
+	_, err := io.Copy(&movingWriter{x}, stream)
+	return err
+}
+
+// fail ends an exchange with an error, if there is one.
+func (x *exchange) fail(err error) {
+	if err == nil {
+		return
+	}
+	x.failure = x.name(err)
+	if x.sent {
+		// The answer has begun: only a broken connection can still say that it is not whole.
+		x.d.deps.Log.Debug("answer was cut", "request", x.info.RequestID, "err", err)
+		panic(http.ErrAbortHandler)
+	}
+	if x.failure.Status >= 500 && x.failure.Code == "InternalError" {
+		x.d.deps.Log.Error("call failed", "request", x.info.RequestID, "service", x.info.Service, "operation", x.info.Operation, "err", err)
+	}
+	x.answer(x.failure)
+}
+
+// name makes an AWS error of any error.
+func (x *exchange) name(err error) *awserr.Error {
+	if awserr.Code(err) == "" && canceled(err) {
+		if x.r.Context().Err() != nil {
+			return awserr.New("RequestCanceled", "The client closed the connection").WithStatus(499).Because(err)
+		}
+		if x.service.Protocol == wire.RestXML {
+			return awserr.New("RequestTimeout", "Your socket connection to the server was not read from or written to within the timeout period.").Because(err)
+		}
+		return awserr.New("ServiceUnavailable", "The request took too long").WithStatus(http.StatusServiceUnavailable).Because(err)
+	}
+	e := awserr.From(err)
+	if e.Code == "InternalError" && x.service.Protocol == wire.Query {
+		e = awserr.New("InternalFailure", "%s", e.Message).WithStatus(http.StatusInternalServerError).Because(err)
+	}
+	return e
+}
+
+// answer writes an error.
+func (x *exchange) answer(e *awserr.Error) {
+	x.out.Header = http.Header{}
+	if id2 := x.w.Header()["X-Amz-Id-2"]; id2 != nil {
+		x.out.Header["X-Amz-Id-2"] = id2
+	}
+	x.out.Length = -1
+	wire.EncodeError(x.service.Protocol, &x.out, e)
+	if err := x.send(); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
+		x.d.deps.Log.Debug("error was not sent", "request", x.info.RequestID, "err", err)
+	}
+}
+
+// recover makes an InternalError of a panic.
+func (x *exchange) recover() {
+	p := recover()
+	if p == nil {
+		return
+	}
+	if p == http.ErrAbortHandler {
+		panic(p)
+	}
+	x.d.deps.Log.Error("panic", "request", x.info.RequestID, "service", x.info.Service, "operation", x.info.Operation, "panic", p, "stack", string(debug.Stack()))
+	if x.service == nil {
+		x.aim(target{service: "s3", region: x.d.Region()})
+	}
+	x.failure = x.name(awserr.New("InternalError", "An internal error has occurred").WithStatus(http.StatusInternalServerError))
+	if x.sent {
+		panic(http.ErrAbortHandler)
+	}
+	x.answer(x.failure)
+}
+
+// end counts and records the exchange.
+func (x *exchange) end() {
+	code, message := "", ""
+	if x.failure != nil {
+		code, message = x.failure.Code, x.failure.Message
+	}
+	x.metrics.observe(code, x.d.deps.Now().Sub(x.info.Time))
+	if x.d.deps.Audit != nil && x.service != nil {
+		x.d.deps.Audit.Record(audit.New(&x.info, x.form, x.resource, code, message))
+	}
+}
+
+// extend gives the client another StallTimeout to take bytes.
+func (x *exchange) extend() {
+	// A writer that has no deadlines (in tests) does without.
+	_ = x.ctl.SetWriteDeadline(time.Now().Add(x.d.cfg.StallTimeout))
+}
+
+// movingWriter cuts clients that stop reading, however long the whole answer takes.
+type movingWriter struct{ x *exchange }
+
+func (m *movingWriter) Write(p []byte) (int, error) {
+	m.x.extend()
+	return m.x.w.Write(p)
+}
+
+// movingReader cuts clients that stop sending.
+type movingReader struct{ x *exchange }
+
+func (m *movingReader) Read(p []byte) (int, error) {
+	_ = m.x.ctl.SetReadDeadline(time.Now().Add(m.x.d.cfg.StallTimeout))
+	return m.x.r.Body.Read(p)
+}

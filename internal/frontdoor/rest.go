@@ -1,0 +1,116 @@
+package frontdoor
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/sigv4"
+	"karri.dev/internal/aws/wire"
+)
+
+// serveREST serves S3. The bucket stands in the host name or in the path; the key is the rest of the path,
+// byte for byte, so the path is never cleaned.
+func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
+	payload := ""
+	if sig != nil {
+		payload = sig.Payload
+		if payload == "" && sig.Presigned {
+			payload = sigv4.UnsignedPayload
+		}
+	} else if v := x.r.Header["X-Amz-Content-Sha256"]; len(v) == 1 {
+		payload = v[0]
+	}
+	proof, err := x.authenticate(sig, payload)
+	if err != nil {
+		return err
+	}
+	// Split as it was signed, decoded: an escaped slash never changes which bucket is meant.
+	bucket, key := t.bucket, strings.TrimPrefix(x.r.URL.Path, "/")
+	if bucket == "" {
+		bucket, key, _ = strings.Cut(key, "/")
+	}
+	header, form := x.r.Header.Clone(), x.query
+	if sig != nil && sig.Presigned {
+		form = hoist(header, form)
+	}
+	dropChunkedEncoding(header)
+	x.form = form
+	op, err := x.match(bucket, key, form, header)
+	if err != nil {
+		return err
+	}
+	if x.info.Anonymous() { // before anything is read of someone unknown; bucket policies will be asked here
+		err := x.d.deps.Authorizer.Authorize(x.r.Context(), Access{Info: &x.info, Service: x.service.Service, Operation: op.Name})
+		if err != nil {
+			return err
+		}
+	}
+	if x.r.Method == http.MethodPut && x.r.ContentLength < 0 && header.Get("X-Amz-Decoded-Content-Length") == "" {
+		return awserr.New("MissingContentLength", "You must provide the Content-Length HTTP header.").WithStatus(http.StatusLengthRequired)
+	}
+	body, err := sigv4.NewBody(&movingReader{x}, x.r.ContentLength, x.r.Header, payload, proof)
+	if err != nil {
+		return err
+	}
+	return x.call(op, &wire.Request{Form: form, Header: header, Labels: map[string]string{"Bucket": bucket, "Key": key}, Body: body, Length: body.Length}, false)
+}
+
+// match finds the operation.
+func (x *exchange) match(bucket, key string, query url.Values, header http.Header) (*operation, error) {
+	route, found, err := x.service.Match(x.r.Method, bucket, key, query, header)
+	x.info.Operation = route.Name
+	x.resource = bucket
+	if key != "" {
+		x.resource += "/" + key
+	}
+	if err != nil {
+		return nil, err
+	}
+	op := x.service.operations[found.Name]
+	x.choose(op)
+	return op, nil
+}
+
+// hoist moves the x-amz- parameters of a presigned URL that are not about the signature to the headers they
+// stand for, and leaves the signature out.
+func hoist(header http.Header, query url.Values) url.Values {
+	form := make(url.Values, len(query))
+	for name, values := range query {
+		if len(name) <= 6 || !strings.EqualFold(name[:6], "X-Amz-") {
+			form[name] = values
+			continue
+		}
+		switch key := http.CanonicalHeaderKey(name); key {
+		case "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signedheaders", "X-Amz-Signature",
+			"X-Amz-Security-Token", "X-Amz-Content-Sha256":
+		default:
+			if _, there := header[key]; !there {
+				header[key] = values
+			}
+		}
+	}
+	return form
+}
+
+// dropChunkedEncoding takes aws-chunked, which is about the transport, out of Content-Encoding.
+func dropChunkedEncoding(header http.Header) {
+	values, ok := header["Content-Encoding"]
+	if !ok {
+		return
+	}
+	var kept []string
+	for _, v := range values {
+		for e := range strings.SplitSeq(v, ",") {
+			if e = strings.TrimSpace(e); e != "" && !strings.EqualFold(e, "aws-chunked") {
+				kept = append(kept, e)
+			}
+		}
+	}
+	if kept == nil {
+		header.Del("Content-Encoding")
+		return
+	}
+	header["Content-Encoding"] = []string{strings.Join(kept, ",")}
+}

@@ -1,0 +1,123 @@
+package iam
+
+import (
+	"context"
+	"strings"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// CreateUser makes a user without access keys.
+func (s *Service) CreateUser(ctx context.Context, in *shape.CreateUserRequest) (*shape.CreateUserResult, error) {
+	if in.PermissionsBoundary != "" { // comes with the policy language
+		return nil, awserr.New("InvalidInput", "Permissions boundaries are not supported.")
+	}
+	tags, err := tagsIn(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	account := call.From(ctx).AccountID
+	var u *resource.User
+	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
+		u, err = s.identity.AddUser(tx, account, in.UserName, in.Path, tags)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.CreateUserResult{User: userOut(u, true)}, nil
+}
+
+// GetUser gives a user, or who is calling where no name is given.
+func (s *Service) GetUser(ctx context.Context, in *shape.GetUserRequest) (*shape.GetUserResult, error) {
+	c, snap := call.From(ctx).Caller, s.store.Snapshot()
+	name := in.UserName
+	if name == "" {
+		if c.Root() {
+			a := store.Accounts.Get(snap, c.AccountID)
+			if a == nil {
+				return nil, awserr.New("NoSuchEntity", "The account cannot be found.").WithStatus(404)
+			}
+			return &shape.GetUserResult{User: &shape.User{Path: "/", UserId: a.ID, Arn: identity.RootARN(a.ID), CreateDate: a.CreatedAt}}, nil
+		}
+		name = c.UserName
+	} else if err := identity.CheckUserName(name); err != nil {
+		return nil, err
+	}
+	u, err := identity.FindUser(snap, c.AccountID, name)
+	if err != nil {
+		return nil, err
+	}
+	return &shape.GetUserResult{User: userOut(u, true)}, nil
+}
+
+// ListUsers lists the account's users in order of name.
+func (s *Service) ListUsers(ctx context.Context, in *shape.ListUsersRequest) (*shape.ListUsersResult, error) {
+	p, err := newPage(in.Marker, in.MaxItems)
+	if err != nil {
+		return nil, err
+	}
+	if in.PathPrefix != "" && (in.PathPrefix[0] != '/' || len(in.PathPrefix) > 512) {
+		return nil, invalid("The specified value for pathPrefix is invalid. It must begin with the / character and contain only alphanumeric characters and/or / characters.")
+	}
+	out := &shape.ListUsersResult{Users: []shape.User{}}
+	for u := range identity.UsersFrom(s.store.Snapshot(), call.From(ctx).AccountID, p.after) {
+		if strings.EqualFold(u.Name, p.after) || !strings.HasPrefix(u.Path, in.PathPrefix) {
+			continue
+		}
+		if len(out.Users) == p.max {
+			out.IsTruncated, out.Marker = true, marker(out.Users[p.max-1].UserName)
+			break
+		}
+		out.Users = append(out.Users, *userOut(u, false))
+	}
+	return out, nil
+}
+
+// UpdateUser gives a user another name or path.
+func (s *Service) UpdateUser(ctx context.Context, in *shape.UpdateUserRequest) (*shape.UpdateUserResult, error) {
+	account := call.From(ctx).AccountID
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		return s.identity.ChangeUser(tx, account, in.UserName, in.NewUserName, in.NewPath)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.UpdateUserResult{}, nil
+}
+
+// DeleteUser deletes a user without access keys.
+func (s *Service) DeleteUser(ctx context.Context, in *shape.DeleteUserRequest) (*shape.DeleteUserResult, error) {
+	account := call.From(ctx).AccountID
+	err := s.store.Update(ctx, func(tx *store.Tx) error { return identity.RemoveUser(tx, account, in.UserName) })
+	if err != nil {
+		return nil, err
+	}
+	return &shape.DeleteUserResult{}, nil
+}
+
+// ListAccountAliases gives the account's name, which is its alias until one is set.
+func (s *Service) ListAccountAliases(ctx context.Context, in *shape.ListAccountAliasesRequest) (*shape.ListAccountAliasesResult, error) {
+	if _, err := newPage(in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	out := &shape.ListAccountAliasesResult{AccountAliases: []string{}}
+	if a := store.Accounts.Get(s.store.Snapshot(), call.From(ctx).AccountID); a != nil {
+		out.AccountAliases = append(out.AccountAliases, a.Name)
+	}
+	return out, nil
+}
+
+// userOut gives a user as AWS does; lists leave the tags out.
+func userOut(u *resource.User, tags bool) *shape.User {
+	out := &shape.User{Path: u.Path, UserName: u.Name, UserId: u.ID, Arn: identity.UserARN(u), CreateDate: u.CreatedAt}
+	if tags {
+		out.Tags = tagsOut(u.Tags)
+	}
+	return out
+}
