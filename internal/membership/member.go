@@ -32,15 +32,16 @@ type Member struct {
 	StoreKeys *pki.KeyPair // zones of a cloud with an embedded store
 
 	dir     string
-	hosts   []string
 	welcome Welcome
 }
 
+// Cloud is who answers at the API.
+var Cloud = pki.Identity{Role: "cloud", Name: "api"}
+
 // state is member.json.
 type state struct {
-	Cloud   string   `json:"cloud"`
-	Hosts   []string `json:"hosts,omitempty"`
-	Welcome Welcome  `json:"welcome"`
+	Cloud   string  `json:"cloud"`
+	Welcome Welcome `json:"welcome"`
 }
 
 func (m *Member) path(name string) string { return filepath.Join(m.dir, name) }
@@ -63,7 +64,7 @@ func Load(dir string) (*Member, error) {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return nil, fmt.Errorf("read membership: %w", err)
 	}
-	m := &Member{dir: dir, Cloud: s.Cloud, hosts: s.Hosts, welcome: s.Welcome, Identity: s.Welcome.Identity}
+	m := &Member{dir: dir, Cloud: s.Cloud, welcome: s.Welcome, Identity: s.Welcome.Identity}
 	if m.Keys, err = pki.LoadKeyPair(m.path("member.pem")); err != nil {
 		return nil, err
 	}
@@ -87,7 +88,7 @@ func (m *Member) trust() error {
 
 // Join uses a token at the cloud's API and keeps what it gets in dir. A dir that has a membership already is
 // loaded, the token ignored: so a restart with the same command line works.
-func Join(ctx context.Context, dir, cloud, token, name string, hosts []string) (*Member, error) {
+func Join(ctx context.Context, dir, cloud, token, name string) (*Member, error) {
 	if m, err := Load(dir); !errors.Is(err, os.ErrNotExist) {
 		return m, err
 	}
@@ -105,9 +106,9 @@ func Join(ctx context.Context, dir, cloud, token, name string, hosts []string) (
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	m := &Member{dir: dir, Cloud: strings.TrimSuffix(cloud, "/"), hosts: hosts}
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: pki.PinnedConfig(t.Root, u.Hostname())}}
-	return m, m.exchange(ctx, client, JoinPath, request{Token: token, Name: name, Hosts: hosts})
+	m := &Member{dir: dir, Cloud: strings.TrimSuffix(cloud, "/")}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: pki.PinnedConfig(t.Root, Cloud)}}
+	return m, m.exchange(ctx, client, JoinPath, request{Token: token, Name: name})
 }
 
 // exchange sends a request with new keys and takes in the answer.
@@ -170,7 +171,7 @@ func (m *Member) accept(w Welcome, key, storeKey crypto.Signer) error {
 		}
 	}
 	m.welcome, m.Identity = w, w.Identity
-	data, err := json.Marshal(state{m.Cloud, m.hosts, w})
+	data, err := json.Marshal(state{m.Cloud, w})
 	if err != nil {
 		return err
 	}
@@ -189,7 +190,7 @@ func keep(p **pki.KeyPair, path string, key crypto.Signer, chain ...[]byte) (err
 }
 
 // CloudConfig is for dialling the cloud's API as this member.
-func (m *Member) CloudConfig() *tls.Config { return m.Keys.ClientConfig(m.Roots) }
+func (m *Member) CloudConfig() *tls.Config { return m.Keys.ClientConfig(m.Roots, Cloud) }
 
 // Run renews the certificates when two thirds of their life are over.
 func (m *Member) Run(ctx context.Context, log *slog.Logger) error {
@@ -209,5 +210,5 @@ func (m *Member) Run(ctx context.Context, log *slog.Logger) error {
 // Renew gets new certificates, and whatever else the cloud says now.
 func (m *Member) Renew(ctx context.Context) error {
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: m.CloudConfig()}}
-	return m.exchange(ctx, client, RenewPath, request{Hosts: m.hosts})
+	return m.exchange(ctx, client, RenewPath, request{})
 }

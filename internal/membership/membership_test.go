@@ -43,7 +43,7 @@ func cloud(t *testing.T, now func() time.Time) (*Server, string) {
 		ZoneAdded: func(*store.Tx, *resource.Zone) error { return nil },
 	}
 	key, _ := pki.NewKey()
-	cert, err := root.Issue(pki.Identity{Role: "cloud"}, []string{"127.0.0.1"}, key.Public())
+	cert, err := root.Issue(Cloud, []string{"127.0.0.1"}, key.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +73,7 @@ func TestZoneThenNodeJoin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	zone, err := Join(ctx, t.TempDir(), url, zt, "", []string{"127.0.0.1"})
+	zone, err := Join(ctx, t.TempDir(), url, zt, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestZoneThenNodeJoin(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	node, err := Join(ctx, dir, url, nt, "rack1", []string{"api.example.com", "127.0.0.1"})
+	node, err := Join(ctx, dir, url, nt, "rack1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestZoneThenNodeJoin(t *testing.T) {
 		t.Fatal("a node got what only zones may have")
 	}
 	// A restart with the same command line.
-	again, err := Join(ctx, dir, url, nt, "rack1", nil)
+	again, err := Join(ctx, dir, url, nt, "rack1")
 	if err != nil || again.Identity != node.Identity {
 		t.Fatalf("%+v %v", again, err)
 	}
@@ -128,14 +128,14 @@ func TestTokensAreGoodOnce(t *testing.T) {
 	wrongSecret := pki.Token{ID: parsed.ID, Secret: "00", Root: parsed.Root}.String()
 	wrongRoot := pki.Token{ID: parsed.ID, Secret: parsed.Secret, Root: strings.Repeat("0", 64)}.String()
 	for name, bad := range map[string]string{"wrong secret": wrongSecret, "wrong root": wrongRoot, "not a token": "hello"} {
-		if _, err := Join(ctx, t.TempDir(), url, bad, "", nil); err == nil {
+		if _, err := Join(ctx, t.TempDir(), url, bad, ""); err == nil {
 			t.Errorf("%s: joined", name)
 		}
 	}
-	if _, err := Join(ctx, t.TempDir(), url, token, "", nil); err != nil {
+	if _, err := Join(ctx, t.TempDir(), url, token, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Join(ctx, t.TempDir(), url, token, "", nil); err == nil {
+	if _, err := Join(ctx, t.TempDir(), url, token, ""); err == nil {
 		t.Fatal("a token was good twice")
 	}
 	late, err := s.CreateToken(ctx, resource.RoleZone, "us-east-1a", time.Minute)
@@ -143,10 +143,10 @@ func TestTokensAreGoodOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(2 * time.Minute)
-	if _, err := Join(ctx, t.TempDir(), url, late, "", nil); err == nil {
+	if _, err := Join(ctx, t.TempDir(), url, late, ""); err == nil {
 		t.Fatal("an expired token was good")
 	}
-	if _, err := Join(ctx, filepath.Join(t.TempDir(), "x"), "http://127.0.0.1:1", token, "", nil); err == nil {
+	if _, err := Join(ctx, filepath.Join(t.TempDir(), "x"), "http://127.0.0.1:1", token, ""); err == nil {
 		t.Fatal("joined over plain HTTP")
 	}
 }

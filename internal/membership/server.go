@@ -25,11 +25,10 @@ const (
 
 // request is what a process sends to join or to renew. Joining it shows a token, renewing its certificate.
 type request struct {
-	Token   string   `json:"token,omitempty"`
-	Name    string   `json:"name,omitempty"`  // a node's name for people
-	Hosts   []string `json:"hosts,omitempty"` // names and addresses it listens on
-	Signing []byte   `json:"signing"`         // certificate request
-	Store   []byte   `json:"store,omitempty"` // a zone's certificate request for the store
+	Token   string `json:"token,omitempty"`
+	Name    string `json:"name,omitempty"`  // a node's name for people
+	Signing []byte `json:"signing"`         // certificate request
+	Store   []byte `json:"store,omitempty"` // a zone's certificate request for the store
 }
 
 // Welcome is what a process learns when it joins or renews.
@@ -185,11 +184,9 @@ func (s *Server) welcome(who pki.Identity, r request) (*Welcome, error) {
 		return nil, err
 	}
 	w := &Welcome{Identity: who, Root: s.Root.Certificate()}
-	hosts := r.Hosts
-	if who.Role == "node" {
-		hosts = nil // a node listens nowhere: with a name in its certificate it could pose as the API
-	}
-	if w.Certificate, err = s.Root.Issue(who, hosts, key); err != nil {
+	// No host names: members know one another by identity, and with a name in its certificate a member
+	// could pose as the API before clients.
+	if w.Certificate, err = s.Root.Issue(who, nil, key); err != nil {
 		return nil, err
 	}
 	if who.Role == "node" {

@@ -84,11 +84,9 @@ func (p *KeyPair) ServerConfig(clients *x509.CertPool) *tls.Config {
 	return c
 }
 
-// ClientConfig is for dialling the server named name (its identity's host) with our certificate.
-func (p *KeyPair) ClientConfig(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{
-		MinVersion:           tls.VersionTLS13,
-		RootCAs:              roots,
-		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.current.Load(), nil },
-	}
+// ClientConfig is for dialling the member want with our certificate.
+func (p *KeyPair) ClientConfig(roots *x509.CertPool, want Identity) *tls.Config {
+	c := memberConfig(func(s tls.ConnectionState) error { return checkPeer(s, roots, want) })
+	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return p.current.Load(), nil }
+	return c
 }

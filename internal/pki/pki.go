@@ -29,6 +29,11 @@ const (
 	backdate      = 5 * time.Minute // for clocks that are a little behind
 )
 
+// MemberName is the server name that members of the cloud ask for when they dial one another: the API then
+// shows the certificate of the cloud's own authority, even where clients see one of the administrator's.
+// Members check who the peer is, not what it is called, so addresses may change.
+const MemberName = "member.karri.invalid"
+
 // Identity is who a certificate speaks for.
 type Identity struct {
 	Role string // "cloud", "zone" or "node"
@@ -172,26 +177,44 @@ func Fingerprint(der []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// PinnedConfig is a TLS client configuration that trusts whoever presents a chain that ends in the root
-// with this fingerprint: for joining, when the root's certificate is not yet known.
-func PinnedConfig(fingerprint, serverName string) *tls.Config {
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS13,
-		ServerName:         serverName,
-		InsecureSkipVerify: true, // VerifyConnection does the verifying
-		VerifyConnection: func(s tls.ConnectionState) error {
-			for _, c := range s.PeerCertificates {
-				if Fingerprint(c.Raw) != fingerprint {
-					continue
-				}
+// PinnedConfig is for dialling want before the root's certificate is known: the peer must present a chain that
+// ends in the root with this fingerprint.
+func PinnedConfig(fingerprint string, want Identity) *tls.Config {
+	return memberConfig(func(s tls.ConnectionState) error {
+		for _, c := range s.PeerCertificates {
+			if Fingerprint(c.Raw) == fingerprint {
 				roots := x509.NewCertPool()
 				roots.AddCert(c)
-				_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, DNSName: serverName})
-				return err
+				return checkPeer(s, roots, want)
 			}
-			return errors.New("the server does not present the root certificate that the token names")
-		},
+		}
+		return errors.New("the server does not present the root certificate that the token names")
+	})
+}
+
+func memberConfig(check func(tls.ConnectionState) error) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS13,
+		ServerName:         MemberName,
+		InsecureSkipVerify: true, // check does the verifying
+		VerifyConnection:   check,
 	}
+}
+
+// checkPeer verifies that the peer's certificate is signed by one of roots and speaks for want.
+func checkPeer(s tls.ConnectionState, roots *x509.CertPool, want Identity) error {
+	leaf := s.PeerCertificates[0]
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}); err != nil {
+		return err
+	}
+	id, err := IdentityOf(leaf)
+	if err != nil {
+		return err
+	}
+	if id != want {
+		return fmt.Errorf("the peer is %s %q, want %s %q", id.Role, id.Name, want.Role, want.Name)
+	}
+	return nil
 }
 
 // EncodePEM gives certificates (DER) as PEM.

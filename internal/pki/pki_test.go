@@ -77,11 +77,13 @@ func TestMutualTLSTellsWhoOneIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := node.ClientConfig(a.Pool())
-	cfg.ServerName = "127.0.0.1"
-	serr, cerr, who := handshake(t, zone.ServerConfig(a.Pool()), cfg)
+	serr, cerr, who := handshake(t, zone.ServerConfig(a.Pool()), node.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "us-east-1a"}))
 	if serr != nil || cerr != nil || who != want {
 		t.Fatalf("server %v, client %v, identity %+v", serr, cerr, who)
+	}
+	// Another member that poses as the zone.
+	if _, cerr, _ := handshake(t, node.ServerConfig(a.Pool()), node.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "us-east-1a"})); cerr == nil {
+		t.Fatal("a node passed as its zone")
 	}
 }
 
@@ -89,8 +91,7 @@ func TestForeignCertificatesAreRefused(t *testing.T) {
 	a, foreign := authority(t), authority(t)
 	zone := leaf(t, a, Identity{Role: "zone", Name: "z"}, "")
 	intruder := leaf(t, foreign, Identity{Role: "node", Name: "node-1", Zone: "z"}, "")
-	cfg := intruder.ClientConfig(a.Pool())
-	cfg.ServerName = "localhost"
+	cfg := intruder.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "z"})
 	if serr, cerr, _ := handshake(t, zone.ServerConfig(a.Pool()), cfg); serr == nil || cerr == nil {
 		t.Fatalf("a certificate of another authority was let in: %v, %v", serr, cerr)
 	}
@@ -104,10 +105,10 @@ func TestPinnedRoot(t *testing.T) {
 	a, foreign := authority(t), authority(t)
 	good, bad := leaf(t, a, Identity{Role: "cloud"}, ""), leaf(t, foreign, Identity{Role: "cloud"}, "")
 	pin := Fingerprint(a.Certificate())
-	if serr, cerr, _ := handshake(t, good.ServerConfig(nil), PinnedConfig(pin, "localhost")); cerr != nil {
+	if serr, cerr, _ := handshake(t, good.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); cerr != nil {
 		t.Fatalf("pinned root refused: %v, %v", serr, cerr)
 	}
-	if _, cerr, _ := handshake(t, bad.ServerConfig(nil), PinnedConfig(pin, "localhost")); cerr == nil {
+	if _, cerr, _ := handshake(t, bad.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); cerr == nil {
 		t.Fatal("another root was accepted")
 	}
 	// The pinned root's certificate is public: showing it beside a leaf that it did not sign must not do.
@@ -121,7 +122,7 @@ func TestPinnedRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	var unknown x509.UnknownAuthorityError
-	if _, cerr, _ := handshake(t, liar.ServerConfig(nil), PinnedConfig(pin, "localhost")); !errors.As(cerr, &unknown) {
+	if _, cerr, _ := handshake(t, liar.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); !errors.As(cerr, &unknown) {
 		t.Fatalf("a leaf that the pinned root did not sign: %v", cerr)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"karri.dev/internal/compute"
-	"karri.dev/internal/instancetype"
 	"karri.dev/internal/network"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/resource"
@@ -51,10 +50,9 @@ func interfacesOf(r store.Reader, inst *resource.Instance) []*resource.Interface
 }
 
 func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interface) nodeapi.Instance {
-	typ, _ := instancetype.Lookup(inst.Type)
 	out := nodeapi.Instance{
 		ID: inst.ID, Power: inst.Power, Reboots: inst.Reboots,
-		Machine: compute.Machine{ID: inst.ID, UUID: machineUUID(inst.ID), VCPUs: typ.VCPUs, MemoryMiB: typ.MemoryMiB},
+		Machine: compute.Machine{ID: inst.ID, UUID: machineUUID(inst.ID), VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB},
 		Metadata: nodeapi.Metadata{
 			AccountID: inst.AccountID, Region: inst.Region, Zone: inst.Zone,
 			ReservationID: inst.ReservationID, LaunchIndex: inst.LaunchIndex,
@@ -72,7 +70,7 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 	if img := store.Images.Get(r, inst.ImageID); img != nil {
 		out.Image = image(img)
 		out.Machine.UEFI = img.BootMode == "uefi"
-		out.Machine.Disks = []compute.Disk{{Name: "root", BaseFormat: img.Data.Format, SizeBytes: img.Data.VirtualSize}}
+		out.Machine.Disks = []compute.Disk{{Name: "root", BaseFormat: img.Data.Format, SizeBytes: max(img.Data.VirtualSize, int64(inst.DiskGiB)<<30)}}
 	}
 	out.Kernel, out.Ramdisk = optionalImage(r, inst.KernelID), optionalImage(r, inst.RamdiskID)
 	for _, e := range enis {

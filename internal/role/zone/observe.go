@@ -2,6 +2,7 @@ package zone
 
 import (
 	"context"
+	"time"
 
 	"karri.dev/internal/compute"
 	"karri.dev/internal/lifecycle"
@@ -15,7 +16,7 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 	snap := z.deps.Store.Snapshot()
 	news := false
 	for _, o := range report.Instances {
-		if inst := store.Instances.Get(snap, o.ID); inst != nil && inst.Node == node && next(inst, o) != nil {
+		if inst := store.Instances.Get(snap, o.ID); inst != nil && inst.Node == node && next(inst, o, time.Time{}) != nil {
 			news = true
 			break
 		}
@@ -29,13 +30,13 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 			if inst == nil || inst.Node != node {
 				continue // no node speaks for another's instances
 			}
-			change := next(inst, o)
+			change := next(inst, o, z.deps.Now())
 			if change == nil {
 				continue
 			}
 			z.deps.Log.Info("instance changed", "instance", inst.ID, "from", inst.State, "to", change.State, "reason", change.StateReason.Code)
 			if change.State == resource.Terminated {
-				if err := lifecycle.Finish(tx, change, z.deps.Now()); err != nil {
+				if _, err := lifecycle.Finish(tx, change, z.deps.Now()); err != nil {
 					return err
 				}
 			} else if err := store.Instances.Put(tx, change); err != nil {
@@ -47,7 +48,7 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 }
 
 // next gives the instance as it becomes by an observation, or nil where nothing changes. It is pure.
-func next(inst *resource.Instance, o nodeapi.Observed) *resource.Instance {
+func next(inst *resource.Instance, o nodeapi.Observed, now time.Time) *resource.Instance {
 	if !inst.State.Alive() || o.Power != inst.Power {
 		return nil
 	}
@@ -58,7 +59,8 @@ func next(inst *resource.Instance, o nodeapi.Observed) *resource.Instance {
 		case o.State == compute.Running && inst.State != resource.Running:
 			n.State, n.StateReason = resource.Running, resource.StateReason{}
 		case o.State == compute.Off: // the guest powered itself off
-			n.StateReason = resource.StateReason{Code: "Client.InstanceInitiatedShutdown", Message: "Client.InstanceInitiatedShutdown: Instance initiated shutdown"}
+			n.StateReason = lifecycle.ByGuest
+			n.StateReason.At = now
 			if inst.OnShutdown == "stop" {
 				n.Power, n.State = resource.PowerOff, resource.Stopped
 			} else {
@@ -66,7 +68,7 @@ func next(inst *resource.Instance, o nodeapi.Observed) *resource.Instance {
 			}
 		case o.State == compute.Failed && o.Final:
 			n.Power, n.State = resource.PowerGone, resource.ShuttingDown
-			n.StateReason = resource.StateReason{Code: "Server.InternalError", Message: "Server.InternalError: " + o.Reason}
+			n.StateReason = resource.StateReason{Code: "Server.InternalError", Message: "Server.InternalError: " + o.Reason, At: now}
 		default:
 			return nil
 		}

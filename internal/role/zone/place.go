@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"karri.dev/internal/instancetype"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/placement"
 	"karri.dev/internal/resource"
@@ -20,7 +19,7 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 	for _, n := range z.candidates(tx) {
 		p := placement.Node{ID: n.ID, Total: n.Capacity}
 		for inst := range store.InstancesByNode.By(tx, n.ID) {
-			need := needs(tx, inst)
+			need := needs(inst)
 			p.Used.VCPUs += need.VCPUs
 			p.Used.MemoryMiB += need.MemoryMiB
 			p.Used.DiskGiB += need.DiskGiB
@@ -32,14 +31,14 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 		next := *inst
 		switch {
 		case inst.Power == resource.PowerGone:
-			if err := lifecycle.Finish(tx, inst, z.deps.Now()); err != nil {
+			if _, err := lifecycle.Finish(tx, inst, z.deps.Now()); err != nil {
 				return err
 			}
 			continue
 		case inst.Power == resource.PowerOff:
 			continue
 		}
-		if next.Node = planner.Place(needs(tx, inst)); next.Node == "" {
+		if next.Node = planner.Place(needs(inst)); next.Node == "" {
 			if z.deps.Now().Sub(inst.LaunchedAt) < patience {
 				continue // a node may yet connect, or an instance end
 			}
@@ -47,7 +46,7 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 				Code:    "Server.InsufficientInstanceCapacity",
 				Message: "Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request",
 			}
-			if err := lifecycle.Finish(tx, &next, z.deps.Now()); err != nil {
+			if _, err := lifecycle.Finish(tx, &next, z.deps.Now()); err != nil {
 				return err
 			}
 			continue
@@ -61,12 +60,6 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 }
 
 // needs is the capacity that an instance takes.
-func needs(r store.Reader, inst *resource.Instance) resource.Capacity {
-	typ, _ := instancetype.Lookup(inst.Type)
-	need := resource.Capacity{VCPUs: typ.VCPUs, MemoryMiB: typ.MemoryMiB}
-	if img := store.Images.Get(r, inst.ImageID); img != nil {
-		const gib = 1 << 30
-		need.DiskGiB = int((img.Data.VirtualSize + gib - 1) / gib)
-	}
-	return need
+func needs(inst *resource.Instance) resource.Capacity {
+	return resource.Capacity{VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB, DiskGiB: inst.DiskGiB}
 }

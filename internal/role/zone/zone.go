@@ -79,20 +79,18 @@ func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
 		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes)
 	defer feed.Close()
-	z.place.Poke()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
-		changes, snap, err := feed.Next(ctx)
+		changes, _, err := feed.Next(ctx)
 		if err != nil {
 			return err
 		}
+		if changes == nil { // anything may have changed
+			z.wake(z.all()...)
+			z.place.Poke()
+		}
 		vpcs := map[string]bool{}
 		for _, c := range changes {
-			if c.Reloaded {
-				z.wake(z.all()...)
-				z.place.Poke()
-				continue
-			}
 			for _, rec := range []any{c.Old, c.New} {
 				switch r := rec.(type) {
 				case *resource.Instance:
@@ -118,7 +116,6 @@ func (z *Zone) follow(ctx context.Context) error {
 				z.wake(nodesOf(z.deps.Store.Snapshot(), id)...)
 			})
 		}
-		_ = snap
 	}
 }
 
@@ -126,9 +123,7 @@ func (z *Zone) follow(ctx context.Context) error {
 func vpcOf(rec any) string {
 	switch r := rec.(type) {
 	case *resource.Interface:
-		if r != nil {
-			return r.VPCID
-		}
+		return r.VPCID
 	case *resource.SecurityGroup:
 		return r.VPCID
 	case *resource.VPC:
