@@ -63,6 +63,7 @@ type anyTable interface {
 	load(data any, key string, value []byte) (old, rec any, err error)
 	restore(data any, key string, rec any)
 	remove(data any, key string) (old any)
+	check(data any) error
 }
 
 // Name is the table's name in the store.

@@ -1,0 +1,67 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/google/btree"
+)
+
+// Check verifies that every index holds exactly what the records say. An error means a bug, here or in
+// code that changed a record in place. It reads everything: for tests and diagnosis.
+func (s *Snapshot) Check() error {
+	for i, t := range catalog.tables {
+		if err := t.check(s.tables[i]); err != nil {
+			return fmt.Errorf("table %s: %w", t.Name(), err)
+		}
+	}
+	return nil
+}
+
+func (t *Table[T]) check(data any) (err error) {
+	r := data.(*rows[T])
+	want := make([]int, len(t.indexes))
+	r.primary.Ascend(func(e entry[T]) bool {
+		if key := t.key(e.rec); key != e.key {
+			err = fmt.Errorf("record %q is stored under %q", key, e.key)
+			return false
+		}
+		for i, values := range t.valuesOf(e.rec) {
+			seen := make(map[string]bool, len(values))
+			for _, v := range values {
+				if got, ok := r.indexes[i].Get(indexEntry[T]{value: v, key: e.key}); !ok || got.rec != e.rec {
+					err = fmt.Errorf("index %s does not hold record %q under %q", t.indexes[i].name, e.key, v)
+					return false
+				}
+				if !seen[v] {
+					seen[v] = true
+					want[i]++
+				}
+			}
+		}
+		return true
+	})
+	if err != nil {
+		return err
+	}
+	for i, x := range t.indexes {
+		if got := r.indexes[i].Len(); got != want[i] {
+			return fmt.Errorf("index %s has %d entries, the records make %d", x.name, got, want[i])
+		}
+		if x.unique {
+			if v, twice := repeated(r.indexes[i]); twice {
+				return fmt.Errorf("unique index %s has %q twice", x.name, v)
+			}
+		}
+	}
+	return nil
+}
+
+func repeated[T any](tree *btree.BTreeG[indexEntry[T]]) (value string, twice bool) {
+	first := true
+	tree.Ascend(func(e indexEntry[T]) bool {
+		twice = !first && e.value == value
+		first, value = false, e.value
+		return !twice
+	})
+	return value, twice
+}
