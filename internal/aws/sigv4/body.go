@@ -35,8 +35,9 @@ const prompt = 64 << 10
 type Body struct {
 	io.Reader
 	// Length is the payload's length, -1 unknown.
-	Length  int64
-	trailer http.Header
+	Length    int64
+	trailer   http.Header
+	announced []string
 }
 
 // Close implements io.Closer; the HTTP server closes what is beneath.
@@ -45,6 +46,9 @@ func (b *Body) Close() error { return nil }
 // Trailer gives the trailing headers that the client sent (x-amz-checksum-…), by canonical name. It is
 // complete once the body has been read to its end, and nil where there are none.
 func (b *Body) Trailer() http.Header { return b.trailer }
+
+// Announced gives the canonical names of the trailers that will come, known before the body is read.
+func (b *Body) Announced() []string { return b.announced }
 
 // NewBody takes S3's payload out of an HTTP body of contentLength bytes (-1 unknown). payload is the value
 // of x-amz-content-sha256; a nil proof means that the request is anonymous, and then only what needs no

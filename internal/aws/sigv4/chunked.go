@@ -65,7 +65,7 @@ func newChunked(raw io.Reader, h http.Header, payload string, proof *Proof) (*Bo
 			c.declared = append(c.declared, name)
 		}
 	}
-	c.body = &Body{Reader: c, Length: n}
+	c.body = &Body{Reader: c, Length: n, announced: c.declared}
 	return c.body, nil
 }
 

@@ -1,0 +1,227 @@
+package s3
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+const usEast1 = "us-east-1"
+
+// CreateBucket makes a bucket.
+func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketRequest) (*shape.CreateBucketResult, error) {
+	who := call.From(ctx)
+	if who.Anonymous() {
+		return nil, accessDenied()
+	}
+	if !validBucketName(in.Bucket) {
+		return nil, invalidBucketName(in.Bucket)
+	}
+	region, err := s.newBucketRegion(ctx, in.CreateBucketConfiguration)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkNewBucket(in); err != nil {
+		return nil, err
+	}
+	b := &resource.Bucket{
+		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(),
+		Engine: in.Bucket + "/" + s.ids.Hex(8), // no other bucket's, past or to come: a name has no slash
+	}
+	err = s.store.Update(ctx, func(tx *store.Tx) error {
+		if old := store.Buckets.Get(tx, in.Bucket); old != nil {
+			return taken(old, b)
+		}
+		count := 0
+		for range store.BucketsByOwner.By(tx, b.AccountID) {
+			if count++; count >= maxBuckets {
+				return awserr.New("TooManyBuckets", "You have attempted to create more buckets than allowed")
+			}
+		}
+		return store.Buckets.Put(tx, b)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.CreateBucketResult{Location: "/" + in.Bucket, BucketArn: bucketARN(in.Bucket)}, nil
+}
+
+func bucketARN(name string) string { return "arn:aws:s3:::" + name }
+
+// taken says what it means that there is a bucket of this name. In us-east-1 making one's own again is no error.
+func taken(old, b *resource.Bucket) error {
+	switch {
+	case old.AccountID != b.AccountID || old.System:
+		return awserr.New("BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.").
+			WithStatus(409).With("BucketName", b.Name)
+	case old.Region == usEast1 && b.Region == usEast1:
+		return nil
+	}
+	return awserr.New("BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.").
+		WithStatus(409).With("BucketName", b.Name)
+}
+
+// newBucketRegion is where a bucket is to be made. us-east-1's endpoint makes buckets everywhere; that of
+// another region only there, and wants to be told.
+func (s *Service) newBucketRegion(ctx context.Context, c *shape.CreateBucketConfiguration) (string, error) {
+	endpoint := call.From(ctx).Region
+	if endpoint == "" {
+		endpoint = s.cfg.Regions[0]
+	}
+	want := ""
+	if c != nil {
+		if c.Location != nil || c.Bucket != nil {
+			return "", invalidRequest("Directory buckets are not available")
+		}
+		if len(c.Tags) > 0 {
+			return "", awserr.New("NotImplemented", "Tags on buckets are not implemented").WithStatus(501)
+		}
+		want = c.LocationConstraint
+	}
+	if want == "EU" {
+		want = "eu-west-1"
+	}
+	switch {
+	case want == "" && endpoint == usEast1:
+		return endpoint, nil
+	case want == "":
+		return "", awserr.New("IllegalLocationConstraintException", "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.")
+	case want == usEast1 || !slices.Contains(s.cfg.Regions, want):
+		return "", awserr.New("InvalidLocationConstraint", "The specified location-constraint is not valid").With("LocationConstraint", want)
+	case want != endpoint && endpoint != usEast1:
+		return "", awserr.New("IllegalLocationConstraintException", "The %s location constraint is incompatible for the region specific endpoint this request was sent to.", want)
+	}
+	return want, nil
+}
+
+func checkNewBucket(in *shape.CreateBucketRequest) error {
+	grants := []string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP}
+	switch in.ObjectOwnership {
+	case "", "BucketOwnerEnforced":
+	case "BucketOwnerPreferred", "ObjectWriter":
+		return notImplemented("x-amz-object-ownership")
+	default:
+		return invalidArgument("x-amz-object-ownership", in.ObjectOwnership, "Invalid x-amz-object-ownership header")
+	}
+	if in.ACL != "" && in.ACL != "private" || slices.ContainsFunc(grants, notEmpty) {
+		return awserr.New("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+	}
+	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
+		return notImplemented("x-amz-bucket-object-lock-enabled")
+	}
+	return nil
+}
+
+// HeadBucket says that a bucket is there and may be used.
+func (s *Service) HeadBucket(ctx context.Context, in *shape.HeadBucketRequest) (*shape.HeadBucketResult, error) {
+	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, actListBucket)
+	if err != nil {
+		return nil, err
+	}
+	return &shape.HeadBucketResult{BucketRegion: b.Region, BucketArn: bucketARN(b.Name)}, nil
+}
+
+// GetBucketLocation answers a bucket's region; us-east-1 has no name there.
+func (s *Service) GetBucketLocation(ctx context.Context, in *shape.GetBucketLocationRequest) (*shape.GetBucketLocationResult, error) {
+	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, actGetLocation)
+	if err != nil {
+		return nil, err
+	}
+	out := &shape.GetBucketLocationResult{LocationConstraint: b.Region}
+	if b.Region == usEast1 {
+		out.LocationConstraint = ""
+	}
+	return out, nil
+}
+
+// GetBucketVersioning answers that versioning has never been enabled.
+func (s *Service) GetBucketVersioning(ctx context.Context, in *shape.GetBucketVersioningRequest) (*shape.GetBucketVersioningResult, error) {
+	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, actGetVersioning); err != nil {
+		return nil, err
+	}
+	return &shape.GetBucketVersioningResult{}, nil
+}
+
+// DeleteBucket deletes an empty bucket: first the engine drops its content, for good, then the record goes. A
+// crash in between leaves a bucket in which nothing can be done; Recover deletes its record.
+func (s *Service) DeleteBucket(ctx context.Context, in *shape.DeleteBucketRequest) (*shape.DeleteBucketResult, error) {
+	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, actDeleteBucket)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.engine.Drop(ctx, b.Engine); err != nil {
+		return nil, fault(err, in.Bucket, "", "")
+	}
+	if err := s.forget(ctx, b); err != nil {
+		return nil, err
+	}
+	return &shape.DeleteBucketResult{}, nil
+}
+
+// ListBuckets lists the account's buckets.
+func (s *Service) ListBuckets(ctx context.Context, in *shape.ListBucketsRequest) (*shape.ListBucketsResult, error) {
+	who := call.From(ctx)
+	if who.Anonymous() {
+		return nil, accessDenied()
+	}
+	limit := maxBuckets
+	if in.MaxBuckets != nil {
+		if limit = *in.MaxBuckets; limit < 1 || limit > maxBuckets {
+			return nil, invalidArgument("max-buckets", strconv.Itoa(limit), fmt.Sprintf("Argument max-buckets must be an integer between 1 and %d", maxBuckets))
+		}
+	}
+	after, err := parseToken(in.ContinuationToken)
+	if err != nil {
+		return nil, err
+	}
+	// Regions are told only to clients that use the newer, paginated form.
+	paginated := in.MaxBuckets != nil || in.ContinuationToken != "" || in.Prefix != "" || in.BucketRegion != ""
+	snap := s.store.Snapshot()
+	out := &shape.ListBucketsResult{Owner: s.owner(snap, who.AccountID), Buckets: []shape.Bucket{}, Prefix: in.Prefix}
+	for b := range store.BucketsByOwner.From(snap, who.AccountID, after) {
+		if b.System || b.Name <= after || !strings.HasPrefix(b.Name, in.Prefix) || in.BucketRegion != "" && b.Region != in.BucketRegion {
+			continue
+		}
+		if len(out.Buckets) == limit {
+			out.ContinuationToken = makeToken(out.Buckets[limit-1].Name)
+			break
+		}
+		entry := shape.Bucket{Name: b.Name, CreationDate: b.CreatedAt}
+		if paginated {
+			entry.BucketRegion = b.Region
+		}
+		out.Buckets = append(out.Buckets, entry)
+	}
+	return out, nil
+}
+
+// owner names an account as S3 does.
+func (s *Service) owner(r store.Reader, account string) *shape.Owner {
+	if a := store.Accounts.Get(r, account); a != nil {
+		return &shape.Owner{ID: a.CanonicalID}
+	}
+	return &shape.Owner{ID: account}
+}
+
+// Continuation tokens are opaque to clients: the last name given, encoded.
+func makeToken(last string) string { return base64.RawURLEncoding.EncodeToString([]byte("1" + last)) }
+
+func parseToken(token string) (last string, err error) {
+	if token == "" {
+		return "", nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(b) < 2 || b[0] != '1' {
+		return "", invalidArgument("continuation-token", token, "The continuation token provided is incorrect")
+	}
+	return string(b[1:]), nil
+}

@@ -1,0 +1,114 @@
+package s3
+
+import (
+	"slices"
+	"time"
+
+	"karri.dev/internal/aws/awserr"
+)
+
+// Parameters that mean something we do not do yet are refused, as AWS does where it has an answer. Those that
+// change nothing are let pass, and these are all of them:
+//
+//	x-amz-acl: private, bucket-owner-full-control   what every object has (BucketOwnerEnforced)
+//	x-amz-server-side-encryption: AES256            what every object has (SSE-S3)
+//	x-amz-storage-class: STANDARD                   what every object has
+//	x-amz-request-payer: requester                  no bucket is paid for by requesters
+//	x-amz-mfa                                       no bucket has MFA delete
+//	x-amz-optional-object-attributes: RestoreStatus no object is archived
+//	x-amz-tagging-directive: COPY                   no object has tags
+//	versionId=null                                  the only version there is
+
+// writing gathers the parameters that requests which write an object share.
+type writing struct {
+	acl          string
+	grants       []string
+	sse          string
+	kms          []string
+	bucketKey    *bool
+	customer     []string // SSE-C
+	customerKey  []byte
+	class        string
+	redirect     string
+	tagging      string
+	lockMode     string
+	lockUntil    time.Time
+	legalHold    string
+	requestPayer string
+}
+
+func (w writing) check() error {
+	if err := checkACL(w.acl, w.grants); err != nil {
+		return err
+	}
+	if err := checkCustomer(w.customer, w.customerKey); err != nil {
+		return err
+	}
+	switch w.sse {
+	case "", encryption:
+	case "aws:kms", "aws:kms:dsse", "aws:fsx":
+		return notImplemented("x-amz-server-side-encryption")
+	default:
+		return invalidArgument("x-amz-server-side-encryption", w.sse, "The encryption method specified is not supported")
+	}
+	if slices.ContainsFunc(w.kms, notEmpty) || w.bucketKey != nil && *w.bucketKey {
+		return invalidArgument("x-amz-server-side-encryption", w.sse, "Server Side Encryption with AWS KMS managed key requires HTTP header x-amz-server-side-encryption : aws:kms")
+	}
+	switch w.class {
+	case "", "STANDARD":
+	case "REDUCED_REDUNDANCY", "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER", "DEEP_ARCHIVE", "OUTPOSTS", "GLACIER_IR", "SNOW", "EXPRESS_ONEZONE", "FSX_OPENZFS", "FSX_ONTAP":
+		return notImplemented("x-amz-storage-class")
+	default:
+		return awserr.New("InvalidStorageClass", "The storage class you specified is not valid").With("StorageClassRequested", w.class)
+	}
+	switch {
+	case w.redirect != "":
+		return notImplemented("x-amz-website-redirect-location")
+	case w.tagging != "":
+		return notImplemented("x-amz-tagging")
+	case w.lockMode != "" || !w.lockUntil.IsZero() || w.legalHold != "":
+		return invalidRequest("Bucket is missing Object Lock Configuration")
+	}
+	return checkPayer(w.requestPayer)
+}
+
+// checkACL: new buckets have ACLs off.
+func checkACL(acl string, grants []string) error {
+	if slices.ContainsFunc(grants, notEmpty) || acl != "" && acl != "private" && acl != "bucket-owner-full-control" {
+		return awserr.New("AccessControlListNotSupported", "The bucket does not allow ACLs")
+	}
+	return nil
+}
+
+// checkCustomer refuses SSE-C.
+func checkCustomer(values []string, key []byte) error {
+	if slices.ContainsFunc(values, notEmpty) || len(key) > 0 {
+		return notImplemented("x-amz-server-side-encryption-customer-algorithm")
+	}
+	return nil
+}
+
+func checkPayer(payer string) error {
+	if payer != "" && payer != "requester" {
+		return invalidArgument("x-amz-request-payer", payer, "Invalid value for x-amz-request-payer")
+	}
+	return nil
+}
+
+func checkAttributes(names []string) error {
+	for _, n := range names {
+		if n != "RestoreStatus" {
+			return invalidArgument("x-amz-optional-object-attributes", n, "Invalid attribute name specified")
+		}
+	}
+	return nil
+}
+
+func checkBypass(bypass *bool) error {
+	if bypass != nil && *bypass {
+		return invalidArgument("x-amz-bypass-governance-retention", "true", "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.")
+	}
+	return nil
+}
+
+func notEmpty(s string) bool { return s != "" }
