@@ -31,6 +31,7 @@ type Node struct {
 	Version   string    `json:"version"`
 	Up        bool      `json:"up"`
 	Revoked   bool      `json:"revoked,omitempty"`
+	Local     bool      `json:"local,omitempty"` // the node inside the process of `karri up`
 	CreatedAt time.Time `json:"created"`
 }
 

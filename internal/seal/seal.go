@@ -2,9 +2,12 @@
 package seal
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -17,7 +20,10 @@ import (
 const KeySize = 32
 
 // Sealer seals and opens with one AES-256-GCM key.
-type Sealer struct{ aead cipher.AEAD }
+type Sealer struct {
+	aead cipher.AEAD
+	key  []byte
+}
 
 // New makes a Sealer of a key of KeySize bytes.
 func New(key []byte) (*Sealer, error) {
@@ -32,7 +38,7 @@ func New(key []byte) (*Sealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Sealer{aead}, nil
+	return &Sealer{aead, bytes.Clone(key)}, nil
 }
 
 // FromFile reads the key from path, and makes one there (mode 0600, synced) if there is none.
@@ -88,4 +94,11 @@ func (s *Sealer) Open(sealed []byte, context string) ([]byte, error) {
 		return nil, fmt.Errorf("open sealed value: %w", err)
 	}
 	return plain, nil
+}
+
+// Derive gives a key of KeySize bytes for another purpose. It tells nothing about the sealing key.
+func (s *Sealer) Derive(purpose string) []byte {
+	m := hmac.New(sha256.New, s.key)
+	m.Write([]byte("derive:" + purpose))
+	return m.Sum(nil)
 }

@@ -1,0 +1,161 @@
+package daemon
+
+import (
+	"context"
+	"time"
+
+	"karri.dev/internal/admin"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+	"karri.dev/internal/version"
+)
+
+// What the karri command asks of a cloud process.
+type (
+	// CreateAccount names an account and, if given, its root's access key.
+	CreateAccount struct{ Name, AccessKey, SecretKey string }
+	// CreateUser names a user of an account (name or id).
+	CreateUser struct{ Account, Name, AccessKey, SecretKey string }
+	// Credentials are shown once.
+	Credentials struct {
+		AccountID       string `json:"AccountId"`
+		UserName        string `json:"UserName,omitempty"`
+		AccessKeyID     string `json:"AccessKeyId"`
+		SecretAccessKey string `json:"SecretAccessKey"`
+		CanonicalID     string `json:"CanonicalId"`
+	}
+	// AccountInfo is one account in a list.
+	AccountInfo struct {
+		AccountID   string `json:"AccountId"`
+		Name        string `json:"Name"`
+		CanonicalID string `json:"CanonicalId"`
+	}
+	// CreateToken asks for a join token.
+	CreateToken struct {
+		Role, Zone string
+		Life       time.Duration
+	}
+	// NodeInfo is one node in a list.
+	NodeInfo struct {
+		ID, Name, Zone, State, Accel, Reason, Version string
+		Instances                                     int
+	}
+)
+
+func (p *cloudProcess) methods() map[string]admin.Method {
+	return map[string]admin.Method{
+		"status":         admin.Handle(p.cloudStatus),
+		"account-create": admin.Handle(p.createAccount),
+		"account-list":   admin.Handle(p.listAccounts),
+		"account-delete": admin.Handle(func(ctx context.Context, in CreateAccount) (struct{}, error) {
+			return struct{}{}, p.role.Identity.DeleteAccount(ctx, in.Name)
+		}),
+		"user-create": admin.Handle(p.createUser),
+		"token-create": admin.Handle(func(ctx context.Context, in CreateToken) (string, error) {
+			return p.role.Membership.CreateToken(ctx, resource.Role(in.Role), in.Zone, in.Life)
+		}),
+		"node-list": admin.Handle(p.listNodes),
+		"node-revoke": admin.Handle(func(ctx context.Context, id string) (struct{}, error) {
+			return struct{}{}, p.role.Membership.RevokeNode(ctx, id)
+		}),
+	}
+}
+
+func (p *cloudProcess) createAccount(ctx context.Context, in CreateAccount) (Credentials, error) {
+	a, key, err := p.role.Identity.CreateAccount(ctx, identity.NewAccount{Name: in.Name, Key: identity.Key{ID: in.AccessKey, Secret: in.SecretKey}})
+	return Credentials{AccountID: a.ID, AccessKeyID: key.ID, SecretAccessKey: key.Secret, CanonicalID: a.CanonicalID}, err
+}
+
+func (p *cloudProcess) createUser(ctx context.Context, in CreateUser) (Credentials, error) {
+	if in.Account == "" {
+		in.Account = identity.AdminAccount
+	}
+	a, err := p.role.Identity.Account(in.Account)
+	if err != nil {
+		return Credentials{}, err
+	}
+	u, key, err := p.role.Identity.CreateUser(ctx, identity.NewUser{Account: a.ID, Name: in.Name, Key: identity.Key{ID: in.AccessKey, Secret: in.SecretKey}})
+	return Credentials{AccountID: a.ID, UserName: u.Name, AccessKeyID: key.ID, SecretAccessKey: key.Secret, CanonicalID: a.CanonicalID}, err
+}
+
+func (p *cloudProcess) listAccounts(context.Context, struct{}) ([]AccountInfo, error) {
+	out := []AccountInfo{}
+	for a := range store.Accounts.All(p.store.Snapshot()) {
+		out = append(out, AccountInfo{a.ID, a.Name, a.CanonicalID})
+	}
+	return out, nil
+}
+
+func (p *cloudProcess) listNodes(context.Context, struct{}) ([]NodeInfo, error) {
+	snap := p.store.Snapshot()
+	out := []NodeInfo{}
+	for n := range store.Nodes.All(snap) {
+		i := NodeInfo{ID: n.ID, Name: n.Name, Zone: n.Zone, State: nodeState(n), Accel: n.Accel, Reason: n.AccelWhy, Version: n.Version}
+		for range store.InstancesByNode.By(snap, n.ID) {
+			i.Instances++
+		}
+		out = append(out, i)
+	}
+	return out, nil
+}
+
+func nodeState(n *resource.Node) string {
+	switch {
+	case n.Revoked:
+		return "revoked"
+	case n.Up:
+		return "up"
+	}
+	return "down"
+}
+
+// cloudStatus says how the cloud's parts are, as far as this process knows.
+func (p *cloudProcess) cloudStatus(context.Context, struct{}) (admin.Status, error) {
+	snap := p.store.Snapshot()
+	parts := []admin.Component{
+		health("store", "etcd", p.store.Healthy()),
+		{Role: "api", Name: p.cfg.Region, Healthy: true, Facts: map[string]string{"url": p.api.url(p.cfg)}},
+		p.objectStatus(),
+	}
+	if p.status != nil {
+		return status(append(parts, p.status()...)...), nil
+	}
+	for z := range store.Zones.All(snap) {
+		parts = append(parts, admin.Component{Role: "zone", Name: z.Name, Healthy: z.Endpoint != "", Facts: map[string]string{"endpoint": z.Endpoint}})
+	}
+	for n := range store.Nodes.All(snap) {
+		if !n.Revoked {
+			parts = append(parts, admin.Component{
+				Role: "node", Name: n.ID, Healthy: n.Up, Detail: nodeState(n),
+				Facts: map[string]string{"zone": n.Zone, "name": n.Name, "accel": n.Accel, "because": n.AccelWhy},
+			})
+		}
+	}
+	return status(parts...), nil
+}
+
+func (p *cloudProcess) objectStatus() admin.Component {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	_, _, err := p.objects.Usage(ctx)
+	return health("objects", "disk", err)
+}
+
+func health(role, name string, err error) admin.Component {
+	c := admin.Component{Role: role, Name: name, Healthy: err == nil}
+	if err != nil {
+		c.Detail = err.Error()
+	}
+	return c
+}
+
+func zoneComponent(name string, err error) admin.Component { return health("zone", name, err) }
+
+func status(parts ...admin.Component) admin.Status {
+	s := admin.Status{Version: version.Version, Healthy: true, Components: parts}
+	for _, c := range parts {
+		s.Healthy = s.Healthy && c.Healthy
+	}
+	return s
+}

@@ -1,0 +1,269 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"karri.dev/internal/admin"
+	"karri.dev/internal/audit"
+	"karri.dev/internal/durable"
+	"karri.dev/internal/ids"
+	"karri.dev/internal/image"
+	"karri.dev/internal/membership"
+	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/object/disk"
+	"karri.dev/internal/pki"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/role/cloud"
+	"karri.dev/internal/seal"
+	"karri.dev/internal/store"
+	"karri.dev/internal/store/embedded"
+)
+
+// cloudProcess is the cloud role with what holds it: store, objects, listeners, files.
+type cloudProcess struct {
+	cfg     CloudConfig
+	log     *slog.Logger
+	sealer  *seal.Sealer
+	store   *store.Store
+	objects *disk.Engine
+	role    *cloud.Cloud
+	api     *api
+	root    *pki.Authority
+	audit   *audit.Writer
+	closers closers
+
+	credentials string // folder of the administrator's credentials
+	// console reads from the zone in the same process; nil = dial the instance's zone.
+	console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
+	status  func() []admin.Component // of further roles in the process
+	zones   zoneClients
+}
+
+// closers are run in reverse.
+type closers []func() error
+
+func (c *closers) add(f func() error) { *c = append(*c, f) }
+
+func (c closers) close(log *slog.Logger) {
+	for i := len(c) - 1; i >= 0; i-- {
+		if err := c[i](); err != nil {
+			log.Error("cannot close", "error", err)
+		}
+	}
+}
+
+// zoneSettings are what the cloud tells its zones.
+type zoneSettings struct {
+	PublicPool []netip.Prefix `json:"public_pool"`
+}
+
+// openCloud starts the cloud role's engines and prepares the role. On an error everything is closed again.
+func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloudProcess, err error) {
+	p = &cloudProcess{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			p.closers.close(log)
+		}
+	}()
+	for _, dir := range []string{"keys", "log", "scratch"} {
+		if err := os.MkdirAll(under(cfg.DataDir, dir), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	if p.sealer, err = seal.FromFile(under(cfg.DataDir, "keys", "cloud.key")); err != nil {
+		return nil, err
+	}
+	keeper, err := p.openStore(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if p.root, err = membership.Root(ctx, p.store, p.sealer, time.Now); err != nil {
+		return nil, err
+	}
+	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Log: log}); err != nil {
+		return nil, err
+	}
+	p.closers.add(p.objects.Close)
+	if err := p.openAudit(); err != nil {
+		return nil, err
+	}
+	if p.api, err = listenAPI(cfg, p.root); err != nil {
+		return nil, err
+	}
+	p.closers.add(p.api.listener.Close)
+	converter, err := image.NewConverter(image.ConverterConfig{}, log)
+	if err != nil {
+		return nil, err
+	}
+	p.role = cloud.New(cloud.Config{
+		Region: cfg.Region, Domain: cfg.Domain, Endpoint: p.api.url(cfg), PublicPool: cfg.PublicPool,
+		UsageFile: under(cfg.DataDir, "key-usage.json"), ScratchDir: under(cfg.DataDir, "scratch"),
+	}, cloud.Deps{
+		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
+		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Console: p.readConsole, Converter: converter,
+	})
+	if keeper != nil && cfg.StoreListen != "" {
+		p.role.Membership.StoreEndpoints = []string{"https://" + cfg.StoreListen}
+	}
+	if p.role.Membership.Settings, err = json.Marshal(zoneSettings{cfg.PublicPool}); err != nil {
+		return nil, err
+	}
+	account, key, err := p.role.Bootstrap(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e := endpoint{url: p.api.url(cfg), region: cfg.Region}
+	if !p.api.loopback && cfg.TLSCert == "" {
+		e.ca = pki.EncodePEM(p.root.Certificate())
+	}
+	p.credentials, err = writeCredentials(cfg.DataDir, e, account, key)
+	return p, err
+}
+
+// openStore opens the state store; keeper is the authority of an embedded one.
+func (p *cloudProcess) openStore(ctx context.Context) (keeper *pki.Authority, err error) {
+	cfg := store.Config{Dir: under(p.cfg.DataDir, "state")}
+	if len(p.cfg.StoreEndpoints) > 0 {
+		cfg = store.Config{External: store.External{
+			Endpoints: p.cfg.StoreEndpoints, CA: p.cfg.StoreCA, Cert: p.cfg.StoreCert, Key: p.cfg.StoreKey,
+		}}
+	} else {
+		if keeper, err = membership.StoreAuthority(under(p.cfg.DataDir, "keys", "store-authority"), p.sealer, time.Now); err != nil {
+			return nil, err
+		}
+		if cfg.Listen = p.cfg.StoreListen; cfg.Listen != "" {
+			if cfg.Server, err = p.storeFiles(keeper); err != nil {
+				return nil, err
+			}
+		}
+	}
+	p.store, err = store.Open(ctx, cfg, p.log)
+	if err != nil {
+		return nil, err
+	}
+	p.closers.add(p.store.Close)
+	return keeper, nil
+}
+
+// storeFiles makes the embedded store's own certificate, anew at every start.
+func (p *cloudProcess) storeFiles(keeper *pki.Authority) (embedded.TLS, error) {
+	files := embedded.TLS{
+		Cert: under(p.cfg.DataDir, "keys", "store.pem"), Key: under(p.cfg.DataDir, "keys", "store.pem"),
+		ClientCA: under(p.cfg.DataDir, "keys", "store-ca.pem"),
+	}
+	host, _, err := net.SplitHostPort(p.cfg.StoreListen)
+	if err != nil {
+		return files, fmt.Errorf("--store-listen: %w", err)
+	}
+	key, err := pki.NewKey()
+	if err != nil {
+		return files, err
+	}
+	cert, err := keeper.Issue(pki.Identity{Role: "cloud", Name: "store"}, []string{host, "localhost", "127.0.0.1"}, key.Public())
+	if err != nil {
+		return files, err
+	}
+	if _, err := pki.NewKeyPair(files.Cert, key, cert); err != nil {
+		return files, err
+	}
+	return files, durable.WriteFile(files.ClientCA, pki.EncodePEM(keeper.Certificate()), 0o600)
+}
+
+func (p *cloudProcess) openAudit() error {
+	f, err := os.OpenFile(under(p.cfg.DataDir, "log", "audit.json"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	p.audit = audit.NewWriter(f)
+	p.closers.add(f.Close)
+	return nil
+}
+
+// run serves the API and runs the role until ctx ends.
+func (p *cloudProcess) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.audit.Run(ctx) })
+	g.Go(func() error { return p.role.Run(ctx) })
+	g.Go(func() error { return p.api.serve(ctx, p.role.Handler(), p.log) })
+	g.Go(func() error { return admin.Serve(ctx, p.cfg.DataDir, p.log, p.methods()) })
+	return g.Wait()
+}
+
+// Cloud runs the cloud role until ctx ends.
+func Cloud(ctx context.Context, cfg CloudConfig, log *slog.Logger, out io.Writer) error {
+	if err := cfg.defaults(); err != nil {
+		return err
+	}
+	l, err := acquire(cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	p, err := openCloud(ctx, cfg, log)
+	if err != nil {
+		return err
+	}
+	defer p.closers.close(log)
+	fmt.Fprint(out, ready("cloud", "api=%s region=%s credentials=%s", p.api.url(cfg), cfg.Region, p.credentials))
+	return ended(ctx, p.run(ctx))
+}
+
+// ended turns the end that was asked for into success.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// readConsole asks the instance's zone.
+func (p *cloudProcess) readConsole(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {
+	if p.console != nil {
+		return p.console(ctx, inst, max)
+	}
+	z := store.Zones.Get(p.store.Snapshot(), inst.Zone)
+	if z == nil || z.Endpoint == "" {
+		return nil, fmt.Errorf("zone %s has not started yet", inst.Zone)
+	}
+	c, err := p.zones.get(z, p)
+	if err != nil {
+		return nil, err
+	}
+	return c.Console(ctx, inst.ID, max)
+}
+
+// zoneClients are the cloud's connections to zones, by endpoint.
+type zoneClients struct {
+	mu      sync.Mutex
+	clients map[string]*nodeapi.Client
+}
+
+func (z *zoneClients) get(zone *resource.Zone, p *cloudProcess) (*nodeapi.Client, error) {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	key := zone.Name + "@" + zone.Endpoint
+	if c := z.clients[key]; c != nil {
+		return c, nil
+	}
+	c, err := nodeapi.Dial(zone.Endpoint, p.api.keys.ClientConfig(p.root.Pool(), pki.Identity{Role: "zone", Name: zone.Name}))
+	if err != nil {
+		return nil, err
+	}
+	if z.clients == nil {
+		z.clients = map[string]*nodeapi.Client{}
+	}
+	z.clients[key] = c
+	p.closers.add(c.Close)
+	return c, nil
+}

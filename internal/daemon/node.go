@@ -1,0 +1,268 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"karri.dev/internal/admin"
+	"karri.dev/internal/compute"
+	"karri.dev/internal/compute/qemu"
+	"karri.dev/internal/imagecache"
+	"karri.dev/internal/network/netns"
+	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/pki"
+	"karri.dev/internal/role/node"
+	"karri.dev/internal/version"
+)
+
+// nodeParts are what a node process is made of, where `karri up` and `karri node` differ.
+type nodeParts struct {
+	cfg    NodeConfig
+	id     string
+	log    *slog.Logger
+	fetch  func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error)
+	attach func(ctx context.Context) (nodeapi.NodeLink, error)
+}
+
+// nodeProcess is the node role with its engines.
+type nodeProcess struct {
+	id      string
+	role    *node.Node
+	compute *qemu.Driver
+	network *netns.Driver
+	closers closers
+}
+
+// engines opens what runs machines and networks on this host, for a node and for `karri down`.
+func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, metadata netns.Metadata, log *slog.Logger) (err error) {
+	defer func() {
+		if err != nil {
+			p.closers.close(log)
+		}
+	}()
+	p.id = id
+	if p.compute, err = qemu.New(qemu.Config{Dir: under(dir, "machines"), Accel: accel}, log); err != nil {
+		return err
+	}
+	p.closers.add(p.compute.Close)
+	var underlay netip.Addr
+	if cfg.Underlay != "" {
+		if underlay, err = netip.ParseAddr(cfg.Underlay); err != nil {
+			return fmt.Errorf("--underlay: %w", err)
+		}
+	}
+	p.network, err = netns.New(netns.Config{Name: networkName(id), Underlay: underlay, PublicInterface: cfg.PublicInterface},
+		netns.Deps{Log: log, Metadata: metadata})
+	if err != nil {
+		return err
+	}
+	p.closers.add(p.network.Close)
+	return nil
+}
+
+// networkName is how the host's namespaces and links of a node are called: several nodes may share a machine.
+func networkName(nodeID string) string { return nodeID[len("node-"):][:8] }
+
+// late answers the network's questions about metadata once the node is there.
+type late struct{ node atomic.Pointer[node.Node] }
+
+func (l *late) Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool) {
+	if n := l.node.Load(); n != nil {
+		return n.Lookup(vpcID, ip)
+	}
+	return nodeapi.Metadata{}, false
+}
+
+func openNode(parts nodeParts) (*nodeProcess, error) {
+	cfg := parts.cfg
+	dir := under(cfg.Join.DataDir, "node")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, err
+	}
+	p := new(nodeProcess)
+	metadata := new(late)
+	accel, err := findAccel(dir, cfg.Accel, parts.log)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.log); err != nil {
+		return nil, err
+	}
+	cache, err := imagecache.Open(imagecache.Config{Dir: under(dir, "images"), Limit: int64(cfg.CacheGiB) << 30}, parts.log)
+	if err == nil {
+		p.role, err = node.New(node.Config{Dir: dir, Hello: hello(cfg, p.compute.Accel())}, node.Deps{
+			Log: parts.log, Now: time.Now, Compute: p.compute, Network: p.network, Cache: cache,
+			Attach: parts.attach, Fetch: parts.fetch,
+		})
+	}
+	if err != nil {
+		p.closers.close(parts.log)
+		return nil, err
+	}
+	metadata.node.Store(p.role)
+	if err := writeID(dir, parts.id); err != nil {
+		p.closers.close(parts.log)
+		return nil, err
+	}
+	return p, nil
+}
+
+// hello says what this host offers.
+func hello(cfg NodeConfig, accel compute.Accel) nodeapi.Hello {
+	h := nodeapi.Hello{Name: cfg.Name, Underlay: cfg.Underlay, Accel: accel, Version: version.Version}
+	if h.Name == "" {
+		h.Name, _ = os.Hostname()
+	}
+	h.Capacity.VCPUs = runtime.NumCPU() * max(cfg.CPUOvercommit, 1)
+	var mem unix.Sysinfo_t
+	if unix.Sysinfo(&mem) == nil {
+		h.Capacity.MemoryMiB = max(0, int(uint64(mem.Totalram)*uint64(mem.Unit)>>20)-cfg.ReserveMiB)
+	}
+	var disk unix.Statfs_t
+	if unix.Statfs(cfg.Join.DataDir, &disk) == nil {
+		// Disks are copy-on-write and sparse: what is free may be promised several times over.
+		h.Capacity.DiskGiB = int(disk.Bavail*uint64(disk.Bsize)>>30) * diskOvercommit
+	}
+	return h
+}
+
+// diskOvercommit is how often free disk space is promised to instances.
+const diskOvercommit = 10
+
+// component is the node in `karri status`.
+func (p *nodeProcess) component() admin.Component {
+	a := p.compute.Accel()
+	c := admin.Component{Role: "node", Name: p.id, Healthy: p.role.Connected(), Facts: map[string]string{"accel": a.Name, "because": a.Reason}}
+	if !c.Healthy {
+		c.Detail = "not connected to its zone"
+	}
+	return c
+}
+
+// Node runs the node role until ctx ends.
+func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) error {
+	l, err := acquire(cfg.Join.DataDir)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	name := cfg.Name
+	if name == "" {
+		name, _ = os.Hostname()
+	}
+	m, err := join(ctx, cfg.Join, "node", name)
+	if err != nil {
+		return err
+	}
+	if m.Welcome().ZoneEndpoint == "" { // the zone may have started after we joined
+		if err := m.Renew(ctx); err != nil {
+			return err
+		}
+		if m.Welcome().ZoneEndpoint == "" {
+			return fmt.Errorf("zone %s has not started yet", m.Identity.Zone)
+		}
+	}
+	zone, err := nodeapi.Dial(m.Welcome().ZoneEndpoint, m.Keys.ClientConfig(m.Roots, pki.Identity{Role: "zone", Name: m.Identity.Zone}))
+	if err != nil {
+		return err
+	}
+	defer zone.Close()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: m.CloudConfig()}}
+	p, err := openNode(nodeParts{
+		cfg: cfg, id: m.Identity.Name, log: log,
+		attach: func(ctx context.Context) (nodeapi.NodeLink, error) { return zone.Attach(ctx) },
+		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {
+			url, err := zone.ImageURL(ctx, img.ID)
+			if err != nil {
+				return nil, err
+			}
+			return download(ctx, client, url)
+		},
+	})
+	if err != nil {
+		return err
+	}
+	defer p.closers.close(log)
+	g, gctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return p.role.Run(gctx) })
+	g.Go(func() error { return m.Run(gctx, log) })
+	g.Go(func() error {
+		return admin.Serve(gctx, cfg.Join.DataDir, log, map[string]admin.Method{"status": admin.Handle(func(context.Context, struct{}) (admin.Status, error) {
+			return status(p.component()), nil
+		})})
+	})
+	fmt.Fprint(out, ready("node", "id=%s zone=%s", p.id, m.Identity.Zone))
+	return ended(ctx, g.Wait())
+}
+
+func download(ctx context.Context, client *http.Client, url string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if res.StatusCode != http.StatusOK {
+		res.Body.Close()
+		return nil, fmt.Errorf("fetch image: the cloud answers %s", res.Status)
+	}
+	return res.Body, nil
+}
+
+// Down ends the process that serves a data directory, its guests, and what was made on the host.
+func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	if _, err := os.Stat(dataDir); err != nil {
+		return err
+	}
+	if err := stopHolder(ctx, dataDir); err != nil {
+		return err
+	}
+	l, err := acquire(dataDir)
+	if err != nil {
+		return err
+	}
+	defer l.release()
+	dir := under(dataDir, "node")
+	id, err := readID(dir)
+	if err != nil || id == "" {
+		return err // no node ever ran here
+	}
+	p := new(nodeProcess)
+	if err := p.engines(dir, id, NodeConfig{}, compute.Accel{}, nil, log); err != nil {
+		return err
+	}
+	defer p.closers.close(log)
+	machines, err := p.compute.List(ctx)
+	if err != nil {
+		return err
+	}
+	var g errgroup.Group
+	for _, m := range machines {
+		if m.State == compute.Running {
+			log.Info("stopping", "instance", m.ID)
+			g.Go(func() error { return p.compute.Stop(ctx, m.ID, 30*time.Second) })
+		}
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	if err := node.MarkStopped(dir); err != nil {
+		return err
+	}
+	return p.network.Destroy(ctx)
+}

@@ -1,0 +1,239 @@
+// Package cloud is the cloud role: the cloud controller and Walrus. It composes the services behind one front
+// door, and runs the reconcilers that one process of the cloud leads.
+package cloud
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"karri.dev/internal/audit"
+	shapeec2 "karri.dev/internal/aws/shape/ec2"
+	shapeiam "karri.dev/internal/aws/shape/iam"
+	shapes3 "karri.dev/internal/aws/shape/s3"
+	shapests "karri.dev/internal/aws/shape/sts"
+	"karri.dev/internal/frontdoor"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/ids"
+	"karri.dev/internal/imagelink"
+	"karri.dev/internal/importer"
+	"karri.dev/internal/instancetype"
+	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/membership"
+	"karri.dev/internal/object"
+	"karri.dev/internal/page"
+	"karri.dev/internal/pki"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
+	"karri.dev/internal/service/ec2"
+	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/s3"
+	"karri.dev/internal/service/sts"
+	"karri.dev/internal/store"
+)
+
+// Config is what the cloud is.
+type Config struct {
+	Region     string
+	Domain     string
+	Endpoint   string // the API's URL as clients use it
+	PublicPool []netip.Prefix
+	UsageFile  string // when access keys were last used; "" = memory only
+	ScratchDir string // of the importer
+	// Throttle, per account; 0 means the front door's default.
+	RatePerSecond float64
+}
+
+// Deps are what the role works with.
+type Deps struct {
+	Store   *store.Store
+	Sealer  *seal.Sealer
+	Objects object.Engine
+	Root    *pki.Authority
+	Keeper  *pki.Authority // nil with an external store
+	IDs     *ids.Source
+	Now     func() time.Time
+	Log     *slog.Logger
+	Audit   audit.Sink // nil: none
+	// Console reads an instance's console through its zone.
+	Console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
+	// Converter carries out imports; nil: this process does none (simulation).
+	Converter importer.Converter
+}
+
+// Cloud is the role.
+type Cloud struct {
+	cfg  Config
+	deps Deps
+
+	Door       *frontdoor.Door
+	Identity   *identity.Identity
+	Membership *membership.Server
+	Links      *imagelink.Signer
+
+	objects  *s3.Service
+	importer *importer.Importer
+}
+
+// New makes the role.
+func New(cfg Config, deps Deps) *Cloud {
+	c := &Cloud{cfg: cfg, deps: deps}
+	registry := prometheus.NewRegistry()
+	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
+		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log})
+	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile}, identity.Deps{
+		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
+		Hooks: identity.Hooks{
+			Create: []func(*store.Tx, resource.Account) error{c.accountCreated},
+			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainBuckets},
+			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error { return ec2.DeleteAccount(tx, a.ID) }},
+		},
+	})
+	c.Links = imagelink.NewSigner(deps.Sealer.Derive("image links"), deps.Now)
+	c.Membership = &membership.Server{
+		Root: deps.Root, Keeper: deps.Keeper, State: deps.Store, IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
+		ImageKey:  deps.Sealer.Derive("image links"),
+		ZoneAdded: c.zoneAdded,
+	}
+	c.Door = frontdoor.New(frontdoor.Config{Domain: cfg.Domain, Regions: []string{cfg.Region}, RatePerSecond: cfg.RatePerSecond},
+		frontdoor.Deps{
+			Authenticator: c.Identity, Audit: deps.Audit, Health: deps.Store.Healthy, Registry: registry,
+			IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
+		})
+	c.Door.Register(shapes3.Service(), c.objects)
+	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
+	c.Door.Register(shapests.Service(), sts.New(deps.Store))
+	c.Door.Register(shapeec2.Service(), ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
+		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
+		Console: consoles{c}, Objects: readable{c.objects}, Log: deps.Log,
+	}))
+	c.Door.Handle("join", c.Membership)
+	c.Door.Handle("renew", c.Membership)
+	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
+	if deps.Converter != nil {
+		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir}, importer.Deps{
+			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Now: deps.Now, Log: deps.Log,
+		})
+	}
+	return c
+}
+
+// Handler serves the API.
+func (c *Cloud) Handler() http.Handler { return c.Door }
+
+// Bootstrap makes what a new cloud needs: the administrator's account and the buckets of the system.
+func (c *Cloud) Bootstrap(ctx context.Context) (resource.Account, identity.Key, error) {
+	err := c.deps.Store.Update(ctx, func(tx *store.Tx) error { return importer.CreateBucket(tx, c.cfg.Region, c.deps.Now()) })
+	if err != nil {
+		return resource.Account{}, identity.Key{}, fmt.Errorf("make the system bucket: %w", err)
+	}
+	return c.Identity.Bootstrap(ctx, identity.Key{})
+}
+
+// Run works until ctx ends. The API is served by whoever holds Handler.
+func (c *Cloud) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return c.Identity.Run(ctx) })
+	g.Go(func() error { return c.deps.Store.Lead(ctx, "cloud", c.lead) })
+	return g.Wait()
+}
+
+// lead runs the reconcilers of which the cloud needs one each.
+func (c *Cloud) lead(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return lifecycle.NewReaper(c.deps.Store, c.deps.Now, time.Minute, c.deps.Log).Run(ctx) })
+	g.Go(func() error { return c.objects.Run(ctx) })
+	if c.importer != nil {
+		g.Go(func() error { return c.importer.Run(ctx) })
+	}
+	return g.Wait()
+}
+
+// accountCreated gives a new account its default VPC.
+func (c *Cloud) accountCreated(tx *store.Tx, a resource.Account) error {
+	_, err := ec2.CreateDefaultVPC(tx, c.deps.IDs, c.deps.Now(), a.ID, c.cfg.Region)
+	return err
+}
+
+// zoneAdded gives every account's default VPC a subnet in a new zone.
+func (c *Cloud) zoneAdded(tx *store.Tx, z *resource.Zone) error {
+	return ec2.AddZoneSubnets(tx, c.deps.IDs, c.deps.Now(), z)
+}
+
+// drainInstances ends an account's instances and waits until they are gone.
+func (c *Cloud) drainInstances(ctx context.Context, a resource.Account) error {
+	for {
+		alive := 0
+		err := c.deps.Store.Update(ctx, func(tx *store.Tx) (err error) {
+			alive, err = ec2.EndInstances(tx, a.ID, c.deps.Now())
+			return err
+		})
+		if err != nil || alive == 0 {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d instances of account %s have not ended: %w", alive, a.Name, ctx.Err())
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+// OpenImage opens an image's bytes.
+func (c *Cloud) OpenImage(ctx context.Context, imageID string) (io.ReadCloser, int64, error) {
+	img := store.Images.Get(c.deps.Store.Snapshot(), imageID)
+	if img == nil {
+		return nil, 0, fmt.Errorf("there is no image %q", imageID)
+	}
+	o, err := c.deps.Objects.Get(ctx, importer.Bucket, img.Data.Key)
+	if err != nil {
+		return nil, 0, err
+	}
+	size := o.Meta().Size
+	body, err := o.Range(0, size)
+	if err != nil {
+		o.Close()
+		return nil, 0, err
+	}
+	return &opened{body, o}, size, nil
+}
+
+// opened closes the object with its body.
+type opened struct {
+	io.ReadCloser
+	object object.Object
+}
+
+func (o *opened) Close() error {
+	err := o.ReadCloser.Close()
+	if e := o.object.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// consoles is ec2.Console.
+type consoles struct{ c *Cloud }
+
+func (c consoles) Console(ctx context.Context, instanceID string, max int) ([]byte, error) {
+	inst := store.Instances.Get(c.c.deps.Store.Snapshot(), instanceID)
+	if inst == nil || inst.Node == "" {
+		return nil, nil
+	}
+	return c.c.deps.Console(ctx, inst, max)
+}
+
+// readable is ec2.Objects: what the caller may read in S3.
+type readable struct{ s *s3.Service }
+
+func (r readable) Exists(ctx context.Context, bucket, key string) error {
+	_, err := r.s.HeadObject(ctx, &shapes3.HeadObjectRequest{Bucket: bucket, Key: key})
+	return err
+}

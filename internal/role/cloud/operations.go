@@ -1,0 +1,40 @@
+package cloud
+
+import (
+	shapeec2 "karri.dev/internal/aws/shape/ec2"
+	shapeiam "karri.dev/internal/aws/shape/iam"
+	shapes3 "karri.dev/internal/aws/shape/s3"
+	shapests "karri.dev/internal/aws/shape/sts"
+	"karri.dev/internal/aws/wire"
+	"karri.dev/internal/service/ec2"
+	"karri.dev/internal/service/s3"
+)
+
+// ServiceOperations are what is served of one AWS service.
+type ServiceOperations struct {
+	Service    string      `json:"service"`
+	Known      int         `json:"known"` // operations in AWS's description
+	Operations []Operation `json:"operations"`
+}
+
+// Operation is one operation served.
+type Operation struct {
+	Name string `json:"name"`
+	Note string `json:"note,omitempty"` // what of it is not honoured
+}
+
+// Operations lists everything served.
+func Operations() []ServiceOperations {
+	var all []ServiceOperations
+	for _, s := range []struct {
+		service *wire.Service
+		notes   map[string]string
+	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}} {
+		out := ServiceOperations{Service: s.service.Name, Known: len(s.service.Known)}
+		for _, op := range s.service.Operations {
+			out.Operations = append(out.Operations, Operation{op.Name, s.notes[op.Name]})
+		}
+		all = append(all, out)
+	}
+	return all
+}
