@@ -32,9 +32,13 @@ type exchange struct {
 	service  *service
 	metrics  *operationMetrics
 	out      wire.Response
-	sent     bool // the status line is out: errors can only cut the connection
+	buffer   *[]byte // out.Body's room
+	sent     bool    // the status line is out: errors can only cut the connection
 	failure  *awserr.Error
 }
+
+// largestKept is the largest answer whose room is kept for others.
+const largestKept = 1 << 20
 
 func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{d: d, w: w, r: r, ctl: http.NewResponseController(w), metrics: d.metrics.other}
@@ -42,6 +46,8 @@ func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.info.SourceIP = sourceIP(r)
 	x.info.Secure = r.TLS != nil
 	x.info.UserAgent = r.Header.Get("User-Agent")
+	x.buffer = d.buffers.Get().(*[]byte)
+	x.out.Body = (*x.buffer)[:0]
 	x.out.Length = -1
 	return x
 }
@@ -269,6 +275,11 @@ func (x *exchange) end() {
 	if x.d.deps.Audit != nil && x.service != nil {
 		x.d.deps.Audit.Record(audit.New(&x.info, x.form, x.resource, code, message))
 	}
+	if cap(x.out.Body) <= largestKept {
+		*x.buffer = x.out.Body
+		x.d.buffers.Put(x.buffer)
+	}
+	x.out.Body = nil
 }
 
 // extend gives the client another StallTimeout to take bytes.

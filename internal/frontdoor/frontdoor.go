@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -72,6 +73,7 @@ type Door struct {
 	own      *http.ServeMux
 	throttle *throttle
 	metrics  *metrics
+	buffers  sync.Pool // *[]byte for answers
 }
 
 // service is a registered service.
@@ -124,6 +126,7 @@ func New(cfg Config, deps Deps) *Door {
 		services: map[string]*service{}, byAction: map[string]*service{},
 		own: http.NewServeMux(), throttle: newThrottle(cfg.RatePerSecond, cfg.Burst), metrics: newMetrics(deps.Registry),
 	}
+	d.buffers.New = func() any { b := make([]byte, 0, 4<<10); return &b }
 	d.Handle("healthz", http.HandlerFunc(d.healthz))
 	d.Handle("metrics", d.metricsHandler())
 	return d

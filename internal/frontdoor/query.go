@@ -55,9 +55,8 @@ func (x *exchange) readForm() ([]byte, error) {
 	if n == 0 {
 		return nil, nil
 	}
-	tooLarge := awserr.New("RequestEntityTooLarge", "The request body is larger than %d bytes", maxForm).WithStatus(http.StatusRequestEntityTooLarge)
 	if n > maxForm {
-		return nil, tooLarge
+		return nil, tooLarge()
 	}
 	var body []byte
 	var err error
@@ -71,11 +70,15 @@ func (x *exchange) readForm() ([]byte, error) {
 	case err != nil:
 		return nil, awserr.New("IncompleteBody", "The request body could not be read").Because(err)
 	case len(body) > maxForm:
-		return nil, tooLarge
+		return nil, tooLarge()
 	case len(body) > 0 && x.r.Header.Get("Content-Type") != "" && !isForm(x.r.Header):
 		return nil, awserr.New("MalformedHttpRequestException", "The request body must be application/x-www-form-urlencoded")
 	}
 	return body, nil
+}
+
+func tooLarge() error {
+	return awserr.New("RequestEntityTooLarge", "The request body is larger than %d bytes", maxForm).WithStatus(http.StatusRequestEntityTooLarge)
 }
 
 // merge makes one form of the URL's and the body's parameters. A name that occurs twice is refused: nobody

@@ -75,7 +75,11 @@ func (s *Source) Canonical() string { return hex.EncodeToString(s.bytes(32)) }
 func (s *Source) UUID() string {
 	b := s.bytes(16)
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+	u := make([]byte, 0, 37)
+	for _, part := range [][]byte{b[:4], b[4:6], b[6:8], b[8:10], b[10:]} {
+		u = append(hex.AppendEncode(u, part), '-')
+	}
+	return string(u[:36])
 }
 
 // Hex gives n random bytes as hex digits.

@@ -68,6 +68,7 @@ func parseHeader(h http.Header, auth string) (*Signature, error) {
 	if s.Time, err = headerTime(h); err != nil {
 		return nil, err
 	}
+	s.stamp = s.Time.Format(stampLayout)
 	for _, f := range []struct {
 		name string
 		to   *string
@@ -80,7 +81,7 @@ func parseHeader(h http.Header, auth string) (*Signature, error) {
 			return nil, refuse(Incomplete, "Header %s occurs more than once.", strings.ToLower(f.name))
 		}
 	}
-	if s.Date != s.stamp()[:8] {
+	if s.Date != s.stamp[:8] {
 		return nil, refuse(WrongScope, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP")
 	}
 	return s, nil
@@ -162,7 +163,7 @@ func parseQuery(h http.Header, query url.Values) (*Signature, error) {
 	if s.Time, ok = parseStamp(query.Get("X-Amz-Date")); !ok {
 		return nil, refuse(QueryMalformed, "X-Amz-Date must be in the ISO8601 Long Format \"yyyyMMdd'T'HHmmss'Z'\"")
 	}
-	if s.Date != s.stamp()[:8] {
+	if s.stamp = query.Get("X-Amz-Date"); s.Date != s.stamp[:8] {
 		return nil, refuse(QueryMalformed, "Error parsing the X-Amz-Credential parameter; incorrect date \"%s\". This date in the credential must be in the format \"yyyyMMdd\".", s.Date)
 	}
 	if s.Signed, ok = parseSigned(query.Get("X-Amz-SignedHeaders")); !ok {

@@ -18,8 +18,9 @@ type Credentials struct{ AccessKeyID, Secret string }
 // digest in hex, or UnsignedPayload.
 func Sign(r *http.Request, c Credentials, region, service, payload string, now time.Time) {
 	s := &Signature{Time: now.UTC().Truncate(time.Second), Scope: Scope{AccessKeyID: c.AccessKeyID, Region: region, Service: service}}
-	s.Date = s.stamp()[:8]
-	r.Header.Set("X-Amz-Date", s.stamp())
+	s.stamp = s.Time.Format(stampLayout)
+	s.Date = s.stamp[:8]
+	r.Header.Set("X-Amz-Date", s.stamp)
 	if service == "s3" {
 		r.Header.Set("X-Amz-Content-Sha256", payload)
 	}
@@ -36,12 +37,13 @@ func Sign(r *http.Request, c Credentials, region, service, payload string, now t
 // Presign gives a URL that is good for one method until expires has passed.
 func Presign(method string, u *url.URL, c Credentials, region, service string, expires time.Duration, now time.Time) *url.URL {
 	s := &Signature{Time: now.UTC().Truncate(time.Second), Scope: Scope{AccessKeyID: c.AccessKeyID, Region: region, Service: service}}
-	s.Date = s.stamp()[:8]
+	s.stamp = s.Time.Format(stampLayout)
+	s.Date = s.stamp[:8]
 	s.Signed = []string{"host"}
 	query := u.Query()
 	query.Set("X-Amz-Algorithm", algorithm)
 	query.Set("X-Amz-Credential", c.AccessKeyID+"/"+s.Scope.String())
-	query.Set("X-Amz-Date", s.stamp())
+	query.Set("X-Amz-Date", s.stamp)
 	query.Set("X-Amz-Expires", strconv.FormatInt(int64(expires/time.Second), 10))
 	query.Set("X-Amz-SignedHeaders", "host")
 	payload := EmptyPayload
@@ -64,7 +66,7 @@ func (s *Signature) sign(r *http.Request, query url.Values, secret, payload stri
 	req := &Request{Method: r.Method, Path: SignedPath(r.URL, s.Service), Query: query, Host: host, Header: r.Header, ContentLength: r.ContentLength, Payload: payload}
 	digest := sha256.Sum256(appendCanonical(nil, req, s.Signed))
 	key := deriveKey(secret, s.Scope)
-	sum := mac(&key, appendStringToSign(nil, s.stamp(), s.Scope.String(), digest))
+	sum := mac(&key, appendStringToSign(nil, s.stamp, s.Scope.String(), digest))
 	s.Hex = hex.EncodeToString(sum[:])
 }
 

@@ -83,10 +83,9 @@ type Signature struct {
 	Payload   string        // x-amz-content-sha256; "" where the client gave none
 	Signed    []string      // names of signed headers, lower case, ascending
 	Hex       string        // the signature
-}
 
-// stamp is the time as the client wrote it.
-func (s *Signature) stamp() string { return s.Time.UTC().Format(stampLayout) }
+	stamp string // Time as it is signed
+}
 
 // Covers says whether the header (lower case) is signed.
 func (s *Signature) Covers(name string) bool {
@@ -112,10 +111,10 @@ func (s *Signature) CheckTime(now time.Time) error {
 		}
 	case s.Time.Before(late):
 		return refuse(Skewed, "Signature expired: %s is now earlier than %s (%s - 15 min.)",
-			s.stamp(), late.Format(stampLayout), now.Format(stampLayout))
+			s.stamp, late.Format(stampLayout), now.Format(stampLayout))
 	case s.Time.After(soon):
 		return refuse(Skewed, "Signature not yet current: %s is still later than %s (%s + 15 min.)",
-			s.stamp(), soon.Format(stampLayout), now.Format(stampLayout))
+			s.stamp, soon.Format(stampLayout), now.Format(stampLayout))
 	}
 	return nil
 }

@@ -15,12 +15,18 @@ const keyCacheSize = 4096
 type Verifier struct {
 	mu         sync.RWMutex
 	young, old map[keyName]*[32]byte
+
+	scratch sync.Pool // *[]byte for canonical requests
 }
 
 type keyName struct{ secret, date, region, service string }
 
 // NewVerifier makes a Verifier with an empty cache.
-func NewVerifier() *Verifier { return &Verifier{young: map[keyName]*[32]byte{}} }
+func NewVerifier() *Verifier {
+	v := &Verifier{young: map[keyName]*[32]byte{}}
+	v.scratch.New = func() any { b := make([]byte, 0, 2048); return &b }
+	return v
+}
 
 // Proof is a verified signature's key material; chunked payloads are checked with it.
 type Proof struct {
@@ -32,23 +38,21 @@ type Proof struct {
 	accessKeyID string
 }
 
-var scratch = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
-
 // Verify checks the signature with the secret of its access key. r.Payload is what the client signed as its
 // payload's digest: Signature.Payload for S3, the digest of the body read elsewhere.
 func (v *Verifier) Verify(s *Signature, r *Request, secret string) (*Proof, error) {
 	if err := s.checkSigned(r); err != nil {
 		return nil, err
 	}
-	p := &Proof{stamp: s.stamp(), scope: s.Scope.String(), seed: s.Hex, payload: r.Payload, accessKeyID: s.AccessKeyID}
+	p := &Proof{stamp: s.stamp, scope: s.Scope.String(), seed: s.Hex, payload: r.Payload, accessKeyID: s.AccessKeyID}
 	name := keyName{secret, s.Date, s.Region, s.Service}
 	key, cached := v.lookup(name)
 	if !cached {
 		k := deriveKey(secret, s.Scope)
 		key = &k
 	}
-	buf := scratch.Get().(*[]byte)
-	defer scratch.Put(buf)
+	buf := v.scratch.Get().(*[]byte)
+	defer v.scratch.Put(buf)
 	canonical := appendCanonical((*buf)[:0], r, s.Signed)
 	*buf = canonical
 	digest := sha256.Sum256(canonical)
