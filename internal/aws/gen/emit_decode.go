@@ -53,7 +53,7 @@ func (m *model) decodeField(f *field) (string, error) {
 		switch {
 		case m.Desc.Metadata.Protocol == "ec2":
 		case !t.Shape.Flattened:
-			member = m.memberName(t)
+			member = memberName(t)
 		case m.Desc.Metadata.Protocol == "query":
 			return "", fmt.Errorf("flattened lists are not supported")
 		}
@@ -71,12 +71,9 @@ func (m *model) decodeField(f *field) (string, error) {
 }
 
 // memberName is the element that stands around each element of a list.
-func (m *model) memberName(t *fieldType) string {
-	switch {
-	case t.Elem.Shape.LocationName != "":
-		return t.Elem.Shape.LocationName
-	case m.Desc.Metadata.Protocol == "ec2":
-		return "item"
+func memberName(t *fieldType) string {
+	if name := t.Elem.Shape.LocationName; name != "" {
+		return name
 	}
 	return "member"
 }

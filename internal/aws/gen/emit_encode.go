@@ -75,7 +75,7 @@ func (m *model) encodeList(out *source, f *field) error {
 			out.f("if %s != nil {\n", v)
 		}
 		out.f("b = append(b, %q...)\n", "<"+f.Out+">")
-		name = m.memberName(f.Type)
+		name = memberName(f.Type)
 	}
 	if elem.Kind == "struct" {
 		out.f("for i := range %s {\nb = append(b, %q...)\nb = append%s(b, &%s[i])\nb = append(b, %q...)\n}\n",

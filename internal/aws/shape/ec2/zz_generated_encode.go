@@ -1481,13 +1481,13 @@ func appendImportKeyPairResult(b []byte, v *ImportKeyPairResult) []byte {
 
 func appendInferenceAcceleratorInfo(b []byte, v *InferenceAcceleratorInfo) []byte {
 	if v.Accelerators != nil {
-		b = append(b, "<item>"...)
+		b = append(b, "<accelerators>"...)
 		for i := range v.Accelerators {
-			b = append(b, "<item>"...)
+			b = append(b, "<member>"...)
 			b = appendInferenceDeviceInfo(b, &v.Accelerators[i])
-			b = append(b, "</item>"...)
+			b = append(b, "</member>"...)
 		}
-		b = append(b, "</item>"...)
+		b = append(b, "</accelerators>"...)
 	}
 	b = wire.AppendInt(b, "totalInferenceMemoryInMiB", int64(v.TotalInferenceMemoryInMiB))
 	return b
