@@ -14,8 +14,9 @@ var ErrNotFound = errors.New("no such machine")
 
 // Machine is everything a driver must know to run one machine.
 type Machine struct {
-	ID        string `json:"id"`   // instance id: "i-…"
-	UUID      string `json:"uuid"` // SMBIOS UUID; EC2's begin with "ec2"
+	ID        string `json:"id"`             // instance id: "i-…"
+	UUID      string `json:"uuid"`           // SMBIOS UUID; EC2's begin with "ec2"
+	Type      string `json:"type,omitempty"` // instance type, SMBIOS's product name
 	VCPUs     int    `json:"vcpus"`
 	MemoryMiB int    `json:"memory_mib"`
 	UEFI      bool   `json:"uefi,omitempty"`
@@ -64,6 +65,8 @@ type Status struct {
 	Reason    string    `json:"reason,omitempty"`
 	StartedAt time.Time `json:"started,omitzero"`
 	PID       int       `json:"pid,omitempty"` // of the hypervisor process, 0 if none
+	// Resets counts the guest's restarts in this run of the machine, since this driver first saw it.
+	Resets int `json:"resets,omitempty"`
 }
 
 // Accel says how machines are executed, and why so.

@@ -60,6 +60,9 @@ func play(conn net.Conn, script string) error {
 			if err != nil {
 				return err
 			}
+			if line == "> *" { // anything
+				continue
+			}
 			if diff := cmp.Diff(line[2:], strings.TrimSpace(got)); diff != "" {
 				return fmt.Errorf("sent (-want +got):\n%s", diff)
 			}
@@ -123,8 +126,8 @@ func TestTranscripts(t *testing.T) {
 }
 
 func TestAnswersOutOfOrder(t *testing.T) {
-	c, err := dial(t, greeting+`> {"execute":"same","id":2}
-> {"execute":"same","id":3}
+	c, err := dial(t, greeting+`> *
+> *
 < {"return": 3, "id": 3}
 < {"return": "nobody", "id": 99}
 < {"return": 2, "id": 2}
