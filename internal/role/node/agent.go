@@ -26,7 +26,7 @@ import (
 
 // Config is what a node is.
 type Config struct {
-	Dir   string // its own files
+	Dir   string // its own files; "" = nothing is kept (simulation)
 	Hello nodeapi.Hello
 	// Grace is how long a guest may take to shut down or restart; 0 means 60 s.
 	Grace time.Duration
@@ -40,18 +40,25 @@ type Deps struct {
 	Now     func() time.Time
 	Compute compute.Driver
 	Network network.Driver
-	Cache   *imagecache.Cache
+	Cache   Cache
 	// Attach opens the conversation with the zone. It ends with ctx.
 	Attach func(ctx context.Context) (nodeapi.NodeLink, error)
 	// Fetch opens an image's bytes.
 	Fetch func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error)
 }
 
+// Cache keeps images on the node. An image that was ensured stays until it is released as often.
+type Cache interface {
+	// Ensure gives the path of the image's file, which fetch writes where it is not there yet.
+	Ensure(ctx context.Context, img imagecache.Image, fetch func(ctx context.Context, w io.Writer) error) (path string, err error)
+	Release(sha256 string)
+}
+
 // Node is the role.
 type Node struct {
 	cfg  Config
 	deps Deps
-	disk disk
+	disk keeper
 	wake chan struct{} // something may have to be done
 	news chan struct{} // something may have to be reported
 
@@ -81,6 +88,9 @@ func New(cfg Config, deps Deps) (*Node, error) {
 		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		busy: map[string]bool{}, again: map[string]bool{},
 		failures: map[string]*failure{}, observed: map[string]nodeapi.Observed{},
+	}
+	if cfg.Dir == "" {
+		n.disk = new(memory)
 	}
 	d, err := n.disk.desired()
 	if err != nil {

@@ -6,12 +6,22 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"karri.dev/internal/durable"
 	"karri.dev/internal/nodeapi"
 )
 
-// disk is what the agent keeps: desired.json, and instances/ID.json for each instance.
+// keeper keeps what the agent must still know after a restart.
+type keeper interface {
+	desired() (*nodeapi.Desired, error) // empty if there never was one
+	setDesired(*nodeapi.Desired) error
+	instance(id string) local
+	setInstance(id string, r record) error
+	removeInstance(id string) error
+}
+
+// disk is the keeper of a real node: desired.json, and instances/ID.json for each instance.
 type disk struct{ dir string }
 
 // record is what is known of an instance that neither the zone nor the driver knows.
@@ -105,5 +115,38 @@ func MarkStopped(dir string) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// memory is the keeper of a simulated node.
+type memory struct {
+	mu        sync.Mutex
+	instances map[string]record
+}
+
+func (m *memory) desired() (*nodeapi.Desired, error) { return new(nodeapi.Desired), nil }
+func (m *memory) setDesired(*nodeapi.Desired) error  { return nil }
+
+func (m *memory) instance(id string) local {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.instances[id]
+	return local{r, ok}
+}
+
+func (m *memory) setInstance(id string, r record) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.instances == nil {
+		m.instances = map[string]record{}
+	}
+	m.instances[id] = r
+	return nil
+}
+
+func (m *memory) removeInstance(id string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.instances, id)
 	return nil
 }
