@@ -15,6 +15,8 @@ type faulty struct {
 	engine
 	rate float64 // of calls that go wrong
 
+	loads int
+
 	ended   context.Context
 	stop    context.CancelFunc
 	late    sync.WaitGroup
@@ -68,7 +70,7 @@ func (f *faulty) follow(ctx context.Context, revision int64, each func(commitEve
 
 func (f *faulty) load(ctx context.Context, each func(pair) error) (headValue, int64, error) {
 	h, at, err := f.engine.load(ctx, each)
-	if err == nil && at > 0 && f.bad() {
+	if f.loads++; err == nil && f.loads > 1 && f.bad() {
 		err = errFault
 	}
 	return h, at, err

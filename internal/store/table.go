@@ -133,6 +133,9 @@ func (t *Table[T]) load(data any, key string, value []byte) (old, rec any, err e
 	if err != nil {
 		return nil, nil, err
 	}
+	if name := t.key(r); name != key {
+		return nil, nil, fmt.Errorf("decode %s: the record calls itself %q", t.name, name)
+	}
 	if o := t.set(data.(*rows[T]), key, r, t.valuesOf(r)); o != nil {
 		old = o
 	}
