@@ -1,0 +1,144 @@
+package s3_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/frontdoor"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/object/disk"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
+	"karri.dev/internal/service/s3"
+	"karri.dev/internal/store"
+)
+
+// cloud is S3 behind a front door, with two accounts.
+type cloud struct {
+	url        string
+	store      *store.Store
+	engine     *disk.Engine
+	service    *s3.Service
+	keys       []identity.Key
+	mine, them *awss3.Client
+}
+
+const region = "us-east-1"
+
+func newCloud(t testing.TB) *cloud {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	c := &cloud{store: store.OpenMemory(log)}
+	t.Cleanup(func() { c.store.Close() })
+	engine, err := disk.Open(disk.Config{Dir: "/objects", FS: disk.InMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.engine = engine
+	t.Cleanup(func() {
+		if err := engine.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	sealer, err := seal.New(make([]byte, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := identity.New(identity.Config{}, identity.Deps{Store: c.store, Sealer: sealer, Log: log})
+	_, key, err := id.Bootstrap(context.Background(), identity.Key{ID: "AKIAADMINADMINADMIN1", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, other, err := id.CreateAccount(context.Background(), identity.NewAccount{Name: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.keys = []identity.Key{key, other}
+	regions := []string{region, "eu-west-1"}
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine})
+	door := frontdoor.New(frontdoor.Config{Regions: regions}, frontdoor.Deps{Authenticator: id})
+	door.Register(shape.Service(), c.service)
+	server := httptest.NewUnstartedServer(nil)
+	server.Config = frontdoor.NewServer(door, log)
+	server.Start()
+	t.Cleanup(server.Close)
+	c.url = server.URL
+	c.mine, c.them = c.client(0, region), c.client(1, region)
+	return c
+}
+
+// client gives the SDK's client for account n.
+func (c *cloud) client(n int, region string, change ...func(*awss3.Options)) *awss3.Client {
+	o := awss3.Options{
+		Region: region, BaseEndpoint: aws.String(c.url), UsePathStyle: true, RetryMaxAttempts: 1, DisableS3ExpressSessionAuth: aws.Bool(true),
+		Credentials: credentials.NewStaticCredentialsProvider(c.keys[n].ID, c.keys[n].Secret, ""),
+	}
+	return awss3.New(o, change...)
+}
+
+func (c *cloud) bucket(t testing.TB, name string) {
+	t.Helper()
+	if _, err := c.mine.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &name}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (c *cloud) put(t testing.TB, bucket, key string, body []byte) *awss3.PutObjectOutput {
+	t.Helper()
+	out, err := c.mine.PutObject(t.Context(), &awss3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)})
+	if err != nil {
+		t.Fatalf("put %q: %v", key, err)
+	}
+	return out
+}
+
+func (c *cloud) get(t testing.TB, bucket, key string) []byte {
+	t.Helper()
+	out, err := c.mine.GetObject(t.Context(), &awss3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		t.Fatalf("get %q: %v", key, err)
+	}
+	return read(t, out.Body)
+}
+
+func read(t testing.TB, r io.ReadCloser) []byte {
+	t.Helper()
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// wantCode fails unless err is the AWS error of this code and HTTP status.
+func wantCode(t testing.TB, what string, err error, code string, status int) {
+	t.Helper()
+	var api smithy.APIError
+	if !errors.As(err, &api) || api.ErrorCode() != code {
+		t.Fatalf("%s: %v, want %s", what, err, code)
+	}
+	var response *smithyhttp.ResponseError
+	if !errors.As(err, &response) || response.HTTPStatusCode() != status {
+		t.Fatalf("%s: %v, want status %d", what, err, status)
+	}
+}
+
+func (c *cloud) record(t testing.TB, b *resource.Bucket) {
+	t.Helper()
+	if err := c.store.Update(t.Context(), func(tx *store.Tx) error { return store.Buckets.Put(tx, b) }); err != nil {
+		t.Fatal(err)
+	}
+}
