@@ -56,24 +56,33 @@ func Finish(tx *store.Tx, inst *resource.Instance, now time.Time) (*resource.Ins
 	if err := count(tx, &next, -1); err != nil {
 		return nil, err
 	}
-	return &next, forgetImage(tx, next.ImageID)
+	for _, id := range []string{next.ImageID, next.KernelID, next.RamdiskID} {
+		forgetImage(tx, id)
+	}
+	return &next, nil
 }
 
-// Began counts a new instance in its account's usage.
+// Began counts a new instance in the usage of its account and of its zone.
 func Began(tx *store.Tx, inst *resource.Instance) error { return count(tx, inst, 1) }
 
+// ZoneUsage is the key of a zone's Usage record.
+func ZoneUsage(zone string) string { return "zone/" + zone }
+
 func count(tx *store.Tx, inst *resource.Instance, n int) error {
-	u := resource.Usage{Owner: inst.OwnedBy()}
-	if have := store.Usages.Get(tx, u.Owner); have != nil {
-		u = *have
+	for _, owner := range []string{inst.OwnedBy(), ZoneUsage(inst.Zone)} {
+		u := resource.Usage{Owner: owner}
+		if have := store.Usages.Get(tx, owner); have != nil {
+			u = *have
+		}
+		u.Instances += n
+		u.VCPUs += n * inst.VCPUs
+		if u.Instances <= 0 {
+			store.Usages.Delete(tx, owner)
+		} else if err := store.Usages.Put(tx, &u); err != nil {
+			return err
+		}
 	}
-	u.Instances += n
-	u.VCPUs += n * inst.VCPUs
-	if u.Instances <= 0 {
-		store.Usages.Delete(tx, u.Owner)
-		return nil
-	}
-	return store.Usages.Put(tx, &u)
+	return nil
 }
 
 // leave takes an interface from its instance, and deletes it if it was made for it.
@@ -104,12 +113,11 @@ func leave(tx *store.Tx, id string) error {
 }
 
 // forgetImage removes a deregistered image with its last instance.
-func forgetImage(tx *store.Tx, id string) error {
+func forgetImage(tx *store.Tx, id string) {
 	img := store.Images.Get(tx, id)
 	if img != nil && img.State == resource.ImageDeregistered && store.InstancesByImage.One(tx, id) == nil {
 		store.Images.Delete(tx, id)
 	}
-	return nil
 }
 
 // Reap forgets instances that were terminated longer than Shown ago, at most limit of them, and says how many.

@@ -90,9 +90,10 @@ type StateReason struct {
 	At      time.Time `json:"at,omitzero"`
 }
 
-// Usage counts what an account's live instances of one region take, so that quotas need no counting.
+// Usage counts what the live instances of an account in one region, or of a zone, take: so that quotas and
+// the choice of a zone need no counting.
 type Usage struct {
-	Owner     string `json:"owner"` // Owned.OwnedBy
+	Owner     string `json:"owner"` // Owned.OwnedBy, or "zone/" and the zone
 	Instances int    `json:"instances"`
 	VCPUs     int    `json:"vcpus"`
 }

@@ -86,11 +86,12 @@ var (
 		}
 		return []string{i.Zone}
 	})
+	// InstancesByImage holds live instances by their machine image, kernel and ramdisk.
 	InstancesByImage = index(Instances, "image", func(i *resource.Instance) []string {
 		if !i.State.Alive() {
 			return nil
 		}
-		return some(i.ImageID)
+		return some(i.ImageID, i.KernelID, i.RamdiskID)
 	})
 	InstancesByToken = index(Instances, "token", func(i *resource.Instance) []string {
 		if i.ClientToken == "" {
@@ -105,6 +106,8 @@ var (
 		}
 		return []string{"yes"}
 	})
+
+	Usages = table("usages", 1, func(u *resource.Usage) string { return u.Owner })
 
 	KeyPairs        = table("key-pairs", 1, func(k *resource.KeyPair) string { return k.ID })
 	KeyPairsByOwner = index(KeyPairs, "owner", func(k *resource.KeyPair) []string { return []string{k.OwnedBy()} })
@@ -173,6 +176,7 @@ var (
 	Interfaces           = table("interfaces", 1, func(e *resource.Interface) string { return e.ID })
 	InterfacesByOwner    = index(Interfaces, "owner", func(e *resource.Interface) []string { return []string{e.OwnedBy()} })
 	InterfacesByVPC      = index(Interfaces, "vpc", func(e *resource.Interface) []string { return []string{e.VPCID} })
+	InterfacesBySubnet   = index(Interfaces, "subnet", func(e *resource.Interface) []string { return []string{e.SubnetID} })
 	InterfacesByGroup    = index(Interfaces, "group", func(e *resource.Interface) []string { return e.Groups })
 	InterfacesByIP       = unique(Interfaces, "ip", func(e *resource.Interface) []string { return some(e.VPCID + "/" + e.PrivateIP) })
 	InterfacesByPublicIP = unique(Interfaces, "public-ip", func(e *resource.Interface) []string { return some(e.PublicIP) })

@@ -1,0 +1,75 @@
+package ec2
+
+import (
+	"fmt"
+	"time"
+
+	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// EndInstances terminates every instance of an account, protected ones too: the first step of deleting it.
+// It says how many are not terminated yet.
+func EndInstances(tx *store.Tx, account string, now time.Time) (alive int, err error) {
+	var all []*resource.Instance
+	each(tx, store.InstancesByOwner, account, func(i *resource.Instance) { all = append(all, i) })
+	for _, inst := range all {
+		next, err := lifecycle.End(tx, inst, lifecycle.ByUser, now)
+		if err != nil {
+			return 0, err
+		}
+		if next.State.Alive() {
+			alive++
+		}
+	}
+	return alive, nil
+}
+
+// DeleteAccount removes all that is an account's in EC2, in every region. It refuses while instances are
+// alive: call EndInstances before, and again until it says 0.
+func DeleteAccount(tx *store.Tx, account string) error {
+	alive := 0
+	each(tx, store.InstancesByOwner, account, func(i *resource.Instance) {
+		if i.State.Alive() {
+			alive++
+		}
+	})
+	if alive > 0 {
+		return fmt.Errorf("account %s still has %d instances", account, alive)
+	}
+	removeAll(tx, instances, account)
+	removeAll(tx, images, account)
+	removeAll(tx, importTasks, account)
+	removeAll(tx, keyPairs, account)
+	removeAll(tx, interfaces, account)
+	removeAll(tx, addresses, account)
+	removeAll(tx, groups, account)
+	removeAll(tx, acls, account)
+	removeAll(tx, routeTables, account)
+	removeAll(tx, gateways, account)
+	removeAll(tx, subnets, account)
+	removeAll(tx, dhcpOptions, account)
+	removeAll(tx, vpcs, account)
+	for _, region := range regions(tx) {
+		store.Usages.Delete(tx, account+"/"+region)
+	}
+	return nil
+}
+
+// each visits the account's records in every region.
+func each[T any](r store.Reader, owner *store.Index[T], account string, visit func(*T)) {
+	for _, region := range regions(r) {
+		for v := range owner.By(r, account+"/"+region) {
+			visit(v)
+		}
+	}
+}
+
+func removeAll[T any](tx *store.Tx, k *kind[T], account string) {
+	var keys []string
+	each(tx, k.owner, account, func(v *T) { keys = append(keys, k.id(v)) })
+	for _, key := range keys {
+		k.table.Delete(tx, key)
+	}
+}

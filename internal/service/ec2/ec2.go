@@ -1,0 +1,141 @@
+// Package ec2 serves the EC2 API: each operation is one method that validates as AWS does and then runs one
+// transaction on the desired state. Nothing here talks to a node; what is true of a machine is what its zone
+// wrote into the instance's record.
+package ec2
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"time"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/ids"
+	"karri.dev/internal/instancetype"
+	"karri.dev/internal/page"
+	"karri.dev/internal/store"
+)
+
+// Names of cloud settings that hold quotas: numbers, for every account and region. With "/ACCOUNT" appended
+// they are for one account.
+const (
+	QuotaVCPUs     = "quota-vcpus"     // vCPUs of live instances; none set = no limit
+	QuotaAddresses = "quota-addresses" // elastic IPs; none set = 5, as AWS
+)
+
+// Console reads what an instance wrote to its serial console: live, from its node.
+type Console interface {
+	// Console gives the last max bytes.
+	Console(ctx context.Context, instanceID string, max int) ([]byte, error)
+}
+
+// Objects looks at S3 objects, for imports.
+type Objects interface {
+	// Exists gives an AWS error unless the caller in ctx may read this object.
+	Exists(ctx context.Context, bucket, key string) error
+}
+
+// Config is what the cloud is.
+type Config struct {
+	// Domain is the cloud's DNS domain: it ends endpoints and public DNS names.
+	Domain string
+	// PublicPool holds the addresses for elastic IPs and public addresses.
+	PublicPool []netip.Prefix
+}
+
+// Deps are what the service uses.
+type Deps struct {
+	Store   *store.Store
+	IDs     *ids.Source
+	Clock   func() time.Time
+	Tokens  *page.Tokens
+	Types   *instancetype.Catalogue
+	Console Console
+	Objects Objects
+	Log     *slog.Logger
+}
+
+// Service serves EC2.
+type Service struct {
+	Deps
+	cfg     Config
+	members map[reflect.Type]*memberTree
+}
+
+var _ shape.API = (*Service)(nil)
+
+// New makes the service.
+func New(cfg Config, deps Deps) *Service {
+	if deps.Types == nil {
+		deps.Types = instancetype.New()
+	}
+	return &Service{Deps: deps, cfg: cfg, members: compileMembers()}
+}
+
+// begin is the first line of every operation: who calls, and whether the request asks for what we do not do.
+func (s *Service) begin(ctx context.Context, in any) (*call.Info, error) {
+	info := call.From(ctx)
+	if info.Anonymous() {
+		return nil, awserr.New("AuthFailure", "AWS was not able to validate the provided access credentials").WithStatus(401)
+	}
+	if err := s.checkMembers(in); err != nil {
+		return nil, err
+	}
+	return info, nil
+}
+
+// read is begin for operations that only read; it ends dry runs.
+func (s *Service) read(ctx context.Context, in any, dryRun *bool) (*call.Info, *store.Snapshot, error) {
+	info, err := s.begin(ctx, in)
+	if err != nil {
+		return nil, nil, err
+	}
+	if isTrue(dryRun) {
+		return nil, nil, errDryRun()
+	}
+	return info, s.Store.Snapshot(), nil
+}
+
+// update runs fn in a transaction; a dry run does everything but write. fn may run more than once.
+func (s *Service) update(ctx context.Context, dryRun *bool, fn func(*store.Tx) error) error {
+	return s.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		if isTrue(dryRun) {
+			return errDryRun()
+		}
+		return nil
+	})
+}
+
+// random gives a source of random numbers for one transaction.
+func (s *Service) random() *rand.Rand {
+	seed, _ := strconv.ParseUint(s.IDs.Hex(8), 16, 64)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+// now is the time to write into records: EC2 shows milliseconds at most.
+func (s *Service) now() time.Time { return s.Clock().UTC().Truncate(time.Millisecond) }
+
+// quota gives the limit that a setting sets for the account, or none.
+func quota(r store.Reader, name, account string, none int) int {
+	for _, n := range []string{name + "/" + account, name} {
+		if set := store.Settings.Get(r, n); set != nil {
+			if v, err := strconv.Atoi(set.Value); err == nil && v >= 0 {
+				return v
+			}
+		}
+	}
+	return none
+}
+
+func isTrue(b *bool) bool { return b != nil && *b }
+
+// isFalse says whether an optional boolean was given as false.
+func isFalse(b *bool) bool { return b != nil && !*b }

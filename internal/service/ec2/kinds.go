@@ -1,0 +1,124 @@
+package ec2
+
+import (
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// kind is what all resources of one type have in common: how they are named, found and owned.
+type kind[T any] struct {
+	prefix string // of ids
+	noun   string // in messages: "instance"
+	name   string // ResourceType of tags: "instance"
+	table  *store.Table[T]
+	owner  *store.Index[T]
+	id     func(*T) string
+	owned  func(*T) *resource.Owned
+	// absent is the error code for an unknown id, malformed that for an ill-formed one ("" = absent).
+	absent, malformed string
+}
+
+var (
+	instances = &kind[resource.Instance]{
+		"i-", "instance", "instance", store.Instances, store.InstancesByOwner,
+		func(v *resource.Instance) string { return v.ID }, func(v *resource.Instance) *resource.Owned { return &v.Owned },
+		"InvalidInstanceID.NotFound", "InvalidInstanceID.Malformed",
+	}
+	images = &kind[resource.Image]{
+		"ami-", "image", "image", store.Images, store.ImagesByOwner,
+		func(v *resource.Image) string { return v.ID }, func(v *resource.Image) *resource.Owned { return &v.Owned },
+		"InvalidAMIID.NotFound", "InvalidAMIID.Malformed",
+	}
+	importTasks = &kind[resource.ImportTask]{
+		"import-ami-", "import task", "import-image-task", store.ImportTasks, store.ImportTasksByOwner,
+		func(v *resource.ImportTask) string { return v.ID }, func(v *resource.ImportTask) *resource.Owned { return &v.Owned },
+		"InvalidConversionTaskId", "InvalidConversionTaskId.Malformed",
+	}
+	keyPairs = &kind[resource.KeyPair]{
+		"key-", "key pair", "key-pair", store.KeyPairs, store.KeyPairsByOwner,
+		func(v *resource.KeyPair) string { return v.ID }, func(v *resource.KeyPair) *resource.Owned { return &v.Owned },
+		"InvalidKeyPair.NotFound", "",
+	}
+	vpcs = &kind[resource.VPC]{
+		"vpc-", "vpc", "vpc", store.VPCs, store.VPCsByOwner,
+		func(v *resource.VPC) string { return v.ID }, func(v *resource.VPC) *resource.Owned { return &v.Owned },
+		"InvalidVpcID.NotFound", "",
+	}
+	subnets = &kind[resource.Subnet]{
+		"subnet-", "subnet", "subnet", store.Subnets, store.SubnetsByOwner,
+		func(v *resource.Subnet) string { return v.ID }, func(v *resource.Subnet) *resource.Owned { return &v.Owned },
+		"InvalidSubnetID.NotFound", "",
+	}
+	groups = &kind[resource.SecurityGroup]{
+		"sg-", "security group", "security-group", store.SecurityGroups, store.SecurityGroupsByOwner,
+		func(v *resource.SecurityGroup) string { return v.ID }, func(v *resource.SecurityGroup) *resource.Owned { return &v.Owned },
+		"InvalidGroup.NotFound", "InvalidGroupId.Malformed",
+	}
+	routeTables = &kind[resource.RouteTable]{
+		"rtb-", "routeTable", "route-table", store.RouteTables, store.RouteTablesByOwner,
+		func(v *resource.RouteTable) string { return v.ID }, func(v *resource.RouteTable) *resource.Owned { return &v.Owned },
+		"InvalidRouteTableID.NotFound", "",
+	}
+	gateways = &kind[resource.InternetGateway]{
+		"igw-", "internetGateway", "internet-gateway", store.InternetGateways, store.InternetGatewaysByOwner,
+		func(v *resource.InternetGateway) string { return v.ID }, func(v *resource.InternetGateway) *resource.Owned { return &v.Owned },
+		"InvalidInternetGatewayID.NotFound", "",
+	}
+	acls = &kind[resource.NetworkACL]{
+		"acl-", "networkAcl", "network-acl", store.NetworkACLs, store.NetworkACLsByOwner,
+		func(v *resource.NetworkACL) string { return v.ID }, func(v *resource.NetworkACL) *resource.Owned { return &v.Owned },
+		"InvalidNetworkAclID.NotFound", "",
+	}
+	dhcpOptions = &kind[resource.DHCPOptions]{
+		"dopt-", "dhcpOption", "dhcp-options", store.DHCPOptions, store.DHCPOptionsByOwner,
+		func(v *resource.DHCPOptions) string { return v.ID }, func(v *resource.DHCPOptions) *resource.Owned { return &v.Owned },
+		"InvalidDhcpOptionID.NotFound", "",
+	}
+	interfaces = &kind[resource.Interface]{
+		"eni-", "networkInterface", "network-interface", store.Interfaces, store.InterfacesByOwner,
+		func(v *resource.Interface) string { return v.ID }, func(v *resource.Interface) *resource.Owned { return &v.Owned },
+		"InvalidNetworkInterfaceID.NotFound", "",
+	}
+	addresses = &kind[resource.Address]{
+		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
+		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },
+		"InvalidAllocationID.NotFound", "",
+	}
+)
+
+// find gives the caller's resource with this id. What is another account's or region's is not found.
+func (k *kind[T]) find(r store.Reader, info *call.Info, id string) (*T, error) {
+	if k.malformed != "" && !wellFormed(k.prefix, id) {
+		return nil, awserr.New(k.malformed, "Invalid id: \"%s\" (expecting \"%s...\")", id, k.prefix)
+	}
+	v := k.table.Get(r, id)
+	if v == nil || !k.mine(info, v) {
+		return nil, k.notFound(id)
+	}
+	return v, nil
+}
+
+func (k *kind[T]) mine(info *call.Info, v *T) bool {
+	o := k.owned(v)
+	return o.AccountID == info.AccountID && o.Region == info.Region
+}
+
+func (k *kind[T]) notFound(id string) error {
+	switch k.prefix {
+	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-":
+		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
+	case "ami-":
+		return awserr.New(k.absent, "The image id '[%s]' does not exist", id)
+	}
+	return awserr.New(k.absent, "The %s '%s' does not exist", k.noun, id)
+}
+
+// ownerKey is the value of "owner" indexes for the caller.
+func ownerKey(info *call.Info) string { return info.AccountID + "/" + info.Region }
+
+// owned is the common part of a new resource of the caller's.
+func (s *Service) owned(info *call.Info, tags resource.Tags) resource.Owned {
+	return resource.Owned{AccountID: info.AccountID, Region: info.Region, CreatedAt: s.now(), Tags: tags}
+}

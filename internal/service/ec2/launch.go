@@ -1,0 +1,286 @@
+package ec2
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/instancetype"
+	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+const (
+	defaultType    = "m1.small" // what AWS takes when none is given
+	maxUserData    = 16 << 10   // bytes, before base64
+	maxClientToken = 64
+	maxLaunch      = 1000 // instances in one call
+)
+
+// launch is a checked RunInstances request: what could be checked without looking at the state.
+type launch struct {
+	in       *shape.RunInstancesRequest
+	userData []byte
+	imds     resource.IMDSOptions
+	net      netSpec
+	tags     map[string]resource.Tags
+	digest   string
+}
+
+// check checks a request as far as possible without the state, in AWS's order: syntax, then combinations.
+func check(in *shape.RunInstancesRequest) (*launch, error) {
+	l := &launch{in: in}
+	switch {
+	case in.ImageId == "":
+		return nil, errMissing("ImageId")
+	case in.MinCount < 1:
+		return nil, errValue(itoa(in.MinCount), "minCount")
+	case in.MaxCount < 1:
+		return nil, errValue(itoa(in.MaxCount), "maxCount")
+	case in.MinCount > in.MaxCount:
+		return nil, awserr.New("InvalidParameterValue", "Value (%d) for parameter maxCount is invalid. It must not be below minCount (%d).", in.MaxCount, in.MinCount)
+	case in.MinCount > maxLaunch:
+		return nil, awserr.New("InstanceLimitExceeded", "At most %d instances can be launched with one request.", maxLaunch)
+	case len(in.ClientToken) > maxClientToken:
+		return nil, awserr.New("InvalidParameterValue", "The client token has more than %d characters.", maxClientToken)
+	}
+	var err error
+	if l.userData, err = userData(in.UserData); err != nil {
+		return nil, err
+	}
+	if err := checkChoices(in); err != nil {
+		return nil, err
+	}
+	if l.imds, err = metadataOptions(resource.IMDSOptions{HopLimit: 1}, in.MetadataOptions); err != nil {
+		return nil, err
+	}
+	if l.net, err = networkSpec(in); err != nil {
+		return nil, err
+	}
+	// Volumes and spot requests do not come of a launch here, but their tags may be asked for by templates.
+	if l.tags, err = tagsOnCreate(in.TagSpecifications, "instance", "network-interface", "volume"); err != nil {
+		return nil, err
+	}
+	l.digest = digest(in)
+	return l, nil
+}
+
+func userData(text string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	data, err := base64.StdEncoding.DecodeString(strings.Join(strings.Fields(text), ""))
+	if err != nil {
+		return nil, awserr.New("InvalidUserData.Malformed", "Invalid BASE64 encoding of user data")
+	}
+	if len(data) > maxUserData {
+		return nil, awserr.New("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
+	}
+	return data, nil
+}
+
+// digest tells whether a client token is used again with other parameters.
+func digest(in *shape.RunInstancesRequest) string {
+	plain := *in
+	plain.ClientToken, plain.DryRun = "", nil
+	data, err := json.Marshal(&plain)
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// RunInstances launches instances: everything is resolved, and addresses are taken, in one transaction.
+func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesRequest) (*shape.RunInstancesResult, error) {
+	info, err := s.begin(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	l, err := check(in)
+	if err != nil {
+		return nil, err
+	}
+	rnd := s.random()
+	var list []*resource.Instance
+	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
+		list = nil
+		if in.ClientToken != "" {
+			list = slices.Collect(store.InstancesByToken.By(tx, ownerKey(info)+"/"+in.ClientToken))
+			if len(list) > 0 && list[0].TokenDigest != l.digest {
+				return awserr.New("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+			}
+		}
+		if len(list) > 0 {
+			return nil // the launch that this token began
+		}
+		plan, err := s.resolve(tx, info, l)
+		if err != nil {
+			return err
+		}
+		list, err = s.make(tx, info, plan, rnd)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(list, func(a, b *resource.Instance) int { return a.LaunchIndex - b.LaunchIndex })
+	r := s.Store.Snapshot()
+	out := &shape.RunInstancesResult{Groups: []shape.GroupIdentifier{}, OwnerId: info.AccountID, ReservationId: list[0].ReservationID}
+	for _, inst := range list {
+		out.Instances = append(out.Instances, s.shapeInstance(r, inst))
+	}
+	return out, nil
+}
+
+// plan is a launch with everything that it names looked up.
+type plan struct {
+	*launch
+	image           *resource.Image
+	kernel, ramdisk string
+	kind            *instancetype.Type
+	key             *resource.KeyPair
+	subnet          *resource.Subnet
+	vpc             *resource.VPC
+	groups          []string
+	public          bool
+	count           int
+}
+
+// resolve looks up all that a launch names, in AWS's order.
+func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, error) {
+	p := &plan{launch: l, count: min(l.in.MaxCount, maxLaunch)}
+	var err error
+	if p.image, err = findImage(tx, info, l.in.ImageId); err != nil {
+		return nil, err
+	}
+	if p.image.Kind != "machine" {
+		return nil, awserr.New("InvalidAMIID.Malformed", "Invalid id: \"%s\" (expecting \"ami-...\")", p.image.ID)
+	}
+	if p.image.State != resource.ImageAvailable {
+		return nil, awserr.New("InvalidAMIID.Unavailable", "The image ID '%s' is not available", p.image.ID)
+	}
+	types, err := s.Types.At(tx)
+	if err != nil {
+		return nil, err
+	}
+	name := l.in.InstanceType
+	if name == "" {
+		name = defaultType
+	}
+	if p.kind = types.Get(name); p.kind == nil {
+		return nil, awserr.New("InvalidParameterValue", "Invalid value '%s' for InstanceType.", name)
+	}
+	if err := checkCPU(l.in.CpuOptions, p.kind); err != nil {
+		return nil, err
+	}
+	if p.kernel, err = part(tx, info, "kernel", l.in.KernelId, p.image.KernelID); err != nil {
+		return nil, err
+	}
+	if p.ramdisk, err = part(tx, info, "ramdisk", l.in.RamdiskId, p.image.RamdiskID); err != nil {
+		return nil, err
+	}
+	if l.in.KeyName != "" {
+		if p.key = keyPairByName(tx, info, l.in.KeyName); p.key == nil {
+			return nil, errNoKeyPair(l.in.KeyName)
+		}
+	}
+	if err := p.findSubnet(tx, info); err != nil {
+		return nil, err
+	}
+	if err := p.findGroups(tx, info); err != nil {
+		return nil, err
+	}
+	return p, p.limit(tx, info)
+}
+
+// part gives the kernel or ramdisk: the one asked for, else the image's.
+func part(r store.Reader, info *call.Info, kind, asked, own string) (string, error) {
+	if asked == "" {
+		return own, nil
+	}
+	id := imageID(asked)
+	if img := store.Images.Get(r, id); wellFormed(imagePrefix(kind), id) && img != nil && img.Kind == kind && visible(info, img) && img.State == resource.ImageAvailable {
+		return id, nil
+	}
+	return "", images.notFound(id)
+}
+
+// limit lowers the count to the account's quota, or refuses.
+func (p *plan) limit(r store.Reader, info *call.Info) error {
+	most := quota(r, QuotaVCPUs, info.AccountID, -1)
+	if most < 0 {
+		return nil
+	}
+	used := 0
+	if u := store.Usages.Get(r, ownerKey(info)); u != nil {
+		used = u.VCPUs
+	}
+	if fit := max(0, most-used) / p.kind.VCPUs; fit < p.count {
+		if fit < p.in.MinCount {
+			return awserr.New("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the account.", most)
+		}
+		p.count = fit
+	}
+	return nil
+}
+
+// make writes the instances and their interfaces.
+func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*resource.Instance, error) {
+	reservation := s.IDs.Resource("r-")
+	now := s.now()
+	room, err := newAddresses(tx, p)
+	if err != nil {
+		return nil, err
+	}
+	var out []*resource.Instance
+	for index := range p.count {
+		inst := &resource.Instance{
+			Owned: resource.Owned{AccountID: info.AccountID, Region: info.Region, CreatedAt: now, Tags: p.tags["instance"]},
+			ID:    s.IDs.Resource("i-"), ReservationID: reservation, LaunchIndex: index, ClientToken: p.in.ClientToken,
+			ImageID: p.image.ID, KernelID: p.kernel, RamdiskID: p.ramdisk, Type: p.kind.Name, VCPUs: p.kind.VCPUs, MemoryMiB: p.kind.MemoryMiB,
+			DiskGiB: max(p.kind.DiskGiB, int((p.image.Data.VirtualSize+1<<30-1)>>30)), Zone: p.subnet.Zone, UserData: p.userData,
+			VPCID: p.vpc.ID, SubnetID: p.subnet.ID, IMDS: p.imds, APITermination: isTrue(p.in.DisableApiTermination), OnShutdown: "terminate",
+			Monitoring: p.in.Monitoring != nil && p.in.Monitoring.Enabled, Power: resource.PowerOn, State: resource.Pending, LaunchedAt: now,
+			StateReason: resource.StateReason{Code: "pending", Message: "pending"},
+		}
+		if p.in.ClientToken != "" {
+			inst.TokenDigest = p.digest
+		}
+		if p.key != nil {
+			inst.KeyName, inst.PublicKey = p.key.Name, p.key.PublicKey
+		}
+		eni, err := s.newInterface(tx, p, inst, room, rnd)
+		if err != nil {
+			if index >= p.in.MinCount && isShortage(err) {
+				break // as many as there is room for, but at least MinCount
+			}
+			return nil, err
+		}
+		inst.Interfaces = []string{eni.ID}
+		if err := store.Interfaces.Put(tx, eni); err != nil {
+			return nil, err
+		}
+		if err := store.Instances.Put(tx, inst); err != nil {
+			return nil, err
+		}
+		if err := lifecycle.Began(tx, inst); err != nil {
+			return nil, err
+		}
+		out = append(out, inst)
+	}
+	return out, nil
+}
+
+func isShortage(err error) bool {
+	code := awserr.Code(err)
+	return code == "InsufficientFreeAddressesInSubnet" || code == "InsufficientAddressCapacity"
+}

@@ -1,0 +1,131 @@
+package ec2
+
+import (
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"karri.dev/internal/aws/awserr"
+	shape "karri.dev/internal/aws/shape/ec2"
+)
+
+// members says what becomes of each member of an operation's request. Paths of nested members are joined with
+// dots; a path stands for all below it. Every member is in exactly one of the three, and a test holds that.
+type members struct {
+	used     string            // paths, separated by spaces
+	refused  string            // given with anything but its zero value, the request is refused
+	harmless map[string]string // accepted without effect, and why that is no lie
+	note     string            // more for the operator
+}
+
+// memberTree finds refused members in a request.
+type memberTree struct {
+	name    string
+	refused bool
+	fields  map[int]*memberTree
+}
+
+func compileMembers() map[reflect.Type]*memberTree {
+	api := reflect.TypeFor[shape.API]()
+	out := map[reflect.Type]*memberTree{}
+	for op, m := range operations() {
+		method, ok := api.MethodByName(op)
+		if !ok {
+			panic("ec2: a table of members for the unknown operation " + op)
+		}
+		in := method.Type.In(1).Elem()
+		tree := &memberTree{}
+		for _, path := range strings.Fields(m.refused) {
+			tree.add(in, path, strings.Split(path, "."))
+		}
+		if tree.fields != nil {
+			out[in] = tree
+		}
+	}
+	return out
+}
+
+func (t *memberTree) add(in reflect.Type, name string, path []string) {
+	for in.Kind() == reflect.Pointer || in.Kind() == reflect.Slice {
+		in = in.Elem()
+	}
+	f, ok := in.FieldByName(path[0])
+	if !ok {
+		panic(fmt.Sprintf("ec2: refused member %s is not in %s", name, in))
+	}
+	if t.fields == nil {
+		t.fields = map[int]*memberTree{}
+	}
+	next := t.fields[f.Index[0]]
+	if next == nil {
+		next = &memberTree{}
+		t.fields[f.Index[0]] = next
+	}
+	if len(path) == 1 {
+		next.name, next.refused = name, true
+		return
+	}
+	next.add(f.Type, name, path[1:])
+}
+
+// checkMembers refuses a request that asks for what we do not do. in is a pointer to a request struct.
+func (s *Service) checkMembers(in any) error {
+	v := reflect.ValueOf(in).Elem()
+	if tree := s.members[v.Type()]; tree != nil {
+		return tree.check(v)
+	}
+	return nil
+}
+
+func (t *memberTree) check(v reflect.Value) error {
+	for v.Kind() == reflect.Pointer {
+		if v.IsNil() {
+			return nil
+		}
+		v = v.Elem()
+	}
+	if v.Kind() == reflect.Slice && !t.refused {
+		for i := range v.Len() {
+			if err := t.check(v.Index(i)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if t.refused {
+		if v.IsZero() || (v.Kind() == reflect.Slice && v.Len() == 0) {
+			return nil
+		}
+		return awserr.New("UnsupportedOperation", "The parameter %s is not supported by this cloud.", t.name)
+	}
+	for i, f := range t.fields {
+		if err := f.check(v.Field(i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Notes says, for each operation, what of it is not honoured: for `karri operations`. Operations that are
+// honoured in full are left out.
+func Notes() map[string]string {
+	notes := map[string]string{}
+	for op, m := range operations() {
+		var parts []string
+		if m.note != "" {
+			parts = append(parts, m.note)
+		}
+		if m.refused != "" {
+			parts = append(parts, "Refused: "+strings.Join(strings.Fields(m.refused), ", ")+".")
+		}
+		for _, name := range slices.Sorted(maps.Keys(m.harmless)) {
+			parts = append(parts, fmt.Sprintf("%s has no effect: %s.", name, m.harmless[name]))
+		}
+		if len(parts) > 0 {
+			notes[op] = strings.Join(parts, " ")
+		}
+	}
+	return notes
+}

@@ -1,0 +1,218 @@
+package ec2
+
+import (
+	"context"
+	"maps"
+	"slices"
+
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/filter"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// shapeTable shows a route table with its local routes.
+func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
+	out := shape.RouteTable{
+		Associations: []shape.RouteTableAssociation{}, PropagatingVgws: []shape.PropagatingVgw{},
+		RouteTableId: t.ID, Tags: shapeTags(t.Tags), VpcId: t.VPCID, OwnerId: t.AccountID,
+	}
+	associated := &shape.RouteTableAssociationState{State: "associated"}
+	if t.Main {
+		out.Associations = append(out.Associations, shape.RouteTableAssociation{
+			Main: true, RouteTableAssociationId: t.MainAssoc, RouteTableId: t.ID, AssociationState: associated,
+		})
+	}
+	for _, a := range t.Associations {
+		out.Associations = append(out.Associations, shape.RouteTableAssociation{
+			RouteTableAssociationId: a.ID, RouteTableId: t.ID, SubnetId: a.SubnetID, AssociationState: associated,
+		})
+	}
+	if v := store.VPCs.Get(r, t.VPCID); v != nil {
+		for _, block := range blocks(v) {
+			out.Routes = append(out.Routes, shape.Route{DestinationCidrBlock: block, GatewayId: "local", Origin: "CreateRouteTable", State: "active"})
+		}
+	}
+	for _, route := range t.Routes {
+		state := "blackhole"
+		if g := store.InternetGateways.Get(r, route.GatewayID); g != nil && g.VPCID == t.VPCID {
+			state = "active"
+		}
+		out.Routes = append(out.Routes, shape.Route{DestinationCidrBlock: route.Destination, GatewayId: route.GatewayID, Origin: "CreateRoute", State: state})
+	}
+	return out
+}
+
+var tableFilters = func() *filter.Set[*shape.RouteTable] {
+	type table = *shape.RouteTable
+	set := &filter.Set[table]{
+		Fields: map[string]func(table) []string{
+			"owner-id":       func(t table) []string { return one(t.OwnerId) },
+			"route-table-id": func(t table) []string { return one(t.RouteTableId) },
+			"vpc-id":         func(t table) []string { return one(t.VpcId) },
+		},
+		Never: []string{
+			"association.gateway-id", "route.destination-ipv6-cidr-block", "route.destination-prefix-list-id", "route.egress-only-internet-gateway-id",
+			"route.instance-id", "route.nat-gateway-id", "route.transit-gateway-id", "route.vpc-peering-connection-id",
+		},
+		Tags: func(t table) map[string]string { return mapTags(t.Tags) },
+	}
+	association := func(name string, value func(*shape.RouteTableAssociation) []string) {
+		set.Fields["association."+name] = func(t table) (out []string) {
+			for i := range t.Associations {
+				out = append(out, value(&t.Associations[i])...)
+			}
+			return out
+		}
+	}
+	association("route-table-association-id", func(a *shape.RouteTableAssociation) []string { return one(a.RouteTableAssociationId) })
+	association("route-table-id", func(a *shape.RouteTableAssociation) []string { return one(a.RouteTableId) })
+	association("subnet-id", func(a *shape.RouteTableAssociation) []string { return one(a.SubnetId) })
+	association("main", func(a *shape.RouteTableAssociation) []string { return yes(a.Main) })
+	route := func(name string, value func(*shape.Route) string) {
+		set.Fields["route."+name] = func(t table) (out []string) {
+			for i := range t.Routes {
+				out = append(out, one(value(&t.Routes[i]))...)
+			}
+			return out
+		}
+	}
+	route("destination-cidr-block", func(r *shape.Route) string { return r.DestinationCidrBlock })
+	route("gateway-id", func(r *shape.Route) string { return r.GatewayId })
+	route("origin", func(r *shape.Route) string { return r.Origin })
+	route("state", func(r *shape.Route) string { return r.State })
+	return set
+}()
+
+// mapTags turns shown tags back, for filters on what is shown.
+func mapTags(tags []shape.Tag) map[string]string {
+	out := make(map[string]string, len(tags))
+	for _, t := range tags {
+		out[t.Key] = t.Value
+	}
+	return out
+}
+
+// shown makes a test of records of a test of what is shown of them.
+func shown[T, S any](r store.Reader, match filter.Match[*S], show func(store.Reader, *T) S) filter.Match[*T] {
+	return on(match, func(v *T) *S { s := show(r, v); return &s })
+}
+
+// showAll shows a list.
+func showAll[T, S any](r store.Reader, list []*T, show func(store.Reader, *T) S) []S {
+	out := make([]S, len(list))
+	for i, v := range list {
+		out[i] = show(r, v)
+	}
+	return out
+}
+
+// DescribeRouteTables lists route tables.
+func (s *Service) DescribeRouteTables(ctx context.Context, in *shape.DescribeRouteTablesRequest) (*shape.DescribeRouteTablesResult, error) {
+	info, r, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	match, err := compile(tableFilters, in.Filters)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := list(s, r, info, routeTables, selection[resource.RouteTable]{
+		op: "DescribeRouteTables", ids: in.RouteTableIds, max: in.MaxResults, token: in.NextToken, match: shown(r, match, shapeTable),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.DescribeRouteTablesResult{RouteTables: showAll(r, list, shapeTable), NextToken: next}, nil
+}
+
+var gatewayFilters = &filter.Set[*resource.InternetGateway]{
+	Fields: map[string]func(*resource.InternetGateway) []string{
+		"attachment.state": func(g *resource.InternetGateway) []string {
+			if g.VPCID == "" {
+				return nil
+			}
+			return []string{"available"}
+		},
+		"attachment.vpc-id":   func(g *resource.InternetGateway) []string { return one(g.VPCID) },
+		"internet-gateway-id": func(g *resource.InternetGateway) []string { return one(g.ID) },
+		"owner-id":            func(g *resource.InternetGateway) []string { return one(g.AccountID) },
+	},
+	Tags: func(g *resource.InternetGateway) map[string]string { return g.Tags },
+}
+
+// DescribeInternetGateways lists internet gateways.
+func (s *Service) DescribeInternetGateways(ctx context.Context, in *shape.DescribeInternetGatewaysRequest) (*shape.DescribeInternetGatewaysResult, error) {
+	info, r, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	match, err := compile(gatewayFilters, in.Filters)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := list(s, r, info, gateways, selection[resource.InternetGateway]{
+		op: "DescribeInternetGateways", ids: in.InternetGatewayIds, max: in.MaxResults, token: in.NextToken, match: match,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]shape.InternetGateway, len(list))
+	for i, g := range list {
+		out[i] = shape.InternetGateway{InternetGatewayId: g.ID, OwnerId: g.AccountID, Tags: shapeTags(g.Tags), Attachments: []shape.InternetGatewayAttachment{}}
+		if g.VPCID != "" {
+			out[i].Attachments = append(out[i].Attachments, shape.InternetGatewayAttachment{State: "available", VpcId: g.VPCID})
+		}
+	}
+	return &shape.DescribeInternetGatewaysResult{InternetGateways: out, NextToken: next}, nil
+}
+
+var dhcpFilters = &filter.Set[*resource.DHCPOptions]{
+	Fields: map[string]func(*resource.DHCPOptions) []string{
+		"dhcp-options-id": func(d *resource.DHCPOptions) []string { return one(d.ID) },
+		"key": func(d *resource.DHCPOptions) (out []string) {
+			for k := range d.Values {
+				out = append(out, k)
+			}
+			return out
+		},
+		"value": func(d *resource.DHCPOptions) (out []string) {
+			for _, v := range d.Values {
+				out = append(out, v...)
+			}
+			return out
+		},
+		"owner-id": func(d *resource.DHCPOptions) []string { return one(d.AccountID) },
+	},
+	Tags: func(d *resource.DHCPOptions) map[string]string { return d.Tags },
+}
+
+// DescribeDhcpOptions lists sets of DHCP options.
+func (s *Service) DescribeDhcpOptions(ctx context.Context, in *shape.DescribeDhcpOptionsRequest) (*shape.DescribeDhcpOptionsResult, error) {
+	info, r, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	match, err := compile(dhcpFilters, in.Filters)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := list(s, r, info, dhcpOptions, selection[resource.DHCPOptions]{
+		op: "DescribeDhcpOptions", ids: in.DhcpOptionsIds, max: in.MaxResults, token: in.NextToken, match: match,
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]shape.DhcpOptions, len(list))
+	for i, d := range list {
+		out[i] = shape.DhcpOptions{DhcpOptionsId: d.ID, OwnerId: d.AccountID, Tags: shapeTags(d.Tags)}
+		for _, key := range slices.Sorted(maps.Keys(d.Values)) {
+			c := shape.DhcpConfiguration{Key: key}
+			for _, v := range d.Values[key] {
+				c.Values = append(c.Values, shape.AttributeValue{Value: v})
+			}
+			out[i].DhcpConfigurations = append(out[i].DhcpConfigurations, c)
+		}
+	}
+	return &shape.DescribeDhcpOptionsResult{DhcpOptions: out, NextToken: next}, nil
+}
