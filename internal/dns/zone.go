@@ -1,0 +1,106 @@
+// Package dns is a VPC's resolver: the names of its own interfaces and their reverse, public names of the place,
+// and, where configured, everything else from an upstream server.
+package dns
+
+import (
+	"net/netip"
+	"strings"
+
+	"github.com/miekg/dns"
+)
+
+// Record is one name and its address.
+type Record struct {
+	Name string // fully qualified, without the last dot
+	IP   netip.Addr
+}
+
+// Zone is an immutable set of records under one domain. It answers for all of the domain and for the reverse
+// names of its addresses.
+type Zone struct {
+	domain string // "ec2.internal."
+	names  map[string]netip.Addr
+	ptr    map[string]string // reverse name → name
+}
+
+// NewZone makes a zone. The first name of an address is its reverse name.
+func NewZone(domain string, records []Record) *Zone {
+	z := &Zone{domain: canonical(domain), names: map[string]netip.Addr{}, ptr: map[string]string{}}
+	for _, r := range records {
+		name := canonical(r.Name)
+		if _, ok := dns.IsDomainName(name); !ok || !r.IP.Is4() {
+			continue
+		}
+		if _, taken := z.names[name]; !taken {
+			z.names[name] = r.IP
+		}
+		if rev, err := dns.ReverseAddr(r.IP.String()); err == nil && z.ptr[rev] == "" {
+			z.ptr[rev] = name
+		}
+	}
+	return z
+}
+
+func canonical(name string) string { return strings.ToLower(dns.Fqdn(name)) }
+
+// ttl of our answers, in seconds: EC2's own.
+const ttl = 60
+
+// answer fills in the answer to one question; false if the zone does not decide this name.
+func (z *Zone) answer(m *dns.Msg, q dns.Question) bool {
+	name := canonical(q.Name)
+	head := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: ttl}
+	if ip, ok := z.names[name]; ok {
+		if q.Qtype == dns.TypeA {
+			m.Answer = []dns.RR{&dns.A{Hdr: head, A: ip.AsSlice()}}
+		} else {
+			m.Ns = z.authority(name) // the name exists, the type does not
+		}
+		return true
+	}
+	if target, ok := z.ptr[name]; ok {
+		if q.Qtype == dns.TypePTR {
+			m.Answer = []dns.RR{&dns.PTR{Hdr: head, Ptr: target}}
+		} else {
+			m.Ns = z.authority(name)
+		}
+		return true
+	}
+	if !dns.IsSubDomain(z.domain, name) && !private(name) {
+		return false
+	}
+	if name != z.domain {
+		m.Rcode = dns.RcodeNameError
+	}
+	m.Ns = z.authority(name)
+	return true
+}
+
+// private says whether a reverse name is of a range that nobody outside could know.
+func private(name string) bool {
+	for _, zone := range []string{"10.in-addr.arpa.", "168.192.in-addr.arpa.", "254.169.in-addr.arpa."} {
+		if dns.IsSubDomain(zone, name) {
+			return true
+		}
+	}
+	for i := 16; i < 32; i++ {
+		octet := []byte{'0' + byte(i/10), '0' + byte(i%10)}
+		if dns.IsSubDomain(string(octet)+".172.in-addr.arpa.", name) {
+			return true
+		}
+	}
+	return false
+}
+
+// authority is the record by which a client may remember that there is nothing.
+func (z *Zone) authority(name string) []dns.RR {
+	zone := z.domain
+	if !dns.IsSubDomain(zone, name) {
+		zone = "in-addr.arpa."
+	}
+	return []dns.RR{&dns.SOA{
+		Hdr: dns.RR_Header{Name: zone, Rrtype: dns.TypeSOA, Class: dns.ClassINET, Ttl: ttl},
+		Ns:  "ns0." + z.domain, Mbox: "hostmaster." + z.domain,
+		Serial: 1, Refresh: 3600, Retry: 600, Expire: 86400, Minttl: ttl,
+	}}
+}

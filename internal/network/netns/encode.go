@@ -1,0 +1,262 @@
+package netns
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"karri.dev/internal/network/rules"
+)
+
+// This file says in the kernel's words what package rules says in nft's.
+
+var nftTypes = map[rules.Type]nftables.SetDatatype{
+	rules.IfName: nftables.TypeIFName, rules.EtherAddr: nftables.TypeEtherAddr, rules.IPv4Addr: nftables.TypeIPAddr,
+	rules.DevGroup: nftables.TypeDevGroup, rules.Mark: nftables.TypeMark, rules.Verdict: nftables.TypeVerdict,
+}
+
+func encodeFamily(f string) nftables.TableFamily {
+	if f == "arp" {
+		return nftables.TableFamilyARP
+	}
+	return nftables.TableFamilyIPv4
+}
+
+// encodeSet gives the set's description. The id must be unique in a transaction.
+func encodeSet(t *nftables.Table, s rules.Set, id uint32) *nftables.Set {
+	out := &nftables.Set{Table: t, ID: id, Name: s.Name, IsMap: s.Value != rules.None, Dynamic: s.Dynamic}
+	types := make([]nftables.SetDatatype, len(s.Key))
+	for i, k := range s.Key {
+		types[i] = nftTypes[k]
+	}
+	if len(types) > 1 {
+		out.KeyType = nftables.MustConcatSetType(types...)
+		out.Concatenation = true
+	} else {
+		out.KeyType = types[0]
+		out.KeyByteOrder = binaryutil.NativeEndian // else nft lists names and groups as nothing
+		if s.Key[0] == rules.IPv4Addr {
+			out.KeyByteOrder = binaryutil.BigEndian
+		}
+	}
+	if out.IsMap {
+		out.DataType = nftTypes[s.Value]
+	}
+	if s.Dynamic {
+		out.Size = rules.DynamicSize
+	}
+	return out
+}
+
+func encodeElement(s rules.Set, e rules.Element) (nftables.SetElement, error) {
+	var out nftables.SetElement
+	parts := strings.Split(e.Key, " . ")
+	if len(parts) != len(s.Key) {
+		return out, fmt.Errorf("set %s: element %q has not %d parts", s.Name, e.Key, len(s.Key))
+	}
+	for i, k := range s.Key {
+		b, err := encodeValue(k, parts[i])
+		if err != nil {
+			return out, fmt.Errorf("set %s: %w", s.Name, err)
+		}
+		for len(s.Key) > 1 && len(b)%4 != 0 {
+			b = append(b, 0)
+		}
+		out.Key = append(out.Key, b...)
+	}
+	switch s.Value {
+	case rules.None:
+	case rules.Verdict:
+		v := encodeVerdict(rules.Do(e.Value))
+		out.VerdictData = v
+	default:
+		b, err := encodeValue(s.Value, e.Value)
+		if err != nil {
+			return out, fmt.Errorf("map %s: %w", s.Name, err)
+		}
+		out.Val = b
+	}
+	return out, nil
+}
+
+func encodeValue(t rules.Type, v string) ([]byte, error) {
+	switch t {
+	case rules.IfName:
+		return ifname(v), nil
+	case rules.EtherAddr:
+		return net.ParseMAC(v)
+	case rules.IPv4Addr:
+		a, err := netip.ParseAddr(v)
+		return a.AsSlice(), err
+	case rules.DevGroup, rules.Mark:
+		n, err := strconv.ParseUint(v, 10, 32)
+		return binaryutil.NativeEndian.PutUint32(uint32(n)), err
+	}
+	return nil, fmt.Errorf("no value of type %d", t)
+}
+
+func ifname(s string) []byte {
+	b := make([]byte, unix.IFNAMSIZ)
+	copy(b, s)
+	return b
+}
+
+func encodeVerdict(d rules.Do) *expr.Verdict {
+	word, chain, _ := strings.Cut(string(d), " ")
+	kinds := map[string]expr.VerdictKind{
+		"accept": expr.VerdictAccept, "drop": expr.VerdictDrop, "return": expr.VerdictReturn,
+		"jump": expr.VerdictJump, "goto": expr.VerdictGoto,
+	}
+	return &expr.Verdict{Kind: kinds[word], Chain: chain}
+}
+
+// register gives the number of the register at an offset of so many 4-byte words.
+func register(words int) uint32 {
+	if words%4 == 0 {
+		return uint32(unix.NFT_REG_1 + words/4)
+	}
+	return uint32(unix.NFT_REG32_00 + words)
+}
+
+// load gives the expressions that put fields side by side into registers, as a set's key wants them.
+func load(fields ...rules.Field) []expr.Any {
+	var out, deps []expr.Any
+	words := 0
+	for _, f := range fields {
+		reg := register(words)
+		payload := func(base expr.PayloadBase, offset, length uint32) {
+			out = append(out, &expr.Payload{DestRegister: reg, Base: base, Offset: offset, Len: length})
+			words += int(length+3) / 4
+		}
+		meta := func(key expr.MetaKey, length int) {
+			out = append(out, &expr.Meta{Key: key, Register: reg})
+			words += length / 4
+		}
+		switch f {
+		case rules.InName:
+			meta(expr.MetaKeyIIFNAME, 16)
+		case rules.OutName:
+			meta(expr.MetaKeyOIFNAME, 16)
+		case rules.InGroup:
+			meta(expr.MetaKeyIIFGROUP, 4)
+		case rules.OutGroup:
+			meta(expr.MetaKeyOIFGROUP, 4)
+		case rules.EtherSource:
+			deps = []expr.Any{
+				&expr.Meta{Key: expr.MetaKeyIIFTYPE, Register: 1},
+				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint16(unix.ARPHRD_ETHER)},
+			}
+			payload(expr.PayloadBaseLLHeader, 6, 6)
+		case rules.IPSource:
+			payload(expr.PayloadBaseNetworkHeader, 12, 4)
+		case rules.IPDest:
+			payload(expr.PayloadBaseNetworkHeader, 16, 4)
+		case rules.ARPEther:
+			payload(expr.PayloadBaseNetworkHeader, 8, 6)
+		case rules.ARPSource:
+			payload(expr.PayloadBaseNetworkHeader, 14, 4)
+		}
+	}
+	return append(deps, out...)
+}
+
+func encodeRule(r rules.Rule) []expr.Any {
+	var out []expr.Any
+	for _, t := range r {
+		out = append(out, encodeTerm(t)...)
+	}
+	return out
+}
+
+func equal(data []byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }
+
+func encodeTerm(term rules.Term) []expr.Any {
+	switch t := term.(type) {
+	case rules.Name:
+		return append(load(t.Field), equal(ifname(t.Name)))
+	case rules.Group:
+		return append(load(t.Field), equal(binaryutil.NativeEndian.PutUint32(t.Group)))
+	case rules.Prefix:
+		out := load(t.Field)
+		if !t.Prefix.IsSingleIP() {
+			out = append(out, &expr.Bitwise{
+				SourceRegister: 1, DestRegister: 1, Len: 4,
+				Mask: net.CIDRMask(t.Prefix.Bits(), 32), Xor: make([]byte, 4),
+			})
+		}
+		return append(out, equal(t.Prefix.Addr().AsSlice()))
+	case rules.In:
+		return append(load(t.Fields[:]...), &expr.Lookup{SourceRegister: 1, SetName: t.Set, Invert: t.Not})
+	case rules.Jump:
+		return append(load(t.Fields[:]...), &expr.Lookup{SourceRegister: 1, SetName: t.Map, IsDestRegSet: true})
+	case rules.Proto:
+		return []expr.Any{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1}, equal([]byte{t.Number})}
+	case rules.Ports:
+		out := []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2}}
+		from, to := binaryutil.BigEndian.PutUint16(t.From), binaryutil.BigEndian.PutUint16(t.To)
+		if t.From == t.To {
+			return append(out, equal(from))
+		}
+		return append(out, &expr.Cmp{Op: expr.CmpOpGte, Register: 1, Data: from}, &expr.Cmp{Op: expr.CmpOpLte, Register: 1, Data: to})
+	case rules.ICMP:
+		header := func(offset uint32, v int) []expr.Any {
+			return []expr.Any{
+				&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 1},
+				equal([]byte{byte(v)}),
+			}
+		}
+		out := header(0, t.Type)
+		if t.Code >= 0 {
+			out = append(out, header(1, t.Code)...)
+		}
+		return out
+	case rules.State:
+		bits := map[rules.ConnState]uint32{
+			rules.Established: expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED,
+			rules.Invalid:     expr.CtStateBitINVALID, rules.New: expr.CtStateBitNEW,
+		}
+		return []expr.Any{
+			&expr.Ct{Key: expr.CtKeySTATE, Register: 1},
+			&expr.Bitwise{
+				SourceRegister: 1, DestRegister: 1, Len: 4,
+				Mask: binaryutil.NativeEndian.PutUint32(bits[t.State]), Xor: make([]byte, 4),
+			},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+		}
+	case rules.SetMark:
+		return append(load(t.Field),
+			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
+			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true})
+	case rules.NAT:
+		field, kind := rules.IPDest, expr.NATTypeDestNAT
+		if t.Source {
+			field, kind = rules.IPSource, expr.NATTypeSourceNAT
+		}
+		return append(load(field),
+			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
+			&expr.NAT{Type: kind, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
+	case rules.Over:
+		return append(load(rules.InName), &expr.Dynset{
+			SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_UPDATE,
+			Exprs: []expr.Any{&expr.Limit{
+				Type: expr.LimitTypePkts, Rate: uint64(t.Rate), Over: true,
+				Unit: expr.LimitTimeSecond, Burst: uint32(t.Burst),
+			}},
+		})
+	case rules.Conns:
+		return append(load(rules.InName), &expr.Dynset{
+			SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_ADD,
+			Exprs: []expr.Any{&expr.Connlimit{Count: uint32(t.Count), Flags: expr.NFT_CONNLIMIT_F_INV}},
+		})
+	case rules.Do:
+		return []expr.Any{encodeVerdict(t)}
+	}
+	panic(fmt.Sprintf("netns: no encoding for a %T", term)) // a term without an encoding is a bug, found by the encoding test
+}

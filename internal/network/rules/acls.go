@@ -1,0 +1,95 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+
+	"karri.dev/internal/network"
+)
+
+// acls gives the chains of network ACLs: stateless, before conntrack, and only where a packet crosses a subnet's
+// border. An ACL that lets everything through has no chain.
+func acls(s *sets, v network.VPC, ps []port, overlay bool) []Chain {
+	var here []network.Subnet
+	for _, sub := range v.Subnets {
+		if slices.ContainsFunc(ps, func(p port) bool { return p.SubnetID == sub.ID }) {
+			here = append(here, sub)
+		}
+	}
+	same := s.set("samesub", InGroup, OutGroup)
+	out, in := s.mapTo("acl_out", Verdict, InGroup), s.mapTo("acl_in", Verdict, OutGroup)
+	var within []Rule // same subnet, one end on another host
+	used := map[string]bool{}
+	for _, sub := range here {
+		group := fmt.Sprint(sub.Index)
+		same.put("", group, group)
+		if overlay {
+			within = append(within,
+				Rule{Name{InName, OverlayName}, Group{OutGroup, sub.Index}, Prefix{IPSource, sub.CIDR.Masked()}, Do("return")},
+				Rule{Name{OutName, OverlayName}, Group{InGroup, sub.Index}, Prefix{IPDest, sub.CIDR.Masked()}, Do("return")})
+		}
+		i := slices.IndexFunc(v.ACLs, func(a network.ACL) bool { return a.ID == sub.ACL })
+		switch {
+		case sub.ACL == "":
+			continue
+		case i < 0 || !plainID(sub.ACL): // unknown: nothing crosses
+			out.put("drop", group)
+			in.put("drop", group)
+			continue
+		}
+		if !allowsAll(v.ACLs[i], true) {
+			out.put("jump "+chainName(sub.ACL)+"_out", group)
+			used[sub.ACL] = true
+		}
+		if !allowsAll(v.ACLs[i], false) {
+			in.put("jump "+chainName(sub.ACL)+"_in", group)
+			used[sub.ACL] = true
+		}
+	}
+	acl := Chain{Name: "acl", Rules: []Rule{{In{Fields: Fields{InGroup, OutGroup}, Set: "samesub"}, Do("return")}}}
+	acl.Rules = append(acl.Rules, within...)
+	acl.Rules = append(acl.Rules, Rule{Jump{Fields{InGroup}, "acl_out"}}, Rule{Jump{Fields{OutGroup}, "acl_in"}})
+	chains := []Chain{acl}
+	for _, a := range v.ACLs {
+		if used[a.ID] {
+			chains = append(chains, aclChain(a, true), aclChain(a, false))
+		}
+	}
+	return chains
+}
+
+func allowsAll(a network.ACL, egress bool) bool {
+	for _, e := range a.Entries {
+		if e.Egress == egress {
+			return e.Allow && e.Protocol == -1 && e.CIDR.IsValid() && e.CIDR.Addr().Is4() && e.CIDR.Bits() == 0
+		}
+	}
+	return false
+}
+
+func aclChain(a network.ACL, egress bool) Chain {
+	c, field := Chain{Name: chainName(a.ID) + "_in"}, IPSource
+	if egress {
+		c, field = Chain{Name: chainName(a.ID) + "_out"}, IPDest
+	}
+	for _, e := range a.Entries {
+		if e.Egress != egress || !e.CIDR.IsValid() || !e.CIDR.Addr().Is4() {
+			continue
+		}
+		match, ok := traffic(e.Protocol, e.Ports)
+		if !ok {
+			continue
+		}
+		var rule Rule
+		if e.CIDR.Bits() > 0 {
+			rule = append(rule, Prefix{field, e.CIDR.Masked()})
+		}
+		verdict := Do("drop")
+		if e.Allow {
+			verdict = "return"
+		}
+		c.Rules = append(c.Rules, append(append(rule, match...), verdict))
+	}
+	c.Rules = append(c.Rules, Rule{Do("drop")})
+	return c
+}

@@ -1,0 +1,199 @@
+package rules
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"karri.dev/internal/network"
+)
+
+// Options is what compiling must know of the host.
+type Options struct {
+	Link            string     // name of the host's end of its link to the edge; also the name of our table there
+	Underlay        netip.Addr // this host's address for traffic between hosts; zero = it is the only one
+	PublicInterface string     // the host's link on which public addresses live; "" = they live on this host only
+}
+
+// Names and addresses that are the same in every namespace: they never meet outside their own link.
+const (
+	TableName   = "karri"
+	GatewayName = "igw0"  // in a VPC: its link to the edge
+	OverlayName = "vx0"   // in a VPC: its VXLAN device
+	EdgeLink    = "host0" // in the edge: its link to the host
+
+	TapMAC      = "0e:6b:61:72:72:69" // of every tap's host end
+	GatewayMAC  = "0e:6b:61:72:72:01" // of GatewayName
+	EdgeVPCMAC  = "0e:6b:61:72:72:02" // of the edge's end of it
+	EdgeLinkMAC = "0e:6b:61:72:72:03" // of EdgeLink
+	HostLinkMAC = "0e:6b:61:72:72:04" // of the host's end of it
+)
+
+// Link addresses, out of the range kept for carriers' own use.
+var (
+	EdgeAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 1})
+	HostAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 2})
+	gatewayAddr = netip.AddrFrom4([4]byte{100, 64, 0, 3})
+
+	// MetadataAddr and ResolverAddr are the same in every VPC.
+	MetadataAddr = netip.AddrFrom4([4]byte{169, 254, 169, 254})
+	ResolverAddr = netip.AddrFrom4([4]byte{169, 254, 169, 253})
+
+	everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+)
+
+// Compile says what the host must hold for state. What is wrong in itself (an interface outside its subnet, two
+// with one address) is left out and named in the error; the rest is complete.
+func Compile(o Options, state network.State) (Host, error) {
+	var h Host
+	var errs []error
+	public := map[netip.Addr]string{} // address in use → device of the edge
+	for _, v := range state.VPCs {
+		c, addresses, err := compileVPC(o, v)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", v.ID, err))
+		}
+		for _, a := range addresses {
+			if _, taken := public[a]; taken {
+				errs = append(errs, fmt.Errorf("%s: public address %s is in use twice", v.ID, a))
+				continue
+			}
+			public[a] = c.EdgeName()
+		}
+		h.VPCs = append(h.VPCs, c)
+	}
+	h.Edge = compileEdge(o, state.PublicPool, public, h.VPCs)
+	h.Root = compileRoot(o, state.PublicPool, public)
+	return h, errors.Join(errs...)
+}
+
+// port is a valid interface, ready for rules.
+type port struct {
+	network.Interface
+	tap    string
+	mac    string
+	subnet network.Subnet
+	public bool // PublicIP is in force
+}
+
+// TapName is the name of an interface's tap; it fits the kernel's 15 characters.
+func TapName(interfaceID string) string {
+	id := strings.TrimPrefix(interfaceID, "eni-")
+	return "eni" + id[max(0, len(id)-12):]
+}
+
+// plainID says whether an id can stand in names of taps, chains and sets.
+func plainID(id string) bool {
+	for _, r := range id {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' {
+			return false
+		}
+	}
+	return id != "" && len(id) <= 64
+}
+
+func v4(a netip.Addr) bool { return a.Is4() && !a.IsUnspecified() }
+
+// ports gives the interfaces that can be served, and why others cannot.
+func ports(v network.VPC) ([]port, error) {
+	subnets := map[string]network.Subnet{}
+	for _, s := range v.Subnets {
+		subnets[s.ID] = s
+	}
+	var internet []string
+	for _, t := range v.RouteTables {
+		if slices.ContainsFunc(t.Routes, func(r network.Route) bool { return r.Target == network.InternetGateway }) {
+			internet = append(internet, t.ID)
+		}
+	}
+	var out []port
+	var errs []error
+	seen := map[string]string{}
+	for _, i := range v.Interfaces {
+		p := port{Interface: i, tap: TapName(i.ID), subnet: subnets[i.SubnetID]}
+		mac, err := net.ParseMAC(i.MAC)
+		switch {
+		case !plainID(i.ID):
+			err = errors.New("not an interface id")
+		case p.subnet.ID == "":
+			err = fmt.Errorf("unknown subnet %q", i.SubnetID)
+		case err != nil:
+		case len(mac) != 6 || mac[0]&1 != 0 || mac.String() == TapMAC:
+			err = fmt.Errorf("MAC %s cannot be a guest's", i.MAC)
+		case !v4(i.PrivateIP) || !p.subnet.CIDR.Contains(i.PrivateIP) || slices.Contains(local(v), i.PrivateIP):
+			err = fmt.Errorf("address %s is not for guests of %s", i.PrivateIP, p.subnet.CIDR)
+		}
+		for _, key := range []string{p.tap, i.PrivateIP.String()} {
+			if other, taken := seen[key]; taken && err == nil {
+				err = fmt.Errorf("%s is taken by %s", key, other)
+			}
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("interface %s: %w", i.ID, err))
+			continue
+		}
+		seen[p.tap], seen[i.PrivateIP.String()] = i.ID, i.ID
+		p.mac = mac.String()
+		p.public = v4(i.PublicIP) && slices.Contains(internet, p.subnet.RouteTable)
+		out = append(out, p)
+	}
+	return out, errors.Join(errs...)
+}
+
+// add gives the n-th address of a range.
+func nth(p netip.Prefix, n uint32) netip.Addr {
+	b := p.Masked().Addr().As4()
+	var out [4]byte
+	binary.BigEndian.PutUint32(out[:], binary.BigEndian.Uint32(b[:])+n)
+	return netip.AddrFrom4(out)
+}
+
+// GatewayAddr is the router's address in a subnet: its first.
+func GatewayAddr(subnet netip.Prefix) netip.Addr { return nth(subnet, 1) }
+
+// VPCResolver is the VPC's own resolver: the second address of its first range; false if it has none.
+func VPCResolver(v network.VPC) (netip.Addr, bool) {
+	if len(v.CIDRs) == 0 || !v.CIDRs[0].Addr().Is4() {
+		return netip.Addr{}, false
+	}
+	return nth(v.CIDRs[0], 2), true
+}
+
+// local gives the addresses that the VPC's router has itself.
+func local(v network.VPC) []netip.Addr {
+	out := []netip.Addr{ResolverAddr, MetadataAddr}
+	if a, ok := VPCResolver(v); ok {
+		out = append(out, a)
+	}
+	for _, s := range v.Subnets {
+		if s.CIDR.Addr().Is4() {
+			out = append(out, GatewayAddr(s.CIDR))
+		}
+	}
+	return sorted(out)
+}
+
+func sorted(addrs []netip.Addr) []netip.Addr {
+	slices.SortFunc(addrs, netip.Addr.Compare)
+	return slices.Compact(addrs)
+}
+
+func host(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// hostLink is the address by which a VPC's routes name another host: its underlay address moved into 240.0.0.0/4,
+// which no VPC can use, so that it can never be confused with a guest's.
+func hostLink(underlay netip.Addr) netip.Addr {
+	b := underlay.As4()
+	b[0] |= 0xf0
+	return netip.AddrFrom4(b)
+}
+
+// OverlayMAC is the MAC of a host's end of every VXLAN link.
+func OverlayMAC(underlay netip.Addr) string {
+	b := underlay.As4()
+	return fmt.Sprintf("0e:6c:%02x:%02x:%02x:%02x", b[0], b[1], b[2], b[3])
+}

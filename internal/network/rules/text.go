@@ -1,0 +1,176 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+var typeNames = map[Type]string{
+	IfName: "ifname", EtherAddr: "ether_addr", IPv4Addr: "ipv4_addr",
+	DevGroup: "devgroup", Mark: "mark", Verdict: "verdict",
+}
+
+var fields = map[Field]struct {
+	text string
+	typ  Type
+}{
+	InName: {"iifname", IfName}, OutName: {"oifname", IfName},
+	InGroup: {"iifgroup", DevGroup}, OutGroup: {"oifgroup", DevGroup},
+	EtherSource: {"ether saddr", EtherAddr},
+	IPSource:    {"ip saddr", IPv4Addr}, IPDest: {"ip daddr", IPv4Addr},
+	ARPEther: {"arp saddr ether", EtherAddr}, ARPSource: {"arp saddr ip", IPv4Addr},
+}
+
+// Type says what type of value the field has.
+func (f Field) Type() Type { return fields[f].typ }
+
+func (f Field) String() string { return fields[f].text }
+
+func (fs Fields) String() string {
+	var words []string
+	for _, f := range fs {
+		if f != 0 {
+			words = append(words, f.String())
+		}
+	}
+	return strings.Join(words, " . ")
+}
+
+func (t Name) text() string  { return fmt.Sprintf("%s %q", t.Field, t.Name) }
+func (t Group) text() string { return fmt.Sprintf("%s %d", t.Field, t.Group) }
+func (t Prefix) text() string {
+	if t.Prefix.IsSingleIP() {
+		return fmt.Sprintf("%s %s", t.Field, t.Prefix.Addr())
+	}
+	return fmt.Sprintf("%s %s", t.Field, t.Prefix)
+}
+
+func (t In) text() string {
+	if t.Not {
+		return t.Fields.String() + " != @" + t.Set
+	}
+	return t.Fields.String() + " @" + t.Set
+}
+
+func (t Jump) text() string  { return t.Fields.String() + " vmap @" + t.Map }
+func (t Proto) text() string { return fmt.Sprintf("meta l4proto %d", t.Number) }
+func (t Ports) text() string {
+	if t.From == t.To {
+		return fmt.Sprintf("th dport %d", t.From)
+	}
+	return fmt.Sprintf("th dport %d-%d", t.From, t.To)
+}
+
+func (t ICMP) text() string {
+	s := fmt.Sprintf("icmp type %d", t.Type)
+	if t.Code >= 0 {
+		s += fmt.Sprintf(" icmp code %d", t.Code)
+	}
+	return s
+}
+func (t State) text() string   { return "ct state " + string(t.State) }
+func (t SetMark) text() string { return fmt.Sprintf("meta mark set %s map @%s", t.Field, t.Map) }
+func (t NAT) text() string {
+	if t.Source {
+		return "snat to ip saddr map @" + t.Map
+	}
+	return "dnat to ip daddr map @" + t.Map
+}
+
+func (t Over) text() string {
+	return fmt.Sprintf("update @%s { iifname limit rate over %d/second burst %d packets }", t.Set, t.Rate, t.Burst)
+}
+
+func (t Conns) text() string {
+	return fmt.Sprintf("add @%s { iifname ct count over %d }", t.Set, t.Count)
+}
+func (t Do) text() string { return string(t) }
+
+// Equal says whether two rules are the same.
+func (r Rule) Equal(o Rule) bool { return slices.Equal(r, o) }
+
+// String gives the rule in nft's syntax.
+func (r Rule) String() string {
+	words := make([]string, len(r))
+	for i, t := range r {
+		words[i] = t.text()
+	}
+	return strings.Join(words, " ")
+}
+
+// head is the set without its elements.
+func (s Set) head() string {
+	var b strings.Builder
+	kind := "set"
+	keys := make([]string, len(s.Key))
+	for i, k := range s.Key {
+		keys[i] = typeNames[k]
+	}
+	typ := strings.Join(keys, " . ")
+	if s.Value != None {
+		kind = "map"
+		typ += " : " + typeNames[s.Value]
+	}
+	fmt.Fprintf(&b, "\t%s %s {\n\t\ttype %s\n", kind, s.Name, typ)
+	if s.Dynamic {
+		fmt.Fprintf(&b, "\t\tsize %d\n\t\tflags dynamic\n", DynamicSize)
+	}
+	return b.String()
+}
+
+// DynamicSize is how many members a dynamic set can hold.
+const DynamicSize = 65535
+
+// SameKind says whether two sets differ at most in their elements.
+func (s Set) SameKind(o Set) bool { return s.head() == o.head() }
+
+func (s Set) elementText(e Element) string {
+	parts := strings.Split(e.Key, " . ")
+	for i, k := range s.Key {
+		if k == IfName {
+			parts[i] = fmt.Sprintf("%q", parts[i])
+		}
+	}
+	t := strings.Join(parts, " . ")
+	if e.Value != "" {
+		t += " : " + e.Value
+	}
+	return t
+}
+
+// String gives the table as nft -f reads it.
+func (t Table) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "table %s %s {\n", t.Family, t.Name)
+	for _, c := range t.Chains { // named first, so that maps can lead to them
+		fmt.Fprintf(&b, "\tchain %s { }\n", c.Name)
+	}
+	for _, s := range t.Sets {
+		b.WriteString(s.head())
+		if len(s.Elements) > 0 {
+			b.WriteString("\t\telements = {\n")
+			for _, e := range s.Elements {
+				fmt.Fprintf(&b, "\t\t\t%s,\n", s.elementText(e))
+			}
+			b.WriteString("\t\t}\n")
+		}
+		b.WriteString("\t}\n")
+	}
+	for _, c := range t.Chains {
+		fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
+		if c.Base != nil {
+			policy := "accept"
+			if c.Base.Drop {
+				policy = "drop"
+			}
+			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy %s;\n", c.Base.Type, c.Base.Hook, c.Base.Priority, policy)
+		}
+		for _, r := range c.Rules {
+			fmt.Fprintf(&b, "\t\t%s\n", r)
+		}
+		b.WriteString("\t}\n")
+	}
+	b.WriteString("}\n")
+	return b.String()
+}
