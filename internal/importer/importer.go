@@ -1,0 +1,209 @@
+// Package importer carries out ImportImage tasks: it reads the disk from S3, has it checked and converted in a
+// jail, puts the result into the system bucket, and makes the image. A task that a crash cut short is done
+// again from the start; what a crash left is removed.
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"karri.dev/internal/object"
+	"karri.dev/internal/reconcile"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// Bucket is the system bucket that holds the data of images, in the object engine and in the store.
+const Bucket = "karri-images"
+
+// Config describes an importer.
+type Config struct {
+	Scratch  string // a folder of its own: emptied at the start
+	Parallel int    // tasks at once; 0 means 2
+}
+
+// Converter checks a disk image that somebody else made, and makes a qcow2 file of it that stands alone.
+type Converter interface {
+	// Convert reads the file in of the format ("raw", "qcow2", "vmdk", "vhd", "vhdx", "ova"), writes out, tells
+	// percentages to progress, and gives the disk's virtual size in bytes. An error that is the image's own
+	// fault is a *BadImage.
+	Convert(ctx context.Context, format, in, out string, progress func(percent int)) (virtualSize int64, err error)
+}
+
+// BadImage says what is wrong with somebody's image; Reason is shown to its owner.
+type BadImage struct{ Reason string }
+
+func (e *BadImage) Error() string { return e.Reason }
+
+// Deps are what an importer works with.
+type Deps struct {
+	Store     *store.Store
+	Objects   object.Engine
+	Converter Converter
+	Now       func() time.Time
+	Log       *slog.Logger
+}
+
+// Importer is a reconciler; one process of the cloud runs it.
+type Importer struct {
+	cfg  Config
+	deps Deps
+
+	mu      sync.Mutex
+	running map[string]context.CancelCauseFunc // by task
+}
+
+// New makes an importer.
+func New(cfg Config, deps Deps) *Importer {
+	if cfg.Parallel == 0 {
+		cfg.Parallel = 2
+	}
+	return &Importer{cfg: cfg, deps: deps, running: map[string]context.CancelCauseFunc{}}
+}
+
+// CreateBucket makes the system bucket's record.
+func CreateBucket(tx *store.Tx, region string, now time.Time) error {
+	if store.Buckets.Get(tx, Bucket) != nil {
+		return nil
+	}
+	return store.Buckets.Put(tx, &resource.Bucket{Name: Bucket, Region: region, CreatedAt: now, Engine: Bucket, System: true})
+}
+
+// Run works until ctx ends.
+func (im *Importer) Run(ctx context.Context) error {
+	if err := os.RemoveAll(im.cfg.Scratch); err != nil {
+		return fmt.Errorf("importer: %w", err)
+	}
+	if err := os.MkdirAll(im.cfg.Scratch, 0o700); err != nil {
+		return fmt.Errorf("importer: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	work := make(chan struct{}, im.cfg.Parallel) // a place for each task under way
+	loop := reconcile.New(reconcile.Config{Name: "importer", Period: 30 * time.Second, Run: func(ctx context.Context) error {
+		im.step(ctx, work)
+		return nil
+	}}, im.deps.Log)
+	garbage := reconcile.New(reconcile.Config{Name: "image garbage", Period: 5 * time.Minute, Run: im.collect}, im.deps.Log)
+	tasks := im.deps.Store.Feed(store.ImportTasks)
+	defer tasks.Close()
+	images := im.deps.Store.Feed(store.Images)
+	defer images.Close()
+	g.Go(func() error { return loop.Run(ctx) })
+	g.Go(func() error { return loop.Follow(ctx, tasks) })
+	g.Go(func() error { return garbage.Run(ctx) })
+	g.Go(func() error { return garbage.Follow(ctx, images) })
+	err := g.Wait()
+	for range im.cfg.Parallel { // until the last task is out
+		work <- struct{}{}
+	}
+	return err
+}
+
+var errCancelled = errors.New("cancelled")
+
+// step begins tasks that wait and cancels those that are to be.
+func (im *Importer) step(ctx context.Context, work chan struct{}) {
+	snap := im.deps.Store.Snapshot()
+	for _, task := range slices.SortedFunc(store.ImportTasksOpen.By(snap, "yes"), func(a, b *resource.ImportTask) int { return a.CreatedAt.Compare(b.CreatedAt) }) {
+		im.mu.Lock()
+		cancel, running := im.running[task.ID]
+		im.mu.Unlock()
+		if running {
+			if task.Cancel {
+				cancel(errCancelled)
+			}
+			continue
+		}
+		if task.Cancel {
+			if err := im.end(ctx, task.ID, "Cancelled by the user"); err != nil {
+				im.deps.Log.Error("cannot end a cancelled import", "task", task.ID, "error", err)
+			}
+			continue
+		}
+		select {
+		case work <- struct{}{}:
+		default:
+			return // all places are taken; the end of a task pokes the loop
+		}
+		tctx, cancelTask := context.WithCancelCause(ctx)
+		im.mu.Lock()
+		im.running[task.ID] = cancelTask
+		im.mu.Unlock()
+		go func() {
+			defer func() {
+				cancelTask(nil)
+				im.mu.Lock()
+				delete(im.running, task.ID)
+				im.mu.Unlock()
+				<-work
+			}()
+			im.carryOut(tctx, task)
+		}()
+	}
+}
+
+// carryOut does one task to its end, and says in the task how it ended.
+func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
+	log := im.deps.Log.With("task", task.ID)
+	began := im.deps.Now()
+	err := im.importImage(ctx, task)
+	if err == nil {
+		log.Info("image imported", "image", task.ImageID, "after", im.deps.Now().Sub(began).Round(time.Millisecond))
+		return
+	}
+	var message string
+	var bad *BadImage
+	switch {
+	case errors.Is(context.Cause(ctx), errCancelled):
+		message = "Cancelled by the user"
+	case ctx.Err() != nil:
+		return // we are being stopped: the task is done again
+	case errors.As(err, &bad):
+		message = "ClientError: " + bad.Reason
+	case errors.Is(err, object.ErrNoSpace):
+		message = "ServerError: There is not enough disk space in the cloud for this image"
+	default:
+		message = "ServerError: an internal error has occurred during conversion"
+	}
+	log.Warn("import failed", "error", err, "message", message)
+	if err := im.end(context.WithoutCancel(ctx), task.ID, message); err != nil {
+		log.Error("cannot end a failed import", "error", err)
+	}
+}
+
+// end closes a task that made no image. AWS calls that state "deleted".
+func (im *Importer) end(ctx context.Context, id, message string) error {
+	return im.change(ctx, id, func(_ *store.Tx, t *resource.ImportTask) error {
+		t.Status, t.StatusMessage, t.EndedAt = "deleted", message, im.deps.Now().UTC()
+		return nil
+	})
+}
+
+// change changes a task that is still open.
+func (im *Importer) change(ctx context.Context, id string, f func(tx *store.Tx, t *resource.ImportTask) error) error {
+	return im.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		old := store.ImportTasks.Get(tx, id)
+		if old == nil || old.Status == "completed" || old.Status == "deleted" {
+			return errors.New("the task is not open any more")
+		}
+		t := *old
+		if err := f(tx, &t); err != nil {
+			return err
+		}
+		return store.ImportTasks.Put(tx, &t)
+	})
+}
+
+// scratch gives a task's own folder.
+func (im *Importer) scratch(id string) string {
+	return filepath.Join(im.cfg.Scratch, filepath.Base(id))
+}
