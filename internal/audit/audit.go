@@ -55,7 +55,7 @@ type Sink interface {
 func New(info *call.Info, form url.Values, resource, code, message string) *Event {
 	e := &Event{
 		Version: "1.11", Time: info.Time.UTC().Truncate(time.Second), Source: info.Service + ".amazonaws.com", Name: info.Operation,
-		Region: info.Region, UserAgent: info.UserAgent, ErrorCode: code, ErrorMessage: message,
+		Region: info.Region, UserAgent: clip(info.UserAgent), ErrorCode: code, ErrorMessage: message,
 		RequestID: info.RequestID, EventID: info.RequestID, ReadOnly: readOnly(info.Operation), Type: "AwsApiCall",
 		Recipient: info.AccountID, Parameters: redact(form),
 		UserIdentity: UserIdentity{
@@ -106,12 +106,16 @@ func redact(form url.Values) map[string]string {
 				break
 			}
 		}
-		if len(v) > most {
-			v = strings.ToValidUTF8(v[:most], "") + "…"
-		}
-		out[name] = v
+		out[clip(name)] = clip(v)
 	}
 	return out
+}
+
+func clip(s string) string {
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return s
 }
 
 // Writer is a Sink that writes one line of JSON per event.
