@@ -88,7 +88,7 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *shape.CreateSecur
 	if err != nil {
 		return nil, err
 	}
-	return &shape.CreateSecurityGroupResult{GroupId: group.ID, Tags: shapeTags(group.Tags)}, nil
+	return &shape.CreateSecurityGroupResult{GroupId: group.ID, Tags: shapeTags(group.Tags), SecurityGroupArn: groups.arn(&group)}, nil
 }
 
 func allOut(id string) resource.Rule {
@@ -129,11 +129,13 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, in *shape.DeleteSecur
 	if err != nil {
 		return nil, err
 	}
+	var deleted string
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		g, err := groupOf(tx, info, in.GroupId, in.GroupName)
 		if err != nil {
 			return err
 		}
+		deleted = g.ID
 		if g.Name == "default" {
 			return awserr.New("CannotDelete", "the specified group: \"%s\" name: \"default\" cannot be deleted by a user", g.ID)
 		}
@@ -151,7 +153,7 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, in *shape.DeleteSecur
 	if err != nil {
 		return nil, err
 	}
-	return &shape.DeleteSecurityGroupResult{}, nil
+	return &shape.DeleteSecurityGroupResult{Return: true, GroupId: deleted}, nil
 }
 
 // groupView is a group with what filters need beside it.
@@ -236,7 +238,7 @@ func (s *Service) DescribeSecurityGroups(ctx context.Context, in *shape.Describe
 	for i, g := range list {
 		out[i] = shape.SecurityGroup{
 			Description: g.Description, GroupName: g.Name, OwnerId: g.AccountID, GroupId: g.ID, VpcId: g.VPCID, Tags: shapeTags(g.Tags),
-			IpPermissions: permissions(g.Rules, false), IpPermissionsEgress: permissions(g.Rules, true),
+			IpPermissions: permissions(g.Rules, false), IpPermissionsEgress: permissions(g.Rules, true), SecurityGroupArn: groups.arn(g),
 		}
 	}
 	return &shape.DescribeSecurityGroupsResult{SecurityGroups: out, NextToken: next}, nil

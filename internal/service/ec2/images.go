@@ -238,8 +238,3 @@ func (s *Service) DeregisterImage(ctx context.Context, in *shape.DeregisterImage
 	}
 	return &shape.DeregisterImageResult{Return: true}, nil
 }
-
-// RegisterImage makes an image of a bundle or snapshot.
-func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequest) (*shape.RegisterImageResult, error) {
-	return nil, errUnsupported("Bundles and snapshots cannot be registered yet; use ImportImage.")
-}

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"strconv"
+	"strings"
 
 	"karri.dev/internal/filter"
 	"karri.dev/internal/resource"
@@ -115,7 +116,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"monitoring-state":                             func(v view) []string { return one(choose(v.Monitoring, "enabled", "disabled")) },
 			"operator.managed":                             constant[view]("false"),
 			"owner-id":                                     func(v view) []string { return one(v.AccountID) },
-			"platform":                                     ofImage("", func(i *resource.Image) string { return choose(i.Platform == "windows", "windows", "") }),
+			"platform":                                     ofImage("", func(i *resource.Image) string { return choose(strings.EqualFold(i.Platform, "windows"), "windows", "") }),
 			"platform-details":                             constant[view]("Linux/UNIX"),
 			"private-dns-name":                             ofENI(func(v interfaceView) []string { return one(resource.PrivateName(v.Region, v.PrivateIP)) }),
 			"private-dns-name-options.hostname-type":       constant[view]("ip-name"),

@@ -105,6 +105,12 @@ func (k *kind[T]) mine(info *call.Info, v *T) bool {
 	return o.AccountID == info.AccountID && o.Region == info.Region
 }
 
+// arn is the resource's name in the whole of AWS.
+func (k *kind[T]) arn(v *T) string {
+	o := k.owned(v)
+	return "arn:aws:ec2:" + o.Region + ":" + o.AccountID + ":" + k.name + "/" + k.id(v)
+}
+
 func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
 	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-":

@@ -10,6 +10,7 @@ func operations() map[string]members {
 			"IpPermissions.UserIdGroupPairs.UserId IpPermissions.UserIdGroupPairs.VpcId "
 		noTarget = "IpPermissions.PrefixListIds IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId"
 	)
+	unmanaged := map[string]string{"IncludeManagedResources": "nothing is managed by another service"}
 	peering := map[string]string{"IpPermissions.UserIdGroupPairs.PeeringStatus": "AWS only answers it"}
 	return map[string]members{
 		"DescribeRegions":            {used: "DryRun Filters RegionNames", harmless: map[string]string{"AllRegions": "every region of the cloud is enabled"}},
@@ -37,16 +38,16 @@ func operations() map[string]members {
 		"DescribeInternetGateways":      {used: page + "InternetGatewayIds"},
 		"DescribeNetworkAcls":           {used: page + "NetworkAclIds"},
 		"DescribeDhcpOptions":           {used: page + "DhcpOptionsIds"},
-		"DescribeNetworkInterfaces":     {used: page + "NetworkInterfaceIds"},
+		"DescribeNetworkInterfaces":     {used: page + "NetworkInterfaceIds", harmless: unmanaged},
 		"DescribeAddresses":             {used: "DryRun Filters PublicIps AllocationIds"},
 		"AllocateAddress":               {used: "DryRun Domain Address TagSpecifications NetworkBorderGroup PublicIpv4Pool", refused: "CustomerOwnedIpv4Pool IpamPoolId", note: "NetworkBorderGroup must be the region, PublicIpv4Pool amazon."},
 		"AssociateAddress":              {used: "DryRun AllocationId InstanceId PublicIp AllowReassociation NetworkInterfaceId PrivateIpAddress"},
 		"DisassociateAddress":           {used: "DryRun AssociationId PublicIp"},
 		"ReleaseAddress":                {used: "DryRun AllocationId PublicIp NetworkBorderGroup"},
-		"DescribeInstances":             {used: page + "InstanceIds"},
-		"DescribeInstanceStatus":        {used: page + "InstanceIds IncludeAllInstances", note: "The checks say what Karri knows: ok while the machine runs on a node that is up."},
-		"TerminateInstances":            {used: "DryRun InstanceIds"},
-		"StopInstances":                 {used: "DryRun InstanceIds", harmless: map[string]string{"Force": "instance-store instances cannot be stopped at all", "Hibernate": "likewise"}},
+		"DescribeInstances":             {used: page + "InstanceIds", harmless: unmanaged},
+		"DescribeInstanceStatus":        {used: page + "InstanceIds IncludeAllInstances", harmless: unmanaged, note: "The checks say what Karri knows: ok while the machine runs on a node that is up."},
+		"TerminateInstances":            {used: "DryRun InstanceIds", refused: "SkipOsShutdown", harmless: map[string]string{"Force": "an ending machine always ends, after a grace at most"}},
+		"StopInstances":                 {used: "DryRun InstanceIds", harmless: map[string]string{"Force": "instance-store instances cannot be stopped at all", "Hibernate": "likewise", "SkipOsShutdown": "likewise"}},
 		"StartInstances":                {used: "DryRun InstanceIds", harmless: map[string]string{"AdditionalInfo": "reserved by AWS"}},
 		"RebootInstances":               {used: "DryRun InstanceIds"},
 		"GetConsoleOutput":              {used: "DryRun InstanceId", harmless: map[string]string{"Latest": "every answer is the latest"}},
@@ -58,7 +59,7 @@ func operations() map[string]members {
 			note:    "Instance-store instances cannot be stopped, and type, kernel, ramdisk and user data change only on stopped ones.",
 		},
 		"RunInstances":                  runInstancesMembers(),
-		"DescribeInstanceTypes":         {used: page + "InstanceTypes", note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
+		"DescribeInstanceTypes":         {used: page + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
 		"DescribeInstanceTypeOfferings": {used: page + "LocationType"},
 		"ImportImage": {
 			used: "DryRun Architecture ClientToken Description DiskContainers.Description DiskContainers.DeviceName DiskContainers.Format " +
@@ -71,7 +72,7 @@ func operations() map[string]members {
 		},
 		"DescribeImportImageTasks": {used: page + "ImportTaskIds"},
 		"CancelImportTask":         {used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
-		"DeregisterImage":          {used: "DryRun ImageId"},
+		"DeregisterImage":          {used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
 		"DescribeImages":           {used: page + "ImageIds Owners ExecutableUsers", harmless: map[string]string{"IncludeDeprecated": "no image is deprecated", "IncludeDisabled": "no image is disabled"}},
 		"DescribeImageAttribute":   {used: "DryRun ImageId Attribute"},
 		"ModifyImageAttribute": {
@@ -91,7 +92,7 @@ func runInstancesMembers() members {
 	return members{
 		used: "DryRun ImageId InstanceType KernelId RamdiskId KeyName MinCount MaxCount ClientToken UserData Monitoring SecurityGroupIds SecurityGroups " +
 			"SubnetId PrivateIpAddress DisableApiTermination InstanceInitiatedShutdownBehavior TagSpecifications MetadataOptions " +
-			"Placement.AvailabilityZone Placement.Tenancy BlockDeviceMappings CpuOptions.CoreCount CpuOptions.ThreadsPerCore CreditSpecification " +
+			"Placement.AvailabilityZone Placement.AvailabilityZoneId Placement.Tenancy BlockDeviceMappings CpuOptions.CoreCount CpuOptions.ThreadsPerCore CreditSpecification " +
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +

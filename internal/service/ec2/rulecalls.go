@@ -60,14 +60,14 @@ func (s *Service) RevokeSecurityGroupIngress(ctx context.Context, in *shape.Revo
 	if err != nil {
 		return nil, err
 	}
-	unknown, err := s.revoke(ctx, info, in.DryRun, ruleRequest{
+	gone, err := s.revoke(ctx, info, in.DryRun, ruleRequest{
 		groupID: in.GroupId, groupName: in.GroupName, permissions: in.IpPermissions, ruleIDs: in.SecurityGroupRuleIds, cidr: in.CidrIp, protocol: in.IpProtocol,
 		sourceName: in.SourceSecurityGroupName, sourceOwner: in.SourceSecurityGroupOwnerId, from: in.FromPort, to: in.ToPort,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &shape.RevokeSecurityGroupIngressResult{Return: true, UnknownIpPermissions: unknown}, nil
+	return &shape.RevokeSecurityGroupIngressResult{Return: true, UnknownIpPermissions: gone.unknown, RevokedSecurityGroupRules: gone.rules}, nil
 }
 
 // RevokeSecurityGroupEgress removes outbound rules.
@@ -79,14 +79,14 @@ func (s *Service) RevokeSecurityGroupEgress(ctx context.Context, in *shape.Revok
 	if in.GroupId == "" {
 		return nil, errMissing("groupId")
 	}
-	unknown, err := s.revoke(ctx, info, in.DryRun, ruleRequest{
+	gone, err := s.revoke(ctx, info, in.DryRun, ruleRequest{
 		egress: true, groupID: in.GroupId, permissions: in.IpPermissions, ruleIDs: in.SecurityGroupRuleIds, cidr: in.CidrIp, protocol: in.IpProtocol,
 		sourceName: in.SourceSecurityGroupName, sourceOwner: in.SourceSecurityGroupOwnerId, from: in.FromPort, to: in.ToPort,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &shape.RevokeSecurityGroupEgressResult{Return: true, UnknownIpPermissions: unknown}, nil
+	return &shape.RevokeSecurityGroupEgressResult{Return: true, UnknownIpPermissions: gone.unknown, RevokedSecurityGroupRules: gone.rules}, nil
 }
 
 // ruleView is a rule in its group.
@@ -130,7 +130,7 @@ func (s *Service) DescribeSecurityGroupRules(ctx context.Context, in *shape.Desc
 			}
 			delete(missing, rule.ID)
 			if rule.ID >= start && (match == nil || match(ruleView{g, rule})) {
-				out = append(out, shapeRule(r, g, rule))
+				out = append(out, shapeRule(g, rule))
 			}
 		}
 	}

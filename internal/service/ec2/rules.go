@@ -236,7 +236,7 @@ func (s *Service) authorize(ctx context.Context, info *call.Info, dryRun *bool, 
 			}
 			rule.ID, rule.Tags = s.IDs.Resource("sgr-"), q.tags
 			next.Rules = append(next.Rules, rule)
-			out = append(out, shapeRule(tx, &next, &rule))
+			out = append(out, shapeRule(&next, &rule))
 		}
 		count := 0
 		for _, rule := range next.Rules {
@@ -254,16 +254,16 @@ func (s *Service) authorize(ctx context.Context, info *call.Info, dryRun *bool, 
 
 // revoke removes rules from a group. In a default VPC rules that are not there are answered, elsewhere they
 // are an error: as AWS does.
-func (s *Service) revoke(ctx context.Context, info *call.Info, dryRun *bool, q ruleRequest) (unknown []shape.IpPermission, err error) {
+func (s *Service) revoke(ctx context.Context, info *call.Info, dryRun *bool, q ruleRequest) (out revoked, err error) {
 	hasPermissions := len(q.permissions) > 0 || q.flat()
 	switch {
 	case !hasPermissions && len(q.ruleIDs) == 0:
-		return nil, awserr.New("MissingParameter", "Either 'ipPermissions' or 'securityGroupRuleIds' should be provided.")
+		return out, awserr.New("MissingParameter", "Either 'ipPermissions' or 'securityGroupRuleIds' should be provided.")
 	case hasPermissions && len(q.ruleIDs) > 0:
-		return nil, errCombination("The parameters ipPermissions and securityGroupRuleIds cannot be used together")
+		return out, errCombination("The parameters ipPermissions and securityGroupRuleIds cannot be used together")
 	}
 	err = s.update(ctx, dryRun, func(tx *store.Tx) error {
-		unknown = nil
+		out = revoked{}
 		group, err := groupOf(tx, info, q.groupID, q.groupName)
 		if err != nil {
 			return err
@@ -275,6 +275,7 @@ func (s *Service) revoke(ctx context.Context, info *call.Info, dryRun *bool, q r
 			if i < 0 {
 				return errNoRule(id)
 			}
+			out.rules = append(out.rules, shapeRevoked(group, &next.Rules[i]))
 			next.Rules = slices.Delete(next.Rules, i, i+1)
 		}
 		var remove []resource.Rule
@@ -290,6 +291,7 @@ func (s *Service) revoke(ctx context.Context, info *call.Info, dryRun *bool, q r
 				missing = append(missing, rule)
 				continue
 			}
+			out.rules = append(out.rules, shapeRevoked(group, &next.Rules[i]))
 			next.Rules = slices.Delete(next.Rules, i, i+1)
 		}
 		if len(missing) > 0 {
@@ -297,11 +299,24 @@ func (s *Service) revoke(ctx context.Context, info *call.Info, dryRun *bool, q r
 			if vpc == nil || !vpc.Default {
 				return awserr.New("InvalidPermission.NotFound", "The specified rule does not exist in this security group.")
 			}
-			unknown = permissions(missing, q.egress)
+			out.unknown = permissions(missing, q.egress)
 		}
 		return store.SecurityGroups.Put(tx, &next)
 	})
-	return unknown, err
+	return out, err
+}
+
+// revoked is what became of a request to revoke rules.
+type revoked struct {
+	rules   []shape.RevokedSecurityGroupRule
+	unknown []shape.IpPermission
+}
+
+func shapeRevoked(g *resource.SecurityGroup, r *resource.Rule) shape.RevokedSecurityGroupRule {
+	return shape.RevokedSecurityGroupRule{
+		SecurityGroupRuleId: r.ID, GroupId: g.ID, IsEgress: r.Egress, IpProtocol: r.Protocol, FromPort: r.FromPort, ToPort: r.ToPort,
+		CidrIpv4: r.CIDR, CidrIpv6: r.CIDR6, ReferencedGroupId: r.GroupID, Description: r.Description,
+	}
 }
 
 func errNoRule(id string) error {
@@ -349,10 +364,11 @@ func permissions(rules []resource.Rule, egress bool) []shape.IpPermission {
 	return out
 }
 
-func shapeRule(r store.Reader, g *resource.SecurityGroup, rule *resource.Rule) shape.SecurityGroupRule {
+func shapeRule(g *resource.SecurityGroup, rule *resource.Rule) shape.SecurityGroupRule {
 	out := shape.SecurityGroupRule{
 		SecurityGroupRuleId: rule.ID, GroupId: g.ID, GroupOwnerId: g.AccountID, IsEgress: rule.Egress, IpProtocol: rule.Protocol,
 		FromPort: rule.FromPort, ToPort: rule.ToPort, CidrIpv4: rule.CIDR, CidrIpv6: rule.CIDR6, Description: rule.Description, Tags: shapeTags(rule.Tags),
+		SecurityGroupRuleArn: "arn:aws:ec2:" + g.Region + ":" + g.AccountID + ":security-group-rule/" + rule.ID,
 	}
 	if rule.GroupID != "" {
 		out.ReferencedGroupInfo = &shape.ReferencedSecurityGroup{GroupId: rule.GroupID, UserId: rule.GroupOwner}

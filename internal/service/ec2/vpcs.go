@@ -148,10 +148,6 @@ func (v subnetView) zoneID() string {
 	return ""
 }
 
-func (v subnetView) arn() string {
-	return "arn:aws:ec2:" + v.Region + ":" + v.AccountID + ":subnet/" + v.ID
-}
-
 var subnetFilters = func() *filter.Set[subnetView] {
 	set := &filter.Set[subnetView]{
 		Fields: map[string]func(subnetView) []string{
@@ -169,7 +165,7 @@ var subnetFilters = func() *filter.Set[subnetView] {
 			"private-dns-name-options-on-launch.enable-resource-name-dns-a-record":    constant[subnetView]("false"),
 			"private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": constant[subnetView]("false"),
 			"state":      constant[subnetView]("available"),
-			"subnet-arn": func(v subnetView) []string { return one(v.arn()) },
+			"subnet-arn": func(v subnetView) []string { return one(subnets.arn(v.Subnet)) },
 			"subnet-id":  func(v subnetView) []string { return one(v.ID) },
 			"vpc-id":     func(v subnetView) []string { return one(v.VPCID) },
 		},
@@ -211,7 +207,7 @@ func (s *Service) DescribeSubnets(ctx context.Context, in *shape.DescribeSubnets
 		out[i] = shape.Subnet{
 			AvailabilityZone: v.Zone, AvailabilityZoneId: v.zoneID(), AvailableIpAddressCount: available(r, sub), CidrBlock: v.CIDR,
 			DefaultForAz: v.Default, MapPublicIpOnLaunch: v.MapPublicIP, State: "available", SubnetId: v.ID, VpcId: v.VPCID, OwnerId: v.AccountID,
-			Ipv6CidrBlockAssociationSet: []shape.SubnetIpv6CidrBlockAssociation{}, Tags: shapeTags(v.Tags), SubnetArn: v.arn(),
+			Ipv6CidrBlockAssociationSet: []shape.SubnetIpv6CidrBlockAssociation{}, Tags: shapeTags(v.Tags), SubnetArn: subnets.arn(sub),
 			PrivateDnsNameOptionsOnLaunch: &shape.PrivateDnsNameOptionsOnLaunch{HostnameType: "ip-name"},
 		}
 	}

@@ -52,7 +52,6 @@ type API interface {
 	ModifyInstanceAttribute(ctx context.Context, in *ModifyInstanceAttributeRequest) (*ModifyInstanceAttributeResult, error)
 	ModifyInstanceMetadataOptions(ctx context.Context, in *ModifyInstanceMetadataOptionsRequest) (*ModifyInstanceMetadataOptionsResult, error)
 	RebootInstances(ctx context.Context, in *RebootInstancesRequest) (*RebootInstancesResult, error)
-	RegisterImage(ctx context.Context, in *RegisterImageRequest) (*RegisterImageResult, error)
 	ReleaseAddress(ctx context.Context, in *ReleaseAddressRequest) (*ReleaseAddressResult, error)
 	ResetImageAttribute(ctx context.Context, in *ResetImageAttributeRequest) (*ResetImageAttributeResult, error)
 	RevokeSecurityGroupEgress(ctx context.Context, in *RevokeSecurityGroupEgressRequest) (*RevokeSecurityGroupEgressResult, error)

@@ -3066,13 +3066,6 @@ func appendRegionGeography(b []byte, v *RegionGeography) []byte {
 	return b
 }
 
-func appendRegisterImageResult(b []byte, v *RegisterImageResult) []byte {
-	if v.ImageId != "" {
-		b = wire.AppendString(b, "imageId", v.ImageId)
-	}
-	return b
-}
-
 func appendReleaseAddressResult(b []byte, v *ReleaseAddressResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
