@@ -43,7 +43,7 @@ type Harness struct {
 }
 
 // Patience is how long a guest may take to do anything on a slow and busy host.
-const Patience = 90 * time.Second
+const Patience = 40 * time.Second
 
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
@@ -150,6 +150,15 @@ func (b *bench) await(t *testing.T, state compute.State) compute.Status {
 	return s
 }
 
+func (b *bench) event(t *testing.T) {
+	t.Helper()
+	select {
+	case <-b.d.Events():
+	case <-time.After(Patience):
+		t.Fatal("no event")
+	}
+}
+
 func (b *bench) is(t *testing.T, state compute.State) compute.Status {
 	t.Helper()
 	s := b.status(t, id)
@@ -250,7 +259,7 @@ func powerOff(t *testing.T, b *bench) {
 	if b.Act != nil {
 		b.Act(b.d, id, PowersOff)
 	}
-	<-b.d.Events()
+	b.event(t)
 	s := b.await(t, compute.Off)
 	if s.PID != 0 || s.Reason == "" {
 		t.Errorf("status %+v", s)
@@ -313,7 +322,7 @@ func rebootDeaf(t *testing.T, b *bench) {
 func crash(t *testing.T, b *bench) {
 	b.start(t, Deaf)
 	b.Crash(t, b.d, id)
-	<-b.d.Events()
+	b.event(t)
 	if s := b.await(t, compute.Failed); s.Reason == "" {
 		t.Error("no reason")
 	}

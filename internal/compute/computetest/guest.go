@@ -14,8 +14,9 @@ import (
 const guestInit = `#!/bin/busybox sh
 b=/bin/busybox
 $b mount -t proc proc /proc; $b mount -t sysfs sys /sys; $b mount -t devtmpfs dev /dev
-echo KARRI-UP $($b cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/board_asset_tag /sys/class/dmi/id/product_serial)
+up() { echo KARRI-UP $($b cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/board_asset_tag /sys/class/dmi/id/product_serial); }
 what=$($b sed 's/.*karri.do=\([a-z]*\).*/\1/' /proc/cmdline)
+[ $what = obedient ] || up
 case $what in
 poweroff) $b poweroff -f ;;
 reboot) $b reboot -f ;;
@@ -28,8 +29,11 @@ disk)
 	echo WRITTEN ;;
 obedient)
 	$b insmod /m/button.ko; $b insmod /m/evdev.ko
-	for e in /dev/input/event*; do ($b head -c1 $e >/dev/null; $b poweroff -f) & done
-	echo LISTENING ;;
+	for e in /dev/input/event*; do
+		(exec <$e; : >/${e##*/}; $b head -c1 >/dev/null; $b poweroff -f) &
+		while [ ! -e /${e##*/} ]; do $b usleep 10000; done
+	done
+	up ;;
 esac
 while :; do $b sleep 1000; done
 `

@@ -17,8 +17,8 @@ type cgroups struct {
 	parents map[string]string // controller ("" = version 2) → directory
 }
 
-// findCgroups makes a "karri" group below our own one in each hierarchy that is of use.
-func findCgroups(self, mounts string) cgroups {
+// findCgroups makes a group called name below our own one in each hierarchy that is of use.
+func findCgroups(self, mounts, name string) cgroups {
 	c := cgroups{parents: map[string]string{}}
 	ours := map[string]string{}
 	for line := range strings.Lines(self) { // "4:memory:/path", "0::/path"
@@ -39,11 +39,11 @@ func findCgroups(self, mounts string) cgroups {
 		case "cgroup":
 			for _, controller := range strings.Split(f[3], ",") {
 				if controller == "cpu" || controller == "memory" || controller == "pids" {
-					c.parents[controller] = filepath.Join(f[1], ours[controller], "karri")
+					c.parents[controller] = filepath.Join(f[1], ours[controller], name)
 				}
 			}
 		case "cgroup2":
-			unified = filepath.Join(f[1], ours[""], "karri")
+			unified = filepath.Join(f[1], ours[""], name)
 		}
 	}
 	if len(c.parents) == 0 && unified != "" {

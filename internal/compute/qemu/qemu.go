@@ -6,6 +6,7 @@ package qemu
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -105,7 +106,7 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if d.root {
 		self, _ := os.ReadFile("/proc/self/cgroup")
 		mounts, _ := os.ReadFile("/proc/self/mounts")
-		d.cgroups = findCgroups(string(self), string(mounts))
+		d.cgroups = findCgroups(string(self), string(mounts), fmt.Sprintf("karri-%x", sha256.Sum256([]byte(cfg.Dir)))[:22])
 	}
 	log.Info("compute engine", "accel", d.cfg.Accel.Name, "reason", d.cfg.Accel.Reason, "own_users", d.root, "cgroups", len(d.cgroups.parents))
 	d.ctx, d.cancel = context.WithCancel(context.Background())
