@@ -9,7 +9,7 @@ import (
 // compileEdge gives the namespace between the host and the VPCs: one /32 route per public address in use,
 // nothing else of the pool.
 func compileEdge(o Options, pool []netip.Prefix, public map[netip.Addr]string, vpcs []VPC) Namespace {
-	n := Namespace{Addresses: []netip.Addr{EdgeAddr}}
+	n := Namespace{Addresses: []netip.Addr{EdgeAddr}, Policies: []Policy{{Priority: prefMain, Table: MainTable}}}
 	n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(HostAddr), Kind: Unicast, Device: EdgeLink})
 	n.Neighbors = append(n.Neighbors, Neighbor{Device: EdgeLink, IP: HostAddr, MAC: HostLinkMAC})
 	s := newSets()

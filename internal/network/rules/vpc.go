@@ -20,6 +20,7 @@ const (
 	prefLocalRoute = 1000 // the VPC's own ranges come first
 	prefRouteTable = 2000
 	prefEnd        = 3000
+	prefMain       = 32766 // the kernel's own for its main table, which the edge keeps
 	tableBase      = 100 // route table n is kernel table 100+n
 )
 
