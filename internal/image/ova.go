@@ -1,0 +1,148 @@
+package image
+
+import (
+	"archive/tar"
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"path"
+	"strings"
+)
+
+// Limits of an OVA: members looked at, and the OVF document's bytes.
+const (
+	ovaMembers = 1000
+	ovfBytes   = 1 << 20
+)
+
+// member is a file in the archive, stored as it is.
+type member struct{ offset, size int64 }
+
+// inspectOVA finds the one disk of an OVA. The disk is read where it lies in the archive.
+func inspectOVA(f file, maxSize int64) (Info, error) {
+	members, document, err := ovaList(f)
+	if err != nil {
+		return Info{}, err
+	}
+	href, uefi, err := ovfDisk(document)
+	if err != nil {
+		return Info{}, err
+	}
+	m, ok := members[href]
+	if !ok {
+		return Info{}, invalid("the archive has no file %.100q, which the OVF names", href)
+	}
+	var format Format
+	switch strings.ToLower(path.Ext(href)) {
+	case ".vmdk":
+		format = VMDK
+	case ".vhd":
+		format = VHD
+	case ".vhdx":
+		format = VHDX
+	case ".qcow2":
+		format = QCOW2
+	case ".img", ".raw":
+		format = Raw
+	default:
+		return Info{}, invalid("the disk %.100q of the OVF has no known format", href)
+	}
+	info, err := Inspect(io.NewSectionReader(f.r, m.offset, m.size), m.size, format, maxSize)
+	info.Offset, info.UEFI = m.offset, uefi
+	return info, err
+}
+
+func ovaList(f file) (members map[string]member, document []byte, err error) {
+	s := io.NewSectionReader(f.r, 0, f.size)
+	r := tar.NewReader(s)
+	members = map[string]member{}
+	for {
+		h, err := r.Next()
+		switch {
+		case errors.Is(err, io.EOF) && document != nil:
+			return members, document, nil
+		case errors.Is(err, io.EOF):
+			return nil, nil, invalid("OVF file parsing error: the archive has no OVF document")
+		case err != nil && len(members) == 0:
+			return nil, nil, invalid("the file is not an OVA archive")
+		case err != nil:
+			return nil, nil, invalid("the archive is damaged or cut off")
+		}
+		if len(members) == ovaMembers {
+			return nil, nil, invalid("the archive has more than %d files", ovaMembers)
+		}
+		if h.Typeflag != tar.TypeReg {
+			continue // links lead nowhere here: only files in the archive count
+		}
+		for k := range h.PAXRecords {
+			if strings.HasPrefix(k, "GNU.sparse") {
+				return nil, nil, invalid("the archive has sparse files")
+			}
+		}
+		// The reader has read just the header's blocks: the data is where it stands.
+		at, err := s.Seek(0, io.SeekCurrent)
+		if err != nil {
+			return nil, nil, err
+		}
+		if h.Size > f.size-at {
+			return nil, nil, invalid("the archive is cut off in %.100q", h.Name)
+		}
+		name := path.Clean(h.Name)
+		if _, twice := members[name]; twice {
+			return nil, nil, invalid("the archive has %.100q twice", name)
+		}
+		members[name] = member{at, h.Size}
+		if strings.EqualFold(path.Ext(name), ".ovf") {
+			if document != nil || h.Size > ovfBytes {
+				return nil, nil, invalid("OVF file parsing error: several OVF documents, or a huge one")
+			}
+			if document, err = io.ReadAll(r); err != nil {
+				return nil, nil, err
+			}
+		}
+	}
+}
+
+// ovfDisk gives the file of the document's one disk.
+func ovfDisk(document []byte) (href string, uefi bool, err error) {
+	var envelope struct {
+		Files []struct {
+			Href        string `xml:"href,attr"`
+			ID          string `xml:"id,attr"`
+			Compression string `xml:"compression,attr"`
+			ChunkSize   string `xml:"chunkSize,attr"`
+		} `xml:"References>File"`
+		Disks []struct {
+			FileRef string `xml:"fileRef,attr"`
+			Parent  string `xml:"parentRef,attr"`
+		} `xml:"DiskSection>Disk"`
+		Config []struct {
+			Key   string `xml:"key,attr"`
+			Value string `xml:"value,attr"`
+		} `xml:"VirtualSystem>VirtualHardwareSection>Config"`
+	}
+	if err := xml.NewDecoder(bytes.NewReader(document)).Decode(&envelope); err != nil {
+		return "", false, invalid("OVF file parsing error: %.200s", err)
+	}
+	if n := len(envelope.Disks); n != 1 {
+		return "", false, invalid("the OVF has %d disks: images with exactly one are supported", n)
+	}
+	disk := envelope.Disks[0]
+	if disk.Parent != "" {
+		return "", false, invalid("the OVF's disk has a parent")
+	}
+	for _, c := range envelope.Config {
+		uefi = uefi || c.Key == "firmware" && c.Value == "efi"
+	}
+	for _, f := range envelope.Files {
+		if f.ID != disk.FileRef {
+			continue
+		}
+		if f.Compression != "" && f.Compression != "identity" || f.ChunkSize != "" {
+			return "", false, invalid("the OVF's disk is compressed or in pieces")
+		}
+		return path.Clean(f.Href), uefi, nil
+	}
+	return "", false, invalid("the OVF names no file for its disk")
+}
