@@ -100,6 +100,9 @@ func (b *bench) start(t *testing.T, behaviour Behaviour) compute.Status {
 	if s.State != compute.Running {
 		t.Fatalf("started machine is %+v", s)
 	}
+	if b.Act != nil && behaviour == Deaf {
+		b.Act(b.d, id, Deaf)
+	}
 	return s
 }
 
