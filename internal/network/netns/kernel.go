@@ -213,7 +213,9 @@ func (s *space) change(have, want rules.Namespace, write func(string, error)) {
 		write("delete proxy "+e.IP.String(), gone(s.links.NeighDel(encodeNeighbor(e, index(e.Device), netlink.NTF_PROXY))))
 	}
 	for _, r := range routesOut {
-		write("delete route "+r.String(), gone(s.links.RouteDel(encodeRoute(r, index(r.Device)))))
+		e := encodeRoute(r, index(r.Device))
+		e.Protocol, e.Scope = 0, netlink.SCOPE_NOWHERE // whoever made it
+		write("delete route "+r.String(), gone(s.links.RouteDel(e)))
 	}
 	for _, e := range neighIn {
 		write("set neighbor "+e.IP.String(), s.links.NeighSet(encodeNeighbor(e, index(e.Device), 0)))

@@ -9,6 +9,7 @@ import (
 )
 
 func TestReach(t *testing.T) {
+	t.Parallel()
 	host := newLab(t)
 	d := newDriver(t, host, Config{}, nil)
 	v, w := plainVPC("vpc-one", 1), plainVPC("vpc-two", 2)
@@ -78,6 +79,7 @@ func TestReach(t *testing.T) {
 }
 
 func TestGroups(t *testing.T) {
+	t.Parallel()
 	d := newDriver(t, newLab(t), Config{}, nil)
 	v := plainVPC("vpc-g", 1)
 	a, b, c := nic(1, "subnet-a", "10.0.0.10", "sg-web"), nic(2, "subnet-a", "10.0.0.11", "sg-db"), nic(3, "subnet-b", "10.0.1.10", "sg-none")

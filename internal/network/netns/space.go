@@ -148,6 +148,16 @@ func isNamespace(path string) bool {
 
 // createNamespace makes a namespace that lives at path until removeNamespace.
 func createNamespace(path string) error {
+	var err error
+	for range 5 { // another process may just be taking runDir away
+		if err = tryNamespace(path); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return err
+}
+
+func tryNamespace(path string) error {
 	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return err
 	}
