@@ -3,7 +3,9 @@ package store
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -69,4 +71,95 @@ func BenchmarkUpdate(b *testing.B) {
 			b.ReportMetric(float64(b.N)/float64(s.Snapshot().Revision), "tx/commit")
 		})
 	}
+}
+
+// BenchmarkSnapshot reads one of 10,000 instances, and the first of an owner's.
+func BenchmarkSnapshot(b *testing.B) {
+	s := OpenMemory(quiet)
+	defer s.Close()
+	fillUp(b, s, 10000)
+	id, owner := fmt.Sprintf("i-%017x", 5000), fmt.Sprintf("%012d/us-east-1", 50)
+	b.Run("get", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if Instances.Get(s.Snapshot(), id) == nil {
+				b.Fatal("gone")
+			}
+		}
+	})
+	b.Run("index", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if InstancesByOwner.One(s.Snapshot(), owner) == nil {
+				b.Fatal("gone")
+			}
+		}
+	})
+	b.Run("walk100", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			for range InstancesByOwner.By(s.Snapshot(), owner) {
+			}
+		}
+	})
+}
+
+func fillUp(b *testing.B, s *Store, n int64) {
+	for at := int64(0); at < n; at += 500 {
+		if err := s.Update(b.Context(), func(tx *Tx) error {
+			for i := at; i < min(at+500, n); i++ {
+				if err := launch(tx, i); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkMemory holds 100,000 instances with their interfaces on an embedded etcd: as they were written,
+// and as they are after a restart.
+func BenchmarkMemory(b *testing.B) {
+	const n = 100_000
+	dir := b.TempDir()
+	open := func() *Store {
+		s, err := Open(b.Context(), Config{Dir: dir}, quiet)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return s
+	}
+	for b.Loop() {
+		s := open()
+		heap0, rss0 := memory0()
+		began := time.Now()
+		fillUp(b, s, n)
+		b.ReportMetric(time.Since(began).Seconds(), "s-to-write")
+		heap1, rss1 := memory0()
+		b.ReportMetric(float64(heap1-heap0)/n, "heapB/instance")
+		b.ReportMetric(float64(rss1-rss0)/n, "rssB/instance")
+		s.Close()
+		s = nil
+		_, rss2 := memory0()
+		began = time.Now()
+		s = open()
+		b.ReportMetric(time.Since(began).Seconds(), "s-to-load")
+		heap3, rss3 := memory0()
+		b.ReportMetric(float64(heap3-heap0)/n, "heapB/instance-loaded")
+		b.Log("rss MiB: empty", rss0>>20, "filled", rss1>>20, "closed", rss2>>20, "loaded", rss3>>20, "instances", Instances.Len(s.Snapshot()))
+		s.Close()
+	}
+}
+
+// memory0 gives the bytes of heap in use and the resident set, after a collection.
+func memory0() (heap, rss int64) {
+	debug.FreeOSMemory()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	data, _ := os.ReadFile("/proc/self/statm")
+	var size, pages int64
+	fmt.Sscan(string(data), &size, &pages)
+	return int64(m.HeapAlloc), pages * int64(os.Getpagesize())
 }

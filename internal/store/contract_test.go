@@ -24,6 +24,7 @@ func TestMain(m *testing.M) {
 
 // TestContract is what every engine has to give.
 func TestContract(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			next := b.engine(t)
@@ -332,7 +333,7 @@ func testOther(t *testing.T, next func() engine) {
 func testReopen(t *testing.T, next func() engine) {
 	s := fresh(t, next())
 	mustUpdate(t, s, func(tx *Tx) error {
-		for i := range 2*pageSize + 1 {
+		for i := range pageSize + 500 {
 			if err := things.Put(tx, &thing{ID: fmt.Sprintf("%05d/x", i), Kinds: []string{"k"}, N: i}); err != nil {
 				return err
 			}

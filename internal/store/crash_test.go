@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-var crashFor = flag.Duration("crash", 5*time.Second, "how long TestKill goes on killing")
+var crashFor = flag.Duration("crash", 4*time.Second, "how long TestKill goes on killing")
 
 const childEnv = "KARRI_STORE_TEST_CHILD" // DIR:MINFREE
 
@@ -159,6 +159,7 @@ func live(t *testing.T, dir string, minFree uint64, kill func(p *os.Process, dea
 
 // TestKill kills a process with an embedded etcd in the middle of its work, again and again.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	var known [crashWorkers]int
 	began := time.Now()
@@ -193,6 +194,7 @@ func TestKill(t *testing.T) {
 // TestFullDisk fills the disk under a process: writes are refused with a clear error before etcd gives up,
 // and when somebody else takes the last bytes and etcd dies, what was acknowledged is there afterwards.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() != 0 {
 		t.Skip("mounting a small file system needs root")
 	}

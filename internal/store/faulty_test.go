@@ -61,7 +61,7 @@ func (f *faulty) follow(ctx context.Context, revision int64, each func(commitEve
 		return errCompacted
 	}
 	return f.engine.follow(ctx, revision, func(ev commitEvent) error {
-		if f.bad() {
+		if rand.Float64() < f.rate/4 {
 			return errFault
 		}
 		return each(ev)

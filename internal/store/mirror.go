@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 )
 
@@ -75,8 +76,14 @@ func (s *Store) reload(ctx context.Context, from int64) (int64, error) {
 	return at, nil
 }
 
-// apply brings another process's commit into the mirror. The own ones are mostly there already.
+// apply brings a commit into the mirror, unless it is there already. The own ones the writer publishes
+// itself, without reading them from bytes: apply lets it go first.
 func (s *Store) apply(ev commitEvent) error {
+	h := ev.head.parse()
+	if len(h.commits) > 0 && strings.HasPrefix(h.commits[0], s.writer+"-") {
+		s.committing <- struct{}{}
+		<-s.committing
+	}
 	base := s.Snapshot()
 	if ev.head.revision <= base.Revision {
 		return nil
@@ -96,6 +103,6 @@ func (s *Store) apply(ev commitEvent) error {
 		}
 		g.writes = append(g.writes, w)
 	}
-	s.publish(g.snapshot(ev.head.parse()), g.writes, false)
+	s.publish(g.snapshot(h), g.writes, false)
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 
 // TestModel compares random transactions, from three processes one after the other, with a map.
 func TestModel(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends() {
 		t.Run(b.name, func(t *testing.T) {
 			next := b.engine(t)
@@ -132,6 +133,7 @@ func compare(t *rapid.T, r Reader, model map[string]*thing) {
 // end at the number of increments that were acknowledged; a name must have one holder; money moves but is
 // never made: in no snapshot that anybody sees.
 func TestSerializable(t *testing.T) {
+	t.Parallel()
 	for _, b := range backends() {
 		for _, rate := range []float64{0, 0.1} {
 			t.Run(fmt.Sprint(b.name, "/faults=", rate), func(t *testing.T) {

@@ -45,6 +45,8 @@ type Store struct {
 	running sync.WaitGroup
 	closed  sync.Once
 
+	committing chan struct{} // full while the writer waits for an outcome
+
 	snap atomic.Pointer[Snapshot]
 
 	mu      sync.Mutex // guards what follows, and the order of publishing
@@ -70,8 +72,10 @@ func open(ctx context.Context, log *slog.Logger, e engine) (*Store, error) {
 		byName:  make(map[string]anyTable, len(catalog.tables)),
 		writer:  rand.Text()[:12],
 		updates: make(chan *update),
-		changed: make(chan struct{}),
-		feeds:   make(map[*Feed]struct{}),
+
+		committing: make(chan struct{}, 1),
+		changed:    make(chan struct{}),
+		feeds:      make(map[*Feed]struct{}),
 
 		brokenDown: make(chan struct{}),
 	}

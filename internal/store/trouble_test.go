@@ -209,6 +209,7 @@ func TestHeadValue(t *testing.T) {
 
 // TestExternal is a store whose etcd goes away and comes back, and clients that must not get in.
 func TestExternal(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca, stranger := newAuthority(t, dir), newAuthority(t, dir)
 	cert, key := ca.issue(t, dir, "server", "")
@@ -283,6 +284,7 @@ func TestExternal(t *testing.T) {
 }
 
 func TestLostLeadership(t *testing.T) {
+	t.Parallel()
 	server, err := embedded.Start(t.Context(), embedded.Config{Dir: t.TempDir()}, quiet)
 	if err != nil {
 		t.Fatal(err)

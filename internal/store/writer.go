@@ -95,7 +95,12 @@ func (w *writer) settle(g *group, members []*update) error {
 		}
 		w.count++
 		id := w.writer + "-" + strconv.FormatInt(w.count, 36)
+		w.committing <- struct{}{}
 		now, won, err := w.commit(g, id, began)
+		if won && now.last(id) { // else others came after it, and the mirror gets them all in order
+			w.publish(g.snapshot(now), g.writes, false)
+		}
+		<-w.committing
 		if err != nil {
 			for _, u := range members { // an error of theirs may rest on what was not written
 				u.err = nil
@@ -103,9 +108,6 @@ func (w *writer) settle(g *group, members []*update) error {
 			return err
 		}
 		if won {
-			if now.last(id) { // else others came after it, and the mirror gets them all in order
-				w.publish(g.snapshot(now), g.writes, false)
-			}
 			return w.catchUp(now.revision, began, ErrUnknownOutcome)
 		}
 		if lost > 2 {
