@@ -192,7 +192,7 @@ func TestLookupFollowsTheStore(t *testing.T) {
 	if got := arn(); got != ":user/eve" {
 		t.Error(got)
 	}
-	if i.Lookup(key.ID) != i.Lookup(key.ID) {
+	if first := i.Lookup(key.ID); first != i.Lookup(key.ID) {
 		t.Error("the opened secret is not kept")
 	}
 	put(t, i, func(tx *store.Tx) error { return i.ChangeUser(tx, a.ID, "EVE", "Adam", "/garden/") })

@@ -6,6 +6,7 @@ package iam
 import (
 	"encoding/base64"
 	"slices"
+	"strings"
 
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/iam"
@@ -76,17 +77,20 @@ func tagsIn(in []shape.Tag) (resource.Tags, error) {
 		return nil, awserr.New("LimitExceeded", "The number of tags has reached the maximum limit of %d.", maxTags).WithStatus(409)
 	}
 	var tags resource.Tags
+	seen := map[string]bool{}
 	for _, t := range in {
 		switch {
 		case t.Key == "" || len([]rune(t.Key)) > 128 || len([]rune(t.Value)) > 256:
 			return nil, invalid("1 validation error detected: Value at 'tags' failed to satisfy constraint: keys have 1 to 128 characters, values at most 256")
-		case len(t.Key) >= 4 && (t.Key[:4] == "aws:" || t.Key[:4] == "AWS:"):
+		case len(t.Key) >= 4 && strings.EqualFold(t.Key[:4], "aws:"):
 			return nil, awserr.New("InvalidInput", "Tag keys cannot start with 'aws:', which is reserved.")
 		}
 		if tags == nil {
 			tags = resource.Tags{}
 		}
-		if _, twice := tags[t.Key]; twice {
+		if folded := strings.ToLower(t.Key); !seen[folded] {
+			seen[folded] = true
+		} else {
 			return nil, awserr.New("InvalidInput", "Duplicate tag keys found. Please note that Tag keys are case insensitive.")
 		}
 		tags[t.Key] = t.Value
