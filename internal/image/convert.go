@@ -16,14 +16,13 @@ import (
 	"time"
 )
 
-// ErrNoSpace says that there was no room for the converted image.
-var ErrNoSpace = errors.New("no space left for the converted image")
-
 // ConverterConfig says how conversions are confined; zero values mean defaults.
 type ConverterConfig struct {
 	UID     int           // runs qemu-img when we are root; 0 means 65534, nobody
 	Memory  int64         // its address space in bytes; 0 means 4 GiB
 	MaxTime time.Duration // of one conversion; 0 means 2 hours
+	MaxSize int64         // virtual, of a disk, in bytes; 0 means DefaultMaxSize
+	Reserve int64         // bytes that a conversion leaves free on the file system; 0 means 256 MiB
 }
 
 // Converter makes our own qcow2 files from inspected images.
@@ -42,6 +41,9 @@ func NewConverter(cfg ConverterConfig, log *slog.Logger) (*Converter, error) {
 	}
 	if cfg.Memory == 0 {
 		cfg.Memory = 4 << 30
+	}
+	if cfg.Reserve == 0 {
+		cfg.Reserve = 256 << 20
 	}
 	if cfg.MaxTime == 0 {
 		cfg.MaxTime = 2 * time.Hour
@@ -68,48 +70,96 @@ func (c *Converter) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Convert writes the image in src, of which Inspect said info, to dst as a qcow2 file without compression.
-// progress, if set, is told percentages. dst is whole when it returns nil, else absent. src's owner and
-// mode may be changed: it must be a file of ours.
-func (c *Converter) Convert(ctx context.Context, src string, info Info, dst string, progress func(percent float64)) (err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.MaxTime, errors.New("the conversion took too long"))
-	defer cancel()
-	if src, err = filepath.Abs(src); err != nil {
-		return err
+// Convert checks the image in src, which is of the format that its owner says, writes the disk to dst as a
+// qcow2 file that stands alone, tells percentages to progress (may be nil), and gives the disk's virtual size.
+// dst is whole when the error is nil, else absent. src's owner and mode may be changed: it must be a file of
+// ours. The error is an *Invalid if it is the image's fault, ENOSPC if there is no room, ErrNoJail if
+// conversions cannot be confined.
+func (c *Converter) Convert(ctx context.Context, format, src, dst string, progress func(percent int)) (int64, error) {
+	info, err := inspectFile(src, Format(format), c.cfg.MaxSize)
+	var bad *Invalid
+	if errors.As(err, &bad) {
+		return 0, invalid("Disk validation failed [%s]", bad.Reason)
 	}
-	out, err := os.MkdirTemp(filepath.Dir(dst), ".convert-")
 	if err != nil {
-		return fmt.Errorf("convert image: %w", err)
+		return 0, fmt.Errorf("check image: %w", err)
 	}
-	defer os.RemoveAll(out)
-	if out, err = filepath.Abs(out); err != nil {
-		return err
+	if err := c.convert(ctx, info, src, dst, progress); err != nil {
+		return 0, fmt.Errorf("convert image: %w", err)
 	}
-	if os.Geteuid() == 0 {
-		if err := errors.Join(os.Chown(out, c.cfg.UID, c.cfg.UID), os.Chown(src, c.cfg.UID, c.cfg.UID), os.Chmod(src, 0o400)); err != nil {
-			return fmt.Errorf("convert image: %w", err)
-		}
+	return info.VirtualSize, nil
+}
+
+func inspectFile(path string, format Format, maxSize int64) (Info, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return Info{}, err
 	}
+	defer f.Close()
+	i, err := f.Stat()
+	if err != nil {
+		return Info{}, err
+	}
+	return Inspect(f, i.Size(), format, maxSize)
+}
+
+// convert runs qemu-img over an image of which Inspect said info.
+func (c *Converter) convert(ctx context.Context, info Info, src, dst string, progress func(percent int)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.MaxTime, errors.New("it took too long"))
+	defer cancel()
 	options, err := openOptions(info)
 	if err != nil {
 		return err
 	}
-	// Tables add about one part in 8,000.
+	if src, err = filepath.Abs(src); err != nil {
+		return err
+	}
+	out, err := filepath.Abs(filepath.Dir(dst))
+	if err != nil {
+		return err
+	}
+	if out, err = os.MkdirTemp(out, ".convert-"); err != nil {
+		return err
+	}
+	defer os.RemoveAll(out)
+	if os.Geteuid() == 0 {
+		if err := errors.Join(os.Chown(out, c.cfg.UID, c.cfg.UID), os.Chown(src, c.cfg.UID, c.cfg.UID), os.Chmod(src, 0o400)); err != nil {
+			return err
+		}
+	}
+	// Room for the disk and its tables, about one part in 8,000; but others live on the file system too.
 	limit := info.VirtualSize + info.VirtualSize/1000 + 16<<20
-	err = c.jail(limit).run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p", "-W", "-m", "8",
+	var fs syscall.Statfs_t
+	if err := syscall.Statfs(out, &fs); err != nil {
+		return err
+	}
+	free := int64(fs.Bavail)*fs.Bsize - c.cfg.Reserve
+	if free <= 0 {
+		return syscall.ENOSPC
+	}
+	err = c.jail(min(limit, free)).run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p", "-W", "-m", "8",
 		"--image-opts", "-O", "qcow2", "-o", "compat=1.1,cluster_size=64k", options, jailOut+"/disk")
 	switch {
 	case context.Cause(ctx) != nil:
-		return fmt.Errorf("convert image: %w", context.Cause(ctx))
-	case err != nil && (strings.Contains(err.Error(), "No space left") || errors.Is(err, syscall.ENOSPC)):
-		return fmt.Errorf("convert image: %w: %w", ErrNoSpace, err)
+		return context.Cause(ctx)
+	case errors.Is(err, ErrNoJail):
+		return err
+	case err != nil && (free < limit && outgrew(err) || strings.Contains(err.Error(), "No space left")):
+		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)
 	case err != nil:
-		return fmt.Errorf("convert image: %w", err)
+		c.log.Warn("qemu-img refuses an image", "format", info.Format, "err", err)
+		return invalid("Disk validation failed [the image is damaged: it cannot be converted]")
 	}
 	if err := take(filepath.Join(out, "disk"), info.VirtualSize); err != nil {
-		return fmt.Errorf("convert image: %w", err)
+		return err
 	}
 	return os.Rename(filepath.Join(out, "disk"), dst)
+}
+
+// outgrew says whether the program met its limit of file size: by a signal or an error of write.
+func outgrew(err error) bool {
+	return strings.Contains(err.Error(), "File too large") || strings.Contains(err.Error(), "file size limit") ||
+		strings.Contains(err.Error(), fmt.Sprintf("exit status %d", 128+int(syscall.SIGXFSZ)))
 }
 
 // take makes the program's output ours. It trusts it no more than any other image.
@@ -157,7 +207,7 @@ func openOptions(info Info) (string, error) {
 
 // percentages reads what qemu-img -p writes: "    (12.34/100%)\r".
 type percentages struct {
-	tell func(float64)
+	tell func(int)
 	line []byte
 }
 
@@ -168,7 +218,7 @@ func (p *percentages) Write(b []byte) (int, error) {
 			p.line = p.line[:0]
 		case c == '/':
 			if v, err := strconv.ParseFloat(string(p.line), 64); err == nil && v >= 0 && v <= 100 && p.tell != nil {
-				p.tell(v)
+				p.tell(int(v))
 			}
 		case len(p.line) < 16:
 			p.line = append(p.line, c)

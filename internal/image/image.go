@@ -31,7 +31,6 @@ type Info struct {
 	Format         Format // of the disk itself: never OVA
 	VirtualSize    int64  // bytes, a multiple of 512
 	Offset, Length int64  // where in the file the disk lies
-	UEFI           bool   // the OVF says that it boots by UEFI
 }
 
 // Invalid says why an image is refused, in words for its owner.

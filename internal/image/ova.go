@@ -25,7 +25,7 @@ func inspectOVA(f file, maxSize int64) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	href, uefi, err := ovfDisk(document)
+	href, err := ovfDisk(document)
 	if err != nil {
 		return Info{}, err
 	}
@@ -49,7 +49,7 @@ func inspectOVA(f file, maxSize int64) (Info, error) {
 		return Info{}, invalid("the disk %.100q of the OVF has no known format", href)
 	}
 	info, err := Inspect(io.NewSectionReader(f.r, m.offset, m.size), m.size, format, maxSize)
-	info.Offset, info.UEFI = m.offset, uefi
+	info.Offset = m.offset
 	return info, err
 }
 
@@ -105,7 +105,7 @@ func ovaList(f file) (members map[string]member, document []byte, err error) {
 }
 
 // ovfDisk gives the file of the document's one disk.
-func ovfDisk(document []byte) (href string, uefi bool, err error) {
+func ovfDisk(document []byte) (href string, err error) {
 	var envelope struct {
 		Files []struct {
 			Href        string `xml:"href,attr"`
@@ -117,32 +117,25 @@ func ovfDisk(document []byte) (href string, uefi bool, err error) {
 			FileRef string `xml:"fileRef,attr"`
 			Parent  string `xml:"parentRef,attr"`
 		} `xml:"DiskSection>Disk"`
-		Config []struct {
-			Key   string `xml:"key,attr"`
-			Value string `xml:"value,attr"`
-		} `xml:"VirtualSystem>VirtualHardwareSection>Config"`
 	}
 	if err := xml.NewDecoder(bytes.NewReader(document)).Decode(&envelope); err != nil {
-		return "", false, invalid("OVF file parsing error: %.200s", err)
+		return "", invalid("OVF file parsing error: %.200s", err)
 	}
 	if n := len(envelope.Disks); n != 1 {
-		return "", false, invalid("the OVF has %d disks: images with exactly one are supported", n)
+		return "", invalid("the OVF has %d disks: images with exactly one are supported", n)
 	}
 	disk := envelope.Disks[0]
 	if disk.Parent != "" {
-		return "", false, invalid("the OVF's disk has a parent")
-	}
-	for _, c := range envelope.Config {
-		uefi = uefi || c.Key == "firmware" && c.Value == "efi"
+		return "", invalid("the OVF's disk has a parent")
 	}
 	for _, f := range envelope.Files {
 		if f.ID != disk.FileRef {
 			continue
 		}
 		if f.Compression != "" && f.Compression != "identity" || f.ChunkSize != "" {
-			return "", false, invalid("the OVF's disk is compressed or in pieces")
+			return "", invalid("the OVF's disk is compressed or in pieces")
 		}
-		return path.Clean(f.Href), uefi, nil
+		return path.Clean(f.Href), nil
 	}
-	return "", false, invalid("the OVF names no file for its disk")
+	return "", invalid("the OVF names no file for its disk")
 }
