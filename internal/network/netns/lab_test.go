@@ -315,8 +315,6 @@ var (
 	subnetB = netip.MustParsePrefix("10.0.1.0/24")
 )
 
-
-
 func addrs(list ...string) []netip.Addr {
 	out := make([]netip.Addr, len(list))
 	for i, a := range list {

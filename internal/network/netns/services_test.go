@@ -19,7 +19,10 @@ import (
 // client is an HTTP client in the namespace.
 func (l *lab) client() *http.Client {
 	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (c net.Conn, err error) {
-		err = l.enter(func() error { c, err = (&net.Dialer{Timeout: patience * 10}).DialContext(ctx, "tcp4", address); return err })
+		err = l.enter(func() error {
+			c, err = (&net.Dialer{Timeout: patience * 10}).DialContext(ctx, "tcp4", address)
+			return err
+		})
 		return c, err
 	}}
 	l.t.Cleanup(tr.CloseIdleConnections)

@@ -144,7 +144,15 @@ func (t Table) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "table %s %s {\n", t.Family, t.Name)
 	for _, c := range t.Chains { // named first, so that maps can lead to them
-		fmt.Fprintf(&b, "\tchain %s { }\n", c.Name)
+		if c.Base == nil {
+			fmt.Fprintf(&b, "\tchain %s { }\n", c.Name)
+			continue
+		}
+		policy := "accept"
+		if c.Base.Drop {
+			policy = "drop"
+		}
+		fmt.Fprintf(&b, "\tchain %s { type %s hook %s priority %d; policy %s; }\n", c.Name, c.Base.Type, c.Base.Hook, c.Base.Priority, policy)
 	}
 	for _, s := range t.Sets {
 		b.WriteString(s.head())
@@ -159,13 +167,6 @@ func (t Table) String() string {
 	}
 	for _, c := range t.Chains {
 		fmt.Fprintf(&b, "\tchain %s {\n", c.Name)
-		if c.Base != nil {
-			policy := "accept"
-			if c.Base.Drop {
-				policy = "drop"
-			}
-			fmt.Fprintf(&b, "\t\ttype %s hook %s priority %d; policy %s;\n", c.Base.Type, c.Base.Hook, c.Base.Priority, policy)
-		}
 		for _, r := range c.Rules {
 			fmt.Fprintf(&b, "\t\t%s\n", r)
 		}

@@ -21,7 +21,7 @@ const (
 	prefRouteTable = 2000
 	prefEnd        = 3000
 	prefMain       = 32766 // the kernel's own for its main table, which the edge keeps
-	tableBase      = 100 // route table n is kernel table 100+n
+	tableBase      = 100   // route table n is kernel table 100+n
 )
 
 // compileVPC gives a VPC's namespace, and the public addresses in force in it.
@@ -145,9 +145,9 @@ func filter(v network.VPC, ps []port, overlay bool) Table {
 				Do("accept"),
 			},
 		}},
-		{Name: "mark", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{{SetMark{InGroup, "rtb"}}}},
-		{Name: "dnat", Base: &Base{"nat", "prerouting", -100, false}, Rules: []Rule{{Name{InName, GatewayName}, NAT{Map: "eip_in"}}}},
-		{Name: "snat", Base: &Base{"nat", "postrouting", 100, false}, Rules: []Rule{{Name{OutName, GatewayName}, NAT{Source: true, Map: "eip_out"}}}},
+		{Name: "classify", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{{SetMark{InGroup, "rtb"}}}},
+		{Name: "eip_dnat", Base: &Base{"nat", "prerouting", -100, false}, Rules: []Rule{{Name{InName, GatewayName}, NAT{Map: "eip_in"}}}},
+		{Name: "eip_snat", Base: &Base{"nat", "postrouting", 100, false}, Rules: []Rule{{Name{OutName, GatewayName}, NAT{Source: true, Map: "eip_out"}}}},
 		{Name: "egress", Base: &Base{"filter", "postrouting", 300, false}, Rules: []Rule{
 			{Name{OutName, GatewayName}, In{Fields: Fields{IPSource}, Set: "public", Not: true}, Do("drop")},
 		}},
