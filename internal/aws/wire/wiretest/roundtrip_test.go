@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net/http/httptest"
 	"reflect"
 	"testing"
 
@@ -35,9 +34,7 @@ var compared = cmp.Options{
 func TestRoundTrip(t *testing.T) {
 	for _, s := range services() {
 		srv := &server{service: s.Service}
-		hs := httptest.NewServer(srv)
-		defer hs.Close()
-		client := s.client(config(hs.URL))
+		client := s.client(config(srv))
 		for _, op := range s.Operations {
 			t.Run(s.Name+"/"+op.Name, func(t *testing.T) { roundTrip(t, s, srv, client, op.Name) })
 		}
@@ -96,9 +93,7 @@ func call(client any, operation string, in reflect.Value) (any, error) {
 func TestEmptyAnswers(t *testing.T) {
 	for _, s := range services() {
 		srv := &server{service: s.Service}
-		hs := httptest.NewServer(srv)
-		defer hs.Close()
-		client := s.client(config(hs.URL))
+		client := s.client(config(srv))
 		for _, op := range s.Operations {
 			_, out, sdkIn, _ := s.types(client, op.Name)
 			in, _, _, _ := s.types(client, op.Name)
@@ -116,9 +111,7 @@ func TestEmptyAnswers(t *testing.T) {
 func TestErrors(t *testing.T) {
 	for _, s := range services() {
 		srv := &server{service: s.Service}
-		hs := httptest.NewServer(srv)
-		defer hs.Close()
-		client := s.client(config(hs.URL))
+		client := s.client(config(srv))
 		for _, op := range s.Operations {
 			if op.Method == "HEAD" { // has no body to carry a code
 				continue

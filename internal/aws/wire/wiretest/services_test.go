@@ -88,11 +88,12 @@ func (s tested) types(client any, operation string) (in, out, sdkIn, sdkOut refl
 	return ours.Type.In(1).Elem(), ours.Type.Out(0).Elem(), theirs.Type.In(2).Elem(), theirs.Type.Out(0).Elem()
 }
 
-func config(endpoint string) aws.Config {
+func config(srv *server) aws.Config {
 	return aws.Config{
 		Region:                     "us-east-1",
-		BaseEndpoint:               aws.String(endpoint),
+		BaseEndpoint:               aws.String("http://localhost"),
 		Credentials:                credentials.NewStaticCredentialsProvider("AKIAIOSFODNN7EXAMPLE", "secret", ""),
+		HTTPClient:                 srv,
 		RetryMaxAttempts:           1,
 		RequestChecksumCalculation: aws.RequestChecksumCalculationWhenRequired,
 		ResponseChecksumValidation: aws.ResponseChecksumValidationWhenRequired,
