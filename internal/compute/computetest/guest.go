@@ -22,7 +22,7 @@ poweroff) $b poweroff -f ;;
 reboot) $b reboot -f ;;
 talkative) $b yes 0123456789abcdef0123456789abcdef ;;
 disk)
-	for m in virtio virtio_ring virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do $b insmod /m/$m.ko; done
+	for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do $b insmod /m/$m.ko; done
 	while [ ! -e /dev/vda ]; do $b usleep 10000; done
 	echo DISK $($b dd if=/dev/vda bs=16 count=1 2>/dev/null) $($b cat /sys/block/vda/size)
 	echo -n was-here-before! | $b dd of=/dev/vda bs=16 conv=fsync,notrunc 2>/dev/null
