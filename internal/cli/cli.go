@@ -14,13 +14,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"karri.dev/internal/compute/kvmprobe"
+	"karri.dev/internal/daemon"
 	"karri.dev/internal/version"
 )
 
 // Main runs the command line and gives the exit code.
 func Main(args []string, stdout, stderr io.Writer) int {
-	if len(args) > 0 && args[0] == kvmprobe.ChildArg { // the KVM probe runs itself anew, see its package
-		return kvmprobe.ChildMain(args[1:])
+	if len(args) == 1 && args[0] == daemon.ProbeCommand { // the KVM probe runs this program anew, see its package
+		return kvmprobe.ChildMain()
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

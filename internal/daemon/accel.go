@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"os"
@@ -11,8 +12,11 @@ import (
 	"karri.dev/internal/durable"
 )
 
+// ProbeCommand is the hidden command by which the program runs the KVM probe's guests in a process of its own.
+const ProbeCommand = "__kvm-probe"
+
 // findAccel says how machines run here: as the operator says, or as the probe finds.
-func findAccel(dir, wanted string, log *slog.Logger) (compute.Accel, error) {
+func findAccel(ctx context.Context, dir, wanted string, log *slog.Logger) (compute.Accel, error) {
 	switch wanted {
 	case "kvm", "tcg":
 		return compute.Accel{Name: wanted, Reason: "by configuration"}, nil
@@ -20,8 +24,11 @@ func findAccel(dir, wanted string, log *slog.Logger) (compute.Accel, error) {
 	default:
 		return compute.Accel{}, fmt.Errorf("--accel: want kvm or tcg, not %q", wanted)
 	}
-	a := kvmprobe.Probe(kvmprobe.Config{Cache: under(dir, "kvm-probe.json")}, log)
-	return a, nil
+	exe, err := os.Executable()
+	if err != nil {
+		return compute.Accel{}, err
+	}
+	return kvmprobe.Probe(ctx, kvmprobe.Config{Exe: exe, Args: []string{ProbeCommand}, CacheFile: under(dir, "kvm-probe.json")}, log), nil
 }
 
 // The node's id is kept beside its engines' directories, so that `karri down` finds what belongs to it.

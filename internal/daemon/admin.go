@@ -75,7 +75,7 @@ func (p *cloudProcess) createUser(ctx context.Context, in CreateUser) (Credentia
 	if err != nil {
 		return Credentials{}, err
 	}
-	u, key, err := p.role.Identity.CreateUser(ctx, identity.NewUser{Account: a.ID, Name: in.Name, Key: identity.Key{ID: in.AccessKey, Secret: in.SecretKey}})
+	u, key, err := p.role.Identity.CreateUser(ctx, identity.NewUser{Account: a.ID, Name: in.Name, Key: &identity.Key{ID: in.AccessKey, Secret: in.SecretKey}})
 	return Credentials{AccountID: a.ID, UserName: u.Name, AccessKeyID: key.ID, SecretAccessKey: key.Secret, CanonicalID: a.CanonicalID}, err
 }
 

@@ -84,7 +84,7 @@ func (l *late) Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool) {
 	return nodeapi.Metadata{}, false
 }
 
-func openNode(parts nodeParts) (*nodeProcess, error) {
+func openNode(ctx context.Context, parts nodeParts) (*nodeProcess, error) {
 	cfg := parts.cfg
 	dir := under(cfg.Join.DataDir, "node")
 	if err := os.MkdirAll(dir, 0o711); err != nil {
@@ -92,14 +92,14 @@ func openNode(parts nodeParts) (*nodeProcess, error) {
 	}
 	p := new(nodeProcess)
 	metadata := new(late)
-	accel, err := findAccel(dir, cfg.Accel, parts.log)
+	accel, err := findAccel(ctx, dir, cfg.Accel, parts.log)
 	if err != nil {
 		return nil, err
 	}
 	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.log); err != nil {
 		return nil, err
 	}
-	cache, err := imagecache.Open(imagecache.Config{Dir: under(dir, "images"), Limit: int64(cfg.CacheGiB) << 30}, parts.log)
+	cache, err := imagecache.New(imagecache.Config{Dir: under(dir, "images"), MaxBytes: int64(cfg.CacheGiB) << 30}, parts.log, time.Now)
 	if err == nil {
 		p.role, err = node.New(node.Config{Dir: dir, Hello: hello(cfg, p.compute.Accel())}, node.Deps{
 			Log: parts.log, Now: time.Now, Compute: p.compute, Network: p.network, Cache: cache,
@@ -179,7 +179,7 @@ func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) 
 	}
 	defer zone.Close()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: m.CloudConfig()}}
-	p, err := openNode(nodeParts{
+	p, err := openNode(ctx, nodeParts{
 		cfg: cfg, id: m.Identity.Name, log: log,
 		attach: func(ctx context.Context) (nodeapi.NodeLink, error) { return zone.Attach(ctx) },
 		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {

@@ -54,7 +54,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 		return err
 	}
 	cfg.Node.Join.DataDir = dir
-	n, err := openNode(nodeParts{
+	n, err := openNode(ctx, nodeParts{
 		cfg: cfg.Node, id: who.Name, log: log,
 		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {
 			body, _, err := p.role.OpenImage(ctx, img.ID)

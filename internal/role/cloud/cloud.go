@@ -4,11 +4,13 @@ package cloud
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -164,7 +166,7 @@ func (c *Cloud) accountCreated(tx *store.Tx, a resource.Account) error {
 
 // zoneAdded gives every account's default VPC a subnet in a new zone.
 func (c *Cloud) zoneAdded(tx *store.Tx, z *resource.Zone) error {
-	return ec2.AddZoneSubnets(tx, c.deps.IDs, c.deps.Now(), z)
+	return ec2.CreateDefaultSubnets(tx, c.deps.IDs, c.deps.Now(), z)
 }
 
 // drainInstances ends an account's instances and waits until they are gone.
@@ -184,6 +186,40 @@ func (c *Cloud) drainInstances(ctx context.Context, a resource.Account) error {
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
+}
+
+// drainBuckets deletes an account's buckets with all that is in them.
+func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
+	for _, b := range slices.Collect(store.BucketsByOwner.By(c.deps.Store.Snapshot(), a.ID)) {
+		for {
+			page, err := c.deps.Objects.List(ctx, b.Engine, object.ListOptions{Max: 1000})
+			if errors.Is(err, object.ErrNoBucket) {
+				break // dropped before, and cut short
+			}
+			if err != nil {
+				return err
+			}
+			for _, o := range page.Objects {
+				if err := c.deps.Objects.Delete(ctx, b.Engine, o.Key); err != nil {
+					return err
+				}
+			}
+			if !page.Truncated {
+				break
+			}
+		}
+		if err := c.deps.Objects.Drop(ctx, b.Engine); err != nil {
+			return err
+		}
+		err := c.deps.Store.Update(ctx, func(tx *store.Tx) error {
+			store.Buckets.Delete(tx, b.Name)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // OpenImage opens an image's bytes.

@@ -50,7 +50,7 @@ type Deps struct {
 // Cache keeps images on the node. An image that was ensured stays until it is released as often.
 type Cache interface {
 	// Ensure gives the path of the image's file, which fetch writes where it is not there yet.
-	Ensure(ctx context.Context, img imagecache.Image, fetch func(ctx context.Context, w io.Writer) error) (path string, err error)
+	Ensure(ctx context.Context, img imagecache.Image, fetch imagecache.Fetch) (path string, err error)
 	Release(sha256 string)
 }
 
