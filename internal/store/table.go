@@ -136,7 +136,7 @@ func (t *Table[T]) load(data any, key string, value []byte) (old, rec any, err e
 	if name := t.key(r); name != key {
 		return nil, nil, fmt.Errorf("decode %s: the record calls itself %q", t.name, name)
 	}
-	if o := t.set(data.(*rows[T]), key, r, t.valuesOf(r)); o != nil {
+	if o := t.set(data.(*rows[T]), t.key(r), r, t.valuesOf(r)); o != nil { // the record's own string: one copy
 		old = o
 	}
 	return old, r, nil
@@ -173,7 +173,6 @@ func (t *Table[T]) valuesOf(rec *T) [][]string {
 func (t *Table[T]) set(r *rows[T], key string, rec *T, values [][]string) (old *T) {
 	if e, ok := r.primary.Get(entry[T]{key: key}); ok {
 		old = e.rec
-		key = e.key
 		r.drop(key, t.valuesOf(old))
 	}
 	r.primary.ReplaceOrInsert(entry[T]{key, rec})

@@ -101,8 +101,8 @@ func Start(ctx context.Context, cfg Config, log *slog.Logger) (*Server, error) {
 	c.AutoCompactionMode = embed.CompactorModePeriodic
 	c.AutoCompactionRetention = "1m"
 	// The raft log is kept in memory up to a snapshot; group commits make its entries large.
-	c.SnapshotCount = 1000
-	c.SnapshotCatchUpEntries = 50
+	c.SnapshotCount = 200
+	c.SnapshotCatchUpEntries = 10
 	c.MaxSnapFiles, c.MaxWalFiles = 2, 2
 
 	e, err := embed.StartEtcd(c)
