@@ -177,6 +177,14 @@ func decodeRoute(r netlink.Route, names map[int]string) rules.Route {
 	return d
 }
 
+// present leaves out what went with its interface.
+func (s *space) present(n rules.Namespace) rules.Namespace {
+	gone := func(device string) bool { return device != "" && s.index[device] == 0 }
+	n.Routes = slices.DeleteFunc(slices.Clone(n.Routes), func(r rules.Route) bool { return gone(r.Device) })
+	n.Neighbors = slices.DeleteFunc(slices.Clone(n.Neighbors), func(e rules.Neighbor) bool { return gone(e.Device) })
+	return n
+}
+
 // change leads the namespace from have to want, and gives the last error that mattered. Things of an
 // interface that is gone went with it: that is no error.
 func (s *space) change(have, want rules.Namespace, write func(string, error)) {
@@ -193,6 +201,7 @@ func (s *space) change(have, want rules.Namespace, write func(string, error)) {
 		}
 		return err
 	}
+	have = s.present(have)
 	addrsOut, addrsIn := differ(have.Addresses, want.Addresses)
 	routesOut, routesIn := differ(have.Routes, want.Routes)
 	neighOut, neighIn := differ(have.Neighbors, want.Neighbors)

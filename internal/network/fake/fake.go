@@ -1,0 +1,117 @@
+// Package fake is the network driver of simulated hosts: it keeps the state and makes nothing of it. It checks
+// states as the real driver does, so that a simulation finds a control plane that asks for nonsense.
+package fake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"karri.dev/internal/network"
+	"karri.dev/internal/network/rules"
+)
+
+// Config says how the fake behaves.
+type Config struct {
+	MTU int // 0 = 1500
+	// Fault, if set, is asked before each Apply, OpenTap and Destroy, and may make it fail.
+	Fault func(operation string) error
+}
+
+// Driver is a network.Driver.
+type Driver struct {
+	cfg Config
+
+	mu     sync.Mutex
+	state  network.State
+	taps   map[string]bool
+	closed bool
+}
+
+var _ network.Driver = (*Driver)(nil)
+
+// New makes a Driver.
+func New(cfg Config) *Driver {
+	if cfg.MTU == 0 {
+		cfg.MTU = 1500
+	}
+	return &Driver{cfg: cfg}
+}
+
+var errClosed = errors.New("fake network: closed")
+
+// begin locks the driver for an operation; the caller unlocks it if there is no error.
+func (d *Driver) begin(operation string) error {
+	d.mu.Lock()
+	err := error(nil)
+	if d.closed {
+		err = errClosed
+	} else if d.cfg.Fault != nil {
+		err = d.cfg.Fault(operation)
+	}
+	if err != nil {
+		d.mu.Unlock()
+	}
+	return err
+}
+
+// Apply keeps the state.
+func (d *Driver) Apply(ctx context.Context, state network.State) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := d.begin("apply"); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	host, err := rules.Compile(rules.Options{Link: "fake"}, state)
+	d.state, d.taps = state, map[string]bool{}
+	for _, v := range host.VPCs {
+		for _, t := range v.Taps {
+			d.taps[t.ID] = true
+		}
+	}
+	return err
+}
+
+// OpenTap gives a file that swallows everything.
+func (d *Driver) OpenTap(_ context.Context, interfaceID string) (*os.File, error) {
+	if err := d.begin("open tap"); err != nil {
+		return nil, err
+	}
+	defer d.mu.Unlock()
+	if !d.taps[interfaceID] {
+		return nil, fmt.Errorf("fake network: no interface %s here", interfaceID)
+	}
+	return os.OpenFile(os.DevNull, os.O_RDWR, 0)
+}
+
+// MTU is that of guests' interfaces.
+func (d *Driver) MTU() int { return d.cfg.MTU }
+
+// Destroy forgets everything.
+func (d *Driver) Destroy(context.Context) error {
+	if err := d.begin("destroy"); err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	d.state, d.taps = network.State{}, nil
+	return nil
+}
+
+// Close ends the driver.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	return nil
+}
+
+// State gives the last applied state, which the caller must not change.
+func (d *Driver) State() network.State {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.state
+}
