@@ -73,16 +73,6 @@ func backends() []backend {
 	}
 }
 
-func (b backend) stores(t testing.TB, n int) []*Store {
-	t.Helper()
-	next := b.engine(t)
-	out := make([]*Store, n)
-	for i := range out {
-		out[i] = openOn(t, next())
-	}
-	return out
-}
-
 func openOn(t testing.TB, e engine) *Store {
 	t.Helper()
 	s, err := open(context.Background(), quiet, e)
