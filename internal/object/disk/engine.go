@@ -40,7 +40,7 @@ type Config struct {
 // Engine is an object.Engine on a local file system.
 type Engine struct {
 	cfg  Config
-	fs   vfs.FS
+	fs   vfs.FS // for data files
 	log  *slog.Logger
 	db   *pebble.DB
 	ids  *idSource
@@ -64,8 +64,10 @@ var errClosed = errors.New("object engine is closed")
 
 // Open opens or creates the engine in cfg.Dir. Close it.
 func Open(cfg Config) (*Engine, error) {
+	files := vfs.FS(carefulFS{cfg.FS})
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
+		files = cfg.FS
 	}
 	if cfg.CollectEvery == 0 {
 		cfg.CollectEvery = time.Hour
@@ -79,7 +81,7 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{cfg: cfg, fs: cfg.FS, log: cfg.Log, updates: make(chan *update, maxGroup)}
+	e := &Engine{cfg: cfg, fs: files, log: cfg.Log, updates: make(chan *update, maxGroup)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	if err := e.open(); err != nil {
 		e.stop()
@@ -112,7 +114,7 @@ func (e *Engine) open() error {
 
 func (e *Engine) options() *pebble.Options {
 	o := &pebble.Options{
-		FS:                    e.fs,
+		FS:                    e.cfg.FS,
 		Logger:                pebbleLog{e.log},
 		FormatMajorVersion:    pebble.FormatValueSeparation,
 		CacheSize:             e.cfg.CacheSize,

@@ -1,7 +1,6 @@
 package s3
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -66,9 +65,6 @@ func loaded(m map[string]string) headers {
 	}
 	return h
 }
-
-// sameHeaders says whether replacing metadata changes nothing.
-func sameHeaders(a, b map[string]string) bool { return maps.Equal(a, b) }
 
 // withoutChunked takes aws-chunked, the encoding of the transfer, out of the object's.
 func withoutChunked(encoding string) string {
