@@ -28,7 +28,7 @@ const (
 // importImage does the work of one task.
 func (im *Importer) importImage(ctx context.Context, task *resource.ImportTask) error {
 	if len(task.Disks) != 1 {
-		return &BadImage{"Exactly one disk can be imported into an image"}
+		return &BadImage{Reason: "Exactly one disk can be imported into an image"}
 	}
 	dir := im.scratch(task.ID)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -86,11 +86,11 @@ func (im *Importer) read(ctx context.Context, task *resource.ImportTask, path st
 	disk := task.Disks[0]
 	b := store.Buckets.Get(im.deps.Store.Snapshot(), disk.Bucket)
 	if b == nil || b.System || b.AccountID != task.AccountID {
-		return &BadImage{fmt.Sprintf("The bucket %s does not exist or is not the account's", disk.Bucket)}
+		return &BadImage{Reason: fmt.Sprintf("The bucket %s does not exist or is not the account's", disk.Bucket)}
 	}
 	o, err := im.deps.Objects.Get(ctx, b.Engine, disk.Key)
 	if errors.Is(err, object.ErrNotFound) {
-		return &BadImage{fmt.Sprintf("The object %s does not exist in bucket %s", disk.Key, disk.Bucket)}
+		return &BadImage{Reason: fmt.Sprintf("The object %s does not exist in bucket %s", disk.Key, disk.Bucket)}
 	}
 	if err != nil {
 		return err
@@ -98,7 +98,7 @@ func (im *Importer) read(ctx context.Context, task *resource.ImportTask, path st
 	defer o.Close()
 	size := o.Meta().Size
 	if size == 0 {
-		return &BadImage{"The disk image is empty"}
+		return &BadImage{Reason: "The disk image is empty"}
 	}
 	body, err := o.Range(0, size)
 	if err != nil {
@@ -110,6 +110,12 @@ func (im *Importer) read(ctx context.Context, task *resource.ImportTask, path st
 		return spaceError(err)
 	}
 	defer f.Close()
+	// Others need the file system too: the state store stops when it is full.
+	var space syscall.Statfs_t
+	if err := syscall.Statfs(filepath.Dir(path), &space); err != nil {
+		return err
+	}
+	free := int64(space.Bavail)*space.Bsize - im.cfg.Reserve
 	buf := make([]byte, 1<<20)
 	for at := int64(0); at < size; {
 		if ctx.Err() != nil {
@@ -120,6 +126,9 @@ func (im *Importer) read(ctx context.Context, task *resource.ImportTask, path st
 			return fmt.Errorf("read the disk image: %w", err)
 		}
 		if !zero(buf[:n]) { // holes stay holes
+			if free -= int64(n); free < 0 {
+				return spaceError(syscall.ENOSPC)
+			}
 			if _, err := f.WriteAt(buf[:n], at); err != nil {
 				return spaceError(err)
 			}

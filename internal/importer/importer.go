@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"karri.dev/internal/image"
 	"karri.dev/internal/object"
 	"karri.dev/internal/reconcile"
 	"karri.dev/internal/resource"
@@ -29,6 +30,7 @@ const Bucket = "karri-images"
 type Config struct {
 	Scratch  string // a folder of its own: emptied at the start
 	Parallel int    // tasks at once; 0 means 2
+	Reserve  int64  // bytes that a task leaves free on the file system; 0 means 256 MiB
 }
 
 // Converter checks a disk image that somebody else made, and makes a qcow2 file of it that stands alone.
@@ -40,9 +42,7 @@ type Converter interface {
 }
 
 // BadImage says what is wrong with somebody's image; Reason is shown to its owner.
-type BadImage struct{ Reason string }
-
-func (e *BadImage) Error() string { return e.Reason }
+type BadImage = image.Invalid
 
 // Deps are what an importer works with.
 type Deps struct {
@@ -66,6 +66,9 @@ type Importer struct {
 func New(cfg Config, deps Deps) *Importer {
 	if cfg.Parallel == 0 {
 		cfg.Parallel = 2
+	}
+	if cfg.Reserve == 0 {
+		cfg.Reserve = 256 << 20
 	}
 	return &Importer{cfg: cfg, deps: deps, running: map[string]context.CancelCauseFunc{}}
 }
@@ -171,6 +174,8 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 		message = "ClientError: " + bad.Reason
 	case errors.Is(err, object.ErrNoSpace):
 		message = "ServerError: There is not enough disk space in the cloud for this image"
+	case errors.Is(err, image.ErrNoJail):
+		message = "ServerError: This cloud cannot convert images safely; its administrator finds the reason in the log"
 	default:
 		message = "ServerError: an internal error has occurred during conversion"
 	}

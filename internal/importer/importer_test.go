@@ -1,0 +1,317 @@
+package importer
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"karri.dev/internal/image"
+	"karri.dev/internal/object"
+	"karri.dev/internal/object/disk"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+const account, stranger = "111111111111", "222222222222"
+
+type fixture struct {
+	t       *testing.T
+	store   *store.Store
+	objects object.Engine
+	scratch string
+	stop    func()
+}
+
+func setup(t *testing.T) *fixture {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	f := &fixture{t: t, store: store.OpenMemory(log), scratch: filepath.Join(t.TempDir(), "scratch")}
+	t.Cleanup(func() { f.store.Close() })
+	var err error
+	if f.objects, err = disk.Open(disk.Config{Dir: "objects", FS: disk.InMemory(), Log: log}); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.objects.Close() })
+	f.update(func(tx *store.Tx) error {
+		return errors.Join(CreateBucket(tx, "us-east-1", time.Now()),
+			store.Buckets.Put(tx, &resource.Bucket{Name: "mine", Engine: "mine-1", AccountID: account}),
+			store.Buckets.Put(tx, &resource.Bucket{Name: "theirs", Engine: "theirs-1", AccountID: stranger}))
+	})
+	t.Cleanup(func() { f.kill() })
+	return f
+}
+
+// run begins an importer; kill ends it as a stopped process does.
+func (f *fixture) run(c Converter) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	i := New(Config{Scratch: f.scratch}, Deps{Store: f.store, Objects: f.objects, Converter: c, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	go func() { done <- i.Run(ctx) }()
+	f.stop = func() {
+		cancel()
+		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+			f.t.Error(err)
+		}
+	}
+}
+
+func (f *fixture) kill() {
+	if f.stop != nil {
+		f.stop()
+		f.stop = nil
+	}
+}
+
+func (f *fixture) update(fn func(*store.Tx) error) {
+	f.t.Helper()
+	if err := f.store.Update(context.Background(), fn); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) put(bucket, key string, data []byte) {
+	f.t.Helper()
+	if _, err := f.objects.Put(context.Background(), bucket, object.Put{Key: key, Body: bytes.NewReader(data), Size: int64(len(data))}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) task(id string, disks ...resource.ImportDisk) {
+	f.t.Helper()
+	f.update(func(tx *store.Tx) error {
+		return store.ImportTasks.Put(tx, &resource.ImportTask{
+			Owned: resource.Owned{AccountID: account, Region: "us-east-1"}, ID: id, ImageID: "ami-" + id,
+			Architecture: "x86_64", Disks: disks, Status: "active", StatusMessage: "pending",
+		})
+	})
+}
+
+// await waits for a task to be as ok wants it.
+func (f *fixture) await(id string, ok func(*resource.ImportTask) bool) *resource.ImportTask {
+	f.t.Helper()
+	feed := f.store.Feed(store.ImportTasks)
+	defer feed.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		_, snap, err := feed.Next(ctx)
+		if err != nil {
+			f.t.Fatalf("task %s: %v: %+v", id, err, store.ImportTasks.Get(f.store.Snapshot(), id))
+		}
+		if t := store.ImportTasks.Get(snap, id); t != nil && ok(t) {
+			return t
+		}
+	}
+}
+
+func ended(t *resource.ImportTask) bool { return t.Status == "completed" || t.Status == "deleted" }
+
+func (f *fixture) keys() []string {
+	f.t.Helper()
+	l, err := f.objects.List(context.Background(), Bucket, object.ListOptions{Max: 100})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var out []string
+	for _, o := range l.Objects {
+		out = append(out, o.Key)
+	}
+	return out
+}
+
+// converters for what does not need qemu-img.
+type converterFunc func(ctx context.Context, format, in, out string, progress func(int)) (int64, error)
+
+func (c converterFunc) Convert(ctx context.Context, format, in, out string, progress func(int)) (int64, error) {
+	return c(ctx, format, in, out, progress)
+}
+
+var upper = converterFunc(func(_ context.Context, _, in, out string, progress func(int)) (int64, error) {
+	b, err := os.ReadFile(in)
+	if err != nil {
+		return 0, err
+	}
+	progress(50)
+	return 4096, os.WriteFile(out, bytes.ToUpper(b), 0o600)
+})
+
+func TestImport(t *testing.T) {
+	f := setup(t)
+	f.put("mine-1", "disk", []byte("a disk"))
+	f.task("import-ami-1", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
+	f.run(upper)
+	task := f.await("import-ami-1", ended)
+	img := store.Images.Get(f.store.Snapshot(), task.ImageID)
+	if task.Status != "completed" || task.Disks[0].Size != 4096 || img == nil {
+		t.Fatalf("%+v %+v", task, img)
+	}
+	o, err := f.objects.Get(t.Context(), Bucket, img.Data.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	body, err := o.Range(0, o.Meta().Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	data, err := io.ReadAll(body)
+	sum := sha256.Sum256(data)
+	if err != nil || string(data) != "A DISK" || hex.EncodeToString(sum[:]) != img.Data.SHA256 || img.AccountID != account || img.State != resource.ImageAvailable {
+		t.Errorf("%q, %v: %+v", data, err, img)
+	}
+	f.kill()
+	if left, err := os.ReadDir(f.scratch); err != nil || len(left) != 0 {
+		t.Errorf("the scratch folder holds %v, %v", left, err)
+	}
+}
+
+func TestWhatFails(t *testing.T) {
+	fails := func(err error) converterFunc {
+		return func(context.Context, string, string, string, func(int)) (int64, error) { return 0, err }
+	}
+	for name, c := range map[string]struct {
+		bucket, key string
+		converter   Converter
+		want        string
+	}{
+		"someone else's bucket": {"theirs", "disk", upper, "ClientError: The bucket"},
+		"the system's bucket":   {Bucket, "disk", upper, "ClientError: The bucket"},
+		"no bucket":             {"none", "disk", upper, "ClientError: The bucket"},
+		"no object":             {"mine", "none", upper, "ClientError: The object"},
+		"bad image":             {"mine", "disk", fails(fmt.Errorf("x: %w", &image.Invalid{Reason: "it is bad"})), "ClientError: it is bad"},
+		"full":                  {"mine", "disk", fails(syscall.ENOSPC), "enough disk space"},
+		"no jail":               {"mine", "disk", fails(image.ErrNoJail), "safely"},
+		"anything else":         {"mine", "disk", fails(errors.New("/secret/path")), "internal error"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			for _, engine := range []string{"mine-1", "theirs-1", Bucket} {
+				f.put(engine, "disk", []byte("x"))
+			}
+			f.task("t", resource.ImportDisk{Format: "raw", Bucket: c.bucket, Key: c.key})
+			f.run(c.converter)
+			task := f.await("t", ended)
+			if task.Status != "deleted" || !strings.Contains(task.StatusMessage, c.want) || strings.Contains(task.StatusMessage, "/secret") {
+				t.Errorf("%+v", task)
+			}
+			if n := store.Images.Len(f.store.Snapshot()); n != 0 {
+				t.Errorf("%d images", n)
+			}
+		})
+	}
+}
+
+func TestCancel(t *testing.T) {
+	f := setup(t)
+	f.put("mine-1", "disk", []byte("x"))
+	f.task("t", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
+	begun := make(chan struct{})
+	f.run(converterFunc(func(ctx context.Context, _, _, _ string, _ func(int)) (int64, error) {
+		close(begun)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}))
+	<-begun
+	f.update(func(tx *store.Tx) error {
+		next := *store.ImportTasks.Get(tx, "t")
+		next.Cancel, next.Status = true, "deleting"
+		return store.ImportTasks.Put(tx, &next)
+	})
+	if task := f.await("t", ended); task.Status != "deleted" || !strings.Contains(task.StatusMessage, "ancelled") {
+		t.Errorf("%+v", task)
+	}
+}
+
+// A process that stops in the midst leaves the task open and the next one brings it to its end.
+func TestStoppedAndTakenUpAgain(t *testing.T) {
+	f := setup(t)
+	f.put("mine-1", "disk", []byte("x"))
+	f.put(Bucket, Key("ami-t"), []byte("half done"))
+	f.task("t", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
+	begun := make(chan struct{})
+	f.run(converterFunc(func(ctx context.Context, _, _, _ string, _ func(int)) (int64, error) {
+		close(begun)
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}))
+	<-begun
+	f.kill()
+	if task := store.ImportTasks.Get(f.store.Snapshot(), "t"); task.Status != "active" {
+		t.Fatalf("%+v", task)
+	}
+	if err := os.MkdirAll(filepath.Join(f.scratch, "t"), 0o700); err != nil { // what kill -9 leaves
+		t.Fatal(err)
+	}
+	f.run(upper)
+	if task := f.await("t", ended); task.Status != "completed" {
+		t.Errorf("%+v", task)
+	}
+}
+
+func TestDataOfNoImageIsDeleted(t *testing.T) {
+	f := setup(t)
+	for _, id := range []string{"ami-live", "ami-gone", "ami-open"} {
+		f.put(Bucket, Key(id), []byte("x"))
+	}
+	f.put(Bucket, "else", []byte("x"))
+	f.update(func(tx *store.Tx) error {
+		return errors.Join(
+			store.Images.Put(tx, &resource.Image{ID: "ami-live", State: resource.ImageDeregistered}),
+			store.ImportTasks.Put(tx, &resource.ImportTask{ID: "open", ImageID: "ami-open", Status: "active"}))
+	})
+	i := New(Config{Scratch: f.scratch}, Deps{Store: f.store, Objects: f.objects, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	if err := i.collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(f.keys(), " "); got != "else images/ami-live images/ami-open" {
+		t.Errorf("left: %s", got)
+	}
+}
+
+// The real converter: a good image becomes an AMI, a hostile one a failed task.
+func TestRealImages(t *testing.T) {
+	c, err := image.NewConverter(image.ConverterConfig{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Probe(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	f, dir := setup(t), t.TempDir()
+	for key, args := range map[string][]string{
+		"good": {"-f", "qcow2"}, "backed": {"-f", "qcow2", "-u", "-b", "/etc/passwd", "-F", "raw"}, "bomb": {"-f", "qcow2"},
+	} {
+		path, size := filepath.Join(dir, key), "4M"
+		if key == "bomb" {
+			size = "8T"
+		}
+		if out, err := exec.Command("qemu-img", append(append([]string{"create", "-q"}, args...), path, size)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.put("mine-1", key, data)
+		f.task(key, resource.ImportDisk{Format: "qcow2", Bucket: "mine", Key: key})
+	}
+	f.run(c)
+	for key, want := range map[string]string{"good": "", "backed": "ClientError: Disk validation failed [the image has a backing file", "bomb": "exceeds the limit"} {
+		if task := f.await(key, ended); !strings.Contains(task.StatusMessage, want) || (task.Status == "completed") != (want == "") {
+			t.Errorf("%s: %+v", key, task)
+		}
+	}
+}
