@@ -31,10 +31,6 @@ func errInstanceState(id, state string) error {
 	return awserr.New("IncorrectInstanceState", "The instance '%s' is not in a state from which it can do this: it is '%s'.", id, state)
 }
 
-func errDependency(what, id string) error {
-	return awserr.New("DependencyViolation", "%s %s has a dependent object", what, id)
-}
-
 // idShape is what follows the prefix of a resource id.
 var idShape = regexp.MustCompile(`^([0-9a-f]{8}|[0-9a-f]{17})$`)
 

@@ -95,10 +95,7 @@ func (s *Service) StopInstances(ctx context.Context, in *shape.StopInstancesRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseStore(s, info, in.InstanceIds, "stopped"); err != nil {
-		return nil, err
-	}
-	return &shape.StopInstancesResult{StoppingInstances: []shape.InstanceStateChange{}}, nil
+	return nil, s.refuseStore(info, in.InstanceIds, "stopped")
 }
 
 // StartInstances is refused: an instance-store instance never is stopped.
@@ -107,14 +104,11 @@ func (s *Service) StartInstances(ctx context.Context, in *shape.StartInstancesRe
 	if err != nil {
 		return nil, err
 	}
-	if err := refuseStore(s, info, in.InstanceIds, "started"); err != nil {
-		return nil, err
-	}
-	return &shape.StartInstancesResult{StartingInstances: []shape.InstanceStateChange{}}, nil
+	return nil, s.refuseStore(info, in.InstanceIds, "started")
 }
 
 // refuseStore gives the error for a call that only EBS-backed instances know; there always is one.
-func refuseStore(s *Service, info *call.Info, ids []string, verb string) error {
+func (s *Service) refuseStore(info *call.Info, ids []string, verb string) error {
 	if err := checkInstanceIDs(ids); err != nil {
 		return err
 	}
