@@ -137,7 +137,7 @@ func (c *Converter) convert(ctx context.Context, info Info, src, dst string, pro
 	if free <= 0 {
 		return syscall.ENOSPC
 	}
-	err = c.jail(min(limit, free)).run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p", "-W", "-m", "8",
+	err = c.jail(min(limit, free)).run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p",
 		"--image-opts", "-O", "qcow2", "-o", "compat=1.1,cluster_size=64k", options, jailOut+"/disk")
 	switch {
 	case context.Cause(ctx) != nil:
