@@ -97,6 +97,8 @@ func (m *machine) settle(p phase, reason string) {
 // adopt takes over what the directory says, before anybody else knows the machine. It only looks at
 // processes, but for those of a start that was interrupted: they are ended.
 func (m *machine) adopt() {
+	<-m.lock // its watcher begins at once
+	defer m.release()
 	rec, err := loadRecord(m.dir)
 	if err != nil { // so that it is listed and can be removed
 		m.rec = record{Phase: failed, Reason: fmt.Sprintf("record not readable: %v", err)}
