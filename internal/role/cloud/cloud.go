@@ -79,6 +79,7 @@ type Cloud struct {
 	Identity   *identity.Identity
 	Membership *membership.Server
 	Links      *imagelink.Signer
+	EC2        *ec2.Service // for calls without HTTP: simulation
 
 	objects  *s3.Service
 	importer *importer.Importer
@@ -112,10 +113,11 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Register(shapes3.Service(), c.objects)
 	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
 	c.Door.Register(shapests.Service(), sts.New(deps.Store))
-	c.Door.Register(shapeec2.Service(), ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
+	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
 		Console: consoles{c}, Objects: readable{c.objects}, Log: deps.Log,
-	}))
+	})
+	c.Door.Register(shapeec2.Service(), c.EC2)
 	c.Door.Handle("join", c.Membership)
 	c.Door.Handle("renew", c.Membership)
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))

@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -26,8 +25,9 @@ import (
 
 // Config is what a node is.
 type Config struct {
-	Dir   string // its own files; "" = nothing is kept (simulation)
-	Hello nodeapi.Hello
+	Dir    string  // its own files
+	Memory *Memory // in place of Dir: for simulation
+	Hello  nodeapi.Hello
 	// Grace is how long a guest may take to shut down or restart; 0 means 60 s.
 	Grace time.Duration
 	// Parallel bounds how many instances are worked on at once; 0 means 8.
@@ -68,7 +68,7 @@ type Node struct {
 	applied   error            // outcome of the last network.Apply
 	busy      map[string]bool
 	again     map[string]bool // poked while busy
-	failures  map[string]*failure
+	failures  map[string]failure
 	observed  map[string]nodeapi.Observed
 	metadata  map[caller]nodeapi.Metadata
 	connected bool
@@ -87,10 +87,10 @@ func New(cfg Config, deps Deps) (*Node, error) {
 		disk: disk{filepath.Join(cfg.Dir, "agent")},
 		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		busy: map[string]bool{}, again: map[string]bool{},
-		failures: map[string]*failure{}, observed: map[string]nodeapi.Observed{},
+		failures: map[string]failure{}, observed: map[string]nodeapi.Observed{},
 	}
-	if cfg.Dir == "" {
-		n.disk = new(memory)
+	if cfg.Memory != nil {
+		n.disk = cfg.Memory
 	}
 	d, err := n.disk.desired()
 	if err != nil {
@@ -141,50 +141,70 @@ func (n *Node) converge(ctx context.Context) error {
 		case <-n.deps.Compute.Events():
 		case <-tick.C:
 		}
-		n.mu.Lock()
-		d, fresh := n.desired, n.fresh
-		n.mu.Unlock()
-		err := n.deps.Network.Apply(ctx, d.Network)
-		if err != nil {
-			n.deps.Log.Error("cannot apply the network", "error", err)
-		}
-		n.mu.Lock()
-		n.applied = err
-		n.mu.Unlock()
-		statuses, err := n.deps.Compute.List(ctx)
-		if err != nil {
-			n.deps.Log.Error("cannot list machines", "error", err)
-			continue
-		}
-		seen := map[string]compute.Status{}
-		for _, s := range statuses {
-			seen[s.ID] = s
-		}
-		work := slices.Clone(d.Instances)
-		if fresh { // what the zone no longer knows must go; before it has spoken, nothing may
-			for _, s := range statuses {
-				if !slices.ContainsFunc(d.Instances, func(i nodeapi.Instance) bool { return i.ID == s.ID }) {
-					work = append(work, nodeapi.Instance{ID: s.ID, Power: resource.PowerGone})
-				}
-			}
-		}
-		for _, inst := range work {
-			if n.settled(inst, seen[inst.ID]) || !n.claim(inst.ID) {
-				continue
-			}
+		for _, inst := range n.look(ctx) {
 			workers.Go(func() {
 				limit <- struct{}{}
 				n.advance(ctx, inst)
 				<-limit
-				if n.release(inst.ID) {
-					poke(n.wake)
-				}
+				n.release(inst.ID)
 				poke(n.news)
 			})
 		}
-		n.forget(work)
 		poke(n.news)
 	}
+}
+
+// look applies the network and compares what is desired with what is there. It gives the instances that need
+// work, each claimed for it.
+func (n *Node) look(ctx context.Context) (work []nodeapi.Instance) {
+	n.mu.Lock()
+	d, fresh := n.desired, n.fresh
+	n.mu.Unlock()
+	err := n.deps.Network.Apply(ctx, d.Network)
+	if err != nil {
+		n.deps.Log.Error("cannot apply the network", "error", err)
+	}
+	n.mu.Lock()
+	n.applied = err
+	n.mu.Unlock()
+	// Claims come first: an instance must not be judged by how it was before its worker was done with it. A
+	// machine just started would look as if its guest had powered it off.
+	var mine []nodeapi.Instance
+	ours := map[string]bool{}
+	for _, inst := range d.Instances {
+		ours[inst.ID] = true
+		if n.claim(inst.ID) {
+			mine = append(mine, inst)
+		}
+	}
+	statuses, err := n.deps.Compute.List(ctx)
+	if err != nil {
+		n.deps.Log.Error("cannot list machines", "error", err)
+		for _, inst := range mine {
+			n.release(inst.ID)
+		}
+		return nil
+	}
+	seen := map[string]compute.Status{}
+	for _, s := range statuses {
+		seen[s.ID] = s
+		// What the zone no longer knows must go; before it has spoken, nothing may.
+		if fresh && !ours[s.ID] {
+			ours[s.ID] = true
+			if n.claim(s.ID) {
+				mine = append(mine, nodeapi.Instance{ID: s.ID, Power: resource.PowerGone})
+			}
+		}
+	}
+	n.forget(ours)
+	for _, inst := range mine {
+		if n.settled(inst, seen[inst.ID]) {
+			n.release(inst.ID)
+		} else {
+			work = append(work, inst)
+		}
+	}
+	return work
 }
 
 // claim takes an instance for one worker.
@@ -199,14 +219,16 @@ func (n *Node) claim(id string) bool {
 	return true
 }
 
-// release gives it back, and says whether somebody wanted it meanwhile.
-func (n *Node) release(id string) bool {
+// release gives it back. If somebody wanted it meanwhile, there is another look.
+func (n *Node) release(id string) {
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.busy, id)
 	wanted := n.again[id]
+	delete(n.busy, id)
 	delete(n.again, id)
-	return wanted
+	n.mu.Unlock()
+	if wanted {
+		poke(n.wake)
+	}
 }
 
 // set takes a desired state as the newest.

@@ -118,23 +118,38 @@ func MarkStopped(dir string) error {
 	return nil
 }
 
-// memory is the keeper of a simulated node.
-type memory struct {
+// Memory is what a simulated node keeps in place of files. Like a disk it outlives the node's process: give
+// it to the next Node of the same host.
+type Memory struct {
 	mu        sync.Mutex
+	last      *nodeapi.Desired
 	instances map[string]record
 }
 
-func (m *memory) desired() (*nodeapi.Desired, error) { return new(nodeapi.Desired), nil }
-func (m *memory) setDesired(*nodeapi.Desired) error  { return nil }
+func (m *Memory) desired() (*nodeapi.Desired, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.last == nil {
+		return new(nodeapi.Desired), nil
+	}
+	return m.last, nil
+}
 
-func (m *memory) instance(id string) local {
+func (m *Memory) setDesired(d *nodeapi.Desired) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.last = d
+	return nil
+}
+
+func (m *Memory) instance(id string) local {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.instances[id]
 	return local{r, ok}
 }
 
-func (m *memory) setInstance(id string, r record) error {
+func (m *Memory) setInstance(id string, r record) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.instances == nil {
@@ -144,9 +159,16 @@ func (m *memory) setInstance(id string, r record) error {
 	return nil
 }
 
-func (m *memory) removeInstance(id string) error {
+func (m *Memory) removeInstance(id string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.instances, id)
 	return nil
+}
+
+// Empty says that nothing is kept of any instance.
+func (m *Memory) Empty() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.instances) == 0
 }

@@ -20,8 +20,9 @@ const (
 	attemptWindow = 10 * time.Minute
 )
 
-// failure counts an instance's failed starts.
+// failure counts failed attempts to give an instance the power that is wanted.
 type failure struct {
+	power  resource.Power
 	count  int
 	first  time.Time
 	reason string
@@ -29,7 +30,7 @@ type failure struct {
 	final  bool
 }
 
-// settled says that nothing is to be done for an instance as it was seen.
+// settled says that nothing is to be done for an instance as it was seen. The caller has claimed it.
 func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 	if s.State == "" {
 		s.State = compute.Absent
@@ -44,13 +45,13 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 		case compute.Off:
 			settled = local.Started // the guest powered itself off: the zone decides what that means
 		}
-		if f := n.failure(inst.ID); f != nil && (f.final || n.deps.Now().Before(f.retry)) {
-			settled = true
-		}
 	case resource.PowerOff:
 		settled = s.State != compute.Running && !local.Started
 	case resource.PowerGone:
 		settled = s.State == compute.Absent && !local.known
+	}
+	if f, failed := n.failure(inst); failed && (f.final || n.deps.Now().Before(f.retry)) {
+		settled = true // for now
 	}
 	if settled {
 		n.note(inst, s, local)
@@ -64,12 +65,13 @@ func (n *Node) note(inst nodeapi.Instance, s compute.Status, local local) {
 	if inst.Power == resource.PowerOn && !local.Started && s.State == compute.Off {
 		o.State = compute.Absent // it is still to be started: not the guest's doing
 	}
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if f := n.failures[inst.ID]; f != nil && s.State != compute.Running {
+	powersOff := s.State == compute.Off && local.Started // that it failed to start before does not matter
+	if f, failed := n.failure(inst); failed && inst.Power == resource.PowerOn && s.State != compute.Running && !powersOff {
 		o.State, o.Reason, o.Final = compute.Failed, f.reason, f.final
 	}
+	n.mu.Lock()
 	n.observed[inst.ID] = o
+	n.mu.Unlock()
 }
 
 // advance brings one instance towards what is desired of it. One worker at a time has an instance.
@@ -88,7 +90,7 @@ func (n *Node) advance(ctx context.Context, inst nodeapi.Instance) {
 	}
 	if err != nil && ctx.Err() == nil {
 		log.Error("instance does not advance", "power", inst.Power, "error", err)
-		n.fail(inst.ID, err)
+		n.fail(inst, err)
 	}
 	s := n.status(ctx, inst.ID)
 	n.note(inst, s, n.disk.instance(inst.ID))
@@ -241,37 +243,39 @@ type permanent struct{ error }
 
 func (p permanent) Unwrap() error { return p.error }
 
-func (n *Node) fail(id string, err error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+func (n *Node) fail(inst nodeapi.Instance, err error) {
 	now := n.deps.Now()
-	f := n.failures[id]
-	if f == nil || now.Sub(f.first) > attemptWindow {
-		f = &failure{first: now}
-		n.failures[id] = f
+	f, failed := n.failure(inst)
+	if !failed {
+		f = failure{power: inst.Power, first: now}
 	}
 	f.count++
 	f.reason = err.Error()
-	f.retry = now.Add(time.Second << f.count)
+	wait := time.Second << min(f.count, 6)
+	f.retry = now.Add(wait)
 	var p permanent
-	f.final = f.count >= attempts || errors.As(err, &p) || errors.Is(err, imagecache.ErrCorrupt)
-	time.AfterFunc(f.retry.Sub(now), func() { poke(n.wake) })
+	f.final = inst.Power == resource.PowerOn && (f.count >= attempts || errors.As(err, &p) || errors.Is(err, imagecache.ErrCorrupt))
+	n.mu.Lock()
+	n.failures[inst.ID] = f
+	n.mu.Unlock()
+	time.AfterFunc(wait, func() { poke(n.wake) })
 }
 
-func (n *Node) failure(id string) *failure {
+// failure gives what failed lately of what is wanted now.
+func (n *Node) failure(inst nodeapi.Instance) (f failure, failed bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.failures[id]
+	f, failed = n.failures[inst.ID]
+	if failed && f.power == inst.Power && n.deps.Now().Sub(f.first) <= attemptWindow {
+		return f, true
+	}
+	return failure{}, false
 }
 
 // forget drops what is known of instances that are no longer ours.
-func (n *Node) forget(work []nodeapi.Instance) {
+func (n *Node) forget(ours map[string]bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	ours := map[string]bool{}
-	for _, inst := range work {
-		ours[inst.ID] = true
-	}
 	for id := range n.observed {
 		if !ours[id] {
 			delete(n.observed, id)

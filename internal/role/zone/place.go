@@ -59,6 +59,32 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 	return nil
 }
 
+// lost gives the live instances of nodes that are shut out for good.
+func (z *Zone) lost(r store.Reader) (out []*resource.Instance) {
+	for n := range store.NodesByZone.By(r, z.cfg.Name) {
+		if n.Revoked {
+			out = slices.AppendSeq(out, store.InstancesByNode.By(r, n.ID))
+		}
+	}
+	return out
+}
+
+// endLost ends them: nobody will ever say of them that they are gone.
+func (z *Zone) endLost(tx *store.Tx) error {
+	for _, inst := range z.lost(tx) {
+		next := *inst
+		if inst.Power != resource.PowerGone {
+			next.StateReason = resource.StateReason{
+				Code: "Server.InternalError", Message: "Server.InternalError: the instance's host was removed", At: z.deps.Now(),
+			}
+		}
+		if _, err := lifecycle.Finish(tx, &next, z.deps.Now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // needs is the capacity that an instance takes.
 func needs(inst *resource.Instance) resource.Capacity {
 	return resource.Capacity{VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB, DiskGiB: inst.DiskGiB}

@@ -21,6 +21,7 @@ type session struct {
 	node string
 	link nodeapi.ZoneLink
 	end  context.CancelCauseFunc
+	done <-chan struct{} // closed at the session's end
 	wake chan struct{} // holds at most one word: the desired state may have changed
 	asks chan nodeapi.Ask
 
@@ -45,22 +46,23 @@ func (z *Zone) Attach(ctx context.Context, who pki.Identity, link nodeapi.ZoneLi
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s := &session{
-		zone: z, node: node.ID, link: link, end: cancel,
+		zone: z, node: node.ID, link: link, end: cancel, done: ctx.Done(),
 		wake: make(chan struct{}, 1), asks: make(chan nodeapi.Ask), waiting: map[uint64]chan *nodeapi.Answer{},
 	}
-	if err := z.arrived(ctx, node.ID, first.Hello); err != nil {
-		return err
-	}
+	// The session is known before the record says so: a revocation finds either the one or the other, and
+	// nobody marks as down what is here.
 	z.mu.Lock()
 	if old := z.sessions[node.ID]; old != nil {
 		old.end(errors.New("the node connected again"))
 	}
 	z.sessions[node.ID] = s
 	z.mu.Unlock()
+	defer z.left(s)
+	if err := z.arrived(ctx, node.ID, first.Hello); err != nil {
+		return err
+	}
 	z.deps.Log.Info("node connected", "node", node.ID, "name", first.Hello.Name, "accel", first.Hello.Accel.Name)
 	z.place.Poke()
-	defer z.left(s)
-
 	s.poke()
 	// Recv cannot be interrupted but by the stream's end, which follows from our return.
 	received := make(chan error, 1)
@@ -141,7 +143,7 @@ func (z *Zone) markDown(ctx context.Context, id string) error {
 	z.deps.Log.Warn("node is down", "node", id)
 	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		old := store.Nodes.Get(tx, id)
-		if old == nil || !old.Up {
+		if old == nil || !old.Up || z.connected(id) {
 			return nil
 		}
 		n := *old
@@ -220,6 +222,8 @@ func (s *session) ask(ctx context.Context, q nodeapi.Ask) ([]byte, error) {
 	}()
 	select {
 	case s.asks <- q:
+	case <-s.done:
+		return nil, fmt.Errorf("node %s is not connected", s.node)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("ask node %s: %w", s.node, ctx.Err())
 	}
@@ -229,18 +233,25 @@ func (s *session) ask(ctx context.Context, q nodeapi.Ask) ([]byte, error) {
 			return nil, errors.New(a.Error)
 		}
 		return a.Data, nil
+	case <-s.done:
+		return nil, fmt.Errorf("node %s has disconnected", s.node)
 	case <-ctx.Done():
 		return nil, fmt.Errorf("node %s does not answer: %w", s.node, ctx.Err())
 	}
 }
 
-// placeAll gives every waiting instance of the zone a node.
+// placeAll gives every waiting instance of the zone a node, and ends what can have none any more.
 func (z *Zone) placeAll(ctx context.Context) error {
 	snap := z.deps.Store.Snapshot()
-	if store.InstancesUnplaced.One(snap, z.cfg.Name) == nil {
+	if store.InstancesUnplaced.One(snap, z.cfg.Name) == nil && len(z.lost(snap)) == 0 {
 		return nil
 	}
-	return z.deps.Store.Update(ctx, func(tx *store.Tx) error { return z.placeIn(tx) })
+	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := z.endLost(tx); err != nil {
+			return err
+		}
+		return z.placeIn(tx)
+	})
 }
 
 // connected says whether the node has a session.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"reflect"
 	"sync"
 	"time"
 
@@ -86,22 +87,24 @@ func (z *Zone) follow(ctx context.Context) error {
 			return err
 		}
 		if changes == nil { // anything may have changed
+			z.cutRevoked()
 			z.wake(z.all()...)
 			z.place.Poke()
 		}
 		vpcs := map[string]bool{}
 		for _, c := range changes {
-			for _, rec := range []any{c.Old, c.New} {
-				switch r := rec.(type) {
-				case *resource.Instance:
-					if r.Zone == z.cfg.Name && r.Node == "" && r.State.Alive() {
-						z.place.Poke()
-					}
-					z.wake(r.Node)
-				case *resource.Node:
-					z.node(r)
-				default:
-					if id := vpcOf(r); id != "" {
+			switch c.Table {
+			case store.Instances.Name():
+				was, _ := c.Old.(*resource.Instance)
+				is, _ := c.New.(*resource.Instance)
+				z.instanceChanged(was, is, vpcs)
+			case store.Nodes.Name():
+				was, _ := c.Old.(*resource.Node)
+				is, _ := c.New.(*resource.Node)
+				z.nodeChanged(was, is)
+			default:
+				for _, rec := range []any{c.Old, c.New} {
+					if id := vpcOf(rec); id != "" {
 						vpcs[id] = true
 					}
 				}
@@ -153,17 +156,63 @@ func nodesOf(r store.Reader, vpcID string) []string {
 	return out
 }
 
-// node follows a node's record: who is revoked is cut off.
-func (z *Zone) node(n *resource.Node) {
-	if !n.Revoked {
-		z.place.Poke()
-		return
+// instanceChanged follows an instance's record; either is nil where there is none.
+func (z *Zone) instanceChanged(was, is *resource.Instance, vpcs map[string]bool) {
+	if was == nil {
+		was = &resource.Instance{}
 	}
-	z.mu.Lock()
-	s := z.sessions[n.ID]
-	z.mu.Unlock()
-	if s != nil {
-		s.end(errRevoked)
+	if is == nil {
+		is = &resource.Instance{}
+	}
+	ended := was.State.Alive() && !is.State.Alive() // which makes room
+	if is.Zone == z.cfg.Name && (ended || is.Node == "" && is.State.Alive()) {
+		z.place.Poke()
+	}
+	if was.Node != is.Node { // others of the VPC have to know where it is
+		vpcs[was.VPCID], vpcs[is.VPCID] = true, true
+		delete(vpcs, "")
+	}
+	if !sameForNode(was, is) {
+		z.wake(was.Node, is.Node)
+	}
+}
+
+// sameForNode says that nothing changed of what a node is told of an instance: states come from there.
+func sameForNode(was, is *resource.Instance) bool {
+	if was.State.Alive() != is.State.Alive() {
+		return false
+	}
+	a, b := *was, *is
+	a.State, a.StateReason = b.State, b.StateReason
+	return reflect.DeepEqual(&a, &b)
+}
+
+// nodeChanged follows a node's record: who is revoked is cut off.
+func (z *Zone) nodeChanged(was, is *resource.Node) {
+	if is == nil {
+		is = &resource.Node{ID: was.ID, Revoked: true}
+	}
+	z.place.Poke()
+	if is.Revoked {
+		z.mu.Lock()
+		s := z.sessions[is.ID]
+		z.mu.Unlock()
+		if s != nil {
+			s.end(errRevoked)
+		}
+	}
+	if was != nil && was.Underlay != is.Underlay { // all others send it packets
+		z.wake(z.all()...)
+	}
+}
+
+// cutRevoked ends the sessions of all nodes that may no longer have one.
+func (z *Zone) cutRevoked() {
+	snap := z.deps.Store.Snapshot()
+	for _, id := range z.all() {
+		if n := store.Nodes.Get(snap, id); n == nil || n.Revoked {
+			z.nodeChanged(&resource.Node{ID: id}, nil)
+		}
 	}
 }
 
