@@ -77,6 +77,8 @@ func leftovers() []string {
 			out = append(out, "process "+p+" "+strings.ReplaceAll(string(cmd), "\x00", " "))
 		}
 	}
+	groups, _ := filepath.Glob("/sys/fs/cgroup/*/karri-*")
+	out = append(out, groups...)
 	for _, args := range [][]string{{"ip", "netns", "list"}, {"ip", "-o", "link"}, {"ip", "route"}, {"cat", "/proc/self/mounts"}} {
 		text, _ := exec.Command(args[0], args[1:]...).Output()
 		for line := range strings.Lines(string(text)) {

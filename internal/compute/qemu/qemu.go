@@ -7,7 +7,6 @@ package qemu
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -326,12 +325,8 @@ func (d *Driver) Accel() compute.Accel { return d.cfg.Accel }
 func (d *Driver) Close() error {
 	d.cancel()
 	d.wg.Wait()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.machines) == 0 {
-		d.cgroups.removeParents()
-	}
-	return errors.Join(d.lock.Close())
+	d.cgroups.removeParents()
+	return d.lock.Close()
 }
 
 func (d *Driver) notify() {
