@@ -22,6 +22,9 @@ import (
 // Socket is the socket's path for a data directory.
 func Socket(dataDir string) string { return filepath.Join(dataDir, "run", "admin.sock") }
 
+// maxSocketPath is the kernel's limit (sun_path, with its final zero).
+const maxSocketPath = 107
+
 // ErrNotRunning says that no Karri process answers for a data directory.
 var ErrNotRunning = errors.New("no Karri process is running")
 
@@ -58,6 +61,9 @@ func Handle[In, Out any](f func(ctx context.Context, in In) (Out, error)) Method
 // Serve answers on the data directory's socket until ctx ends.
 func Serve(ctx context.Context, dataDir string, log *slog.Logger, methods map[string]Method) error {
 	path := Socket(dataDir)
+	if len(path) > maxSocketPath {
+		return fmt.Errorf("the data directory's path is too long for a socket in it: %s has more than %d bytes", path, maxSocketPath)
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}

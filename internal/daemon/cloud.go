@@ -180,8 +180,14 @@ func (p *cloudProcess) storeFiles(keeper *pki.Authority) (embedded.TLS, error) {
 	return files, durable.WriteFile(files.ClientCA, pki.EncodePEM(keeper.Certificate()), 0o600)
 }
 
+// The audit log takes at most auditFile bytes in each of its files, of which auditKeep older ones stay.
+const (
+	auditFile = 128 << 20
+	auditKeep = 7
+)
+
 func (p *cloudProcess) openAudit() error {
-	f, err := os.OpenFile(under(p.cfg.DataDir, "log", "audit.json"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	f, err := audit.OpenFile(under(p.cfg.DataDir, "log", "audit.json"), auditFile, auditKeep)
 	if err != nil {
 		return err
 	}
