@@ -56,6 +56,7 @@ func (c *Cloud) Chaos(ctx context.Context) {
 			do()
 		})
 	}
+	revoked := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -67,6 +68,10 @@ func (c *Cloud) Chaos(ctx context.Context) {
 		case p < 2:
 			c.StopZone()
 			later(5*time.Second, c.StartZone)
+		case p < 3:
+			if revoked < len(c.Nodes)/20 && n.Revoke(ctx) == nil {
+				revoked++
+			}
 		case p < 20: // the agent is restarted
 			n.Stop()
 			later(10*time.Second, n.Start)
