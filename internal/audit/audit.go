@@ -129,7 +129,19 @@ type Writer struct {
 // NewWriter makes a Writer. What it has not flushed is lost in a crash: see Run.
 func NewWriter(w io.Writer) *Writer {
 	b := bufio.NewWriterSize(w, 64<<10)
-	return &Writer{w: b, enc: json.NewEncoder(b)}
+	return &Writer{w: b, enc: json.NewEncoder(whole{b})}
+}
+
+// whole passes on only whole events: the encoder writes one at a time.
+type whole struct{ *bufio.Writer }
+
+func (w whole) Write(event []byte) (int, error) {
+	if len(event) > w.Available() {
+		if err := w.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	return w.Writer.Write(event)
 }
 
 // Record buffers the event.

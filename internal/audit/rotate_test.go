@@ -52,3 +52,30 @@ func TestRotation(t *testing.T) {
 		t.Errorf("%v %v", info.Mode(), err)
 	}
 }
+
+// No event is split over two files, however they fall.
+func TestEventsStayWhole(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.json")
+	f, err := OpenFile(path, 100_000, 9)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	w := NewWriter(f)
+	for i := range 1000 {
+		w.Record(&Event{Name: strings.Repeat("x", i)})
+	}
+	if err := w.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(path + "*")
+	if err != nil || len(files) < 5 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil || len(data) == 0 || data[0] != '{' || !strings.HasSuffix(string(data), "}\n") {
+			t.Errorf("%s has half an event: %v", filepath.Base(name), err)
+		}
+	}
+}

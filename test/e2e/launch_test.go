@@ -94,7 +94,7 @@ func TestGuestsOutliveKarri(t *testing.T) {
 	c.openPort("22")
 	i := c.launch(image, "outlive", "1")[0]
 	boot := c.login(key, i, "cat /proc/sys/kernel/random/boot_id")
-	for _, end := range []func(){c.proc.kill, c.proc.stop} {
+	for _, end := range []func(){func() { c.proc.kill() }, func() { c.proc.stop() }} {
 		end()
 		if now := c.login(key, i, "cat /proc/sys/kernel/random/boot_id"); now != boot {
 			t.Fatal("the guest was restarted when Karri ended")
@@ -186,8 +186,7 @@ func TestHostileImages(t *testing.T) {
 	must(t, "qemu-img", "create", "-f", "qcow2", "-o", "data_file="+path("data.raw")+",data_file_raw=on", path("datafile.qcow2"), "1M")
 	must(t, "qemu-img", "create", "-f", "qcow2", path("bomb.qcow2"), "16T")
 	must(t, "qemu-img", "create", "-f", "vmdk", "-o", "subformat=monolithicFlat", path("flat.vmdk"), "1M")
-	whole := must(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", shared.tiny, path("whole.qcow2"))
-	_ = whole
+	must(t, "qemu-img", "convert", "-f", "raw", "-O", "qcow2", shared.tiny, path("whole.qcow2"))
 	must(t, "bash", "-c", "head -c 1000000 "+path("whole.qcow2")+" > "+path("torn.qcow2"))
 	for file, format := range map[string]string{
 		"backing.qcow2": "qcow2", "datafile.qcow2": "qcow2", "bomb.qcow2": "qcow2", "flat.vmdk": "vmdk", "torn.qcow2": "qcow2", "whole.qcow2": "vhd",
@@ -202,6 +201,7 @@ func TestHostileImages(t *testing.T) {
 		t.Logf("%s: %s", file, failure)
 	}
 	// A raw disk that begins like a qcow2 file is still a raw disk.
+	must(t, "truncate", "--size", "%512", path("backing.qcow2")) // whole sectors
 	image, failure := c.importRaw(path("backing.qcow2"))
 	if failure != "" {
 		t.Fatalf("raw: %s", failure)
