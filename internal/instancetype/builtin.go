@@ -69,10 +69,11 @@ func Builtin() []Type {
 	}
 	add("t1", old, []size{{"micro", 1, 627, 4, "Very Low"}})
 	add("m1", old, []size{
-		{"small", 1, 1740, 8, "Low"}, {"medium", 1, 3788, 10, "Moderate"},
-		{"large", 2, 7680, 20, "Moderate"}, {"xlarge", 4, 15360, 40, "High"},
+		{"small", 1, 1740, 8, "Low"},
+		{"medium", 1, 3788, 10, "Moderate"},
+		{"large", 2, 7680, 20, "Moderate"},
+		{"xlarge", 4, 15360, 40, "High"},
 	})
 	add("c1", old, []size{{"medium", 2, 1740, 10, "Moderate"}, {"xlarge", 8, 7168, 40, "High"}})
 	return types
 }
-

@@ -45,8 +45,10 @@ func TestParse(t *testing.T) {
 	if table.Get("t3.nano") != nil || table.Get("k1.tiny").MemoryMiB != 128 || table.Get("t2.nano").VCPUs != 4 {
 		t.Error("edits are not in force")
 	}
-	for _, bad := range []string{``, `{}`, `[{"name":"x"}]`, `[{"name":"a.b","vcpus":0,"memory_mib":128,"disk_gib":1}]`, `[{"name":"a.b","vcpus":1,"memory_mib":1,"disk_gib":1}]`,
-		`[{"name":"a.b","vcpus":1,"memory_mib":128}]`, `[{"name":"a.b","vcpus":3,"memory_mib":128,"disk_gib":1,"threads_per_core":2}]`} {
+	for _, bad := range []string{
+		``, `{}`, `[{"name":"x"}]`, `[{"name":"a.b","vcpus":0,"memory_mib":128,"disk_gib":1}]`, `[{"name":"a.b","vcpus":1,"memory_mib":1,"disk_gib":1}]`,
+		`[{"name":"a.b","vcpus":1,"memory_mib":128}]`, `[{"name":"a.b","vcpus":3,"memory_mib":128,"disk_gib":1,"threads_per_core":2}]`,
+	} {
 		if _, err := Parse(bad); err == nil {
 			t.Errorf("%s is taken", bad)
 		}

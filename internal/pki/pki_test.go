@@ -38,7 +38,7 @@ func leaf(t *testing.T, a *Authority, id Identity, path string) *KeyPair {
 }
 
 // handshake gives the errors of both ends, and the client's identity as the server saw it.
-func handshake(t *testing.T, server, client *tls.Config) (serverErr, clientErr error, who Identity) {
+func handshake(t *testing.T, server, client *tls.Config) (who Identity, serverErr, clientErr error) {
 	t.Helper()
 	a, b := net.Pipe()
 	defer a.Close()
@@ -64,7 +64,7 @@ func handshake(t *testing.T, server, client *tls.Config) (serverErr, clientErr e
 	if certs := s.ConnectionState().PeerCertificates; serverErr == nil && len(certs) > 0 {
 		who, serverErr = IdentityOf(certs[0])
 	}
-	return serverErr, clientErr, who
+	return who, serverErr, clientErr
 }
 
 func TestMutualTLSTellsWhoOneIs(t *testing.T) {
@@ -77,12 +77,12 @@ func TestMutualTLSTellsWhoOneIs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serr, cerr, who := handshake(t, zone.ServerConfig(a.Pool()), node.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "us-east-1a"}))
+	who, serr, cerr := handshake(t, zone.ServerConfig(a.Pool()), node.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "us-east-1a"}))
 	if serr != nil || cerr != nil || who != want {
 		t.Fatalf("server %v, client %v, identity %+v", serr, cerr, who)
 	}
 	// Another member that poses as the zone.
-	if _, cerr, _ := handshake(t, node.ServerConfig(a.Pool()), node.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "us-east-1a"})); cerr == nil {
+	if _, _, cerr := handshake(t, node.ServerConfig(a.Pool()), node.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "us-east-1a"})); cerr == nil {
 		t.Fatal("a node passed as its zone")
 	}
 }
@@ -92,11 +92,11 @@ func TestForeignCertificatesAreRefused(t *testing.T) {
 	zone := leaf(t, a, Identity{Role: "zone", Name: "z"}, "")
 	intruder := leaf(t, foreign, Identity{Role: "node", Name: "node-1", Zone: "z"}, "")
 	cfg := intruder.ClientConfig(a.Pool(), Identity{Role: "zone", Name: "z"})
-	if serr, cerr, _ := handshake(t, zone.ServerConfig(a.Pool()), cfg); serr == nil || cerr == nil {
+	if _, serr, cerr := handshake(t, zone.ServerConfig(a.Pool()), cfg); serr == nil || cerr == nil {
 		t.Fatalf("a certificate of another authority was let in: %v, %v", serr, cerr)
 	}
 	// Without any certificate.
-	if serr, cerr, _ := handshake(t, zone.ServerConfig(a.Pool()), &tls.Config{RootCAs: a.Pool(), ServerName: "localhost"}); serr == nil || cerr == nil {
+	if _, serr, cerr := handshake(t, zone.ServerConfig(a.Pool()), &tls.Config{RootCAs: a.Pool(), ServerName: "localhost"}); serr == nil || cerr == nil {
 		t.Fatalf("a peer without a certificate was let in: %v, %v", serr, cerr)
 	}
 }
@@ -105,10 +105,10 @@ func TestPinnedRoot(t *testing.T) {
 	a, foreign := authority(t), authority(t)
 	good, bad := leaf(t, a, Identity{Role: "cloud"}, ""), leaf(t, foreign, Identity{Role: "cloud"}, "")
 	pin := Fingerprint(a.Certificate())
-	if serr, cerr, _ := handshake(t, good.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); cerr != nil {
+	if _, serr, cerr := handshake(t, good.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); cerr != nil {
 		t.Fatalf("pinned root refused: %v, %v", serr, cerr)
 	}
-	if _, cerr, _ := handshake(t, bad.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); cerr == nil {
+	if _, _, cerr := handshake(t, bad.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); cerr == nil {
 		t.Fatal("another root was accepted")
 	}
 	// The pinned root's certificate is public: showing it beside a leaf that it did not sign must not do.
@@ -122,7 +122,7 @@ func TestPinnedRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	var unknown x509.UnknownAuthorityError
-	if _, cerr, _ := handshake(t, liar.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); !errors.As(cerr, &unknown) {
+	if _, _, cerr := handshake(t, liar.ServerConfig(nil), PinnedConfig(pin, Identity{Role: "cloud"})); !errors.As(cerr, &unknown) {
 		t.Fatalf("a leaf that the pinned root did not sign: %v", cerr)
 	}
 }

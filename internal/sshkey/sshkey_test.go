@@ -90,8 +90,10 @@ func TestFingerprintsByOpenSSL(t *testing.T) {
 func TestImportRefuses(t *testing.T) {
 	dsa := "ssh-dss AAAAB3NzaC1kc3MAAACBAP"
 	_, pub, _ := Generate(Ed25519)
-	for _, text := range []string{"", "hello", "ssh-rsa", "ssh-rsa AAAA", dsa, strings.Repeat("A", MaxImport+1), pub.Line + "\n" + pub.Line,
-		"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")}))} {
+	for _, text := range []string{
+		"", "hello", "ssh-rsa", "ssh-rsa AAAA", dsa, strings.Repeat("A", MaxImport+1), pub.Line + "\n" + pub.Line,
+		"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA", string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")})),
+	} {
 		if _, err := Import([]byte(text)); !errors.Is(err, ErrFormat) {
 			t.Errorf("%.40q: %v", text, err)
 		}

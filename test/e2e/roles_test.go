@@ -43,7 +43,6 @@ type node struct {
 	ns       namespace
 	dir      string
 	underlay string
-	id       string
 	proc     *process
 }
 
@@ -133,7 +132,8 @@ func TestRolesApart(t *testing.T) {
 	if now := c.login(key, two[0], "cat /proc/sys/kernel/random/boot_id"); now != boot {
 		t.Error("a guest restarted with the control plane")
 	}
-	cloudProc, zoneProc = startCloud(), startZone()
+	startCloud()
+	startZone()
 	for i, n := range nodes {
 		n.proc = start(t, n.ns, fmt.Sprintf("node%d-again.log", i+1), "node", "--data-dir", n.dir, "--underlay", n.underlay, "--public-interface", "eth0", "--node-name", fmt.Sprintf("rack%d", i+1))
 	}
