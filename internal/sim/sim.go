@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"karri.dev/internal/audit"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/membership"
@@ -48,6 +49,7 @@ type Config struct {
 	// Store holds the state; nil: one in memory. The cloud closes it.
 	Store *store.Store
 	Log   *slog.Logger // nil: none
+	Audit audit.Sink   // nil: none
 	// RatePerSecond is the front door's throttle per account; negative: none.
 	RatePerSecond float64
 }
@@ -84,7 +86,7 @@ type runningZone struct {
 }
 
 // pool is where public addresses come from: as many as a large simulation needs.
-var pool = netip.MustParsePrefix("198.18.0.0/15")
+var pool = netip.MustParsePrefix("100.64.0.0/10")
 
 // New makes a cloud with its nodes and accounts. Nothing runs before Run.
 func New(ctx context.Context, cfg Config) (*Cloud, error) {
@@ -129,7 +131,7 @@ func (c *Cloud) furnish(ctx context.Context) error {
 		PublicPool: []netip.Prefix{pool}, RatePerSecond: c.cfg.RatePerSecond,
 	}, cloud.Deps{
 		Store: c.Store, Sealer: sealer, Objects: c.objects, Root: root,
-		IDs: ids.New(chacha('i')), Now: time.Now, Log: c.log,
+		IDs: ids.New(chacha('i')), Now: time.Now, Log: c.log, Audit: c.cfg.Audit,
 		Console: func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {
 			z := c.zone.Load()
 			if z == nil {

@@ -40,15 +40,17 @@ func inCloud(t *testing.T, cfg Config, test func(t *testing.T, c *Cloud)) {
 		}()
 		<-started
 		synctest.Wait()
+		defer func() {
+			stop()
+			if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
+				t.Error(err)
+			}
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		test(t, c)
 		if err := c.Check(); err != nil {
-			t.Error(err)
-		}
-		stop()
-		if err := <-done; err != nil && !errors.Is(err, context.Canceled) {
-			t.Error(err)
-		}
-		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
