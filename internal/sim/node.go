@@ -23,6 +23,8 @@ type Node struct {
 	ID   string
 	Host *computefake.Host
 
+	underlay string
+
 	cloud   *Cloud
 	memory  *node.Memory
 	network *networkfake.Driver
@@ -42,7 +44,7 @@ func (c *Cloud) newNode(ctx context.Context, number int) (*Node, error) {
 	if f.SlowNodes > 0 && number%f.SlowNodes == 0 {
 		hosts.StartLatency, hosts.GuestLatency = 20*f.StartLatency, 20*f.GuestLatency
 	}
-	n := &Node{cloud: c, Host: computefake.NewHost(hosts), memory: new(node.Memory)}
+	n := &Node{cloud: c, underlay: fmt.Sprintf("172.16.%d.%d", number>>8, number&255), Host: computefake.NewHost(hosts), memory: new(node.Memory)}
 	n.network = networkfake.New(networkfake.Config{Fault: f.network(c.cfg.Seed, number)})
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		rec, err := c.Role.Membership.AddNode(tx, fmt.Sprintf("node-%d", number), Zone)
@@ -65,10 +67,12 @@ func (n *Node) Start() {
 	n.driver = n.Host.Open()
 	agent, err := node.New(node.Config{
 		Memory: n.memory, Grace: 20 * time.Second,
-		Hello: nodeapi.Hello{Name: n.ID, Underlay: "", Capacity: c.cfg.Capacity, Accel: compute.Accel{Name: "fake"}, Version: "sim"},
+		Hello: nodeapi.Hello{Name: n.ID, Underlay: n.underlay, Capacity: c.cfg.Capacity, Accel: compute.Accel{Name: "fake"}, Version: "sim"},
 	}, node.Deps{
 		Log: c.log, Now: time.Now, Compute: n.driver, Network: n.network, Cache: &n.cache, Attach: n.attach,
-		Fetch: func(context.Context, nodeapi.Image) (io.ReadCloser, error) { return nil, errors.New("nothing to fetch") },
+		Fetch: func(context.Context, nodeapi.Image) (io.ReadCloser, error) {
+			return nil, errors.New("nothing to fetch")
+		},
 	})
 	if err != nil {
 		c.wrong.set(err)
@@ -236,4 +240,3 @@ func (c *cache) Release(string) {
 	defer c.mu.Unlock()
 	c.held--
 }
-

@@ -29,7 +29,7 @@ func run() error {
 	only := flag.String("run", ".", "regular expression of the benchmarks to run: identity, run, describe, memory")
 	flag.DurationVar(&b.length, "time", 10*time.Second, "length of each measurement")
 	flag.IntVar(&b.most, "instances", 100_000, "instances in the largest cloud")
-	flag.IntVar(&b.nodes, "nodes", 50, "simulated nodes that take the launches")
+	flag.IntVar(&b.nodes, "nodes", 50, "simulated nodes that take the launches; 0: none")
 	flag.StringVar(&b.profile, "profile", "", "folder for CPU profiles of the server")
 	serve := flag.Bool("serve", false, "be the server (the benchmark starts it)")
 	flag.Parse()

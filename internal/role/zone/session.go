@@ -22,7 +22,7 @@ type session struct {
 	link nodeapi.ZoneLink
 	end  context.CancelCauseFunc
 	done <-chan struct{} // closed at the session's end
-	wake chan struct{} // holds at most one word: the desired state may have changed
+	wake chan struct{}   // holds at most one word: the desired state may have changed
 	asks chan nodeapi.Ask
 
 	mu      sync.Mutex
@@ -160,16 +160,26 @@ func (s *session) poke() {
 	}
 }
 
+// sendPause is the least time between two desired states for a node. The first after a quiet time goes out at
+// once; a thousand launches a second must not make each node take in a thousand states.
+const sendPause = 200 * time.Millisecond
+
 // send is the only sender on the link. It compiles at the moment of sending, so that changes that came
 // while an earlier state was under way go out together.
 func (s *session) send(ctx context.Context) error {
+	wake := s.wake
+	var rested <-chan time.Time
 	for {
 		var m nodeapi.FromZone
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-s.wake:
+		case <-rested:
+			wake, rested = s.wake, nil
+			continue
+		case <-wake:
 			m.Desired = desired(s.zone.deps.Store.Snapshot(), s.node, s.zone.cfg.PublicPool)
+			wake, rested = nil, time.After(sendPause)
 		case ask := <-s.asks:
 			m.Ask = &ask
 		}

@@ -73,7 +73,7 @@ func (z *Zone) Run(ctx context.Context) error {
 
 // vpcDelay gathers changes that concern all nodes of a VPC before these are told: a burst of launches
 // must not make every node of the VPC take in a new state for each one.
-const vpcDelay = 50 * time.Millisecond
+const vpcDelay = 200 * time.Millisecond
 
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
