@@ -24,7 +24,8 @@ build: check-go ## compile bin/karri, one static binary
 demo: deps build ## start a cloud, launch a guest with the aws CLI, log in, clean up (root)
 	@scripts/demo
 
-test: deps build ## everything that CI runs (root)
+test: build ## everything that CI runs (root)
+	@scripts/deps test
 	@scripts/test
 
 fmt: ## format the Go code
