@@ -102,10 +102,10 @@ func (x *exchange) aim(t target) {
 	case wire.RestXML:
 		x.info.RequestID = strings.ToUpper(x.d.deps.IDs.Hex(8))
 		id2 := base64.StdEncoding.EncodeToString([]byte(x.info.RequestID + x.d.deps.IDs.Hex(16)))
-		h["X-Amz-Request-Id"] = []string{x.info.RequestID}
-		h["X-Amz-Id-2"] = []string{id2}
+		h["x-amz-request-id"] = []string{x.info.RequestID}
+		h["x-amz-id-2"] = []string{id2}
 		h["Server"] = []string{"AmazonS3"}
-		x.out.Header = http.Header{"X-Amz-Id-2": {id2}}
+		x.out.Header = http.Header{"x-amz-id-2": {id2}}
 	case wire.EC2:
 		x.info.RequestID = x.d.deps.IDs.UUID()
 		h["X-Amzn-Requestid"] = []string{x.info.RequestID}
@@ -235,8 +235,8 @@ func (x *exchange) name(err error) *awserr.Error {
 // answer writes an error.
 func (x *exchange) answer(e *awserr.Error) {
 	x.out.Header = http.Header{}
-	if id2 := x.w.Header()["X-Amz-Id-2"]; id2 != nil {
-		x.out.Header["X-Amz-Id-2"] = id2
+	if id2 := x.w.Header()["x-amz-id-2"]; id2 != nil {
+		x.out.Header["x-amz-id-2"] = id2
 	}
 	x.out.Length = -1
 	wire.EncodeError(x.service.Protocol, &x.out, e)

@@ -12,4 +12,5 @@ type Bucket struct {
 	// late write into a deleted bucket never shows up in the next one.
 	Engine string `json:"engine"`
 	System bool   `json:"system,omitempty"` // Karri's own: invisible to every API
+	Tags   Tags   `json:"tags,omitempty"`
 }

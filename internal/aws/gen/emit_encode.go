@@ -24,6 +24,9 @@ func (m *model) emitEncode() ([]byte, error) {
 			out.f("b = wire.AppendBool(b, \"return\", true)\n")
 		}
 		for _, f := range s.Fields {
+			if f.Wire.XMLAttribute {
+				continue // stands in the element's tag, which the parent writes
+			}
 			if err := m.encodeField(&out, f); err != nil {
 				return nil, fmt.Errorf("%s.%s: %w", s.Name, f.Name, err)
 			}
@@ -38,8 +41,16 @@ func (m *model) encodeField(out *source, f *field) error {
 	v := "v." + f.Name
 	switch f.Type.Kind {
 	case "struct":
-		out.f("if %s != nil {\nb = append(b, %q...)\nb = append%s(b, %s)\nb = append(b, %q...)\n}\n",
-			v, "<"+f.Out+">", f.Type.Struct.Name, v, "</"+f.Out+">")
+		out.f("if %s != nil {\n", v)
+		tag := "<" + f.Out
+		for _, a := range f.Type.Struct.Fields {
+			if a.Wire.XMLAttribute { // S3 has one, in the namespace of XML Schema
+				tag += ` xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" ` + a.Out + `="`
+				out.f("b = append(b, %q...)\nb = wire.AppendText(b, %s.%s)\n", tag, v, a.Name)
+				tag = `"`
+			}
+		}
+		out.f("b = append(b, %q...)\nb = append%s(b, %s)\nb = append(b, %q...)\n}\n", tag+">", f.Type.Struct.Name, v, "</"+f.Out+">")
 		return nil
 	case "list":
 		return m.encodeList(out, f)
@@ -154,6 +165,8 @@ func (m *model) encodeREST(out *source, op *operation) error {
 	case payload != nil && payload.Type.Kind == "struct":
 		out.f("if v.%s != nil {\nw.OpenXML(%q)\nw.Body = append%s(w.Body, v.%s)\nw.CloseXML(%q)\n}\n",
 			payload.Name, op.Root, payload.Type.Struct.Name, payload.Name, op.Root)
+	case payload != nil && payload.Type.Kind == "string":
+		out.f("w.Body = append(w.Body, v.%s...)\n", payload.Name)
 	case payload != nil:
 		return fmt.Errorf("%s.%s: payload of type %s is not supported", s.Name, payload.Name, payload.Type.Kind)
 	case op.Bare && len(body) == 1:

@@ -172,9 +172,6 @@ func (m *model) field(st *structure, sdk string, mem member) (*field, error) {
 			f.In = s.QueryName
 		}
 	}
-	if s.XMLAttribute {
-		return nil, fmt.Errorf("XML attributes are not supported")
-	}
 	f.Type, err = m.typeOf(s, m.Names.field(sdk, f.Name), st.Name+f.Name)
 	return f, err
 }

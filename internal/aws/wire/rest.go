@@ -176,36 +176,39 @@ func (w *Response) OpenXML(root string) {
 // CloseXML ends it.
 func (w *Response) CloseXML(root string) { w.Body = AppendClose(w.Body, root) }
 
+// set writes a header's name as AWS does, letter by letter: clients see the case of x-amz-meta- names.
+func (w *Response) set(name, v string) { w.Header[name] = []string{v} }
+
 // SetString sets a header unless the value is empty.
 func (w *Response) SetString(name, v string) {
 	if v != "" {
-		w.Header.Set(name, v)
+		w.set(name, v)
 	}
 }
 
 // SetInt sets a header, zero too.
-func (w *Response) SetInt(name string, v int64) { w.Header.Set(name, strconv.FormatInt(v, 10)) }
+func (w *Response) SetInt(name string, v int64) { w.set(name, strconv.FormatInt(v, 10)) }
 
 // SetBool sets a header, false too.
-func (w *Response) SetBool(name string, v bool) { w.Header.Set(name, strconv.FormatBool(v)) }
+func (w *Response) SetBool(name string, v bool) { w.set(name, strconv.FormatBool(v)) }
 
 // SetTime sets a header as HTTP writes times, unless the time is zero.
 func (w *Response) SetTime(name string, v time.Time) {
 	if !v.IsZero() {
-		w.Header.Set(name, v.UTC().Format(http.TimeFormat))
+		w.set(name, v.UTC().Format(http.TimeFormat))
 	}
 }
 
 // SetISOTime sets a header in ISO 8601, unless the time is zero.
 func (w *Response) SetISOTime(name string, v time.Time) {
 	if !v.IsZero() {
-		w.Header.Set(name, v.UTC().Format(ISOMillis))
+		w.set(name, v.UTC().Format(ISOMillis))
 	}
 }
 
 // SetMap sets one header for each element.
 func (w *Response) SetMap(prefix string, m map[string]string) {
 	for k, v := range m {
-		w.Header.Set(prefix+k, v)
+		w.set(prefix+k, v)
 	}
 }

@@ -243,7 +243,7 @@ func TestErrorAnswers(t *testing.T) {
 		RestXML: prolog + `<Error><Code>No&lt;Such</Code><Message>it &amp; more</Message><BucketName>b</BucketName><RequestId>id</RequestId><HostId>host</HostId></Error>`,
 		JSON:    `{"__type":"No\u003cSuch","message":"it \u0026 more"}`,
 	} {
-		w := &Response{RequestID: "id", Namespace: "ns", Header: http.Header{"X-Amz-Id-2": {"host"}}, Body: []byte("half an answer")}
+		w := &Response{RequestID: "id", Namespace: "ns", Header: http.Header{"x-amz-id-2": {"host"}}, Body: []byte("half an answer")}
 		EncodeError(p, w, e)
 		if string(w.Body) != want || w.Status != 404 || strings.Contains(string(w.Body), "secret") {
 			t.Errorf("%d: %d %s", p, w.Status, w.Body)

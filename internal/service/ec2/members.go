@@ -15,7 +15,7 @@ import (
 // dots; a path stands for all below it. Every member is in exactly one of the three, and a test holds that.
 type members struct {
 	used     string            // paths, separated by spaces
-	refused  string            // given with anything but its zero value, the request is refused
+	refused  string            // given and asking for something, the request is refused
 	harmless map[string]string // accepted without effect, and why that is no lie
 	note     string            // more for the operator
 }
@@ -95,7 +95,7 @@ func (t *memberTree) check(v reflect.Value) error {
 		return nil
 	}
 	if t.refused {
-		if v.IsZero() || (v.Kind() == reflect.Slice && v.Len() == 0) {
+		if idle(v) {
 			return nil
 		}
 		return awserr.New("UnsupportedOperation", "The parameter %s is not supported by this cloud.", t.name)
@@ -106,6 +106,25 @@ func (t *memberTree) check(v reflect.Value) error {
 		}
 	}
 	return nil
+}
+
+// idle says that a value asks for nothing: false, zero, empty, or a structure of such. Terraform writes
+// HibernationOptions.Configured=false.
+func idle(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice:
+		return v.Len() == 0
+	case reflect.Pointer:
+		return v.IsNil() || idle(v.Elem())
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !idle(v.Field(i)) {
+				return false
+			}
+		}
+		return true
+	}
+	return v.IsZero()
 }
 
 // Notes says, for each operation, what of it is not honoured: for `karri operations`. Operations that are

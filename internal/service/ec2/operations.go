@@ -81,10 +81,13 @@ func operations() map[string]members {
 			refused: "ProductCodes OrganizationArns OrganizationalUnitArns ImdsSupport LaunchPermission.Add.OrganizationArn LaunchPermission.Add.OrganizationalUnitArn " +
 				"LaunchPermission.Remove.OrganizationArn LaunchPermission.Remove.OrganizationalUnitArn",
 		},
-		"ResetImageAttribute": {used: "DryRun ImageId Attribute"},
-		"CreateTags":          {used: "DryRun Resources Tags"},
-		"DeleteTags":          {used: "DryRun Resources Tags"},
-		"DescribeTags":        {used: page},
+		"ResetImageAttribute":                  {used: "DryRun ImageId Attribute"},
+		"CreateTags":                           {used: "DryRun Resources Tags"},
+		"DeleteTags":                           {used: "DryRun Resources Tags"},
+		"DescribeTags":                         {used: page},
+		"DescribeVolumes":                      {used: page + "VolumeIds", note: "There are no volumes yet."},
+		"DescribeInstanceCreditSpecifications": {used: page + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
+		"DescribeAddressesAttribute":           {used: "DryRun AllocationIds Attribute MaxResults NextToken", note: "No address has a reverse DNS name."},
 	}
 }
 

@@ -32,6 +32,8 @@ const (
 	actDeleteObject  action = "DeleteObject"
 	actAbortUpload   action = "AbortMultipartUpload"
 	actListParts     action = "ListMultipartUploadParts"
+	actGetTagging    action = "GetBucketTagging"
+	actPutTagging    action = "PutBucketTagging"
 )
 
 // bucket finds a bucket for the caller. owner is x-amz-expected-bucket-owner.

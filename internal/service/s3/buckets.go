@@ -33,8 +33,14 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 	if err := checkNewBucket(in); err != nil {
 		return nil, err
 	}
+	var tags resource.Tags
+	if c := in.CreateBucketConfiguration; c != nil {
+		if tags, err = bucketTags(c.Tags); err != nil {
+			return nil, err
+		}
+	}
 	b := &resource.Bucket{
-		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(),
+		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(), Tags: tags,
 		Engine: in.Bucket + "/" + s.ids.Hex(8), // no other bucket's, past or to come: a name has no slash
 	}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
@@ -81,9 +87,6 @@ func (s *Service) newBucketRegion(ctx context.Context, c *shape.CreateBucketConf
 	if c != nil {
 		if c.Location != nil || c.Bucket != nil {
 			return "", invalidRequest("Directory buckets are not available")
-		}
-		if len(c.Tags) > 0 {
-			return "", awserr.New("NotImplemented", "Tags on buckets are not implemented").WithStatus(501)
 		}
 		want = c.LocationConstraint
 	}

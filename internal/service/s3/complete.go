@@ -57,7 +57,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *shape.Complet
 	}
 	g := answer(m.ChecksumAlgorithm, m.Checksum)
 	return &shape.CompleteMultipartUploadResult{
-		Location: s.location(in.Bucket, in.Key), Bucket: in.Bucket, Key: in.Key, ETag: quote(m.ETag), ServerSideEncryption: encryption,
+		Location: s.location(in.Bucket, in.Key), Bucket: in.Bucket, Key: in.Key, ETag: quote(m.ETag),
 		ChecksumCRC32: g.crc32, ChecksumCRC32C: g.crc32c, ChecksumCRC64NVME: g.crc64nvme, ChecksumSHA1: g.sha1, ChecksumSHA256: g.sha256,
 		ChecksumType: m.ChecksumType,
 	}, nil

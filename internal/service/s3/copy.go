@@ -76,7 +76,7 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 		return nil, s.writeFault(err, in.Bucket, in.Key, p)
 	}
 	g := answer(made.ChecksumAlgorithm, made.Checksum)
-	return &shape.CopyObjectOutput{ServerSideEncryption: encryption, CopyObjectResult: &shape.CopyObjectResult{
+	return &shape.CopyObjectOutput{CopyObjectResult: &shape.CopyObjectResult{
 		ETag: quote(made.ETag), LastModified: made.Modified, ChecksumType: made.ChecksumType,
 		ChecksumCRC32: g.crc32, ChecksumCRC32C: g.crc32c, ChecksumCRC64NVME: g.crc64nvme, ChecksumSHA1: g.sha1, ChecksumSHA256: g.sha256,
 	}}, nil

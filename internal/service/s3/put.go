@@ -58,7 +58,7 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	}
 	g := answer(m.ChecksumAlgorithm, m.Checksum)
 	return &shape.PutObjectResult{
-		ETag: quote(m.ETag), ServerSideEncryption: encryption,
+		ETag:          quote(m.ETag),
 		ChecksumCRC32: g.crc32, ChecksumCRC32C: g.crc32c, ChecksumCRC64NVME: g.crc64nvme, ChecksumSHA1: g.sha1, ChecksumSHA256: g.sha256,
 		ChecksumType: m.ChecksumType,
 	}, nil

@@ -11,7 +11,6 @@ import (
 // change nothing are let pass, and these are all of them:
 //
 //	x-amz-acl: private, bucket-owner-full-control   what every object has (BucketOwnerEnforced)
-//	x-amz-server-side-encryption: AES256            what every object has (SSE-S3)
 //	x-amz-storage-class: STANDARD                   what every object has
 //	x-amz-request-payer: requester                  no bucket is paid for by requesters
 //	x-amz-mfa                                       no bucket has MFA delete
@@ -45,8 +44,8 @@ func (w writing) check() error {
 		return err
 	}
 	switch w.sse {
-	case "", encryption:
-	case "aws:kms", "aws:kms:dsse", "aws:fsx":
+	case "":
+	case "AES256", "aws:kms", "aws:kms:dsse", "aws:fsx":
 		return notImplemented("x-amz-server-side-encryption")
 	default:
 		return invalidArgument("x-amz-server-side-encryption", w.sse, "The encryption method specified is not supported")

@@ -29,7 +29,6 @@ const (
 	maxDeletes     = 1000    // keys of one DeleteObjects
 	maxBuckets     = 10000   // of an account
 	defaultContent = "binary/octet-stream"
-	encryption     = "AES256" // SSE-S3, said of everything
 )
 
 // Config is the cloud's part of S3.

@@ -42,7 +42,7 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *shape.CreateMul
 		return nil, fault(err, in.Bucket, in.Key, "")
 	}
 	return &shape.CreateMultipartUploadResult{
-		Bucket: in.Bucket, Key: in.Key, UploadId: id, ServerSideEncryption: encryption, ChecksumAlgorithm: algorithm, ChecksumType: kind,
+		Bucket: in.Bucket, Key: in.Key, UploadId: id, ChecksumAlgorithm: algorithm, ChecksumType: kind,
 	}, nil
 }
 
@@ -107,7 +107,7 @@ func (s *Service) UploadPart(ctx context.Context, in *shape.UploadPartRequest) (
 	if err != nil {
 		return nil, fault(slow(err), in.Bucket, in.Key, in.UploadId)
 	}
-	out := &shape.UploadPartResult{ETag: quote(part.ETag), ServerSideEncryption: encryption}
+	out := &shape.UploadPartResult{ETag: quote(part.ETag)}
 	g := answer(part.ChecksumAlgorithm, part.Checksum)
 	if u.ChecksumAlgorithm == "" && sum.sent != "" { // the client hears of its own checksum
 		g = answer(string(sum.sent), sum.want)
@@ -190,7 +190,7 @@ func (s *Service) UploadPartCopy(ctx context.Context, in *shape.UploadPartCopyRe
 		g := answer(part.ChecksumAlgorithm, part.Checksum)
 		result.ChecksumCRC32, result.ChecksumCRC32C, result.ChecksumCRC64NVME, result.ChecksumSHA1, result.ChecksumSHA256 = g.crc32, g.crc32c, g.crc64nvme, g.sha1, g.sha256
 	}
-	return &shape.UploadPartCopyResult{CopyPartResult: result, ServerSideEncryption: encryption}, nil
+	return &shape.UploadPartCopyResult{CopyPartResult: result}, nil
 }
 
 // AbortMultipartUpload ends an upload and forgets its parts.

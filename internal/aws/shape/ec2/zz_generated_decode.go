@@ -166,6 +166,14 @@ func decodeDescribeAccountAttributesRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDescribeAddressesAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeAddressesAttributeRequest) {
+	v.AllocationIds = wire.Scalars(d, n, "AllocationId", "", d.String)
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDescribeAddressesRequest(d *wire.Decoder, n *wire.Node, v *DescribeAddressesRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.PublicIps = wire.Scalars(d, n, "PublicIp", "", d.String)
@@ -221,6 +229,14 @@ func decodeDescribeInstanceAttributeRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.Attribute = d.String(n.Take("Attribute"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.InstanceId = d.String(n.Take("InstanceId"))
+}
+
+func decodeDescribeInstanceCreditSpecificationsRequest(d *wire.Decoder, n *wire.Node, v *DescribeInstanceCreditSpecificationsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.InstanceIds = wire.Scalars(d, n, "InstanceId", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
 }
 
 func decodeDescribeInstanceStatusRequest(d *wire.Decoder, n *wire.Node, v *DescribeInstanceStatusRequest) {
@@ -335,6 +351,14 @@ func decodeDescribeSubnetsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSubn
 func decodeDescribeTagsRequest(d *wire.Decoder, n *wire.Node, v *DescribeTagsRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
+func decodeDescribeVolumesRequest(d *wire.Decoder, n *wire.Node, v *DescribeVolumesRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.VolumeIds = wire.Scalars(d, n, "VolumeId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 	v.NextToken = d.String(n.Take("NextToken"))
 }

@@ -84,6 +84,24 @@ func appendAddress(b []byte, v *Address) []byte {
 	return b
 }
 
+func appendAddressAttribute(b []byte, v *AddressAttribute) []byte {
+	if v.PublicIp != "" {
+		b = wire.AppendString(b, "publicIp", v.PublicIp)
+	}
+	if v.AllocationId != "" {
+		b = wire.AppendString(b, "allocationId", v.AllocationId)
+	}
+	if v.PtrRecord != "" {
+		b = wire.AppendString(b, "ptrRecord", v.PtrRecord)
+	}
+	if v.PtrRecordUpdate != nil {
+		b = append(b, "<ptrRecordUpdate>"...)
+		b = appendPtrUpdateStatus(b, v.PtrRecordUpdate)
+		b = append(b, "</ptrRecordUpdate>"...)
+	}
+	return b
+}
+
 func appendAllocateAddressResult(b []byte, v *AllocateAddressResult) []byte {
 	if v.PublicIp != "" {
 		b = wire.AppendString(b, "publicIp", v.PublicIp)
@@ -399,6 +417,20 @@ func appendDescribeAccountAttributesResult(b []byte, v *DescribeAccountAttribute
 	return b
 }
 
+func appendDescribeAddressesAttributeResult(b []byte, v *DescribeAddressesAttributeResult) []byte {
+	b = append(b, "<addressSet>"...)
+	for i := range v.Addresses {
+		b = append(b, "<item>"...)
+		b = appendAddressAttribute(b, &v.Addresses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</addressSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeAddressesResult(b []byte, v *DescribeAddressesResult) []byte {
 	b = append(b, "<addressesSet>"...)
 	for i := range v.Addresses {
@@ -634,6 +666,20 @@ func appendDescribeInstanceAttributeResult(b []byte, v *DescribeInstanceAttribut
 	return b
 }
 
+func appendDescribeInstanceCreditSpecificationsResult(b []byte, v *DescribeInstanceCreditSpecificationsResult) []byte {
+	b = append(b, "<instanceCreditSpecificationSet>"...)
+	for i := range v.InstanceCreditSpecifications {
+		b = append(b, "<item>"...)
+		b = appendInstanceCreditSpecification(b, &v.InstanceCreditSpecifications[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</instanceCreditSpecificationSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeInstanceStatusResult(b []byte, v *DescribeInstanceStatusResult) []byte {
 	b = append(b, "<instanceStatusSet>"...)
 	for i := range v.InstanceStatuses {
@@ -821,6 +867,20 @@ func appendDescribeTagsResult(b []byte, v *DescribeTagsResult) []byte {
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</tagSet>"...)
+	return b
+}
+
+func appendDescribeVolumesResult(b []byte, v *DescribeVolumesResult) []byte {
+	b = append(b, "<volumeSet>"...)
+	for i := range v.Volumes {
+		b = append(b, "<item>"...)
+		b = appendVolume(b, &v.Volumes[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</volumeSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
 	return b
 }
 
@@ -1771,6 +1831,16 @@ func appendInstanceBlockDeviceMapping(b []byte, v *InstanceBlockDeviceMapping) [
 		b = append(b, "<ebs>"...)
 		b = appendEbsInstanceBlockDevice(b, v.Ebs)
 		b = append(b, "</ebs>"...)
+	}
+	return b
+}
+
+func appendInstanceCreditSpecification(b []byte, v *InstanceCreditSpecification) []byte {
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.CpuCredits != "" {
+		b = wire.AppendString(b, "cpuCredits", v.CpuCredits)
 	}
 	return b
 }
@@ -3013,6 +3083,19 @@ func appendPropagatingVgw(b []byte, v *PropagatingVgw) []byte {
 	return b
 }
 
+func appendPtrUpdateStatus(b []byte, v *PtrUpdateStatus) []byte {
+	if v.Value != "" {
+		b = wire.AppendString(b, "value", v.Value)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.Reason != "" {
+		b = wire.AppendString(b, "reason", v.Reason)
+	}
+	return b
+}
+
 func appendRebootInstancesResult(b []byte, v *RebootInstancesResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -3687,6 +3770,87 @@ func appendVCpuInfo(b []byte, v *VCpuInfo) []byte {
 			b = wire.AppendInt(b, "item", int64(x))
 		}
 		b = append(b, "</validThreadsPerCore>"...)
+	}
+	return b
+}
+
+func appendVolume(b []byte, v *Volume) []byte {
+	if v.Attachments != nil {
+		b = append(b, "<attachmentSet>"...)
+		for i := range v.Attachments {
+			b = append(b, "<item>"...)
+			b = appendVolumeAttachment(b, &v.Attachments[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</attachmentSet>"...)
+	}
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if !v.CreateTime.IsZero() {
+		b = wire.AppendTime(b, "createTime", v.CreateTime, wire.ISOMillis)
+	}
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	b = wire.AppendInt(b, "size", int64(v.Size))
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendInt(b, "iops", int64(v.Iops))
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.VolumeType != "" {
+		b = wire.AppendString(b, "volumeType", v.VolumeType)
+	}
+	b = wire.AppendBool(b, "fastRestored", v.FastRestored)
+	b = wire.AppendBool(b, "multiAttachEnabled", v.MultiAttachEnabled)
+	b = wire.AppendInt(b, "throughput", int64(v.Throughput))
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
+	}
+	return b
+}
+
+func appendVolumeAttachment(b []byte, v *VolumeAttachment) []byte {
+	if !v.AttachTime.IsZero() {
+		b = wire.AppendTime(b, "attachTime", v.AttachTime, wire.ISOMillis)
+	}
+	if v.Device != "" {
+		b = wire.AppendString(b, "device", v.Device)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendBool(b, "deleteOnTermination", v.DeleteOnTermination)
+	if v.AssociatedResource != "" {
+		b = wire.AppendString(b, "associatedResource", v.AssociatedResource)
+	}
+	if v.InstanceOwningService != "" {
+		b = wire.AppendString(b, "instanceOwningService", v.InstanceOwningService)
 	}
 	return b
 }

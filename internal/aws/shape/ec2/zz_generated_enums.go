@@ -8,6 +8,11 @@ const (
 	AccountAttributeNameDefaultVpc         = "default-vpc"
 )
 
+// Values of AddressAttributeName.
+const (
+	AddressAttributeNameDomainName = "domain-name"
+)
+
 // Values of AmdSevSnpSpecification.
 const (
 	AmdSevSnpSpecificationEnabled  = "enabled"
@@ -573,6 +578,13 @@ const (
 	RuleActionDeny  = "deny"
 )
 
+// Values of SSEType.
+const (
+	SSETypeSseEbs = "sse-ebs"
+	SSETypeSseKms = "sse-kms"
+	SSETypeNone   = "none"
+)
+
 // Values of ShutdownBehavior.
 const (
 	ShutdownBehaviorStop      = "stop"
@@ -655,6 +667,25 @@ const (
 const (
 	VirtualizationTypeHvm         = "hvm"
 	VirtualizationTypeParavirtual = "paravirtual"
+)
+
+// Values of VolumeAttachmentState.
+const (
+	VolumeAttachmentStateAttaching = "attaching"
+	VolumeAttachmentStateAttached  = "attached"
+	VolumeAttachmentStateDetaching = "detaching"
+	VolumeAttachmentStateDetached  = "detached"
+	VolumeAttachmentStateBusy      = "busy"
+)
+
+// Values of VolumeState.
+const (
+	VolumeStateCreating  = "creating"
+	VolumeStateAvailable = "available"
+	VolumeStateInUse     = "in-use"
+	VolumeStateDeleting  = "deleting"
+	VolumeStateDeleted   = "deleted"
+	VolumeStateError     = "error"
 )
 
 // Values of VolumeType.

@@ -182,6 +182,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeAddressesAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeAddressesAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeAddressesAttributeResponse", appendDescribeAddressesAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeAddressesAttribute(ctx, in.(*DescribeAddressesAttributeRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeAvailabilityZones"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeAvailabilityZonesRequest)
@@ -249,6 +261,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeInstanceAttribute(ctx, in.(*DescribeInstanceAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeInstanceCreditSpecifications"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeInstanceCreditSpecificationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeInstanceCreditSpecificationsResponse", appendDescribeInstanceCreditSpecificationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeInstanceCreditSpecifications(ctx, in.(*DescribeInstanceCreditSpecificationsRequest))
 			},
 		},
 		{
@@ -409,6 +433,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeTags(ctx, in.(*DescribeTagsRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DescribeVolumes"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeVolumesRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVolumesResponse", appendDescribeVolumesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVolumes(ctx, in.(*DescribeVolumesRequest))
 			},
 		},
 		{

@@ -33,6 +33,13 @@ type Address struct {
 	SubnetId                string
 }
 
+type AddressAttribute struct {
+	PublicIp        string
+	AllocationId    string
+	PtrRecord       string
+	PtrRecordUpdate *PtrUpdateStatus
+}
+
 type AllocateAddressRequest struct {
 	Domain                string // values: DomainType
 	Address               string
@@ -316,6 +323,19 @@ type DescribeAccountAttributesResult struct {
 	AccountAttributes []AccountAttribute
 }
 
+type DescribeAddressesAttributeRequest struct {
+	AllocationIds []string
+	Attribute     string // values: AddressAttributeName
+	NextToken     string
+	MaxResults    *int
+	DryRun        *bool
+}
+
+type DescribeAddressesAttributeResult struct {
+	Addresses []AddressAttribute
+	NextToken string
+}
+
 type DescribeAddressesRequest struct {
 	Filters       []Filter
 	PublicIps     []string
@@ -429,6 +449,19 @@ type DescribeInstanceAttributeResult struct {
 	SriovNetSupport                   *AttributeValue
 	UserData                          *AttributeValue
 	DisableApiStop                    *AttributeBooleanValue
+}
+
+type DescribeInstanceCreditSpecificationsRequest struct {
+	DryRun      *bool
+	Filters     []Filter
+	InstanceIds []string
+	MaxResults  *int
+	NextToken   string
+}
+
+type DescribeInstanceCreditSpecificationsResult struct {
+	InstanceCreditSpecifications []InstanceCreditSpecification
+	NextToken                    string
 }
 
 type DescribeInstanceStatusRequest struct {
@@ -613,6 +646,19 @@ type DescribeTagsRequest struct {
 type DescribeTagsResult struct {
 	NextToken string
 	Tags      []TagDescription
+}
+
+type DescribeVolumesRequest struct {
+	Filters    []Filter
+	VolumeIds  []string
+	DryRun     *bool
+	MaxResults *int
+	NextToken  string
+}
+
+type DescribeVolumesResult struct {
+	Volumes   []Volume
+	NextToken string
 }
 
 type DescribeVpcAttributeRequest struct {
@@ -1069,6 +1115,11 @@ type InstanceBlockDeviceMappingSpecification struct {
 	Ebs         *EbsInstanceBlockDeviceSpecification
 	NoDevice    string
 	VirtualName string
+}
+
+type InstanceCreditSpecification struct {
+	InstanceId string
+	CpuCredits string
 }
 
 type InstanceIpv4Prefix struct {
@@ -1656,6 +1707,12 @@ type PropagatingVgw struct {
 	GatewayId string
 }
 
+type PtrUpdateStatus struct {
+	Value  string
+	Status string
+	Reason string
+}
+
 type RebootInstancesRequest struct {
 	InstanceIds []string // required
 	DryRun      *bool
@@ -2035,6 +2092,37 @@ type VCpuInfo struct {
 	DefaultThreadsPerCore int
 	ValidCores            []int
 	ValidThreadsPerCore   []int
+}
+
+type Volume struct {
+	Attachments        []VolumeAttachment
+	AvailabilityZone   string
+	CreateTime         time.Time
+	Encrypted          bool
+	KmsKeyId           string
+	OutpostArn         string
+	Size               int
+	SnapshotId         string
+	State              string // values: VolumeState
+	VolumeId           string
+	Iops               int
+	Tags               []Tag
+	VolumeType         string // values: VolumeType
+	FastRestored       bool
+	MultiAttachEnabled bool
+	Throughput         int
+	SseType            string // values: SSEType
+}
+
+type VolumeAttachment struct {
+	AttachTime            time.Time
+	Device                string
+	InstanceId            string
+	State                 string // values: VolumeAttachmentState
+	VolumeId              string
+	DeleteOnTermination   bool
+	AssociatedResource    string
+	InstanceOwningService string
 }
 
 type Vpc struct {

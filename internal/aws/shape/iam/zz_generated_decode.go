@@ -34,6 +34,11 @@ func decodeGetAccessKeyLastUsedRequest(d *wire.Decoder, n *wire.Node, v *GetAcce
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 }
 
+func decodeGetLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *GetLoginProfileRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+}
+
 func decodeGetUserRequest(d *wire.Decoder, n *wire.Node, v *GetUserRequest) {
 	v.UserName = d.String(n.Take("UserName"))
 }
@@ -49,6 +54,70 @@ func decodeListAccountAliasesRequest(d *wire.Decoder, n *wire.Node, v *ListAccou
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListAttachedUserPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListAttachedUserPoliciesRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListGroupsForUserRequest(d *wire.Decoder, n *wire.Node, v *ListGroupsForUserRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListGroupsRequest(d *wire.Decoder, n *wire.Node, v *ListGroupsRequest) {
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListMFADevicesRequest(d *wire.Decoder, n *wire.Node, v *ListMFADevicesRequest) {
+	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListRolesRequest(d *wire.Decoder, n *wire.Node, v *ListRolesRequest) {
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListSSHPublicKeysRequest(d *wire.Decoder, n *wire.Node, v *ListSSHPublicKeysRequest) {
+	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListServiceSpecificCredentialsRequest(d *wire.Decoder, n *wire.Node, v *ListServiceSpecificCredentialsRequest) {
+	v.UserName = d.String(n.Take("UserName"))
+	v.ServiceName = d.String(n.Take("ServiceName"))
+}
+
+func decodeListSigningCertificatesRequest(d *wire.Decoder, n *wire.Node, v *ListSigningCertificatesRequest) {
+	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListUserPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListUserPoliciesRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListUserTagsRequest(d *wire.Decoder, n *wire.Node, v *ListUserTagsRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
 func decodeListUsersRequest(d *wire.Decoder, n *wire.Node, v *ListUsersRequest) {
 	v.PathPrefix = d.String(n.Take("PathPrefix"))
 	v.Marker = d.String(n.Take("Marker"))
@@ -59,6 +128,18 @@ func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 	d.Require(n, "Key", "Value")
 	v.Key = d.String(n.Take("Key"))
 	v.Value = d.String(n.Take("Value"))
+}
+
+func decodeTagUserRequest(d *wire.Decoder, n *wire.Node, v *TagUserRequest) {
+	d.Require(n, "UserName", "Tags")
+	v.UserName = d.String(n.Take("UserName"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeUntagUserRequest(d *wire.Decoder, n *wire.Node, v *UntagUserRequest) {
+	d.Require(n, "UserName", "TagKeys")
+	v.UserName = d.String(n.Take("UserName"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
 }
 
 func decodeUpdateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAccessKeyRequest) {

@@ -64,6 +64,16 @@ func appendAttachedPermissionsBoundary(b []byte, v *AttachedPermissionsBoundary)
 	return b
 }
 
+func appendAttachedPolicy(b []byte, v *AttachedPolicy) []byte {
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyArn != "" {
+		b = wire.AppendString(b, "PolicyArn", v.PolicyArn)
+	}
+	return b
+}
+
 func appendCreateAccessKeyResult(b []byte, v *CreateAccessKeyResult) []byte {
 	if v.AccessKey != nil {
 		b = append(b, "<AccessKey>"...)
@@ -102,11 +112,39 @@ func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) [
 	return b
 }
 
+func appendGetLoginProfileResult(b []byte, v *GetLoginProfileResult) []byte {
+	if v.LoginProfile != nil {
+		b = append(b, "<LoginProfile>"...)
+		b = appendLoginProfile(b, v.LoginProfile)
+		b = append(b, "</LoginProfile>"...)
+	}
+	return b
+}
+
 func appendGetUserResult(b []byte, v *GetUserResult) []byte {
 	if v.User != nil {
 		b = append(b, "<User>"...)
 		b = appendUser(b, v.User)
 		b = append(b, "</User>"...)
+	}
+	return b
+}
+
+func appendGroup(b []byte, v *Group) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "GroupName", v.GroupName)
+	}
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "GroupId", v.GroupId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
 	}
 	return b
 }
@@ -139,6 +177,156 @@ func appendListAccountAliasesResult(b []byte, v *ListAccountAliasesResult) []byt
 	return b
 }
 
+func appendListAttachedUserPoliciesResult(b []byte, v *ListAttachedUserPoliciesResult) []byte {
+	if v.AttachedPolicies != nil {
+		b = append(b, "<AttachedPolicies>"...)
+		for i := range v.AttachedPolicies {
+			b = append(b, "<member>"...)
+			b = appendAttachedPolicy(b, &v.AttachedPolicies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</AttachedPolicies>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListGroupsForUserResult(b []byte, v *ListGroupsForUserResult) []byte {
+	b = append(b, "<Groups>"...)
+	for i := range v.Groups {
+		b = append(b, "<member>"...)
+		b = appendGroup(b, &v.Groups[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Groups>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListGroupsResult(b []byte, v *ListGroupsResult) []byte {
+	b = append(b, "<Groups>"...)
+	for i := range v.Groups {
+		b = append(b, "<member>"...)
+		b = appendGroup(b, &v.Groups[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Groups>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListMFADevicesResult(b []byte, v *ListMFADevicesResult) []byte {
+	b = append(b, "<MFADevices>"...)
+	for i := range v.MFADevices {
+		b = append(b, "<member>"...)
+		b = appendMFADevice(b, &v.MFADevices[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</MFADevices>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListRolesResult(b []byte, v *ListRolesResult) []byte {
+	b = append(b, "<Roles>"...)
+	for i := range v.Roles {
+		b = append(b, "<member>"...)
+		b = appendRole(b, &v.Roles[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Roles>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListSSHPublicKeysResult(b []byte, v *ListSSHPublicKeysResult) []byte {
+	if v.SSHPublicKeys != nil {
+		b = append(b, "<SSHPublicKeys>"...)
+		for i := range v.SSHPublicKeys {
+			b = append(b, "<member>"...)
+			b = appendSSHPublicKeyMetadata(b, &v.SSHPublicKeys[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</SSHPublicKeys>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListServiceSpecificCredentialsResult(b []byte, v *ListServiceSpecificCredentialsResult) []byte {
+	if v.ServiceSpecificCredentials != nil {
+		b = append(b, "<ServiceSpecificCredentials>"...)
+		for i := range v.ServiceSpecificCredentials {
+			b = append(b, "<member>"...)
+			b = appendServiceSpecificCredentialMetadata(b, &v.ServiceSpecificCredentials[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</ServiceSpecificCredentials>"...)
+	}
+	return b
+}
+
+func appendListSigningCertificatesResult(b []byte, v *ListSigningCertificatesResult) []byte {
+	b = append(b, "<Certificates>"...)
+	for i := range v.Certificates {
+		b = append(b, "<member>"...)
+		b = appendSigningCertificate(b, &v.Certificates[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Certificates>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListUserPoliciesResult(b []byte, v *ListUserPoliciesResult) []byte {
+	b = append(b, "<PolicyNames>"...)
+	for _, x := range v.PolicyNames {
+		b = wire.AppendString(b, "member", x)
+	}
+	b = append(b, "</PolicyNames>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListUserTagsResult(b []byte, v *ListUserTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendListUsersResult(b []byte, v *ListUsersResult) []byte {
 	b = append(b, "<Users>"...)
 	for i := range v.Users {
@@ -154,6 +342,142 @@ func appendListUsersResult(b []byte, v *ListUsersResult) []byte {
 	return b
 }
 
+func appendLoginProfile(b []byte, v *LoginProfile) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	b = wire.AppendBool(b, "PasswordResetRequired", v.PasswordResetRequired)
+	return b
+}
+
+func appendMFADevice(b []byte, v *MFADevice) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.SerialNumber != "" {
+		b = wire.AppendString(b, "SerialNumber", v.SerialNumber)
+	}
+	if !v.EnableDate.IsZero() {
+		b = wire.AppendTime(b, "EnableDate", v.EnableDate, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendRole(b []byte, v *Role) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.RoleName != "" {
+		b = wire.AppendString(b, "RoleName", v.RoleName)
+	}
+	if v.RoleId != "" {
+		b = wire.AppendString(b, "RoleId", v.RoleId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.AssumeRolePolicyDocument != "" {
+		b = wire.AppendString(b, "AssumeRolePolicyDocument", v.AssumeRolePolicyDocument)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "Description", v.Description)
+	}
+	b = wire.AppendInt(b, "MaxSessionDuration", int64(v.MaxSessionDuration))
+	if v.PermissionsBoundary != nil {
+		b = append(b, "<PermissionsBoundary>"...)
+		b = appendAttachedPermissionsBoundary(b, v.PermissionsBoundary)
+		b = append(b, "</PermissionsBoundary>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	if v.RoleLastUsed != nil {
+		b = append(b, "<RoleLastUsed>"...)
+		b = appendRoleLastUsed(b, v.RoleLastUsed)
+		b = append(b, "</RoleLastUsed>"...)
+	}
+	return b
+}
+
+func appendRoleLastUsed(b []byte, v *RoleLastUsed) []byte {
+	if !v.LastUsedDate.IsZero() {
+		b = wire.AppendTime(b, "LastUsedDate", v.LastUsedDate, wire.ISOSeconds)
+	}
+	if v.Region != "" {
+		b = wire.AppendString(b, "Region", v.Region)
+	}
+	return b
+}
+
+func appendSSHPublicKeyMetadata(b []byte, v *SSHPublicKeyMetadata) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.SSHPublicKeyId != "" {
+		b = wire.AppendString(b, "SSHPublicKeyId", v.SSHPublicKeyId)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if !v.UploadDate.IsZero() {
+		b = wire.AppendTime(b, "UploadDate", v.UploadDate, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendServiceSpecificCredentialMetadata(b []byte, v *ServiceSpecificCredentialMetadata) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if v.ServiceUserName != "" {
+		b = wire.AppendString(b, "ServiceUserName", v.ServiceUserName)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.ServiceSpecificCredentialId != "" {
+		b = wire.AppendString(b, "ServiceSpecificCredentialId", v.ServiceSpecificCredentialId)
+	}
+	if v.ServiceName != "" {
+		b = wire.AppendString(b, "ServiceName", v.ServiceName)
+	}
+	return b
+}
+
+func appendSigningCertificate(b []byte, v *SigningCertificate) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.CertificateId != "" {
+		b = wire.AppendString(b, "CertificateId", v.CertificateId)
+	}
+	if v.CertificateBody != "" {
+		b = wire.AppendString(b, "CertificateBody", v.CertificateBody)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if !v.UploadDate.IsZero() {
+		b = wire.AppendTime(b, "UploadDate", v.UploadDate, wire.ISOSeconds)
+	}
+	return b
+}
+
 func appendTag(b []byte, v *Tag) []byte {
 	if v.Key != "" {
 		b = wire.AppendString(b, "Key", v.Key)
@@ -161,6 +485,14 @@ func appendTag(b []byte, v *Tag) []byte {
 	if v.Value != "" {
 		b = wire.AppendString(b, "Value", v.Value)
 	}
+	return b
+}
+
+func appendTagUserResult(b []byte, v *TagUserResult) []byte {
+	return b
+}
+
+func appendUntagUserResult(b []byte, v *UntagUserResult) []byte {
 	return b
 }
 

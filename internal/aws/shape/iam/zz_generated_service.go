@@ -86,6 +86,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetLoginProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetLoginProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetLoginProfileResponse", "GetLoginProfileResult", appendGetLoginProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetLoginProfile(ctx, in.(*GetLoginProfileRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "GetUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -118,6 +130,118 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListAttachedUserPolicies"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListAttachedUserPoliciesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListAttachedUserPoliciesResponse", "ListAttachedUserPoliciesResult", appendListAttachedUserPoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListAttachedUserPolicies(ctx, in.(*ListAttachedUserPoliciesRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListGroups"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListGroupsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListGroupsResponse", "ListGroupsResult", appendListGroupsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListGroups(ctx, in.(*ListGroupsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListGroupsForUser"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListGroupsForUserRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListGroupsForUserResponse", "ListGroupsForUserResult", appendListGroupsForUserResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListGroupsForUser(ctx, in.(*ListGroupsForUserRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListMFADevices"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListMFADevicesRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListMFADevicesResponse", "ListMFADevicesResult", appendListMFADevicesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListMFADevices(ctx, in.(*ListMFADevicesRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListRoles"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListRolesRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListRolesResponse", "ListRolesResult", appendListRolesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListRoles(ctx, in.(*ListRolesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListSSHPublicKeys"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListSSHPublicKeysRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListSSHPublicKeysResponse", "ListSSHPublicKeysResult", appendListSSHPublicKeysResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListSSHPublicKeys(ctx, in.(*ListSSHPublicKeysRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListServiceSpecificCredentials"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListServiceSpecificCredentialsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListServiceSpecificCredentialsResponse", "ListServiceSpecificCredentialsResult", appendListServiceSpecificCredentialsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListServiceSpecificCredentials(ctx, in.(*ListServiceSpecificCredentialsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListSigningCertificates"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListSigningCertificatesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListSigningCertificatesResponse", "ListSigningCertificatesResult", appendListSigningCertificatesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListSigningCertificates(ctx, in.(*ListSigningCertificatesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListUserPolicies"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListUserPoliciesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListUserPoliciesResponse", "ListUserPoliciesResult", appendListUserPoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListUserPolicies(ctx, in.(*ListUserPoliciesRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListUserTags"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListUserTagsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListUserTagsResponse", "ListUserTagsResult", appendListUserTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListUserTags(ctx, in.(*ListUserTagsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ListUsers"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListUsersRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -125,6 +249,26 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ListUsers(ctx, in.(*ListUsersRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "TagUser"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagUserRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagUserResponse", "", appendTagUserResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagUser(ctx, in.(*TagUserRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "UntagUser"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUntagUserRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagUserResponse", "", appendUntagUserResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagUser(ctx, in.(*UntagUserRequest))
 			},
 		},
 		{

@@ -32,6 +32,11 @@ type AttachedPermissionsBoundary struct {
 	PermissionsBoundaryArn  string
 }
 
+type AttachedPolicy struct {
+	PolicyName string
+	PolicyArn  string
+}
+
 type CreateAccessKeyRequest struct {
 	UserName string
 }
@@ -75,12 +80,28 @@ type GetAccessKeyLastUsedResult struct {
 	AccessKeyLastUsed *AccessKeyLastUsed
 }
 
+type GetLoginProfileRequest struct {
+	UserName string // required
+}
+
+type GetLoginProfileResult struct {
+	LoginProfile *LoginProfile
+}
+
 type GetUserRequest struct {
 	UserName string
 }
 
 type GetUserResult struct {
 	User *User
+}
+
+type Group struct {
+	Path       string
+	GroupName  string
+	GroupId    string
+	Arn        string
+	CreateDate time.Time
 }
 
 type ListAccessKeysRequest struct {
@@ -106,6 +127,124 @@ type ListAccountAliasesResult struct {
 	Marker         string
 }
 
+type ListAttachedUserPoliciesRequest struct {
+	UserName   string // required
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListAttachedUserPoliciesResult struct {
+	AttachedPolicies []AttachedPolicy
+	IsTruncated      bool
+	Marker           string
+}
+
+type ListGroupsForUserRequest struct {
+	UserName string // required
+	Marker   string
+	MaxItems *int
+}
+
+type ListGroupsForUserResult struct {
+	Groups      []Group
+	IsTruncated bool
+	Marker      string
+}
+
+type ListGroupsRequest struct {
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListGroupsResult struct {
+	Groups      []Group
+	IsTruncated bool
+	Marker      string
+}
+
+type ListMFADevicesRequest struct {
+	UserName string
+	Marker   string
+	MaxItems *int
+}
+
+type ListMFADevicesResult struct {
+	MFADevices  []MFADevice
+	IsTruncated bool
+	Marker      string
+}
+
+type ListRolesRequest struct {
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListRolesResult struct {
+	Roles       []Role
+	IsTruncated bool
+	Marker      string
+}
+
+type ListSSHPublicKeysRequest struct {
+	UserName string
+	Marker   string
+	MaxItems *int
+}
+
+type ListSSHPublicKeysResult struct {
+	SSHPublicKeys []SSHPublicKeyMetadata
+	IsTruncated   bool
+	Marker        string
+}
+
+type ListServiceSpecificCredentialsRequest struct {
+	UserName    string
+	ServiceName string
+}
+
+type ListServiceSpecificCredentialsResult struct {
+	ServiceSpecificCredentials []ServiceSpecificCredentialMetadata
+}
+
+type ListSigningCertificatesRequest struct {
+	UserName string
+	Marker   string
+	MaxItems *int
+}
+
+type ListSigningCertificatesResult struct {
+	Certificates []SigningCertificate
+	IsTruncated  bool
+	Marker       string
+}
+
+type ListUserPoliciesRequest struct {
+	UserName string // required
+	Marker   string
+	MaxItems *int
+}
+
+type ListUserPoliciesResult struct {
+	PolicyNames []string
+	IsTruncated bool
+	Marker      string
+}
+
+type ListUserTagsRequest struct {
+	UserName string // required
+	Marker   string
+	MaxItems *int
+}
+
+type ListUserTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
 type ListUsersRequest struct {
 	PathPrefix string
 	Marker     string
@@ -118,9 +257,80 @@ type ListUsersResult struct {
 	Marker      string
 }
 
+type LoginProfile struct {
+	UserName              string
+	CreateDate            time.Time
+	PasswordResetRequired bool
+}
+
+type MFADevice struct {
+	UserName     string
+	SerialNumber string
+	EnableDate   time.Time
+}
+
+type Role struct {
+	Path                     string
+	RoleName                 string
+	RoleId                   string
+	Arn                      string
+	CreateDate               time.Time
+	AssumeRolePolicyDocument string
+	Description              string
+	MaxSessionDuration       int
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	Tags                     []Tag
+	RoleLastUsed             *RoleLastUsed
+}
+
+type RoleLastUsed struct {
+	LastUsedDate time.Time
+	Region       string
+}
+
+type SSHPublicKeyMetadata struct {
+	UserName       string
+	SSHPublicKeyId string
+	Status         string // values: StatusType
+	UploadDate     time.Time
+}
+
+type ServiceSpecificCredentialMetadata struct {
+	UserName                    string
+	Status                      string // values: StatusType
+	ServiceUserName             string
+	CreateDate                  time.Time
+	ServiceSpecificCredentialId string
+	ServiceName                 string
+}
+
+type SigningCertificate struct {
+	UserName        string
+	CertificateId   string
+	CertificateBody string
+	Status          string // values: StatusType
+	UploadDate      time.Time
+}
+
 type Tag struct {
 	Key   string // required
 	Value string // required
+}
+
+type TagUserRequest struct {
+	UserName string // required
+	Tags     []Tag  // required
+}
+
+type TagUserResult struct {
+}
+
+type UntagUserRequest struct {
+	UserName string   // required
+	TagKeys  []string // required
+}
+
+type UntagUserResult struct {
 }
 
 type UpdateAccessKeyRequest struct {

@@ -187,6 +187,19 @@ func headersDeleteBucket(name string) bool {
 	return false
 }
 
+func decodeDeleteBucketTaggingRequest(d *wire.Decoder, v *DeleteBucketTaggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketTagging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeDeleteObjectRequest(d *wire.Decoder, v *DeleteObjectRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
@@ -226,6 +239,72 @@ func headersDeleteObjects(name string) bool {
 	return false
 }
 
+func decodeGetBucketAccelerateConfigurationRequest(d *wire.Decoder, v *GetBucketAccelerateConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+}
+
+func headersGetBucketAccelerateConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner", "x-amz-request-payer":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketAclRequest(d *wire.Decoder, v *GetBucketAclRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketAcl(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketCorsRequest(d *wire.Decoder, v *GetBucketCorsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketCors(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketEncryptionRequest(d *wire.Decoder, v *GetBucketEncryptionRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketEncryption(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketLifecycleConfigurationRequest(d *wire.Decoder, v *GetBucketLifecycleConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketLifecycleConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeGetBucketLocationRequest(d *wire.Decoder, v *GetBucketLocationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
@@ -239,12 +318,129 @@ func headersGetBucketLocation(name string) bool {
 	return false
 }
 
+func decodeGetBucketLoggingRequest(d *wire.Decoder, v *GetBucketLoggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketLogging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketNotificationConfigurationRequest(d *wire.Decoder, v *GetBucketNotificationConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketNotificationConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketOwnershipControlsRequest(d *wire.Decoder, v *GetBucketOwnershipControlsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketOwnershipControls(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketPolicyRequest(d *wire.Decoder, v *GetBucketPolicyRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketPolicy(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketPolicyStatusRequest(d *wire.Decoder, v *GetBucketPolicyStatusRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketPolicyStatus(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketReplicationRequest(d *wire.Decoder, v *GetBucketReplicationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketReplication(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketRequestPaymentRequest(d *wire.Decoder, v *GetBucketRequestPaymentRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketRequestPayment(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketTaggingRequest(d *wire.Decoder, v *GetBucketTaggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketTagging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeGetBucketVersioningRequest(d *wire.Decoder, v *GetBucketVersioningRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
 }
 
 func headersGetBucketVersioning(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketWebsiteRequest(d *wire.Decoder, v *GetBucketWebsiteRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetBucketWebsite(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner":
 		return true
@@ -279,6 +475,64 @@ func decodeGetObjectRequest(d *wire.Decoder, v *GetObjectRequest) {
 func headersGetObject(name string) bool {
 	switch name {
 	case "x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5", "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-amz-checksum-mode":
+		return true
+	}
+	return false
+}
+
+func decodeGetObjectAclRequest(d *wire.Decoder, v *GetObjectAclRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetObjectAcl(name string) bool {
+	switch name {
+	case "x-amz-request-payer", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetObjectLockConfigurationRequest(d *wire.Decoder, v *GetObjectLockConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetObjectLockConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetObjectTaggingRequest(d *wire.Decoder, v *GetObjectTaggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+}
+
+func headersGetObjectTagging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner", "x-amz-request-payer":
+		return true
+	}
+	return false
+}
+
+func decodeGetPublicAccessBlockRequest(d *wire.Decoder, v *GetPublicAccessBlockRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetPublicAccessBlock(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false
@@ -419,6 +673,22 @@ func decodeListPartsRequest(d *wire.Decoder, v *ListPartsRequest) {
 func headersListParts(name string) bool {
 	switch name {
 	case "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketTaggingRequest(d *wire.Decoder, v *PutBucketTaggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.Tagging = wire.Payload(d, "Tagging", true, decodeTagging)
+}
+
+func headersPutBucketTagging(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false
@@ -590,4 +860,9 @@ func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 	d.Require(n, "Key", "Value")
 	v.Key = d.String(n.Take("Key"))
 	v.Value = d.String(n.Take("Value"))
+}
+
+func decodeTagging(d *wire.Decoder, n *wire.Node, v *Tagging) {
+	d.Require(n, "TagSet")
+	v.TagSet = wire.List(d, n, "TagSet", "Tag", decodeTag)
 }

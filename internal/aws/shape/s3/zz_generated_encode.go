@@ -112,6 +112,9 @@ func encodeCreateMultipartUploadResult(w *wire.Response, v *CreateMultipartUploa
 func encodeDeleteBucketResult(w *wire.Response, v *DeleteBucketResult) {
 }
 
+func encodeDeleteBucketTaggingResult(w *wire.Response, v *DeleteBucketTaggingResult) {
+}
+
 func encodeDeleteObjectResult(w *wire.Response, v *DeleteObjectResult) {
 	if v.DeleteMarker {
 		w.SetBool("x-amz-delete-marker", v.DeleteMarker)
@@ -138,10 +141,166 @@ func encodeDeleteObjectsResult(w *wire.Response, v *DeleteObjectsResult) {
 	w.CloseXML("DeleteResult")
 }
 
+func encodeGetBucketAccelerateConfigurationResult(w *wire.Response, v *GetBucketAccelerateConfigurationResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+	w.OpenXML("AccelerateConfiguration")
+	b := w.Body
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	w.Body = b
+	w.CloseXML("AccelerateConfiguration")
+}
+
+func encodeGetBucketAclResult(w *wire.Response, v *GetBucketAclResult) {
+	w.OpenXML("AccessControlPolicy")
+	b := w.Body
+	if v.Owner != nil {
+		b = append(b, "<Owner>"...)
+		b = appendOwner(b, v.Owner)
+		b = append(b, "</Owner>"...)
+	}
+	if v.Grants != nil {
+		b = append(b, "<AccessControlList>"...)
+		for i := range v.Grants {
+			b = append(b, "<Grant>"...)
+			b = appendGrant(b, &v.Grants[i])
+			b = append(b, "</Grant>"...)
+		}
+		b = append(b, "</AccessControlList>"...)
+	}
+	w.Body = b
+	w.CloseXML("AccessControlPolicy")
+}
+
+func encodeGetBucketCorsResult(w *wire.Response, v *GetBucketCorsResult) {
+	w.OpenXML("CORSConfiguration")
+	b := w.Body
+	for i := range v.CORSRules {
+		b = append(b, "<CORSRule>"...)
+		b = appendCORSRule(b, &v.CORSRules[i])
+		b = append(b, "</CORSRule>"...)
+	}
+	w.Body = b
+	w.CloseXML("CORSConfiguration")
+}
+
+func encodeGetBucketEncryptionResult(w *wire.Response, v *GetBucketEncryptionResult) {
+	if v.ServerSideEncryptionConfiguration != nil {
+		w.OpenXML("ServerSideEncryptionConfiguration")
+		w.Body = appendServerSideEncryptionConfiguration(w.Body, v.ServerSideEncryptionConfiguration)
+		w.CloseXML("ServerSideEncryptionConfiguration")
+	}
+}
+
+func encodeGetBucketLifecycleConfigurationResult(w *wire.Response, v *GetBucketLifecycleConfigurationResult) {
+	w.SetString("x-amz-transition-default-minimum-object-size", v.TransitionDefaultMinimumObjectSize)
+	w.OpenXML("LifecycleConfiguration")
+	b := w.Body
+	for i := range v.Rules {
+		b = append(b, "<Rule>"...)
+		b = appendLifecycleRule(b, &v.Rules[i])
+		b = append(b, "</Rule>"...)
+	}
+	w.Body = b
+	w.CloseXML("LifecycleConfiguration")
+}
+
 func encodeGetBucketLocationResult(w *wire.Response, v *GetBucketLocationResult) {
 	w.OpenXML("LocationConstraint")
 	w.Body = wire.AppendText(w.Body, v.LocationConstraint)
 	w.CloseXML("LocationConstraint")
+}
+
+func encodeGetBucketLoggingResult(w *wire.Response, v *GetBucketLoggingResult) {
+	w.OpenXML("BucketLoggingStatus")
+	b := w.Body
+	if v.LoggingEnabled != nil {
+		b = append(b, "<LoggingEnabled>"...)
+		b = appendLoggingEnabled(b, v.LoggingEnabled)
+		b = append(b, "</LoggingEnabled>"...)
+	}
+	w.Body = b
+	w.CloseXML("BucketLoggingStatus")
+}
+
+func encodeGetBucketNotificationConfigurationResult(w *wire.Response, v *GetBucketNotificationConfigurationResult) {
+	w.OpenXML("NotificationConfiguration")
+	b := w.Body
+	for i := range v.TopicConfigurations {
+		b = append(b, "<TopicConfiguration>"...)
+		b = appendTopicConfiguration(b, &v.TopicConfigurations[i])
+		b = append(b, "</TopicConfiguration>"...)
+	}
+	for i := range v.QueueConfigurations {
+		b = append(b, "<QueueConfiguration>"...)
+		b = appendQueueConfiguration(b, &v.QueueConfigurations[i])
+		b = append(b, "</QueueConfiguration>"...)
+	}
+	for i := range v.LambdaFunctionConfigurations {
+		b = append(b, "<CloudFunctionConfiguration>"...)
+		b = appendLambdaFunctionConfiguration(b, &v.LambdaFunctionConfigurations[i])
+		b = append(b, "</CloudFunctionConfiguration>"...)
+	}
+	if v.EventBridgeConfiguration != nil {
+		b = append(b, "<EventBridgeConfiguration>"...)
+		b = appendEventBridgeConfiguration(b, v.EventBridgeConfiguration)
+		b = append(b, "</EventBridgeConfiguration>"...)
+	}
+	w.Body = b
+	w.CloseXML("NotificationConfiguration")
+}
+
+func encodeGetBucketOwnershipControlsResult(w *wire.Response, v *GetBucketOwnershipControlsResult) {
+	if v.OwnershipControls != nil {
+		w.OpenXML("OwnershipControls")
+		w.Body = appendOwnershipControls(w.Body, v.OwnershipControls)
+		w.CloseXML("OwnershipControls")
+	}
+}
+
+func encodeGetBucketPolicyResult(w *wire.Response, v *GetBucketPolicyResult) {
+	w.Body = append(w.Body, v.Policy...)
+}
+
+func encodeGetBucketPolicyStatusResult(w *wire.Response, v *GetBucketPolicyStatusResult) {
+	if v.PolicyStatus != nil {
+		w.OpenXML("PolicyStatus")
+		w.Body = appendPolicyStatus(w.Body, v.PolicyStatus)
+		w.CloseXML("PolicyStatus")
+	}
+}
+
+func encodeGetBucketReplicationResult(w *wire.Response, v *GetBucketReplicationResult) {
+	if v.ReplicationConfiguration != nil {
+		w.OpenXML("ReplicationConfiguration")
+		w.Body = appendReplicationConfiguration(w.Body, v.ReplicationConfiguration)
+		w.CloseXML("ReplicationConfiguration")
+	}
+}
+
+func encodeGetBucketRequestPaymentResult(w *wire.Response, v *GetBucketRequestPaymentResult) {
+	w.OpenXML("RequestPaymentConfiguration")
+	b := w.Body
+	if v.Payer != "" {
+		b = wire.AppendString(b, "Payer", v.Payer)
+	}
+	w.Body = b
+	w.CloseXML("RequestPaymentConfiguration")
+}
+
+func encodeGetBucketTaggingResult(w *wire.Response, v *GetBucketTaggingResult) {
+	w.OpenXML("Tagging")
+	b := w.Body
+	b = append(b, "<TagSet>"...)
+	for i := range v.TagSet {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, &v.TagSet[i])
+		b = append(b, "</Tag>"...)
+	}
+	b = append(b, "</TagSet>"...)
+	w.Body = b
+	w.CloseXML("Tagging")
 }
 
 func encodeGetBucketVersioningResult(w *wire.Response, v *GetBucketVersioningResult) {
@@ -155,6 +314,37 @@ func encodeGetBucketVersioningResult(w *wire.Response, v *GetBucketVersioningRes
 	}
 	w.Body = b
 	w.CloseXML("VersioningConfiguration")
+}
+
+func encodeGetBucketWebsiteResult(w *wire.Response, v *GetBucketWebsiteResult) {
+	w.OpenXML("WebsiteConfiguration")
+	b := w.Body
+	if v.RedirectAllRequestsTo != nil {
+		b = append(b, "<RedirectAllRequestsTo>"...)
+		b = appendRedirectAllRequestsTo(b, v.RedirectAllRequestsTo)
+		b = append(b, "</RedirectAllRequestsTo>"...)
+	}
+	if v.IndexDocument != nil {
+		b = append(b, "<IndexDocument>"...)
+		b = appendIndexDocument(b, v.IndexDocument)
+		b = append(b, "</IndexDocument>"...)
+	}
+	if v.ErrorDocument != nil {
+		b = append(b, "<ErrorDocument>"...)
+		b = appendErrorDocument(b, v.ErrorDocument)
+		b = append(b, "</ErrorDocument>"...)
+	}
+	if v.RoutingRules != nil {
+		b = append(b, "<RoutingRules>"...)
+		for i := range v.RoutingRules {
+			b = append(b, "<RoutingRule>"...)
+			b = appendRoutingRule(b, &v.RoutingRules[i])
+			b = append(b, "</RoutingRule>"...)
+		}
+		b = append(b, "</RoutingRules>"...)
+	}
+	w.Body = b
+	w.CloseXML("WebsiteConfiguration")
 }
 
 func encodeGetObjectResult(w *wire.Response, v *GetObjectResult) {
@@ -206,6 +396,59 @@ func encodeGetObjectResult(w *wire.Response, v *GetObjectResult) {
 	w.SetString("x-amz-checksum-crc64nvme", v.ChecksumCRC64NVME)
 	w.SetString("x-amz-checksum-type", v.ChecksumType)
 	w.Stream, w.Length = v.Body, v.ContentLength
+}
+
+func encodeGetObjectAclResult(w *wire.Response, v *GetObjectAclResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+	w.OpenXML("AccessControlPolicy")
+	b := w.Body
+	if v.Owner != nil {
+		b = append(b, "<Owner>"...)
+		b = appendOwner(b, v.Owner)
+		b = append(b, "</Owner>"...)
+	}
+	if v.Grants != nil {
+		b = append(b, "<AccessControlList>"...)
+		for i := range v.Grants {
+			b = append(b, "<Grant>"...)
+			b = appendGrant(b, &v.Grants[i])
+			b = append(b, "</Grant>"...)
+		}
+		b = append(b, "</AccessControlList>"...)
+	}
+	w.Body = b
+	w.CloseXML("AccessControlPolicy")
+}
+
+func encodeGetObjectLockConfigurationResult(w *wire.Response, v *GetObjectLockConfigurationResult) {
+	if v.ObjectLockConfiguration != nil {
+		w.OpenXML("ObjectLockConfiguration")
+		w.Body = appendObjectLockConfiguration(w.Body, v.ObjectLockConfiguration)
+		w.CloseXML("ObjectLockConfiguration")
+	}
+}
+
+func encodeGetObjectTaggingResult(w *wire.Response, v *GetObjectTaggingResult) {
+	w.SetString("x-amz-version-id", v.VersionId)
+	w.OpenXML("Tagging")
+	b := w.Body
+	b = append(b, "<TagSet>"...)
+	for i := range v.TagSet {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, &v.TagSet[i])
+		b = append(b, "</Tag>"...)
+	}
+	b = append(b, "</TagSet>"...)
+	w.Body = b
+	w.CloseXML("Tagging")
+}
+
+func encodeGetPublicAccessBlockResult(w *wire.Response, v *GetPublicAccessBlockResult) {
+	if v.PublicAccessBlockConfiguration != nil {
+		w.OpenXML("PublicAccessBlockConfiguration")
+		w.Body = appendPublicAccessBlockConfiguration(w.Body, v.PublicAccessBlockConfiguration)
+		w.CloseXML("PublicAccessBlockConfiguration")
+	}
 }
 
 func encodeHeadBucketResult(w *wire.Response, v *HeadBucketResult) {
@@ -455,6 +698,9 @@ func encodeListPartsResult(w *wire.Response, v *ListPartsResult) {
 	w.CloseXML("ListPartsResult")
 }
 
+func encodePutBucketTaggingResult(w *wire.Response, v *PutBucketTaggingResult) {
+}
+
 func encodePutObjectResult(w *wire.Response, v *PutObjectResult) {
 	w.SetString("x-amz-expiration", v.Expiration)
 	w.SetString("ETag", v.ETag)
@@ -513,6 +759,18 @@ func encodeUploadPartCopyResult(w *wire.Response, v *UploadPartCopyResult) {
 	}
 }
 
+func appendAbortIncompleteMultipartUpload(b []byte, v *AbortIncompleteMultipartUpload) []byte {
+	b = wire.AppendInt(b, "DaysAfterInitiation", int64(v.DaysAfterInitiation))
+	return b
+}
+
+func appendAccessControlTranslation(b []byte, v *AccessControlTranslation) []byte {
+	if v.Owner != "" {
+		b = wire.AppendString(b, "Owner", v.Owner)
+	}
+	return b
+}
+
 func appendBucket(b []byte, v *Bucket) []byte {
 	if v.Name != "" {
 		b = wire.AppendString(b, "Name", v.Name)
@@ -529,9 +787,39 @@ func appendBucket(b []byte, v *Bucket) []byte {
 	return b
 }
 
+func appendCORSRule(b []byte, v *CORSRule) []byte {
+	if v.ID != "" {
+		b = wire.AppendString(b, "ID", v.ID)
+	}
+	for _, x := range v.AllowedHeaders {
+		b = wire.AppendString(b, "AllowedHeader", x)
+	}
+	for _, x := range v.AllowedMethods {
+		b = wire.AppendString(b, "AllowedMethod", x)
+	}
+	for _, x := range v.AllowedOrigins {
+		b = wire.AppendString(b, "AllowedOrigin", x)
+	}
+	for _, x := range v.ExposeHeaders {
+		b = wire.AppendString(b, "ExposeHeader", x)
+	}
+	b = wire.AppendInt(b, "MaxAgeSeconds", int64(v.MaxAgeSeconds))
+	return b
+}
+
 func appendCommonPrefix(b []byte, v *CommonPrefix) []byte {
 	if v.Prefix != "" {
 		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	return b
+}
+
+func appendCondition(b []byte, v *Condition) []byte {
+	if v.HttpErrorCodeReturnedEquals != "" {
+		b = wire.AppendString(b, "HttpErrorCodeReturnedEquals", v.HttpErrorCodeReturnedEquals)
+	}
+	if v.KeyPrefixEquals != "" {
+		b = wire.AppendString(b, "KeyPrefixEquals", v.KeyPrefixEquals)
 	}
 	return b
 }
@@ -589,6 +877,22 @@ func appendCopyPartResult(b []byte, v *CopyPartResult) []byte {
 	return b
 }
 
+func appendDefaultRetention(b []byte, v *DefaultRetention) []byte {
+	if v.Mode != "" {
+		b = wire.AppendString(b, "Mode", v.Mode)
+	}
+	b = wire.AppendInt(b, "Days", int64(v.Days))
+	b = wire.AppendInt(b, "Years", int64(v.Years))
+	return b
+}
+
+func appendDeleteMarkerReplication(b []byte, v *DeleteMarkerReplication) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	return b
+}
+
 func appendDeletedObject(b []byte, v *DeletedObject) []byte {
 	if v.Key != "" {
 		b = wire.AppendString(b, "Key", v.Key)
@@ -601,6 +905,46 @@ func appendDeletedObject(b []byte, v *DeletedObject) []byte {
 	}
 	if v.DeleteMarkerVersionId != "" {
 		b = wire.AppendString(b, "DeleteMarkerVersionId", v.DeleteMarkerVersionId)
+	}
+	return b
+}
+
+func appendDestination(b []byte, v *Destination) []byte {
+	if v.Bucket != "" {
+		b = wire.AppendString(b, "Bucket", v.Bucket)
+	}
+	if v.Account != "" {
+		b = wire.AppendString(b, "Account", v.Account)
+	}
+	if v.StorageClass != "" {
+		b = wire.AppendString(b, "StorageClass", v.StorageClass)
+	}
+	if v.AccessControlTranslation != nil {
+		b = append(b, "<AccessControlTranslation>"...)
+		b = appendAccessControlTranslation(b, v.AccessControlTranslation)
+		b = append(b, "</AccessControlTranslation>"...)
+	}
+	if v.EncryptionConfiguration != nil {
+		b = append(b, "<EncryptionConfiguration>"...)
+		b = appendEncryptionConfiguration(b, v.EncryptionConfiguration)
+		b = append(b, "</EncryptionConfiguration>"...)
+	}
+	if v.ReplicationTime != nil {
+		b = append(b, "<ReplicationTime>"...)
+		b = appendReplicationTime(b, v.ReplicationTime)
+		b = append(b, "</ReplicationTime>"...)
+	}
+	if v.Metrics != nil {
+		b = append(b, "<Metrics>"...)
+		b = appendMetrics(b, v.Metrics)
+		b = append(b, "</Metrics>"...)
+	}
+	return b
+}
+
+func appendEncryptionConfiguration(b []byte, v *EncryptionConfiguration) []byte {
+	if v.ReplicaKmsKeyID != "" {
+		b = wire.AppendString(b, "ReplicaKmsKeyID", v.ReplicaKmsKeyID)
 	}
 	return b
 }
@@ -621,12 +965,216 @@ func appendError(b []byte, v *Error) []byte {
 	return b
 }
 
+func appendErrorDocument(b []byte, v *ErrorDocument) []byte {
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	return b
+}
+
+func appendEventBridgeConfiguration(b []byte, v *EventBridgeConfiguration) []byte {
+	return b
+}
+
+func appendExistingObjectReplication(b []byte, v *ExistingObjectReplication) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	return b
+}
+
+func appendFilterRule(b []byte, v *FilterRule) []byte {
+	if v.Name != "" {
+		b = wire.AppendString(b, "Name", v.Name)
+	}
+	if v.Value != "" {
+		b = wire.AppendString(b, "Value", v.Value)
+	}
+	return b
+}
+
+func appendGrant(b []byte, v *Grant) []byte {
+	if v.Grantee != nil {
+		b = append(b, "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\""...)
+		b = wire.AppendText(b, v.Grantee.Type)
+		b = append(b, "\">"...)
+		b = appendGrantee(b, v.Grantee)
+		b = append(b, "</Grantee>"...)
+	}
+	if v.Permission != "" {
+		b = wire.AppendString(b, "Permission", v.Permission)
+	}
+	return b
+}
+
+func appendGrantee(b []byte, v *Grantee) []byte {
+	if v.DisplayName != "" {
+		b = wire.AppendString(b, "DisplayName", v.DisplayName)
+	}
+	if v.EmailAddress != "" {
+		b = wire.AppendString(b, "EmailAddress", v.EmailAddress)
+	}
+	if v.ID != "" {
+		b = wire.AppendString(b, "ID", v.ID)
+	}
+	if v.URI != "" {
+		b = wire.AppendString(b, "URI", v.URI)
+	}
+	return b
+}
+
+func appendIndexDocument(b []byte, v *IndexDocument) []byte {
+	if v.Suffix != "" {
+		b = wire.AppendString(b, "Suffix", v.Suffix)
+	}
+	return b
+}
+
 func appendInitiator(b []byte, v *Initiator) []byte {
 	if v.ID != "" {
 		b = wire.AppendString(b, "ID", v.ID)
 	}
 	if v.DisplayName != "" {
 		b = wire.AppendString(b, "DisplayName", v.DisplayName)
+	}
+	return b
+}
+
+func appendLambdaFunctionConfiguration(b []byte, v *LambdaFunctionConfiguration) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.LambdaFunctionArn != "" {
+		b = wire.AppendString(b, "CloudFunction", v.LambdaFunctionArn)
+	}
+	for _, x := range v.Events {
+		b = wire.AppendString(b, "Event", x)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendNotificationConfigurationFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	return b
+}
+
+func appendLifecycleExpiration(b []byte, v *LifecycleExpiration) []byte {
+	if !v.Date.IsZero() {
+		b = wire.AppendTime(b, "Date", v.Date, wire.ISOMillis)
+	}
+	b = wire.AppendInt(b, "Days", int64(v.Days))
+	b = wire.AppendBool(b, "ExpiredObjectDeleteMarker", v.ExpiredObjectDeleteMarker)
+	return b
+}
+
+func appendLifecycleRule(b []byte, v *LifecycleRule) []byte {
+	if v.Expiration != nil {
+		b = append(b, "<Expiration>"...)
+		b = appendLifecycleExpiration(b, v.Expiration)
+		b = append(b, "</Expiration>"...)
+	}
+	if v.ID != "" {
+		b = wire.AppendString(b, "ID", v.ID)
+	}
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendLifecycleRuleFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	for i := range v.Transitions {
+		b = append(b, "<Transition>"...)
+		b = appendTransition(b, &v.Transitions[i])
+		b = append(b, "</Transition>"...)
+	}
+	for i := range v.NoncurrentVersionTransitions {
+		b = append(b, "<NoncurrentVersionTransition>"...)
+		b = appendNoncurrentVersionTransition(b, &v.NoncurrentVersionTransitions[i])
+		b = append(b, "</NoncurrentVersionTransition>"...)
+	}
+	if v.NoncurrentVersionExpiration != nil {
+		b = append(b, "<NoncurrentVersionExpiration>"...)
+		b = appendNoncurrentVersionExpiration(b, v.NoncurrentVersionExpiration)
+		b = append(b, "</NoncurrentVersionExpiration>"...)
+	}
+	if v.AbortIncompleteMultipartUpload != nil {
+		b = append(b, "<AbortIncompleteMultipartUpload>"...)
+		b = appendAbortIncompleteMultipartUpload(b, v.AbortIncompleteMultipartUpload)
+		b = append(b, "</AbortIncompleteMultipartUpload>"...)
+	}
+	return b
+}
+
+func appendLifecycleRuleAndOperator(b []byte, v *LifecycleRuleAndOperator) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	for i := range v.Tags {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</Tag>"...)
+	}
+	b = wire.AppendInt(b, "ObjectSizeGreaterThan", v.ObjectSizeGreaterThan)
+	b = wire.AppendInt(b, "ObjectSizeLessThan", v.ObjectSizeLessThan)
+	return b
+}
+
+func appendLifecycleRuleFilter(b []byte, v *LifecycleRuleFilter) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Tag != nil {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, v.Tag)
+		b = append(b, "</Tag>"...)
+	}
+	b = wire.AppendInt(b, "ObjectSizeGreaterThan", v.ObjectSizeGreaterThan)
+	b = wire.AppendInt(b, "ObjectSizeLessThan", v.ObjectSizeLessThan)
+	if v.And != nil {
+		b = append(b, "<And>"...)
+		b = appendLifecycleRuleAndOperator(b, v.And)
+		b = append(b, "</And>"...)
+	}
+	return b
+}
+
+func appendLoggingEnabled(b []byte, v *LoggingEnabled) []byte {
+	if v.TargetBucket != "" {
+		b = wire.AppendString(b, "TargetBucket", v.TargetBucket)
+	}
+	if v.TargetGrants != nil {
+		b = append(b, "<TargetGrants>"...)
+		for i := range v.TargetGrants {
+			b = append(b, "<Grant>"...)
+			b = appendTargetGrant(b, &v.TargetGrants[i])
+			b = append(b, "</Grant>"...)
+		}
+		b = append(b, "</TargetGrants>"...)
+	}
+	if v.TargetPrefix != "" {
+		b = wire.AppendString(b, "TargetPrefix", v.TargetPrefix)
+	}
+	if v.TargetObjectKeyFormat != nil {
+		b = append(b, "<TargetObjectKeyFormat>"...)
+		b = appendTargetObjectKeyFormat(b, v.TargetObjectKeyFormat)
+		b = append(b, "</TargetObjectKeyFormat>"...)
+	}
+	return b
+}
+
+func appendMetrics(b []byte, v *Metrics) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if v.EventThreshold != nil {
+		b = append(b, "<EventThreshold>"...)
+		b = appendReplicationTimeValue(b, v.EventThreshold)
+		b = append(b, "</EventThreshold>"...)
 	}
 	return b
 }
@@ -659,6 +1207,30 @@ func appendMultipartUpload(b []byte, v *MultipartUpload) []byte {
 	}
 	if v.ChecksumType != "" {
 		b = wire.AppendString(b, "ChecksumType", v.ChecksumType)
+	}
+	return b
+}
+
+func appendNoncurrentVersionExpiration(b []byte, v *NoncurrentVersionExpiration) []byte {
+	b = wire.AppendInt(b, "NoncurrentDays", int64(v.NoncurrentDays))
+	b = wire.AppendInt(b, "NewerNoncurrentVersions", int64(v.NewerNoncurrentVersions))
+	return b
+}
+
+func appendNoncurrentVersionTransition(b []byte, v *NoncurrentVersionTransition) []byte {
+	b = wire.AppendInt(b, "NoncurrentDays", int64(v.NoncurrentDays))
+	if v.StorageClass != "" {
+		b = wire.AppendString(b, "StorageClass", v.StorageClass)
+	}
+	b = wire.AppendInt(b, "NewerNoncurrentVersions", int64(v.NewerNoncurrentVersions))
+	return b
+}
+
+func appendNotificationConfigurationFilter(b []byte, v *NotificationConfigurationFilter) []byte {
+	if v.Key != nil {
+		b = append(b, "<S3Key>"...)
+		b = appendS3KeyFilter(b, v.Key)
+		b = append(b, "</S3Key>"...)
 	}
 	return b
 }
@@ -696,12 +1268,49 @@ func appendObject(b []byte, v *Object) []byte {
 	return b
 }
 
+func appendObjectLockConfiguration(b []byte, v *ObjectLockConfiguration) []byte {
+	if v.ObjectLockEnabled != "" {
+		b = wire.AppendString(b, "ObjectLockEnabled", v.ObjectLockEnabled)
+	}
+	if v.Rule != nil {
+		b = append(b, "<Rule>"...)
+		b = appendObjectLockRule(b, v.Rule)
+		b = append(b, "</Rule>"...)
+	}
+	return b
+}
+
+func appendObjectLockRule(b []byte, v *ObjectLockRule) []byte {
+	if v.DefaultRetention != nil {
+		b = append(b, "<DefaultRetention>"...)
+		b = appendDefaultRetention(b, v.DefaultRetention)
+		b = append(b, "</DefaultRetention>"...)
+	}
+	return b
+}
+
 func appendOwner(b []byte, v *Owner) []byte {
 	if v.DisplayName != "" {
 		b = wire.AppendString(b, "DisplayName", v.DisplayName)
 	}
 	if v.ID != "" {
 		b = wire.AppendString(b, "ID", v.ID)
+	}
+	return b
+}
+
+func appendOwnershipControls(b []byte, v *OwnershipControls) []byte {
+	for i := range v.Rules {
+		b = append(b, "<Rule>"...)
+		b = appendOwnershipControlsRule(b, &v.Rules[i])
+		b = append(b, "</Rule>"...)
+	}
+	return b
+}
+
+func appendOwnershipControlsRule(b []byte, v *OwnershipControlsRule) []byte {
+	if v.ObjectOwnership != "" {
+		b = wire.AppendString(b, "ObjectOwnership", v.ObjectOwnership)
 	}
 	return b
 }
@@ -733,10 +1342,325 @@ func appendPart(b []byte, v *Part) []byte {
 	return b
 }
 
+func appendPartitionedPrefix(b []byte, v *PartitionedPrefix) []byte {
+	if v.PartitionDateSource != "" {
+		b = wire.AppendString(b, "PartitionDateSource", v.PartitionDateSource)
+	}
+	return b
+}
+
+func appendPolicyStatus(b []byte, v *PolicyStatus) []byte {
+	b = wire.AppendBool(b, "IsPublic", v.IsPublic)
+	return b
+}
+
+func appendPublicAccessBlockConfiguration(b []byte, v *PublicAccessBlockConfiguration) []byte {
+	b = wire.AppendBool(b, "BlockPublicAcls", v.BlockPublicAcls)
+	b = wire.AppendBool(b, "IgnorePublicAcls", v.IgnorePublicAcls)
+	b = wire.AppendBool(b, "BlockPublicPolicy", v.BlockPublicPolicy)
+	b = wire.AppendBool(b, "RestrictPublicBuckets", v.RestrictPublicBuckets)
+	return b
+}
+
+func appendQueueConfiguration(b []byte, v *QueueConfiguration) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.QueueArn != "" {
+		b = wire.AppendString(b, "Queue", v.QueueArn)
+	}
+	for _, x := range v.Events {
+		b = wire.AppendString(b, "Event", x)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendNotificationConfigurationFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	return b
+}
+
+func appendRedirect(b []byte, v *Redirect) []byte {
+	if v.HostName != "" {
+		b = wire.AppendString(b, "HostName", v.HostName)
+	}
+	if v.HttpRedirectCode != "" {
+		b = wire.AppendString(b, "HttpRedirectCode", v.HttpRedirectCode)
+	}
+	if v.Protocol != "" {
+		b = wire.AppendString(b, "Protocol", v.Protocol)
+	}
+	if v.ReplaceKeyPrefixWith != "" {
+		b = wire.AppendString(b, "ReplaceKeyPrefixWith", v.ReplaceKeyPrefixWith)
+	}
+	if v.ReplaceKeyWith != "" {
+		b = wire.AppendString(b, "ReplaceKeyWith", v.ReplaceKeyWith)
+	}
+	return b
+}
+
+func appendRedirectAllRequestsTo(b []byte, v *RedirectAllRequestsTo) []byte {
+	if v.HostName != "" {
+		b = wire.AppendString(b, "HostName", v.HostName)
+	}
+	if v.Protocol != "" {
+		b = wire.AppendString(b, "Protocol", v.Protocol)
+	}
+	return b
+}
+
+func appendReplicaModifications(b []byte, v *ReplicaModifications) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	return b
+}
+
+func appendReplicationConfiguration(b []byte, v *ReplicationConfiguration) []byte {
+	if v.Role != "" {
+		b = wire.AppendString(b, "Role", v.Role)
+	}
+	for i := range v.Rules {
+		b = append(b, "<Rule>"...)
+		b = appendReplicationRule(b, &v.Rules[i])
+		b = append(b, "</Rule>"...)
+	}
+	return b
+}
+
+func appendReplicationRule(b []byte, v *ReplicationRule) []byte {
+	if v.ID != "" {
+		b = wire.AppendString(b, "ID", v.ID)
+	}
+	b = wire.AppendInt(b, "Priority", int64(v.Priority))
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendReplicationRuleFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if v.SourceSelectionCriteria != nil {
+		b = append(b, "<SourceSelectionCriteria>"...)
+		b = appendSourceSelectionCriteria(b, v.SourceSelectionCriteria)
+		b = append(b, "</SourceSelectionCriteria>"...)
+	}
+	if v.ExistingObjectReplication != nil {
+		b = append(b, "<ExistingObjectReplication>"...)
+		b = appendExistingObjectReplication(b, v.ExistingObjectReplication)
+		b = append(b, "</ExistingObjectReplication>"...)
+	}
+	if v.Destination != nil {
+		b = append(b, "<Destination>"...)
+		b = appendDestination(b, v.Destination)
+		b = append(b, "</Destination>"...)
+	}
+	if v.DeleteMarkerReplication != nil {
+		b = append(b, "<DeleteMarkerReplication>"...)
+		b = appendDeleteMarkerReplication(b, v.DeleteMarkerReplication)
+		b = append(b, "</DeleteMarkerReplication>"...)
+	}
+	return b
+}
+
+func appendReplicationRuleAndOperator(b []byte, v *ReplicationRuleAndOperator) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	for i := range v.Tags {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</Tag>"...)
+	}
+	return b
+}
+
+func appendReplicationRuleFilter(b []byte, v *ReplicationRuleFilter) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Tag != nil {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, v.Tag)
+		b = append(b, "</Tag>"...)
+	}
+	if v.And != nil {
+		b = append(b, "<And>"...)
+		b = appendReplicationRuleAndOperator(b, v.And)
+		b = append(b, "</And>"...)
+	}
+	return b
+}
+
+func appendReplicationTime(b []byte, v *ReplicationTime) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if v.Time != nil {
+		b = append(b, "<Time>"...)
+		b = appendReplicationTimeValue(b, v.Time)
+		b = append(b, "</Time>"...)
+	}
+	return b
+}
+
+func appendReplicationTimeValue(b []byte, v *ReplicationTimeValue) []byte {
+	b = wire.AppendInt(b, "Minutes", int64(v.Minutes))
+	return b
+}
+
 func appendRestoreStatus(b []byte, v *RestoreStatus) []byte {
 	b = wire.AppendBool(b, "IsRestoreInProgress", v.IsRestoreInProgress)
 	if !v.RestoreExpiryDate.IsZero() {
 		b = wire.AppendTime(b, "RestoreExpiryDate", v.RestoreExpiryDate, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendRoutingRule(b []byte, v *RoutingRule) []byte {
+	if v.Condition != nil {
+		b = append(b, "<Condition>"...)
+		b = appendCondition(b, v.Condition)
+		b = append(b, "</Condition>"...)
+	}
+	if v.Redirect != nil {
+		b = append(b, "<Redirect>"...)
+		b = appendRedirect(b, v.Redirect)
+		b = append(b, "</Redirect>"...)
+	}
+	return b
+}
+
+func appendS3KeyFilter(b []byte, v *S3KeyFilter) []byte {
+	for i := range v.FilterRules {
+		b = append(b, "<FilterRule>"...)
+		b = appendFilterRule(b, &v.FilterRules[i])
+		b = append(b, "</FilterRule>"...)
+	}
+	return b
+}
+
+func appendServerSideEncryptionByDefault(b []byte, v *ServerSideEncryptionByDefault) []byte {
+	if v.SSEAlgorithm != "" {
+		b = wire.AppendString(b, "SSEAlgorithm", v.SSEAlgorithm)
+	}
+	if v.KMSMasterKeyID != "" {
+		b = wire.AppendString(b, "KMSMasterKeyID", v.KMSMasterKeyID)
+	}
+	return b
+}
+
+func appendServerSideEncryptionConfiguration(b []byte, v *ServerSideEncryptionConfiguration) []byte {
+	for i := range v.Rules {
+		b = append(b, "<Rule>"...)
+		b = appendServerSideEncryptionRule(b, &v.Rules[i])
+		b = append(b, "</Rule>"...)
+	}
+	return b
+}
+
+func appendServerSideEncryptionRule(b []byte, v *ServerSideEncryptionRule) []byte {
+	if v.ApplyServerSideEncryptionByDefault != nil {
+		b = append(b, "<ApplyServerSideEncryptionByDefault>"...)
+		b = appendServerSideEncryptionByDefault(b, v.ApplyServerSideEncryptionByDefault)
+		b = append(b, "</ApplyServerSideEncryptionByDefault>"...)
+	}
+	b = wire.AppendBool(b, "BucketKeyEnabled", v.BucketKeyEnabled)
+	return b
+}
+
+func appendSimplePrefix(b []byte, v *SimplePrefix) []byte {
+	return b
+}
+
+func appendSourceSelectionCriteria(b []byte, v *SourceSelectionCriteria) []byte {
+	if v.SseKmsEncryptedObjects != nil {
+		b = append(b, "<SseKmsEncryptedObjects>"...)
+		b = appendSseKmsEncryptedObjects(b, v.SseKmsEncryptedObjects)
+		b = append(b, "</SseKmsEncryptedObjects>"...)
+	}
+	if v.ReplicaModifications != nil {
+		b = append(b, "<ReplicaModifications>"...)
+		b = appendReplicaModifications(b, v.ReplicaModifications)
+		b = append(b, "</ReplicaModifications>"...)
+	}
+	return b
+}
+
+func appendSseKmsEncryptedObjects(b []byte, v *SseKmsEncryptedObjects) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	return b
+}
+
+func appendTag(b []byte, v *Tag) []byte {
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.Value != "" {
+		b = wire.AppendString(b, "Value", v.Value)
+	}
+	return b
+}
+
+func appendTargetGrant(b []byte, v *TargetGrant) []byte {
+	if v.Grantee != nil {
+		b = append(b, "<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\""...)
+		b = wire.AppendText(b, v.Grantee.Type)
+		b = append(b, "\">"...)
+		b = appendGrantee(b, v.Grantee)
+		b = append(b, "</Grantee>"...)
+	}
+	if v.Permission != "" {
+		b = wire.AppendString(b, "Permission", v.Permission)
+	}
+	return b
+}
+
+func appendTargetObjectKeyFormat(b []byte, v *TargetObjectKeyFormat) []byte {
+	if v.SimplePrefix != nil {
+		b = append(b, "<SimplePrefix>"...)
+		b = appendSimplePrefix(b, v.SimplePrefix)
+		b = append(b, "</SimplePrefix>"...)
+	}
+	if v.PartitionedPrefix != nil {
+		b = append(b, "<PartitionedPrefix>"...)
+		b = appendPartitionedPrefix(b, v.PartitionedPrefix)
+		b = append(b, "</PartitionedPrefix>"...)
+	}
+	return b
+}
+
+func appendTopicConfiguration(b []byte, v *TopicConfiguration) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.TopicArn != "" {
+		b = wire.AppendString(b, "Topic", v.TopicArn)
+	}
+	for _, x := range v.Events {
+		b = wire.AppendString(b, "Event", x)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendNotificationConfigurationFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	return b
+}
+
+func appendTransition(b []byte, v *Transition) []byte {
+	if !v.Date.IsZero() {
+		b = wire.AppendTime(b, "Date", v.Date, wire.ISOMillis)
+	}
+	b = wire.AppendInt(b, "Days", int64(v.Days))
+	if v.StorageClass != "" {
+		b = wire.AppendString(b, "StorageClass", v.StorageClass)
 	}
 	return b
 }

@@ -8,6 +8,12 @@ const (
 	ArchiveStatusDeepArchiveAccess = "DEEP_ARCHIVE_ACCESS"
 )
 
+// Values of BucketAccelerateStatus.
+const (
+	BucketAccelerateStatusEnabled   = "Enabled"
+	BucketAccelerateStatusSuspended = "Suspended"
+)
+
 // Values of BucketCannedACL.
 const (
 	BucketCannedACLPrivate           = "private"
@@ -58,6 +64,13 @@ const (
 	BucketLocationConstraintUsWest2      = "us-west-2"
 )
 
+// Values of BucketLogsPermission.
+const (
+	BucketLogsPermissionFullControl = "FULL_CONTROL"
+	BucketLogsPermissionRead        = "READ"
+	BucketLogsPermissionWrite       = "WRITE"
+)
+
 // Values of BucketType.
 const (
 	BucketTypeDirectory = "Directory"
@@ -100,9 +113,68 @@ const (
 	DataRedundancySingleLocalZone        = "SingleLocalZone"
 )
 
+// Values of DeleteMarkerReplicationStatus.
+const (
+	DeleteMarkerReplicationStatusEnabled  = "Enabled"
+	DeleteMarkerReplicationStatusDisabled = "Disabled"
+)
+
 // Values of EncodingType.
 const (
 	EncodingTypeUrl = "url"
+)
+
+// Values of Event.
+const (
+	EventS3ReducedRedundancyLostObject                  = "s3:ReducedRedundancyLostObject"
+	EventS3ObjectCreated                                = "s3:ObjectCreated:*"
+	EventS3ObjectCreatedPut                             = "s3:ObjectCreated:Put"
+	EventS3ObjectCreatedPost                            = "s3:ObjectCreated:Post"
+	EventS3ObjectCreatedCopy                            = "s3:ObjectCreated:Copy"
+	EventS3ObjectCreatedCompleteMultipartUpload         = "s3:ObjectCreated:CompleteMultipartUpload"
+	EventS3ObjectRemoved                                = "s3:ObjectRemoved:*"
+	EventS3ObjectRemovedDelete                          = "s3:ObjectRemoved:Delete"
+	EventS3ObjectRemovedDeleteMarkerCreated             = "s3:ObjectRemoved:DeleteMarkerCreated"
+	EventS3ObjectRestore                                = "s3:ObjectRestore:*"
+	EventS3ObjectRestorePost                            = "s3:ObjectRestore:Post"
+	EventS3ObjectRestoreCompleted                       = "s3:ObjectRestore:Completed"
+	EventS3Replication                                  = "s3:Replication:*"
+	EventS3ReplicationOperationFailedReplication        = "s3:Replication:OperationFailedReplication"
+	EventS3ReplicationOperationNotTracked               = "s3:Replication:OperationNotTracked"
+	EventS3ReplicationOperationMissedThreshold          = "s3:Replication:OperationMissedThreshold"
+	EventS3ReplicationOperationReplicatedAfterThreshold = "s3:Replication:OperationReplicatedAfterThreshold"
+	EventS3ObjectRestoreDelete                          = "s3:ObjectRestore:Delete"
+	EventS3LifecycleTransition                          = "s3:LifecycleTransition"
+	EventS3IntelligentTiering                           = "s3:IntelligentTiering"
+	EventS3ObjectAclPut                                 = "s3:ObjectAcl:Put"
+	EventS3LifecycleExpiration                          = "s3:LifecycleExpiration:*"
+	EventS3LifecycleExpirationDelete                    = "s3:LifecycleExpiration:Delete"
+	EventS3LifecycleExpirationDeleteMarkerCreated       = "s3:LifecycleExpiration:DeleteMarkerCreated"
+	EventS3ObjectTagging                                = "s3:ObjectTagging:*"
+	EventS3ObjectTaggingPut                             = "s3:ObjectTagging:Put"
+	EventS3ObjectTaggingDelete                          = "s3:ObjectTagging:Delete"
+	EventS3ObjectAnnotation                             = "s3:ObjectAnnotation:*"
+	EventS3ObjectAnnotationPut                          = "s3:ObjectAnnotation:Put"
+	EventS3ObjectAnnotationDelete                       = "s3:ObjectAnnotation:Delete"
+	EventS3ObjectRetentionPut                           = "s3:ObjectRetention:Put"
+)
+
+// Values of ExistingObjectReplicationStatus.
+const (
+	ExistingObjectReplicationStatusEnabled  = "Enabled"
+	ExistingObjectReplicationStatusDisabled = "Disabled"
+)
+
+// Values of ExpirationStatus.
+const (
+	ExpirationStatusEnabled  = "Enabled"
+	ExpirationStatusDisabled = "Disabled"
+)
+
+// Values of FilterRuleName.
+const (
+	FilterRuleNamePrefix = "prefix"
+	FilterRuleNameSuffix = "suffix"
 )
 
 // Values of LocationType.
@@ -123,6 +195,12 @@ const (
 	MetadataDirectiveReplace = "REPLACE"
 )
 
+// Values of MetricsStatus.
+const (
+	MetricsStatusEnabled  = "Enabled"
+	MetricsStatusDisabled = "Disabled"
+)
+
 // Values of ObjectCannedACL.
 const (
 	ObjectCannedACLPrivate                = "private"
@@ -132,6 +210,11 @@ const (
 	ObjectCannedACLAwsExecRead            = "aws-exec-read"
 	ObjectCannedACLBucketOwnerRead        = "bucket-owner-read"
 	ObjectCannedACLBucketOwnerFullControl = "bucket-owner-full-control"
+)
+
+// Values of ObjectLockEnabled.
+const (
+	ObjectLockEnabledEnabled = "Enabled"
 )
 
 // Values of ObjectLockLegalHoldStatus.
@@ -144,6 +227,12 @@ const (
 const (
 	ObjectLockModeGovernance = "GOVERNANCE"
 	ObjectLockModeCompliance = "COMPLIANCE"
+)
+
+// Values of ObjectLockRetentionMode.
+const (
+	ObjectLockRetentionModeGovernance = "GOVERNANCE"
+	ObjectLockRetentionModeCompliance = "COMPLIANCE"
 )
 
 // Values of ObjectOwnership.
@@ -177,6 +266,50 @@ const (
 	OptionalObjectAttributesRestoreStatus = "RestoreStatus"
 )
 
+// Values of OwnerOverride.
+const (
+	OwnerOverrideDestination = "Destination"
+)
+
+// Values of PartitionDateSource.
+const (
+	PartitionDateSourceEventTime    = "EventTime"
+	PartitionDateSourceDeliveryTime = "DeliveryTime"
+)
+
+// Values of Payer.
+const (
+	PayerRequester   = "Requester"
+	PayerBucketOwner = "BucketOwner"
+)
+
+// Values of Permission.
+const (
+	PermissionFullControl = "FULL_CONTROL"
+	PermissionWrite       = "WRITE"
+	PermissionWriteAcp    = "WRITE_ACP"
+	PermissionRead        = "READ"
+	PermissionReadAcp     = "READ_ACP"
+)
+
+// Values of Protocol.
+const (
+	ProtocolHttp  = "http"
+	ProtocolHttps = "https"
+)
+
+// Values of ReplicaModificationsStatus.
+const (
+	ReplicaModificationsStatusEnabled  = "Enabled"
+	ReplicaModificationsStatusDisabled = "Disabled"
+)
+
+// Values of ReplicationRuleStatus.
+const (
+	ReplicationRuleStatusEnabled  = "Enabled"
+	ReplicationRuleStatusDisabled = "Disabled"
+)
+
 // Values of ReplicationStatus.
 const (
 	ReplicationStatusComplete  = "COMPLETE"
@@ -184,6 +317,12 @@ const (
 	ReplicationStatusFailed    = "FAILED"
 	ReplicationStatusReplica   = "REPLICA"
 	ReplicationStatusCompleted = "COMPLETED"
+)
+
+// Values of ReplicationTimeStatus.
+const (
+	ReplicationTimeStatusEnabled  = "Enabled"
+	ReplicationTimeStatusDisabled = "Disabled"
 )
 
 // Values of RequestCharged.
@@ -203,6 +342,12 @@ const (
 	ServerSideEncryptionAwsBackup  = "aws:backup"
 	ServerSideEncryptionAwsKms     = "aws:kms"
 	ServerSideEncryptionAwsKmsDsse = "aws:kms:dsse"
+)
+
+// Values of SseKmsEncryptedObjectsStatus.
+const (
+	SseKmsEncryptedObjectsStatusEnabled  = "Enabled"
+	SseKmsEncryptedObjectsStatusDisabled = "Disabled"
 )
 
 // Values of StorageClass.
@@ -228,4 +373,27 @@ const (
 const (
 	TaggingDirectiveCopy    = "COPY"
 	TaggingDirectiveReplace = "REPLACE"
+)
+
+// Values of TransitionDefaultMinimumObjectSize.
+const (
+	TransitionDefaultMinimumObjectSizeVariesByStorageClass  = "varies_by_storage_class"
+	TransitionDefaultMinimumObjectSizeAllStorageClasses128k = "all_storage_classes_128K"
+)
+
+// Values of TransitionStorageClass.
+const (
+	TransitionStorageClassGlacier            = "GLACIER"
+	TransitionStorageClassStandardIa         = "STANDARD_IA"
+	TransitionStorageClassOnezoneIa          = "ONEZONE_IA"
+	TransitionStorageClassIntelligentTiering = "INTELLIGENT_TIERING"
+	TransitionStorageClassDeepArchive        = "DEEP_ARCHIVE"
+	TransitionStorageClassGlacierIr          = "GLACIER_IR"
+)
+
+// Values of Type.
+const (
+	TypeCanonicalUser         = "CanonicalUser"
+	TypeAmazonCustomerByEmail = "AmazonCustomerByEmail"
+	TypeGroup                 = "Group"
 )

@@ -91,6 +91,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteBucketTagging", Method: "DELETE", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketTagging, decodeDeleteBucketTaggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketTaggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketTagging(ctx, in.(*DeleteBucketTaggingRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteObject", Method: "DELETE", Path: "/{Bucket}/{Key+}"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersDeleteObject, decodeDeleteObjectRequest)
@@ -111,6 +123,62 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetBucketAccelerateConfiguration", Method: "GET", Path: "/{Bucket}?accelerate", Query: []string{"accelerate"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketAccelerateConfiguration, decodeGetBucketAccelerateConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketAccelerateConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketAccelerateConfiguration(ctx, in.(*GetBucketAccelerateConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketAcl", Method: "GET", Path: "/{Bucket}?acl", Query: []string{"acl"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketAcl, decodeGetBucketAclRequest)
+			},
+			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetBucketAclResult) },
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketAcl(ctx, in.(*GetBucketAclRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketCors", Method: "GET", Path: "/{Bucket}?cors", Query: []string{"cors"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketCors, decodeGetBucketCorsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetBucketCorsResult) },
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketCors(ctx, in.(*GetBucketCorsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketEncryption", Method: "GET", Path: "/{Bucket}?encryption", Query: []string{"encryption"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketEncryption, decodeGetBucketEncryptionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketEncryptionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketEncryption(ctx, in.(*GetBucketEncryptionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketLifecycleConfiguration", Method: "GET", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketLifecycleConfiguration, decodeGetBucketLifecycleConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketLifecycleConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketLifecycleConfiguration(ctx, in.(*GetBucketLifecycleConfigurationRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetBucketLocation", Method: "GET", Path: "/{Bucket}?location", Query: []string{"location"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersGetBucketLocation, decodeGetBucketLocationRequest)
@@ -120,6 +188,102 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetBucketLocation(ctx, in.(*GetBucketLocationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketLogging", Method: "GET", Path: "/{Bucket}?logging", Query: []string{"logging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketLogging, decodeGetBucketLoggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketLoggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketLogging(ctx, in.(*GetBucketLoggingRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketNotificationConfiguration", Method: "GET", Path: "/{Bucket}?notification", Query: []string{"notification"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketNotificationConfiguration, decodeGetBucketNotificationConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketNotificationConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketNotificationConfiguration(ctx, in.(*GetBucketNotificationConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketOwnershipControls", Method: "GET", Path: "/{Bucket}?ownershipControls", Query: []string{"ownershipControls"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketOwnershipControls, decodeGetBucketOwnershipControlsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketOwnershipControlsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketOwnershipControls(ctx, in.(*GetBucketOwnershipControlsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketPolicy", Method: "GET", Path: "/{Bucket}?policy", Query: []string{"policy"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketPolicy, decodeGetBucketPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketPolicy(ctx, in.(*GetBucketPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketPolicyStatus", Method: "GET", Path: "/{Bucket}?policyStatus", Query: []string{"policyStatus"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketPolicyStatus, decodeGetBucketPolicyStatusRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketPolicyStatusResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketPolicyStatus(ctx, in.(*GetBucketPolicyStatusRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketReplication", Method: "GET", Path: "/{Bucket}?replication", Query: []string{"replication"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketReplication, decodeGetBucketReplicationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketReplicationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketReplication(ctx, in.(*GetBucketReplicationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketRequestPayment", Method: "GET", Path: "/{Bucket}?requestPayment", Query: []string{"requestPayment"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketRequestPayment, decodeGetBucketRequestPaymentRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketRequestPaymentResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketRequestPayment(ctx, in.(*GetBucketRequestPaymentRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketTagging", Method: "GET", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketTagging, decodeGetBucketTaggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketTaggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketTagging(ctx, in.(*GetBucketTaggingRequest))
 			},
 		},
 		{
@@ -135,6 +299,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetBucketWebsite", Method: "GET", Path: "/{Bucket}?website", Query: []string{"website"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketWebsite, decodeGetBucketWebsiteRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketWebsiteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketWebsite(ctx, in.(*GetBucketWebsiteRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetObject", Method: "GET", Path: "/{Bucket}/{Key+}", Accepts: []string{"partNumber"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersGetObject, decodeGetObjectRequest)
@@ -142,6 +318,52 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetObject(ctx, in.(*GetObjectRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetObjectAcl", Method: "GET", Path: "/{Bucket}/{Key+}?acl", Query: []string{"acl"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetObjectAcl, decodeGetObjectAclRequest)
+			},
+			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetObjectAclResult) },
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetObjectAcl(ctx, in.(*GetObjectAclRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetObjectLockConfiguration", Method: "GET", Path: "/{Bucket}?object-lock", Query: []string{"object-lock"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetObjectLockConfiguration, decodeGetObjectLockConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetObjectLockConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetObjectLockConfiguration(ctx, in.(*GetObjectLockConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetObjectTagging", Method: "GET", Path: "/{Bucket}/{Key+}?tagging", Query: []string{"tagging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetObjectTagging, decodeGetObjectTaggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetObjectTaggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetObjectTagging(ctx, in.(*GetObjectTaggingRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetPublicAccessBlock", Method: "GET", Path: "/{Bucket}?publicAccessBlock", Query: []string{"publicAccessBlock"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetPublicAccessBlock, decodeGetPublicAccessBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetPublicAccessBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetPublicAccessBlock(ctx, in.(*GetPublicAccessBlockRequest))
 			},
 		},
 		{
@@ -214,6 +436,18 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeListPartsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ListParts(ctx, in.(*ListPartsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketTagging", Method: "PUT", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketTagging, decodePutBucketTaggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketTaggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketTagging(ctx, in.(*PutBucketTaggingRequest))
 			},
 		},
 		{

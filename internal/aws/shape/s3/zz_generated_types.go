@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+type AbortIncompleteMultipartUpload struct {
+	DaysAfterInitiation int
+}
+
 type AbortMultipartUploadRequest struct {
 	Bucket               string // required
 	Key                  string // required
@@ -20,6 +24,10 @@ type AbortMultipartUploadResult struct {
 	RequestCharged string // values: RequestCharged
 }
 
+type AccessControlTranslation struct {
+	Owner string // values: OwnerOverride
+}
+
 type Bucket struct {
 	Name         string
 	CreationDate time.Time
@@ -30,6 +38,15 @@ type Bucket struct {
 type BucketInfo struct {
 	DataRedundancy string // values: DataRedundancy
 	Type           string // values: BucketType
+}
+
+type CORSRule struct {
+	ID             string
+	AllowedHeaders []string
+	AllowedMethods []string
+	AllowedOrigins []string
+	ExposeHeaders  []string
+	MaxAgeSeconds  int
 }
 
 type CommonPrefix struct {
@@ -88,6 +105,11 @@ type CompletedPart struct {
 	ChecksumSHA256    string
 	PartNumber        *int
 	ChecksumCRC64NVME string
+}
+
+type Condition struct {
+	HttpErrorCodeReturnedEquals string
+	KeyPrefixEquals             string
 }
 
 type CopyObjectOutput struct {
@@ -247,6 +269,12 @@ type CreateMultipartUploadResult struct {
 	ChecksumType            string // values: ChecksumType
 }
 
+type DefaultRetention struct {
+	Mode  string // values: ObjectLockRetentionMode
+	Days  int
+	Years int
+}
+
 type Delete struct {
 	Objects []ObjectIdentifier // required
 	Quiet   *bool
@@ -258,6 +286,18 @@ type DeleteBucketRequest struct {
 }
 
 type DeleteBucketResult struct {
+}
+
+type DeleteBucketTaggingRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketTaggingResult struct {
+}
+
+type DeleteMarkerReplication struct {
+	Status string // values: DeleteMarkerReplicationStatus
 }
 
 type DeleteObjectRequest struct {
@@ -302,11 +342,90 @@ type DeletedObject struct {
 	DeleteMarkerVersionId string
 }
 
+type Destination struct {
+	Bucket                   string
+	Account                  string
+	StorageClass             string // values: StorageClass
+	AccessControlTranslation *AccessControlTranslation
+	EncryptionConfiguration  *EncryptionConfiguration
+	ReplicationTime          *ReplicationTime
+	Metrics                  *Metrics
+}
+
+type EncryptionConfiguration struct {
+	ReplicaKmsKeyID string
+}
+
 type Error struct {
 	Key       string
 	VersionId string
 	Code      string
 	Message   string
+}
+
+type ErrorDocument struct {
+	Key string
+}
+
+type EventBridgeConfiguration struct {
+}
+
+type ExistingObjectReplication struct {
+	Status string // values: ExistingObjectReplicationStatus
+}
+
+type FilterRule struct {
+	Name  string // values: FilterRuleName
+	Value string
+}
+
+type GetBucketAccelerateConfigurationRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+	RequestPayer        string // values: RequestPayer
+}
+
+type GetBucketAccelerateConfigurationResult struct {
+	Status         string // values: BucketAccelerateStatus
+	RequestCharged string // values: RequestCharged
+}
+
+type GetBucketAclRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketAclResult struct {
+	Owner  *Owner
+	Grants []Grant
+}
+
+type GetBucketCorsRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketCorsResult struct {
+	CORSRules []CORSRule
+}
+
+type GetBucketEncryptionRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketEncryptionResult struct {
+	ServerSideEncryptionConfiguration *ServerSideEncryptionConfiguration
+}
+
+type GetBucketLifecycleConfigurationRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketLifecycleConfigurationResult struct {
+	Rules                              []LifecycleRule
+	TransitionDefaultMinimumObjectSize string // values: TransitionDefaultMinimumObjectSize
 }
 
 type GetBucketLocationRequest struct {
@@ -318,6 +437,81 @@ type GetBucketLocationResult struct {
 	LocationConstraint string // values: BucketLocationConstraint
 }
 
+type GetBucketLoggingRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketLoggingResult struct {
+	LoggingEnabled *LoggingEnabled
+}
+
+type GetBucketNotificationConfigurationRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketNotificationConfigurationResult struct {
+	TopicConfigurations          []TopicConfiguration
+	QueueConfigurations          []QueueConfiguration
+	LambdaFunctionConfigurations []LambdaFunctionConfiguration
+	EventBridgeConfiguration     *EventBridgeConfiguration
+}
+
+type GetBucketOwnershipControlsRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketOwnershipControlsResult struct {
+	OwnershipControls *OwnershipControls
+}
+
+type GetBucketPolicyRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketPolicyResult struct {
+	Policy string
+}
+
+type GetBucketPolicyStatusRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketPolicyStatusResult struct {
+	PolicyStatus *PolicyStatus
+}
+
+type GetBucketReplicationRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketReplicationResult struct {
+	ReplicationConfiguration *ReplicationConfiguration
+}
+
+type GetBucketRequestPaymentRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketRequestPaymentResult struct {
+	Payer string // values: Payer
+}
+
+type GetBucketTaggingRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketTaggingResult struct {
+	TagSet []Tag
+}
+
 type GetBucketVersioningRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
@@ -326,6 +520,41 @@ type GetBucketVersioningRequest struct {
 type GetBucketVersioningResult struct {
 	Status    string // values: BucketVersioningStatus
 	MFADelete string // values: MFADeleteStatus
+}
+
+type GetBucketWebsiteRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketWebsiteResult struct {
+	RedirectAllRequestsTo *RedirectAllRequestsTo
+	IndexDocument         *IndexDocument
+	ErrorDocument         *ErrorDocument
+	RoutingRules          []RoutingRule
+}
+
+type GetObjectAclRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	VersionId           string
+	RequestPayer        string // values: RequestPayer
+	ExpectedBucketOwner string
+}
+
+type GetObjectAclResult struct {
+	Owner          *Owner
+	Grants         []Grant
+	RequestCharged string // values: RequestCharged
+}
+
+type GetObjectLockConfigurationRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetObjectLockConfigurationResult struct {
+	ObjectLockConfiguration *ObjectLockConfiguration
 }
 
 type GetObjectRequest struct {
@@ -391,6 +620,41 @@ type GetObjectResult struct {
 	ObjectLockLegalHoldStatus string // values: ObjectLockLegalHoldStatus
 	ChecksumCRC64NVME         string
 	ChecksumType              string // values: ChecksumType
+}
+
+type GetObjectTaggingRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	VersionId           string
+	ExpectedBucketOwner string
+	RequestPayer        string // values: RequestPayer
+}
+
+type GetObjectTaggingResult struct {
+	VersionId string
+	TagSet    []Tag
+}
+
+type GetPublicAccessBlockRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type GetPublicAccessBlockResult struct {
+	PublicAccessBlockConfiguration *PublicAccessBlockConfiguration
+}
+
+type Grant struct {
+	Grantee    *Grantee
+	Permission string // values: Permission
+}
+
+type Grantee struct {
+	DisplayName  string
+	EmailAddress string
+	ID           string
+	Type         string // values: Type
+	URI          string
 }
 
 type HeadBucketRequest struct {
@@ -471,9 +735,53 @@ type HeadObjectResult struct {
 	TagCount                  int
 }
 
+type IndexDocument struct {
+	Suffix string
+}
+
 type Initiator struct {
 	ID          string
 	DisplayName string
+}
+
+type LambdaFunctionConfiguration struct {
+	Id                string
+	LambdaFunctionArn string
+	Events            []string // values: Event
+	Filter            *NotificationConfigurationFilter
+}
+
+type LifecycleExpiration struct {
+	Date                      time.Time
+	Days                      int
+	ExpiredObjectDeleteMarker bool
+}
+
+type LifecycleRule struct {
+	Expiration                     *LifecycleExpiration
+	ID                             string
+	Prefix                         string
+	Filter                         *LifecycleRuleFilter
+	Status                         string // values: ExpirationStatus
+	Transitions                    []Transition
+	NoncurrentVersionTransitions   []NoncurrentVersionTransition
+	NoncurrentVersionExpiration    *NoncurrentVersionExpiration
+	AbortIncompleteMultipartUpload *AbortIncompleteMultipartUpload
+}
+
+type LifecycleRuleAndOperator struct {
+	Prefix                string
+	Tags                  []Tag
+	ObjectSizeGreaterThan int64
+	ObjectSizeLessThan    int64
+}
+
+type LifecycleRuleFilter struct {
+	Prefix                string
+	Tag                   *Tag
+	ObjectSizeGreaterThan int64
+	ObjectSizeLessThan    int64
+	And                   *LifecycleRuleAndOperator
 }
 
 type ListBucketsRequest struct {
@@ -611,6 +919,18 @@ type LocationInfo struct {
 	Name string
 }
 
+type LoggingEnabled struct {
+	TargetBucket          string
+	TargetGrants          []TargetGrant
+	TargetPrefix          string
+	TargetObjectKeyFormat *TargetObjectKeyFormat
+}
+
+type Metrics struct {
+	Status         string // values: MetricsStatus
+	EventThreshold *ReplicationTimeValue
+}
+
 type MultipartUpload struct {
 	UploadId          string
 	Key               string
@@ -620,6 +940,21 @@ type MultipartUpload struct {
 	Initiator         *Initiator
 	ChecksumAlgorithm string // values: ChecksumAlgorithm
 	ChecksumType      string // values: ChecksumType
+}
+
+type NoncurrentVersionExpiration struct {
+	NoncurrentDays          int
+	NewerNoncurrentVersions int
+}
+
+type NoncurrentVersionTransition struct {
+	NoncurrentDays          int
+	StorageClass            string // values: TransitionStorageClass
+	NewerNoncurrentVersions int
+}
+
+type NotificationConfigurationFilter struct {
+	Key *S3KeyFilter
 }
 
 type Object struct {
@@ -642,9 +977,26 @@ type ObjectIdentifier struct {
 	Size             *int64
 }
 
+type ObjectLockConfiguration struct {
+	ObjectLockEnabled string // values: ObjectLockEnabled
+	Rule              *ObjectLockRule
+}
+
+type ObjectLockRule struct {
+	DefaultRetention *DefaultRetention
+}
+
 type Owner struct {
 	DisplayName string
 	ID          string
+}
+
+type OwnershipControls struct {
+	Rules []OwnershipControlsRule
+}
+
+type OwnershipControlsRule struct {
+	ObjectOwnership string // values: ObjectOwnership
 }
 
 type Part struct {
@@ -657,6 +1009,32 @@ type Part struct {
 	ChecksumSHA1      string
 	ChecksumSHA256    string
 	ChecksumCRC64NVME string
+}
+
+type PartitionedPrefix struct {
+	PartitionDateSource string // values: PartitionDateSource
+}
+
+type PolicyStatus struct {
+	IsPublic bool
+}
+
+type PublicAccessBlockConfiguration struct {
+	BlockPublicAcls       bool
+	IgnorePublicAcls      bool
+	BlockPublicPolicy     bool
+	RestrictPublicBuckets bool
+}
+
+type PutBucketTaggingRequest struct {
+	Bucket              string // required
+	ContentMD5          string
+	ChecksumAlgorithm   string   // values: ChecksumAlgorithm
+	Tagging             *Tagging // required
+	ExpectedBucketOwner string
+}
+
+type PutBucketTaggingResult struct {
 }
 
 type PutObjectRequest struct {
@@ -723,14 +1101,137 @@ type PutObjectResult struct {
 	Size                    int64
 }
 
+type QueueConfiguration struct {
+	Id       string
+	QueueArn string
+	Events   []string // values: Event
+	Filter   *NotificationConfigurationFilter
+}
+
+type Redirect struct {
+	HostName             string
+	HttpRedirectCode     string
+	Protocol             string // values: Protocol
+	ReplaceKeyPrefixWith string
+	ReplaceKeyWith       string
+}
+
+type RedirectAllRequestsTo struct {
+	HostName string
+	Protocol string // values: Protocol
+}
+
+type ReplicaModifications struct {
+	Status string // values: ReplicaModificationsStatus
+}
+
+type ReplicationConfiguration struct {
+	Role  string
+	Rules []ReplicationRule
+}
+
+type ReplicationRule struct {
+	ID                        string
+	Priority                  int
+	Prefix                    string
+	Filter                    *ReplicationRuleFilter
+	Status                    string // values: ReplicationRuleStatus
+	SourceSelectionCriteria   *SourceSelectionCriteria
+	ExistingObjectReplication *ExistingObjectReplication
+	Destination               *Destination
+	DeleteMarkerReplication   *DeleteMarkerReplication
+}
+
+type ReplicationRuleAndOperator struct {
+	Prefix string
+	Tags   []Tag
+}
+
+type ReplicationRuleFilter struct {
+	Prefix string
+	Tag    *Tag
+	And    *ReplicationRuleAndOperator
+}
+
+type ReplicationTime struct {
+	Status string // values: ReplicationTimeStatus
+	Time   *ReplicationTimeValue
+}
+
+type ReplicationTimeValue struct {
+	Minutes int
+}
+
 type RestoreStatus struct {
 	IsRestoreInProgress bool
 	RestoreExpiryDate   time.Time
 }
 
+type RoutingRule struct {
+	Condition *Condition
+	Redirect  *Redirect
+}
+
+type S3KeyFilter struct {
+	FilterRules []FilterRule
+}
+
+type ServerSideEncryptionByDefault struct {
+	SSEAlgorithm   string // values: ServerSideEncryption
+	KMSMasterKeyID string
+}
+
+type ServerSideEncryptionConfiguration struct {
+	Rules []ServerSideEncryptionRule
+}
+
+type ServerSideEncryptionRule struct {
+	ApplyServerSideEncryptionByDefault *ServerSideEncryptionByDefault
+	BucketKeyEnabled                   bool
+}
+
+type SimplePrefix struct {
+}
+
+type SourceSelectionCriteria struct {
+	SseKmsEncryptedObjects *SseKmsEncryptedObjects
+	ReplicaModifications   *ReplicaModifications
+}
+
+type SseKmsEncryptedObjects struct {
+	Status string // values: SseKmsEncryptedObjectsStatus
+}
+
 type Tag struct {
 	Key   string // required
 	Value string // required
+}
+
+type Tagging struct {
+	TagSet []Tag // required
+}
+
+type TargetGrant struct {
+	Grantee    *Grantee
+	Permission string // values: BucketLogsPermission
+}
+
+type TargetObjectKeyFormat struct {
+	SimplePrefix      *SimplePrefix
+	PartitionedPrefix *PartitionedPrefix
+}
+
+type TopicConfiguration struct {
+	Id       string
+	TopicArn string
+	Events   []string // values: Event
+	Filter   *NotificationConfigurationFilter
+}
+
+type Transition struct {
+	Date         time.Time
+	Days         int
+	StorageClass string // values: TransitionStorageClass
 }
 
 type UploadPartCopyRequest struct {

@@ -68,7 +68,12 @@ func (s *server) Do(r *http.Request) (*http.Response, error) {
 	in.URL, in.RequestURI = target, r.URL.RequestURI()
 	w := httptest.NewRecorder()
 	s.ServeHTTP(w, in)
-	return w.Result(), nil
+	res := w.Result()
+	res.Header = http.Header{}
+	for name, values := range w.Header() { // as a client reads it from the wire
+		res.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	return res, nil
 }
 
 func (s *server) serve(r *http.Request, payload []byte) (*wire.Response, error) {

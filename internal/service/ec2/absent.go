@@ -1,0 +1,107 @@
+package ec2
+
+import (
+	"context"
+
+	"karri.dev/internal/aws/awserr"
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/filter"
+	"karri.dev/internal/resource"
+)
+
+// What there is none of yet, or no choice in. Clients that manage instances and addresses ask for it.
+
+var volumeFilters = &filter.Set[*shape.Volume]{
+	Never: []string{
+		"attachment.attach-time", "attachment.delete-on-termination", "attachment.device", "attachment.instance-id", "attachment.status",
+		"availability-zone", "availability-zone-id", "create-time", "encrypted", "fast-restored", "multi-attach-enabled", "operator.managed",
+		"operator.principal", "size", "snapshot-id", "source-volume-id", "status", "volume-id", "volume-type",
+	},
+	Tags: func(*shape.Volume) map[string]string { return nil },
+}
+
+// DescribeVolumes lists EBS volumes: instances run from instance store, so there is none.
+func (s *Service) DescribeVolumes(ctx context.Context, in *shape.DescribeVolumesRequest) (*shape.DescribeVolumesResult, error) {
+	info, _, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := compile(volumeFilters, in.Filters); err != nil {
+		return nil, err
+	}
+	if in.MaxResults != nil && len(in.VolumeIds) > 0 {
+		return nil, errCombination("The parameter volumeIds cannot be used with the parameter maxResults")
+	}
+	if _, _, err := s.page(info, "DescribeVolumes", in.MaxResults, in.NextToken, 0); err != nil {
+		return nil, err
+	}
+	for _, id := range in.VolumeIds {
+		if !wellFormed("vol-", id) {
+			return nil, errValue(id, "volumeId")
+		}
+		return nil, awserr.New("InvalidVolume.NotFound", "The volume '%s' does not exist.", id)
+	}
+	return &shape.DescribeVolumesResult{Volumes: []shape.Volume{}}, nil
+}
+
+var creditFilters = &filter.Set[*resource.Instance]{
+	Fields: map[string]func(*resource.Instance) []string{"instance-id": func(i *resource.Instance) []string { return one(i.ID) }},
+}
+
+// DescribeInstanceCreditSpecifications says of burstable instances that they are unlimited: nobody counts
+// CPU credits here. Without ids AWS lists just those.
+func (s *Service) DescribeInstanceCreditSpecifications(ctx context.Context, in *shape.DescribeInstanceCreditSpecificationsRequest) (*shape.DescribeInstanceCreditSpecificationsResult, error) {
+	info, r, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	match, err := compile(creditFilters, in.Filters)
+	if err != nil {
+		return nil, err
+	}
+	types, err := s.Types.At(r)
+	if err != nil {
+		return nil, err
+	}
+	burstable := func(name string) bool {
+		t := types.Get(name)
+		return t != nil && t.Burstable
+	}
+	list, next, err := s.selectInstances(r, info, selection[resource.Instance]{
+		op: "DescribeInstanceCreditSpecifications", ids: in.InstanceIds, max: in.MaxResults, token: in.NextToken,
+		match: func(i *resource.Instance) bool {
+			return i.State.Alive() && (len(in.InstanceIds) > 0 || burstable(i.Type)) && (match == nil || match(i))
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make([]shape.InstanceCreditSpecification, 0, len(list))
+	for _, i := range list {
+		if !burstable(i.Type) {
+			return nil, awserr.New("InvalidInstanceID.NotBurstable", "The instance '%s' is not a burstable performance instance", i.ID)
+		}
+		out = append(out, shape.InstanceCreditSpecification{InstanceId: i.ID, CpuCredits: "unlimited"})
+	}
+	return &shape.DescribeInstanceCreditSpecificationsResult{InstanceCreditSpecifications: out, NextToken: next}, nil
+}
+
+// DescribeAddressesAttribute lists the reverse DNS names of elastic IPs: none can be given one.
+func (s *Service) DescribeAddressesAttribute(ctx context.Context, in *shape.DescribeAddressesAttributeRequest) (*shape.DescribeAddressesAttributeResult, error) {
+	info, r, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	if err := oneOf("attribute", in.Attribute, "domain-name"); err != nil {
+		return nil, err
+	}
+	if _, _, err := s.page(info, "DescribeAddressesAttribute", in.MaxResults, in.NextToken, 1); err != nil {
+		return nil, err
+	}
+	for _, id := range in.AllocationIds {
+		if _, err := addresses.find(r, info, id); err != nil {
+			return nil, err
+		}
+	}
+	return &shape.DescribeAddressesAttributeResult{Addresses: []shape.AddressAttribute{}}, nil
+}

@@ -1,0 +1,112 @@
+package iam
+
+import (
+	"context"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/identity"
+)
+
+// What users cannot have here: nothing makes policies, groups, roles, passwords, devices or certificates, so
+// that listing them truthfully answers none. Clients ask before they delete a user.
+
+// none checks a listing's request. user may be empty where AWS then means the caller.
+func (s *Service) none(ctx context.Context, user, marker string, maxItems *int) error {
+	if _, err := newPage(marker, maxItems); err != nil {
+		return err
+	}
+	return s.exists(ctx, user)
+}
+
+func (s *Service) exists(ctx context.Context, user string) error {
+	if user == "" {
+		return nil
+	}
+	if err := identity.CheckUserName(user); err != nil {
+		return err
+	}
+	_, err := identity.FindUser(s.store.Snapshot(), call.From(ctx).AccountID, user)
+	return err
+}
+
+// ListAttachedUserPolicies lists a user's managed policies.
+func (s *Service) ListAttachedUserPolicies(ctx context.Context, in *shape.ListAttachedUserPoliciesRequest) (*shape.ListAttachedUserPoliciesResult, error) {
+	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListAttachedUserPoliciesResult{AttachedPolicies: []shape.AttachedPolicy{}}, nil
+}
+
+// ListUserPolicies lists a user's inline policies.
+func (s *Service) ListUserPolicies(ctx context.Context, in *shape.ListUserPoliciesRequest) (*shape.ListUserPoliciesResult, error) {
+	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListUserPoliciesResult{PolicyNames: []string{}}, nil
+}
+
+// ListGroups lists the account's groups.
+func (s *Service) ListGroups(ctx context.Context, in *shape.ListGroupsRequest) (*shape.ListGroupsResult, error) {
+	if err := s.none(ctx, "", in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListGroupsResult{Groups: []shape.Group{}}, nil
+}
+
+// ListGroupsForUser lists the groups that a user is in.
+func (s *Service) ListGroupsForUser(ctx context.Context, in *shape.ListGroupsForUserRequest) (*shape.ListGroupsForUserResult, error) {
+	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListGroupsForUserResult{Groups: []shape.Group{}}, nil
+}
+
+// ListRoles lists the account's roles.
+func (s *Service) ListRoles(ctx context.Context, in *shape.ListRolesRequest) (*shape.ListRolesResult, error) {
+	if err := s.none(ctx, "", in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListRolesResult{Roles: []shape.Role{}}, nil
+}
+
+// ListMFADevices lists a user's devices for multi-factor authentication.
+func (s *Service) ListMFADevices(ctx context.Context, in *shape.ListMFADevicesRequest) (*shape.ListMFADevicesResult, error) {
+	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListMFADevicesResult{MFADevices: []shape.MFADevice{}}, nil
+}
+
+// ListSSHPublicKeys lists a user's keys for CodeCommit.
+func (s *Service) ListSSHPublicKeys(ctx context.Context, in *shape.ListSSHPublicKeysRequest) (*shape.ListSSHPublicKeysResult, error) {
+	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListSSHPublicKeysResult{SSHPublicKeys: []shape.SSHPublicKeyMetadata{}}, nil
+}
+
+// ListSigningCertificates lists a user's X.509 certificates.
+func (s *Service) ListSigningCertificates(ctx context.Context, in *shape.ListSigningCertificatesRequest) (*shape.ListSigningCertificatesResult, error) {
+	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
+		return nil, err
+	}
+	return &shape.ListSigningCertificatesResult{Certificates: []shape.SigningCertificate{}}, nil
+}
+
+// ListServiceSpecificCredentials lists a user's passwords for single services.
+func (s *Service) ListServiceSpecificCredentials(ctx context.Context, in *shape.ListServiceSpecificCredentialsRequest) (*shape.ListServiceSpecificCredentialsResult, error) {
+	if err := s.exists(ctx, in.UserName); err != nil {
+		return nil, err
+	}
+	return &shape.ListServiceSpecificCredentialsResult{ServiceSpecificCredentials: []shape.ServiceSpecificCredentialMetadata{}}, nil
+}
+
+// GetLoginProfile says that a user has no password.
+func (s *Service) GetLoginProfile(ctx context.Context, in *shape.GetLoginProfileRequest) (*shape.GetLoginProfileResult, error) {
+	if err := s.exists(ctx, in.UserName); err != nil {
+		return nil, err
+	}
+	return nil, awserr.New("NoSuchEntity", "Login Profile for User %s cannot be found.", in.UserName).WithStatus(404)
+}
