@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,21 +59,26 @@ func TestBackoff(t *testing.T) {
 		bad := errors.New("bad")
 		last := time.Now()
 		var gaps []time.Duration
-		fails := true
+		var fails atomic.Bool
+		fails.Store(true)
 		var l *Loop
+		begun := make(chan struct{}) // l is set
 		l = start(t, Config{
 			Name: "x", MinBackoff: time.Second, MaxBackoff: 5 * time.Second, Random: func() float64 { return 0 },
 			Run: func(context.Context) error {
 				gaps = append(gaps, time.Since(last))
 				last = time.Now()
-				if !fails {
+				if !fails.Load() {
 					return nil
 				}
+				<-begun
 				l.Poke() // does not cut the rest short
 				return bad
 			},
 		})
+		close(begun)
 		time.Sleep(18 * time.Second)
+		synctest.Wait()
 		s := time.Second
 		if diff := cmp.Diff([]time.Duration{0, s, 2 * s, 4 * s, 5 * s, 5 * s}, gaps); diff != "" {
 			t.Error(diff)
@@ -80,7 +86,7 @@ func TestBackoff(t *testing.T) {
 		if st := l.Status(); st.Failures != 6 || !errors.Is(st.Err, bad) {
 			t.Errorf("status %+v", st)
 		}
-		fails = false
+		fails.Store(false)
 		time.Sleep(time.Hour)
 		if st := l.Status(); st.Failures != 0 || st.Err != nil || st.Runs != 7 {
 			t.Errorf("status %+v", st)
