@@ -66,7 +66,7 @@ func (z *Zone) Attach(ctx context.Context, who pki.Identity, link nodeapi.ZoneLi
 	s.poke()
 	// Recv cannot be interrupted but by the stream's end, which follows from our return.
 	received := make(chan error, 1)
-	go func() { received <- s.receive(ctx) }()
+	go func(ctx context.Context) { received <- s.receive(ctx) }(ctx)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.send(ctx) })
 	g.Go(func() error {
