@@ -36,7 +36,9 @@ func newDriver() *driver {
 	return &driver{machines: map[string]compute.State{}, events: make(chan struct{}, 1)}
 }
 
-func (d *driver) note(format string, args ...any) { d.calls = append(d.calls, fmt.Sprintf(format, args...)) }
+func (d *driver) note(format string, args ...any) {
+	d.calls = append(d.calls, fmt.Sprintf(format, args...))
+}
 
 func (d *driver) Start(_ context.Context, m compute.Machine, taps []*os.File) error {
 	d.mu.Lock()
@@ -132,7 +134,7 @@ func (n *taps) Apply(context.Context, network.State) error {
 	return n.fail
 }
 func (n *taps) OpenTap(context.Context, string) (*os.File, error) { return os.Open(os.DevNull) }
-func (n *taps) MTU() int                                         { return 1500 }
+func (n *taps) MTU() int                                          { return 1500 }
 
 // images is a cache that has every image, or gives an error.
 type images struct {
