@@ -66,6 +66,7 @@ func (c closers) close(log *slog.Logger) {
 // zoneSettings are what the cloud tells its zones.
 type zoneSettings struct {
 	PublicPool []netip.Prefix `json:"public_pool"`
+	Domain     string         `json:"domain"`
 }
 
 // openCloud starts the cloud role's engines and prepares the role. On an error everything is closed again.
@@ -116,7 +117,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if keeper != nil && cfg.StoreListen != "" {
 		p.role.Membership.StoreEndpoints = []string{"https://" + cfg.StoreListen}
 	}
-	if p.role.Membership.Settings, err = json.Marshal(zoneSettings{cfg.PublicPool}); err != nil {
+	if p.role.Membership.Settings, err = json.Marshal(zoneSettings{cfg.PublicPool, cfg.Domain}); err != nil {
 		return nil, err
 	}
 	account, key, err := p.role.Bootstrap(ctx)

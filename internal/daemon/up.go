@@ -40,7 +40,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 	}
 	defer p.closers.close(log)
 
-	z := zone.New(zone.Config{Name: cfg.Zone, Placement: policy, PublicPool: cfg.Cloud.PublicPool}, zone.Deps{
+	z := zone.New(zone.Config{Name: cfg.Zone, Placement: policy, PublicPool: cfg.Cloud.PublicPool, Domain: cfg.Cloud.Domain}, zone.Deps{
 		Store: p.store, Log: log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) {
 			return p.role.Links.URL(p.api.url(cfg.Cloud), img.ID), nil

@@ -17,9 +17,9 @@ import (
 
 // desired compiles all that one node should make true out of a snapshot: its own instances, and of their
 // VPCs what the node's network needs. It is a pure function.
-func desired(snap *store.Snapshot, nodeID string, pool []netip.Prefix) *nodeapi.Desired {
+func desired(snap *store.Snapshot, nodeID string, cfg Config) *nodeapi.Desired {
 	d := &nodeapi.Desired{Revision: snap.Revision}
-	d.Network.PublicPool = pool
+	d.Network.PublicPool = cfg.PublicPool
 	local := map[string][]*resource.Interface{} // by VPC
 	for inst := range store.InstancesByNode.By(snap, nodeID) {
 		enis := interfacesOf(snap, inst)
@@ -28,7 +28,7 @@ func desired(snap *store.Snapshot, nodeID string, pool []netip.Prefix) *nodeapi.
 				local[e.VPCID] = append(local[e.VPCID], e)
 			}
 		}
-		d.Instances = append(d.Instances, instance(snap, inst, enis))
+		d.Instances = append(d.Instances, instance(snap, inst, enis, cfg.Domain))
 	}
 	for id, enis := range local {
 		if v := store.VPCs.Get(snap, id); v != nil {
@@ -49,10 +49,10 @@ func interfacesOf(r store.Reader, inst *resource.Instance) []*resource.Interface
 	return out
 }
 
-func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interface) nodeapi.Instance {
+func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interface, domain string) nodeapi.Instance {
 	out := nodeapi.Instance{
 		ID: inst.ID, Power: inst.Power, Reboots: inst.Reboots,
-		Machine: compute.Machine{ID: inst.ID, UUID: machineUUID(inst.ID), VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB},
+		Machine: compute.Machine{ID: inst.ID, UUID: machineUUID(inst.ID), Type: inst.Type, VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB},
 		Metadata: nodeapi.Metadata{
 			AccountID: inst.AccountID, Region: inst.Region, Zone: inst.Zone,
 			ReservationID: inst.ReservationID, LaunchIndex: inst.LaunchIndex,
@@ -79,6 +79,9 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 	}
 	if len(enis) > 0 {
 		out.Metadata.PrivateName = resource.PrivateName(inst.Region, enis[0].PrivateIP)
+		if ip := enis[0].PublicIP; ip != "" {
+			out.Metadata.PublicName = resource.PublicName(inst.Region, ip, domain)
+		}
 	}
 	return out
 }

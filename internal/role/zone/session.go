@@ -178,7 +178,7 @@ func (s *session) send(ctx context.Context) error {
 			wake, rested = s.wake, nil
 			continue
 		case <-wake:
-			m.Desired = desired(s.zone.deps.Store.Snapshot(), s.node, s.zone.cfg.PublicPool)
+			m.Desired = desired(s.zone.deps.Store.Snapshot(), s.node, s.zone.cfg)
 			wake, rested = nil, time.After(sendPause)
 		case ask := <-s.asks:
 			m.Ask = &ask

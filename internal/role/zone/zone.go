@@ -28,6 +28,7 @@ type Config struct {
 	Name       string // "us-east-1a"
 	Placement  placement.Policy
 	PublicPool []netip.Prefix
+	Domain     string // of public DNS names
 	// NodeGrace is how long a node may be away before it counts as down; 0 means 30 s.
 	NodeGrace time.Duration
 }
