@@ -51,7 +51,7 @@ func parseDate(s string) (int64, bool) {
 		}
 	}
 	n, err := strconv.ParseInt(s, 10, 64)
-	return n * 1e6, err == nil && n >= 0 && n < 1e12
+	return n * 1e6, err == nil && n > -1e11 && n < 1e11
 }
 
 // parsePrefix reads a range or an address. An address inside the range stands for the range, as AWS has it.
@@ -85,7 +85,7 @@ func (v *Value) date() (int64, bool) {
 	case instant:
 		return v.num, true
 	case integer:
-		return v.num * 1e6, v.num >= 0 && v.num < 1e12
+		return v.num * 1e6, v.num > -1e11 && v.num < 1e11
 	case oneString:
 		return parseDate(v.str)
 	}

@@ -10,12 +10,12 @@ import (
 type pattern struct {
 	prefix, rest string
 	parts        []part
-	exact        bool // a literal: no wildcards
 }
 
 // part is a piece of a pattern: compiled text, or a variable.
 type part struct {
 	text     string // compiled text; of a variable the default
+	wild     int    // of text: where its first wildcard is
 	variable bool
 	fallback bool // the variable has a default
 	key      Key
@@ -38,7 +38,7 @@ func compilePattern(text string, st style, version string) (pattern, *Error) {
 	colons := 0
 	flush := func() {
 		if b.Len() > 0 {
-			parts = append(parts, part{text: b.String()})
+			parts = append(parts, part{text: b.String(), wild: wildAt(b.String())})
 			b.Reset()
 		}
 	}
@@ -72,14 +72,13 @@ func compilePattern(text string, st style, version string) (pattern, *Error) {
 		}
 	}
 	flush()
-	p := pattern{exact: st == literal}
+	p := pattern{}
 	if slices.ContainsFunc(parts, func(p part) bool { return p.variable }) {
 		p.parts = parts
 		return p, nil
 	}
 	if len(parts) > 0 {
-		all := parts[0].text
-		n := wildAt(all)
+		all, n := parts[0].text, parts[0].wild
 		p.prefix, p.rest = all[:n], all[n:]
 	}
 	return p, nil
@@ -152,18 +151,26 @@ func (p *pattern) match(e *evaluation, s string) bool {
 	if p.parts == nil {
 		return p.matchText(s)
 	}
-	if first := &p.parts[0]; !first.variable {
-		// Most requests end here, before any variable is looked up.
-		if n := wildAt(first.text); !strings.HasPrefix(s, first.text[:n]) {
+	for i := range p.parts { // literals and values, up to the first wildcard, are compared in place
+		text, ok := p.parts[i].resolve(e)
+		if !ok {
 			return false
 		}
+		n := len(text)
+		if !p.parts[i].variable {
+			n = p.parts[i].wild
+		}
+		if !strings.HasPrefix(s, text[:n]) {
+			return false
+		}
+		s = s[n:]
+		if n < len(text) {
+			var buf [256]byte
+			rest, ok := expand(e, append(buf[:0], text[n:]...), p.parts[i+1:])
+			return ok && glob(rest, s)
+		}
 	}
-	var buf [256]byte
-	text, ok := p.expand(e, buf[:0])
-	if p.exact {
-		return ok && string(text) == s
-	}
-	return ok && glob(text, s)
+	return s == ""
 }
 
 func (p *pattern) matchText(s string) bool {
@@ -185,7 +192,7 @@ func (p *pattern) equalFold(e *evaluation, s string) bool {
 		return strings.EqualFold(p.prefix, s)
 	}
 	var buf [256]byte
-	text, ok := p.expand(e, buf[:0])
+	text, ok := expand(e, buf[:0], p.parts)
 	return ok && strings.EqualFold(string(text), s)
 }
 
@@ -198,10 +205,10 @@ func (p *pattern) resolvable(e *evaluation) bool {
 	return true
 }
 
-// expand appends the pattern with the values of its variables.
-func (p *pattern) expand(e *evaluation, b []byte) ([]byte, bool) {
-	for i := range p.parts {
-		s, ok := p.parts[i].resolve(e)
+// expand appends the parts with the values of variables.
+func expand(e *evaluation, b []byte, parts []part) ([]byte, bool) {
+	for i := range parts {
+		s, ok := parts[i].resolve(e)
 		if !ok {
 			return b, false
 		}
