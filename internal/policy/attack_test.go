@@ -32,6 +32,7 @@ func TestValuesAreNotPatterns(t *testing.T) {
 	p := mustParse(t, `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::home/${aws:PrincipalTag/dir}/*"},
 		{"Effect":"Allow","Action":"iam:GetUser","Resource":"arn:aws:iam::${aws:PrincipalTag/dir}:user/x"},
+		{"Effect":"Allow","Action":"s3:GetObject","Resource":"arn:aws:s3:::*/${aws:PrincipalTag/dir}/secret"},
 		{"Effect":"Allow","Action":"s3:PutObject","NotResource":"arn:aws:s3:::${aws:PrincipalTag/dir}/*"}]}`, Identity)
 	for _, tag := range []string{"*", "?ob", "${aws:username}", "\xff", "b\xfeb", "ann/../bob"} {
 		r := &Request{Principal: Principal{Kind: User, Account: "111111111111", ARN: "arn:aws:iam::111111111111:user/ann", Name: "ann", Tags: []Tag{{"dir", tag}}}}

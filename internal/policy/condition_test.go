@@ -201,3 +201,48 @@ func TestResourcePatterns(t *testing.T) {
 		}
 	}
 }
+
+// "?" is a character, wherever a "*" before it ends.
+func TestCharacters(t *testing.T) {
+	for _, st := range []style{free, resource, arn} {
+		for text, want := range map[string]bool{"*?": true, "*??": false, "?": true, "??": false, "?*": true, "*?*": true, "*?*?": false} {
+			p, err := compilePattern("a"+text+"b", st, Version2012)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := p.matchText("a€b"); got != want {
+				t.Errorf("%s: %v", text, got)
+			}
+		}
+	}
+}
+
+// TestPrincipalKeys goes through the table of principals in the guide's page on variables.
+func TestPrincipalKeys(t *testing.T) {
+	const absent = "-"
+	for _, c := range []struct {
+		who                                        Principal
+		name, id, arn, account, kind, service, tag string
+	}{
+		{worldPrincipals[0], absent, "anonymous", absent, absent, "Anonymous", absent, absent},
+		{worldPrincipals[1], absent, "111111111111", "arn:aws:iam::111111111111:root", "111111111111", "Account", "false", absent},
+		{worldPrincipals[2], "ann", "AIDAAAAAAAAAAAAAAAAAA", "arn:aws:iam::111111111111:user/ann", "111111111111", "User", "false", "blue"},
+		{worldPrincipals[3], absent, "AROAAAAAAAAAAAAAAAAAA:s", "arn:aws:iam::111111111111:role/r", "111111111111", "AssumedRole", "false", absent},
+		{worldPrincipals[4], absent, "111111111111:fred", "arn:aws:sts::111111111111:federated-user/fred", "111111111111", "FederatedUser", "false", absent},
+		{worldPrincipals[5], absent, absent, absent, absent, absent, "true", absent},
+	} {
+		e := &evaluation{Request: &Request{Principal: c.who}}
+		for key, want := range map[string]string{
+			"aws:username": c.name, "aws:UserId": c.id, "aws:PrincipalArn": c.arn, "aws:PrincipalAccount": c.account,
+			"aws:PrincipalType": c.kind, "aws:PrincipalIsAWSService": c.service, "aws:PrincipalTag/TEAM": c.tag, "aws:ResourceAccount": c.account,
+		} {
+			got := absent
+			if v, ok := e.lookup(MakeKey(key)); ok {
+				got = v.text()
+			}
+			if got != want {
+				t.Errorf("%s: %s is %s, want %s", c.who.ARN, key, got, want)
+			}
+		}
+	}
+}
