@@ -94,7 +94,7 @@ func (c *condition) holds(e *evaluation) bool {
 		case forAll:
 			return true
 		case forAny:
-			return false // also with IfExists: there is no value for which anything could hold
+			return false // also with IfExists, as AWS was seen to do (re:Post): there is no value for which anything could hold
 		}
 		return c.ifExists || c.negate
 	}
