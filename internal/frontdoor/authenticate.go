@@ -30,15 +30,26 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 	if err := sig.CheckTime(x.info.Time); err != nil {
 		return nil, x.refusal(sig, err)
 	}
-	proof, err := x.d.verifier.Verify(sig, &sigv4.Request{
+	req := &sigv4.Request{
 		Method: x.r.Method, Path: sigv4.SignedPath(x.r.URL, sig.Service), Query: x.query, Host: x.r.Host,
 		Header: x.r.Header, ContentLength: x.r.ContentLength, Payload: payload,
-	}, who.Secret)
+	}
+	var proof *sigv4.Proof
+	var err error
+	if sig.Old {
+		path := x.r.URL.EscapedPath()
+		if x.bucket != "" {
+			path = "/" + x.bucket + path
+		}
+		err = sig.VerifyOld(req, path, x.info.Region, who.Secret)
+	} else {
+		proof, err = x.d.verifier.Verify(sig, req, who.Secret)
+	}
 	if err != nil {
 		return nil, x.refusal(sig, err)
 	}
 	x.info.Caller = who.Caller
-	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, sig.Region, x.info.Time)
+	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
 	return proof, nil
 }
 
@@ -51,7 +62,7 @@ func (x *exchange) checkScope(sig *sigv4.Signature) error {
 			return awserr.New("AuthorizationHeaderMalformed", "The authorization header is malformed; incorrect service %q. This endpoint belongs to %q.", sig.Service, x.info.Service)
 		}
 		return x.refusal(sig, &sigv4.Error{Reason: sigv4.WrongScope, Message: "Credential should be scoped to correct service: '" + x.info.Service + "'. "})
-	case sig.Region == x.info.Region && x.d.knowsRegion(sig.Region):
+	case (sig.Old || sig.Region == x.info.Region) && x.d.knowsRegion(x.info.Region):
 		return nil
 	case rest:
 		return awserr.New("AuthorizationHeaderMalformed", "The authorization header is malformed; the region '%s' is wrong; expecting '%s'", sig.Region, x.home()).With("Region", x.home())
@@ -162,6 +173,8 @@ func (x *exchange) refuseS3(sig *sigv4.Signature, bad *sigv4.Error) *awserr.Erro
 			e = e.With("X-Amz-Expires", strconv.FormatInt(int64(sig.Expires/time.Second), 10)).With("Expires", sig.Time.Add(sig.Expires).Format(iso))
 		}
 		return e.With("ServerTime", now.Format(iso))
+	case sigv4.NotAllowed:
+		return awserr.New("AccessDenied", "%s", bad.Message).WithStatus(403)
 	case sigv4.HeadersNotSigned:
 		return awserr.New("AccessDenied", "There were headers present in the request which were not signed").WithStatus(403).
 			With("HeadersNotSigned", strings.Join(bad.Names, ", "))

@@ -29,6 +29,7 @@ type exchange struct {
 	query    url.Values // of the URL
 	form     url.Values // parameters, for the audit record
 	resource string     // S3: BUCKET[/KEY], likewise
+	bucket   string     // in the host name
 	service  *service
 	metrics  *operationMetrics
 	out      wire.Response
@@ -92,7 +93,7 @@ func parseQuery(raw string) (url.Values, error) {
 
 // aim sets what the request is meant for, and with it the words of its answer.
 func (x *exchange) aim(t target) {
-	x.service = x.d.services[t.service]
+	x.service, x.bucket = x.d.services[t.service], t.bucket
 	if x.service == nil {
 		x.service = unknown(t.service, x.r.Header)
 	}

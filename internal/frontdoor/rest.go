@@ -34,6 +34,13 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 	header, form := x.r.Header.Clone(), x.query
 	if sig != nil && sig.Presigned {
 		form = hoist(header, form)
+		if sig.Old { // it has these two in the URL as well
+			for _, name := range []string{"Content-Type", "Content-Md5"} {
+				if v := x.query.Get(strings.ToLower(name)); v != "" && header[name] == nil {
+					header.Set(name, v)
+				}
+			}
+		}
 	}
 	dropChunkedEncoding(header)
 	x.form = form

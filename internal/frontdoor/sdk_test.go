@@ -9,6 +9,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/iam"
+	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
@@ -288,5 +289,81 @@ func TestOtherAccountIsNotThere(t *testing.T) {
 	}
 	if _, err := theirs.ListUsers(ctx, nil); code(err) != "InvalidClientTokenId 403" {
 		t.Errorf("deleted account: %s", code(err))
+	}
+}
+
+func TestUserTags(t *testing.T) {
+	c, ctx := newCloud(t), context.Background()
+	c.serve(t)
+	client := iam.NewFromConfig(c.config(c.key))
+	tag := func(k, v string) types.Tag { return types.Tag{Key: &k, Value: &v} }
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	bob := aws.String("Bob")
+	must(client.CreateUser(ctx, &iam.CreateUserInput{UserName: bob, Tags: []types.Tag{tag("Team", "a")}}))
+	must(client.TagUser(ctx, &iam.TagUserInput{UserName: bob, Tags: []types.Tag{tag("team", "b"), tag("empty", ""), tag("x", "1")}}))
+	must(client.UntagUser(ctx, &iam.UntagUserInput{UserName: bob, TagKeys: []string{"X", "none"}}))
+	out, err := client.ListUserTags(ctx, &iam.ListUserTagsInput{UserName: bob})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, t := range out.Tags {
+		got[*t.Key] = *t.Value // an empty value is there
+	}
+	if diff := cmp.Diff(map[string]string{"team": "b", "empty": ""}, got); diff != "" {
+		t.Error(diff)
+	}
+	var many []types.Tag
+	for i := range 49 {
+		many = append(many, tag(fmt.Sprint("t", i), ""))
+	}
+	if _, err := client.TagUser(ctx, &iam.TagUserInput{UserName: bob, Tags: many}); code(err) != "LimitExceeded 409" {
+		t.Errorf("51 tags: %v", err)
+	}
+	if _, err := client.TagUser(ctx, &iam.TagUserInput{UserName: aws.String("nobody"), Tags: many[:1]}); code(err) != "NoSuchEntity 404" {
+		t.Errorf("nobody: %v", err)
+	}
+}
+
+// What a user cannot have is listed as none, and of users that are not there as not found.
+func TestWhatUsersCannotHave(t *testing.T) {
+	c, ctx := newCloud(t), context.Background()
+	c.serve(t)
+	client := iam.NewFromConfig(c.config(c.key))
+	if _, err := client.CreateUser(ctx, &iam.CreateUserInput{UserName: aws.String("Bob")}); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]string{"Bob": "<nil>", "Nobody": "NoSuchEntity 404"} {
+		user := &name
+		var errs []error
+		add := func(_ any, err error) { errs = append(errs, err) }
+		add(client.ListAttachedUserPolicies(ctx, &iam.ListAttachedUserPoliciesInput{UserName: user}))
+		add(client.ListUserPolicies(ctx, &iam.ListUserPoliciesInput{UserName: user}))
+		add(client.ListGroupsForUser(ctx, &iam.ListGroupsForUserInput{UserName: user}))
+		add(client.ListMFADevices(ctx, &iam.ListMFADevicesInput{UserName: user}))
+		add(client.ListSSHPublicKeys(ctx, &iam.ListSSHPublicKeysInput{UserName: user}))
+		add(client.ListSigningCertificates(ctx, &iam.ListSigningCertificatesInput{UserName: user}))
+		add(client.ListServiceSpecificCredentials(ctx, &iam.ListServiceSpecificCredentialsInput{UserName: user}))
+		for i, err := range errs {
+			if code(err) != want {
+				t.Errorf("%s, %d: %s, want %s", name, i, code(err), want)
+			}
+		}
+		if _, err := client.GetLoginProfile(ctx, &iam.GetLoginProfileInput{UserName: user}); code(err) != "NoSuchEntity 404" {
+			t.Errorf("login profile: %v", err)
+		}
+	}
+	groups, err := client.ListGroups(ctx, nil)
+	if err != nil || len(groups.Groups) != 0 {
+		t.Errorf("groups: %v, %v", groups, err)
+	}
+	roles, err := client.ListRoles(ctx, nil)
+	if err != nil || len(roles.Roles) != 0 {
+		t.Errorf("roles: %v, %v", roles, err)
 	}
 }

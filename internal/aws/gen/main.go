@@ -7,6 +7,8 @@
 //	go run karri.dev/internal/aws/gen [-cache DIR] [-shapes internal/aws/shape]
 package main
 
+//go:generate go run . -shapes ../shape
+
 import (
 	"bytes"
 	"flag"

@@ -16,8 +16,8 @@ func Parse(h http.Header, query url.Values) (*Signature, error) {
 	switch {
 	case len(auth) > 0 && (presigned || old), len(auth) > 1, presigned && old:
 		return nil, refuse(TwoMechanisms, "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query string parameter or the Authorization header should be specified")
-	case old: // Signature Version 2's place
-		return nil, refuse(Unsupported, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
+	case old:
+		return parseOld(h, query)
 	case presigned:
 		return parseQuery(h, query)
 	case len(auth) == 1:

@@ -41,6 +41,7 @@ const (
 	NotYet                             // a presigned URL's time has not come
 	Mismatch                           // signature is wrong
 	HeadersNotSigned                   // host or an x-amz- header is there but not signed
+	NotAllowed                         // a URL of Version 2 that is not well-formed
 )
 
 // Error is a refusal.
@@ -78,6 +79,7 @@ type Signature struct {
 	Scope
 	Time      time.Time
 	Presigned bool
+	Old       bool          // a URL of Version 2: Time is when it ends, Hex is base64
 	Expires   time.Duration // of a presigned URL
 	Token     string        // session token, "" for long-lived keys
 	Payload   string        // x-amz-content-sha256; "" where the client gave none
@@ -100,6 +102,12 @@ func (s *Signature) Covers(name string) bool {
 // CheckTime refuses signatures that are too old, too new or over.
 func (s *Signature) CheckTime(now time.Time) error {
 	now = now.UTC()
+	if s.Old {
+		if !now.Before(s.Time) {
+			return refuse(Expired, "Request has expired")
+		}
+		return nil
+	}
 	late, soon := now.Add(-MaxSkew), now.Add(MaxSkew)
 	switch {
 	case s.Presigned && s.Expires > 0:

@@ -7,6 +7,7 @@ import (
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire"
 	"karri.dev/internal/service/ec2"
+	"karri.dev/internal/service/s3"
 )
 
 // ServiceOperations are what is served of one AWS service.
@@ -28,7 +29,7 @@ func Operations() []ServiceOperations {
 	for _, s := range []struct {
 		service *wire.Service
 		notes   map[string]string
-	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3Notes}, {shapeiam.Service(), nil}, {shapests.Service(), nil}} {
+	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}} {
 		out := ServiceOperations{Service: s.service.Name, Known: len(s.service.Known)}
 		for _, op := range s.service.Operations {
 			out.Operations = append(out.Operations, Operation{op.Name, s.notes[op.Name]})
@@ -37,6 +38,3 @@ func Operations() []ServiceOperations {
 	}
 	return all
 }
-
-// s3Notes are few: S3 refuses what it does not do.
-var s3Notes = map[string]string{}

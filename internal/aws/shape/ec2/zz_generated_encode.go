@@ -3685,9 +3685,7 @@ func appendTag(b []byte, v *Tag) []byte {
 	if v.Key != "" {
 		b = wire.AppendString(b, "key", v.Key)
 	}
-	if v.Value != "" {
-		b = wire.AppendString(b, "value", v.Value)
-	}
+	b = wire.AppendString(b, "value", v.Value)
 	return b
 }
 
@@ -3701,9 +3699,7 @@ func appendTagDescription(b []byte, v *TagDescription) []byte {
 	if v.ResourceType != "" {
 		b = wire.AppendString(b, "resourceType", v.ResourceType)
 	}
-	if v.Value != "" {
-		b = wire.AppendString(b, "value", v.Value)
-	}
+	b = wire.AppendString(b, "value", v.Value)
 	return b
 }
 

@@ -1602,9 +1602,7 @@ func appendTag(b []byte, v *Tag) []byte {
 	if v.Key != "" {
 		b = wire.AppendString(b, "Key", v.Key)
 	}
-	if v.Value != "" {
-		b = wire.AppendString(b, "Value", v.Value)
-	}
+	b = wire.AppendString(b, "Value", v.Value)
 	return b
 }
 
