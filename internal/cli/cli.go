@@ -74,23 +74,23 @@ func dataDirFlag(c *cobra.Command, dir *string) {
 	c.Flags().StringVar(dir, "data-dir", defaultDataDir(), "where everything is kept (or KARRI_DATA_DIR)")
 }
 
-// logFlags adds --log-level and --log-format and gives the maker of the logger, which writes to stderr.
-func logFlags(c *cobra.Command) func() (*slog.Logger, error) {
+// logged makes run the command's work, with a logger on stderr that --log-level and --log-format shape.
+func logged(c *cobra.Command, run func(log *slog.Logger) error) {
 	level := c.Flags().String("log-level", "info", "debug, info, warn or error")
 	format := c.Flags().String("log-format", "text", "text or json")
-	return func() (*slog.Logger, error) {
+	c.RunE = func(c *cobra.Command, _ []string) error {
 		var l slog.Level
 		if err := l.UnmarshalText([]byte(*level)); err != nil {
-			return nil, fmt.Errorf("--log-level: %w", err)
+			return fmt.Errorf("--log-level: %w", err)
 		}
 		opts := &slog.HandlerOptions{Level: l}
 		switch *format {
 		case "text":
-			return slog.New(slog.NewTextHandler(c.ErrOrStderr(), opts)), nil
+			return run(slog.New(slog.NewTextHandler(c.ErrOrStderr(), opts)))
 		case "json":
-			return slog.New(slog.NewJSONHandler(c.ErrOrStderr(), opts)), nil
+			return run(slog.New(slog.NewJSONHandler(c.ErrOrStderr(), opts)))
 		}
-		return nil, fmt.Errorf("--log-format: want text or json, not %q", *format)
+		return fmt.Errorf("--log-format: want text or json, not %q", *format)
 	}
 }
 

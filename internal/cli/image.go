@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"log/slog"
 
 	"github.com/spf13/cobra"
 
@@ -27,19 +28,14 @@ key and user data from the metadata service, and lets that key in by SSH as root
 	if err := c.MarkFlagRequired("output"); err != nil {
 		panic(err) // the flag is defined above
 	}
-	logger := logFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := logger()
-		if err != nil {
-			return err
-		}
+	logged(c, func(log *slog.Logger) error {
 		o.Log = log
 		if err := tiny.Build(c.Context(), o); err != nil {
 			return err
 		}
 		fmt.Fprintln(c.OutOrStdout(), o.Out)
 		return nil
-	}
+	})
 	build.AddCommand(c)
 	img.AddCommand(build)
 	return img

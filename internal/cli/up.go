@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
@@ -61,17 +62,12 @@ SIGTERM or Ctrl-C ends the process and leaves guests running; the next "karri up
 	nodeFlags(c, &cfg.Node)
 	c.Flags().StringVar(&cfg.Zone, "zone", "", "the availability zone (default: the region's first, as in us-east-1a)")
 	c.Flags().StringVar(&cfg.Placement, "placement", "least-loaded", "least-loaded or round-robin")
-	logger := logFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := logger()
-		if err != nil {
-			return err
-		}
+	logged(c, func(log *slog.Logger) error {
 		if cfg.Zone == "" {
 			cfg.Zone = cfg.Cloud.Region + "a"
 		}
 		return daemon.Up(c.Context(), cfg, log, c.OutOrStdout())
-	}
+	})
 	return c
 }
 
@@ -87,14 +83,9 @@ need the state store: give --store-listen, or run on an etcd cluster of your own
 	}
 	dataDirFlag(c, &cfg.DataDir)
 	cloudFlags(c, &cfg)
-	logger := logFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := logger()
-		if err != nil {
-			return err
-		}
+	logged(c, func(log *slog.Logger) error {
 		return daemon.Cloud(c.Context(), cfg, log, c.OutOrStdout())
-	}
+	})
 	return c
 }
 
@@ -116,17 +107,12 @@ func zoneCommand() *cobra.Command {
 	joinFlags(c, &cfg.Join)
 	c.Flags().StringVar(&cfg.Listen, "listen", "", "address on which nodes and the cloud reach this zone, HOST:8774")
 	c.Flags().StringVar(&cfg.Placement, "placement", "least-loaded", "least-loaded or round-robin")
-	logger := logFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := logger()
-		if err != nil {
-			return err
-		}
+	logged(c, func(log *slog.Logger) error {
 		if host, _, err := net.SplitHostPort(cfg.Listen); err != nil || host == "" || net.ParseIP(host).IsUnspecified() {
 			return errors.New("--listen must name the address that nodes dial, as in 10.0.0.2:8774")
 		}
 		return daemon.Zone(c.Context(), cfg, log, c.OutOrStdout())
-	}
+	})
 	return c
 }
 
@@ -142,17 +128,12 @@ func nodeCommand() *cobra.Command {
 	joinFlags(c, &cfg.Join)
 	nodeFlags(c, &cfg)
 	c.Flags().StringVar(&cfg.Underlay, "underlay", "", "this machine's address for traffic between nodes")
-	logger := logFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := logger()
-		if err != nil {
-			return err
-		}
+	logged(c, func(log *slog.Logger) error {
 		if ip := net.ParseIP(cfg.Underlay); ip == nil || ip.IsUnspecified() {
 			return errors.New("--underlay must be this machine's own address, as in 10.0.0.3")
 		}
 		return daemon.Node(c.Context(), cfg, log, c.OutOrStdout())
-	}
+	})
 	return c
 }
 
@@ -166,14 +147,9 @@ routes that it made. The data directory stays: with the next "karri up" the inst
 		Args: cobra.NoArgs,
 	}
 	dataDirFlag(c, &dir)
-	logger := logFlags(c)
-	c.RunE = func(c *cobra.Command, _ []string) error {
-		log, err := logger()
-		if err != nil {
-			return err
-		}
+	logged(c, func(log *slog.Logger) error {
 		return daemon.Down(c.Context(), dir, log)
-	}
+	})
 	return c
 }
 

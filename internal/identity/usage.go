@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"karri.dev/internal/durable"
 	"karri.dev/internal/store"
 )
 
@@ -112,26 +112,12 @@ func (i *Identity) saveUsage() error {
 		}
 		return true
 	})
-	err := writeFile(i.cfg.UsageFile, uses)
+	data, err := json.Marshal(uses)
+	if err == nil {
+		err = durable.WriteFile(i.cfg.UsageFile, data, 0o600)
+	}
 	if err != nil {
 		i.usage.dirty.Store(true)
 	}
 	return err
-}
-
-func writeFile(path string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".usage-*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
 }
