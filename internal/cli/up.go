@@ -23,13 +23,19 @@ func cloudFlags(c *cobra.Command, cfg *daemon.CloudConfig) {
 	f.StringVar(&cfg.TLSCert, "tls-cert", "", "certificate (PEM) for the API in place of one of the cloud's own authority")
 	f.StringVar(&cfg.TLSKey, "tls-key", "", "its private key (PEM)")
 	f.StringVar(&cfg.StoreListen, "store-listen", "", "address on which zone processes reach the embedded state store (mutual TLS); empty = no socket")
-	f.StringSliceVar(&cfg.StoreEndpoints, "store-endpoint", nil, "use this etcd cluster in place of the embedded one (https://HOST:2379, repeatable)")
-	f.StringVar(&cfg.StoreCA, "store-ca", "", "with --store-endpoint: the cluster's CA (PEM)")
-	f.StringVar(&cfg.StoreCert, "store-cert", "", "with --store-endpoint: our client certificate (PEM)")
-	f.StringVar(&cfg.StoreKey, "store-key", "", "with --store-endpoint: its key (PEM)")
+	etcdFlags(c, &cfg.Etcd)
 	f.Var(&poolValue{&cfg.PublicPool}, "public-pool", "addresses for instances' public side, comma-separated CIDRs")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("store-listen", "store-endpoint")
+}
+
+// etcdFlags adds the flags by which a process reaches an etcd cluster that others run.
+func etcdFlags(c *cobra.Command, e *daemon.Etcd) {
+	f := c.Flags()
+	f.StringSliceVar(&e.Endpoints, "store-endpoint", nil, "keep the state in this etcd cluster (https://HOST:2379, repeatable) in place of the embedded one")
+	f.StringVar(&e.CA, "store-ca", "", "with --store-endpoint: the cluster's CA (PEM)")
+	f.StringVar(&e.Cert, "store-cert", "", "with --store-endpoint: our client certificate (PEM)")
+	f.StringVar(&e.Key, "store-key", "", "with --store-endpoint: its key (PEM)")
 }
 
 // nodeFlags adds the flags that say what a node offers, shared by up and node.
@@ -105,6 +111,7 @@ func zoneCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	joinFlags(c, &cfg.Join)
+	etcdFlags(c, &cfg.Etcd)
 	c.Flags().StringVar(&cfg.Listen, "listen", "", "address on which nodes and the cloud reach this zone, HOST:8774")
 	c.Flags().StringVar(&cfg.Placement, "placement", "least-loaded", "least-loaded or round-robin")
 	logged(c, func(log *slog.Logger) error {

@@ -135,10 +135,8 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 // openStore opens the state store; keeper is the authority of an embedded one.
 func (p *cloudProcess) openStore(ctx context.Context) (keeper *pki.Authority, err error) {
 	cfg := store.Config{Dir: under(p.cfg.DataDir, "state")}
-	if len(p.cfg.StoreEndpoints) > 0 {
-		cfg = store.Config{External: store.External{
-			Endpoints: p.cfg.StoreEndpoints, CA: p.cfg.StoreCA, Cert: p.cfg.StoreCert, Key: p.cfg.StoreKey,
-		}}
+	if len(p.cfg.Etcd.Endpoints) > 0 {
+		cfg = store.Config{External: p.cfg.Etcd}
 	} else {
 		if keeper, err = membership.StoreAuthority(under(p.cfg.DataDir, "keys", "store-authority"), p.sealer, time.Now); err != nil {
 			return nil, err

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+
+	"karri.dev/internal/store"
 )
 
 // DefaultPool is where instances' public addresses come from unless told otherwise: a range for
@@ -22,9 +24,8 @@ type CloudConfig struct {
 
 	TLSCert, TLSKey string // files; "" = a certificate of the cloud's own authority
 
-	StoreListen                  string   // embedded etcd's address for zone processes
-	StoreEndpoints               []string // external etcd in place of the embedded one
-	StoreCA, StoreCert, StoreKey string   // files for it
+	StoreListen string // embedded etcd's address for zone processes
+	Etcd        Etcd   // in place of the embedded one
 
 	PublicPool []netip.Prefix
 }
@@ -40,6 +41,9 @@ func (c *CloudConfig) defaults() error {
 	return nil
 }
 
+// Etcd is a cluster that others run; without endpoints, none.
+type Etcd = store.External
+
 // JoinConfig says how a process joins the cloud.
 type JoinConfig struct{ DataDir, Cloud, Token string }
 
@@ -47,6 +51,7 @@ type JoinConfig struct{ DataDir, Cloud, Token string }
 type ZoneConfig struct {
 	Join      JoinConfig
 	Listen    string // HOST:PORT that nodes and the cloud dial
+	Etcd      Etcd   // where the cloud's state is in one
 	Placement string
 }
 

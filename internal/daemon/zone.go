@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -41,11 +42,15 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	if err := json.Unmarshal(w.Settings, &settings); err != nil {
 		return fmt.Errorf("the cloud's settings: %w", err)
 	}
-	if len(w.StoreEndpoints) == 0 {
-		return fmt.Errorf("the cloud offers zones no state store: run it with --store-listen")
+	etcd := cfg.Etcd
+	if len(etcd.Endpoints) == 0 {
+		if len(w.StoreEndpoints) == 0 {
+			return errors.New("the cloud offers zones no state store: run it with --store-listen, or give --store-endpoint here as there")
+		}
+		cert, root := m.StorePaths()
+		etcd = Etcd{Endpoints: w.StoreEndpoints, Cert: cert, Key: cert, CA: root}
 	}
-	cert, root := m.StorePaths()
-	st, err := store.Open(ctx, store.Config{External: store.External{Endpoints: w.StoreEndpoints, Cert: cert, Key: cert, CA: root}}, log)
+	st, err := store.Open(ctx, store.Config{External: etcd}, log)
 	if err != nil {
 		return err
 	}
