@@ -39,7 +39,7 @@ type exchange struct {
 }
 
 // largestKept is the largest answer whose room is kept for others.
-const largestKept = 1 << 20
+const largestKept = 8 << 20 // a thousand instances
 
 func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{d: d, w: w, r: r, ctl: http.NewResponseController(w), metrics: d.metrics.other}
@@ -102,11 +102,10 @@ func (x *exchange) aim(t target) {
 	switch x.service.Protocol {
 	case wire.RestXML:
 		x.info.RequestID = strings.ToUpper(x.d.deps.IDs.Hex(8))
-		id2 := base64.StdEncoding.EncodeToString([]byte(x.info.RequestID + x.d.deps.IDs.Hex(16)))
+		x.out.HostID = base64.StdEncoding.EncodeToString([]byte(x.info.RequestID + x.d.deps.IDs.Hex(16)))
 		h["x-amz-request-id"] = []string{x.info.RequestID}
-		h["x-amz-id-2"] = []string{id2}
+		h["x-amz-id-2"] = []string{x.out.HostID}
 		h["Server"] = []string{"AmazonS3"}
-		x.out.Header = http.Header{"x-amz-id-2": {id2}}
 	case wire.EC2:
 		x.info.RequestID = x.d.deps.IDs.UUID()
 		h["X-Amzn-Requestid"] = []string{x.info.RequestID}
@@ -236,9 +235,6 @@ func (x *exchange) name(err error) *awserr.Error {
 // answer writes an error.
 func (x *exchange) answer(e *awserr.Error) {
 	x.out.Header = http.Header{}
-	if id2 := x.w.Header()["x-amz-id-2"]; id2 != nil {
-		x.out.Header["x-amz-id-2"] = id2
-	}
 	x.out.Length = -1
 	wire.EncodeError(x.service.Protocol, &x.out, e)
 	if err := x.send(); err != nil && !errors.Is(err, http.ErrBodyNotAllowed) {
