@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -14,12 +15,13 @@ import (
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
+	"karri.dev/internal/aws/wire/wiretest"
 	"karri.dev/internal/identity"
 )
 
 func (c *cloud) config(k identity.Key) aws.Config {
 	return aws.Config{
-		Region: "us-east-1", BaseEndpoint: aws.String(c.url),
+		Region: "us-east-1", BaseEndpoint: aws.String(c.url), HTTPClient: &http.Client{Transport: &wiretest.Transport{}},
 		Credentials: credentials.NewStaticCredentialsProvider(k.ID, k.Secret, ""),
 		Retryer:     func() aws.Retryer { return aws.NopRetryer{} },
 	}

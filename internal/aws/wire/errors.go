@@ -3,7 +3,6 @@ package wire
 import (
 	"encoding/json"
 	"net/http"
-	"strings"
 
 	"karri.dev/internal/aws/awserr"
 )
@@ -37,7 +36,7 @@ func EncodeError(p Protocol, w *Response, e *awserr.Error) {
 		b = append(b, "<Error>"...)
 		b = appendError(b, e)
 		b = AppendString(b, "RequestId", w.RequestID)
-		b = AppendString(b, "HostId", strings.Join(w.header()["x-amz-id-2"], ""))
+		b = AppendString(b, "HostId", w.HostID)
 		b = append(b, "</Error>"...)
 	case JSON:
 		w.header().Set("Content-Type", "application/x-amz-json-1.1")

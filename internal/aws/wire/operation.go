@@ -69,6 +69,7 @@ type Request struct {
 // Response is an answer under construction.
 type Response struct {
 	RequestID string
+	HostID    string // REST: what S3 calls x-amz-id-2
 	Namespace string
 	Status    int // 0 means 200
 	Header    http.Header

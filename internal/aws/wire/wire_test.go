@@ -243,7 +243,7 @@ func TestErrorAnswers(t *testing.T) {
 		RestXML: prolog + `<Error><Code>No&lt;Such</Code><Message>it &amp; more</Message><BucketName>b</BucketName><RequestId>id</RequestId><HostId>host</HostId></Error>`,
 		JSON:    `{"__type":"No\u003cSuch","message":"it \u0026 more"}`,
 	} {
-		w := &Response{RequestID: "id", Namespace: "ns", Header: http.Header{"x-amz-id-2": {"host"}}, Body: []byte("half an answer")}
+		w := &Response{RequestID: "id", Namespace: "ns", HostID: "host", Body: []byte("half an answer")}
 		EncodeError(p, w, e)
 		if string(w.Body) != want || w.Status != 404 || strings.Contains(string(w.Body), "secret") {
 			t.Errorf("%d: %d %s", p, w.Status, w.Body)
@@ -266,4 +266,17 @@ func FuzzXML(f *testing.F) {
 			t.Fatalf("%v, %v", v, err)
 		}
 	})
+}
+
+// Clients see the names of x-amz-meta- headers as they were sent, so they must be AWS's.
+func TestHeaderNamesAreAsAWSWritesThem(t *testing.T) {
+	w := &Response{Header: http.Header{}}
+	w.SetMap("x-amz-meta-", map[string]string{"color": "blue"})
+	w.SetString("ETag", `"x"`)
+	w.SetInt("x-amz-mp-parts-count", 2)
+	w.SetString("x-amz-version-id", "")
+	want := http.Header{"x-amz-meta-color": {"blue"}, "ETag": {`"x"`}, "x-amz-mp-parts-count": {"2"}}
+	if diff := cmp.Diff(want, w.Header); diff != "" {
+		t.Error(diff)
+	}
 }

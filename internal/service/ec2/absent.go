@@ -35,11 +35,11 @@ func (s *Service) DescribeVolumes(ctx context.Context, in *shape.DescribeVolumes
 	if _, _, err := s.page(info, "DescribeVolumes", in.MaxResults, in.NextToken, 0); err != nil {
 		return nil, err
 	}
-	for _, id := range in.VolumeIds {
-		if !wellFormed("vol-", id) {
-			return nil, errValue(id, "volumeId")
+	if ids := in.VolumeIds; len(ids) > 0 {
+		if !wellFormed("vol-", ids[0]) {
+			return nil, errValue(ids[0], "volumeId")
 		}
-		return nil, awserr.New("InvalidVolume.NotFound", "The volume '%s' does not exist.", id)
+		return nil, awserr.New("InvalidVolume.NotFound", "The volume '%s' does not exist.", ids[0])
 	}
 	return &shape.DescribeVolumesResult{Volumes: []shape.Volume{}}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"testing"
 
@@ -16,6 +17,7 @@ import (
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/aws/wire/wiretest"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/object/disk"
@@ -82,7 +84,7 @@ func newCloud(t testing.TB) *cloud {
 // client gives the SDK's client for account n.
 func (c *cloud) client(n int, region string, change ...func(*awss3.Options)) *awss3.Client {
 	o := awss3.Options{
-		Region: region, BaseEndpoint: aws.String(c.url), UsePathStyle: true, RetryMaxAttempts: 1, DisableS3ExpressSessionAuth: aws.Bool(true),
+		Region: region, BaseEndpoint: aws.String(c.url), UsePathStyle: true, RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: &wiretest.Transport{}}, DisableS3ExpressSessionAuth: aws.Bool(true),
 		Credentials: credentials.NewStaticCredentialsProvider(c.keys[n].ID, c.keys[n].Secret, ""),
 	}
 	return awss3.New(o, change...)
