@@ -16,8 +16,8 @@ import (
 )
 
 // desired compiles all that one node should make true out of a snapshot: its own instances, and of their
-// VPCs what the node's network needs. It is a pure function.
-func desired(snap *store.Snapshot, nodeID string, cfg Config) *nodeapi.Desired {
+// VPCs what the node's network needs. near gives the VPC's neighbours, of this snapshot or not much older.
+func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resource.VPC) *neighbours) *nodeapi.Desired {
 	d := &nodeapi.Desired{Revision: snap.Revision}
 	d.Network.PublicPool = cfg.PublicPool
 	local := map[string][]*resource.Interface{} // by VPC
@@ -32,7 +32,7 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config) *nodeapi.Desired {
 	}
 	for id, enis := range local {
 		if v := store.VPCs.Get(snap, id); v != nil {
-			d.Network.VPCs = append(d.Network.VPCs, vpc(snap, v, nodeID, enis))
+			d.Network.VPCs = append(d.Network.VPCs, vpc(snap, v, near(v), nodeID, enis))
 		}
 	}
 	slices.SortFunc(d.Network.VPCs, func(a, b network.VPC) int { return strings.Compare(a.ID, b.ID) })
@@ -129,7 +129,7 @@ func metadataInterface(r store.Reader, e *resource.Interface) nodeapi.Interface 
 }
 
 // vpc compiles one VPC as the node with these local interfaces needs it.
-func vpc(r store.Reader, v *resource.VPC, nodeID string, local []*resource.Interface) network.VPC {
+func vpc(r store.Reader, v *resource.VPC, n *neighbours, nodeID string, local []*resource.Interface) network.VPC {
 	out := network.VPC{ID: v.ID, VNI: v.VNI, DNS: network.DNS{Domain: resource.PrivateDomain(v.Region)}}
 	for _, c := range append([]string{v.CIDR}, v.CIDRs...) {
 		out.CIDRs = append(out.CIDRs, prefix(c))
@@ -156,8 +156,8 @@ func vpc(r store.Reader, v *resource.VPC, nodeID string, local []*resource.Inter
 		out.Interfaces = append(out.Interfaces, networkInterface(e))
 	}
 	slices.SortFunc(out.Interfaces, func(a, b network.Interface) int { return strings.Compare(a.ID, b.ID) })
-	out.Groups = groups(r, local)
-	out.Remotes, out.DNS.Names = others(r, v, nodeID)
+	out.Groups = groups(r, n, local)
+	out.Remotes, out.DNS.Names = n.remotes(nodeID), n.names
 	return out
 }
 
@@ -195,7 +195,7 @@ func acl(a *resource.NetworkACL) network.ACL {
 }
 
 // groups gives the local interfaces' security groups, and of those that their rules name the members.
-func groups(r store.Reader, local []*resource.Interface) []network.Group {
+func groups(r store.Reader, n *neighbours, local []*resource.Interface) []network.Group {
 	need := map[string]*network.Group{}
 	want := func(id string) *network.Group {
 		g := need[id]
@@ -236,38 +236,12 @@ func groups(r store.Reader, local []*resource.Interface) []network.Group {
 	var out []network.Group
 	for _, g := range need {
 		if named[g.ID] {
-			for e := range store.InterfacesByGroup.By(r, g.ID) {
-				g.Members = append(g.Members, addr(e.PrivateIP))
-			}
-			slices.SortFunc(g.Members, netip.Addr.Compare)
+			g.Members = n.members[g.ID]
 		}
 		out = append(out, *g)
 	}
 	slices.SortFunc(out, func(a, b network.Group) int { return strings.Compare(a.ID, b.ID) })
 	return out
-}
-
-// others gives the VPC's interfaces on other nodes, and the names of all.
-func others(r store.Reader, v *resource.VPC, nodeID string) (remotes []network.Remote, names []network.Name) {
-	underlay := map[string]netip.Addr{}
-	for e := range store.InterfacesByVPC.By(r, v.ID) {
-		names = append(names, network.Name{Name: resource.PrivateName(v.Region, e.PrivateIP), IP: addr(e.PrivateIP)})
-		inst := store.Instances.Get(r, e.InstanceID)
-		if inst == nil || inst.Node == "" || inst.Node == nodeID {
-			continue
-		}
-		at, known := underlay[inst.Node]
-		if !known {
-			if n := store.Nodes.Get(r, inst.Node); n != nil {
-				at = addr(n.Underlay)
-			}
-			underlay[inst.Node] = at
-		}
-		if at.IsValid() {
-			remotes = append(remotes, network.Remote{PrivateIP: addr(e.PrivateIP), MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID})
-		}
-	}
-	return remotes, names
 }
 
 // prefix and addr read what handlers have validated; the zero value, which matches nothing, is the answer to

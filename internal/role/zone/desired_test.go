@@ -107,11 +107,16 @@ func world(t *testing.T) *store.Snapshot {
 	return st.Snapshot()
 }
 
+// fresh gives neighbours of the snapshot itself.
+func fresh(snap *store.Snapshot) func(*resource.VPC) *neighbours {
+	return func(v *resource.VPC) *neighbours { return neighboursOf(snap, v) }
+}
+
 func TestDesired(t *testing.T) {
 	snap := world(t)
 	cfg := Config{PublicPool: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Domain: "karri.internal"}
 	for _, node := range []string{"node-1", "node-2", "node-3"} {
-		d := desired(snap, node, cfg)
+		d := desired(snap, node, cfg, fresh(snap))
 		got, err := json.MarshalIndent(d, "", "\t")
 		if err != nil {
 			t.Fatal(err)
@@ -129,7 +134,7 @@ func TestDesired(t *testing.T) {
 		if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", node, diff)
 		}
-		if again, _ := json.MarshalIndent(desired(snap, node, cfg), "", "\t"); string(again) != string(got) {
+		if again, _ := json.MarshalIndent(desired(snap, node, cfg, fresh(snap)), "", "\t"); string(again) != string(got) {
 			t.Errorf("%s: the same snapshot gave another state", node)
 		}
 	}
@@ -137,7 +142,8 @@ func TestDesired(t *testing.T) {
 
 // A node learns nothing of other nodes' instances but where packets for them go.
 func TestDesiredKeepsSecrets(t *testing.T) {
-	data, err := json.Marshal(desired(world(t), "node-1", Config{}))
+	snap := world(t)
+	data, err := json.Marshal(desired(snap, "node-1", Config{}, fresh(snap)))
 	if err != nil {
 		t.Fatal(err)
 	}

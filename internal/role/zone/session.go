@@ -178,7 +178,8 @@ func (s *session) send(ctx context.Context) error {
 			wake, rested = s.wake, nil
 			continue
 		case <-wake:
-			m.Desired = desired(s.zone.deps.Store.Snapshot(), s.node, s.zone.cfg)
+			snap := s.zone.deps.Store.Snapshot()
+			m.Desired = desired(snap, s.node, s.zone.cfg, func(v *resource.VPC) *neighbours { return s.zone.near.of(snap, v) })
 			wake, rested = nil, time.After(sendPause)
 		case ask := <-s.asks:
 			m.Ask = &ask

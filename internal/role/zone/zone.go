@@ -47,6 +47,7 @@ type Zone struct {
 	cfg   Config
 	deps  Deps
 	place *reconcile.Loop
+	near  *neighbourhood
 
 	mu       sync.Mutex
 	sessions map[string]*session // by node
@@ -59,6 +60,7 @@ func New(cfg Config, deps Deps) *Zone {
 		cfg.NodeGrace = 30 * time.Second
 	}
 	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}}
+	z.near = &neighbourhood{vpcs: map[string]*neighbours{}, since: map[string]int64{}}
 	z.place = reconcile.New(reconcile.Config{Name: "placement", Period: 10 * time.Second, Run: z.placeAll}, deps.Log)
 	return z
 }
@@ -89,6 +91,7 @@ func (z *Zone) follow(ctx context.Context) error {
 		}
 		if changes == nil { // anything may have changed
 			z.cutRevoked()
+			z.near.forget("", z.deps.Store.Snapshot().Revision)
 			z.wake(z.all()...)
 			z.place.Poke()
 		}
@@ -117,7 +120,9 @@ func (z *Zone) follow(ctx context.Context) error {
 			}
 			time.AfterFunc(vpcDelay, func() {
 				later.Delete(id)
-				z.wake(nodesOf(z.deps.Store.Snapshot(), id)...)
+				snap := z.deps.Store.Snapshot()
+				z.near.forget(id, snap.Revision)
+				z.wake(nodesOf(snap, id)...)
 			})
 		}
 	}
@@ -203,6 +208,7 @@ func (z *Zone) nodeChanged(was, is *resource.Node) {
 		}
 	}
 	if was != nil && was.Underlay != is.Underlay { // all others send it packets
+		z.near.forget("", z.deps.Store.Snapshot().Revision)
 		z.wake(z.all()...)
 	}
 }
