@@ -405,7 +405,7 @@ func TestEndingIsRetried(t *testing.T) {
 			for range 70 { // no overflow of the pause
 				n.fail(inst, errors.New("busy"))
 			}
-			if f, _ := n.failure(inst); f.final || f.retry.Sub(time.Now()) != 64*time.Second {
+			if f, _ := n.failure(inst); f.final || time.Until(f.retry) != 64*time.Second {
 				t.Fatalf("%+v", f)
 			}
 		}

@@ -22,11 +22,11 @@ func TestNeighbourhood(t *testing.T) {
 		t.Error("what was to be forgotten was kept, or more")
 	}
 	h.forget("vpc-1", snap.Revision+1)
-	if get(one) == get(one) {
+	if n := get(one); n == get(one) {
 		t.Error("an old snapshot's are kept")
 	}
 	h.forget("", snap.Revision+1)
-	if get(two) == get(two) {
+	if n := get(two); n == get(two) {
 		t.Error("an old snapshot's are kept")
 	}
 	if len(a.remotes("node-1")) != 1 || len(a.remotes("node-2")) != 2 || len(a.remotes("node-3")) != 3 {
