@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -102,7 +103,12 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if p.api, err = listenAPI(cfg, p.root); err != nil {
 		return nil, err
 	}
-	p.closers.add(p.api.listener.Close)
+	p.closers.add(func() error {
+		if err := p.api.listener.Close(); !errors.Is(err, net.ErrClosed) { // the server closes it when it is shut down
+			return err
+		}
+		return nil
+	})
 	converter, err := image.NewConverter(image.ConverterConfig{}, log)
 	if err != nil {
 		return nil, err
