@@ -66,7 +66,7 @@ type Node struct {
 	desired   *nodeapi.Desired // newest known
 	fresh     bool             // received since this process began, not read from disk
 	applied   error            // outcome of the last network.Apply
-	busy      map[string]bool
+	busy      map[string]*worker
 	again     map[string]bool // poked while busy
 	failures  map[string]failure
 	observed  map[string]nodeapi.Observed
@@ -86,7 +86,7 @@ func New(cfg Config, deps Deps) (*Node, error) {
 		cfg: cfg, deps: deps,
 		disk: disk{filepath.Join(cfg.Dir, "agent")},
 		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
-		busy: map[string]bool{}, again: map[string]bool{},
+		busy: map[string]*worker{}, again: map[string]bool{},
 		failures: map[string]failure{}, observed: map[string]nodeapi.Observed{},
 	}
 	if cfg.Memory != nil {
@@ -142,9 +142,12 @@ func (n *Node) converge(ctx context.Context) error {
 		case <-tick.C:
 		}
 		for _, inst := range n.look(ctx) {
+			work, cancel := context.WithCancel(ctx)
+			n.begin(inst, cancel)
 			workers.Go(func() {
+				defer cancel()
 				limit <- struct{}{}
-				n.advance(ctx, inst)
+				n.advance(work, inst)
 				<-limit
 				n.release(inst.ID)
 				poke(n.news)
@@ -173,7 +176,7 @@ func (n *Node) look(ctx context.Context) (work []nodeapi.Instance) {
 	ours := map[string]bool{}
 	for _, inst := range d.Instances {
 		ours[inst.ID] = true
-		if n.claim(inst.ID) {
+		if n.claim(inst.ID, inst.Power) {
 			mine = append(mine, inst)
 		}
 	}
@@ -191,7 +194,7 @@ func (n *Node) look(ctx context.Context) (work []nodeapi.Instance) {
 		// What the zone no longer knows must go; before it has spoken, nothing may.
 		if fresh && !ours[s.ID] {
 			ours[s.ID] = true
-			if n.claim(s.ID) {
+			if n.claim(s.ID, resource.PowerGone) {
 				mine = append(mine, nodeapi.Instance{ID: s.ID, Power: resource.PowerGone})
 			}
 		}
@@ -207,16 +210,33 @@ func (n *Node) look(ctx context.Context) (work []nodeapi.Instance) {
 	return work
 }
 
-// claim takes an instance for one worker.
-func (n *Node) claim(id string) bool {
+// worker is who has an instance: what power it works for, and how to make it stop.
+type worker struct {
+	power  resource.Power
+	cancel context.CancelFunc // nil until it begins
+}
+
+// claim takes an instance for one worker. Where another one has it that works for another power, that one is
+// cut short: nobody waits for a reboot in order to terminate.
+func (n *Node) claim(id string, power resource.Power) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.busy[id] {
+	if w := n.busy[id]; w != nil {
 		n.again[id] = true
+		if w.power != power && w.cancel != nil {
+			w.cancel()
+		}
 		return false
 	}
-	n.busy[id] = true
+	n.busy[id] = &worker{power: power}
 	return true
+}
+
+// begin notes how to cut short the worker of a claimed instance.
+func (n *Node) begin(inst nodeapi.Instance, cancel context.CancelFunc) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.busy[inst.ID].cancel = cancel
 }
 
 // release gives it back. If somebody wanted it meanwhile, there is another look.

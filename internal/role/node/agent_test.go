@@ -29,6 +29,7 @@ type driver struct {
 	calls    []string // "start i-1" …
 	failures int      // how many of the next starts fail
 	hold     chan struct{}
+	deaf     bool // a reboot lasts until it is given up
 	events   chan struct{}
 }
 
@@ -71,10 +72,16 @@ func (d *driver) Stop(_ context.Context, id string, grace time.Duration) error {
 	return nil
 }
 
-func (d *driver) Reboot(_ context.Context, id string, _ time.Duration) error {
+func (d *driver) Reboot(ctx context.Context, id string, _ time.Duration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.note("reboot %s", id)
+	if d.deaf { // the guest does not answer
+		d.mu.Unlock()
+		<-ctx.Done()
+		d.mu.Lock()
+		return ctx.Err()
+	}
 	return nil
 }
 
@@ -472,6 +479,19 @@ func TestEndWhileStarting(t *testing.T) {
 		synctest.Wait()
 		r.called("start i-1", "stop i-1 10s", "remove i-1")
 		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Absent, Power: "gone"})
+	})
+}
+
+// Who terminates does not wait for a reboot that is under way.
+func TestEndWhileRebooting(t *testing.T) {
+	inRig(t, func(r *rig) {
+		r.want(instance("i-1", resource.PowerOn, 0))
+		r.driver.deaf = true
+		r.want(instance("i-1", resource.PowerOn, 1))
+		r.called("start i-1", "reboot i-1")
+		r.want(instance("i-1", resource.PowerGone, 1))
+		r.called("stop i-1 10s", "remove i-1")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Absent, Power: "gone", Reboots: 0})
 	})
 }
 

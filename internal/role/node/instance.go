@@ -92,7 +92,7 @@ func (n *Node) advance(ctx context.Context, inst nodeapi.Instance) {
 		log.Error("instance does not advance", "power", inst.Power, "error", err)
 		n.fail(inst, err)
 	}
-	s := n.status(ctx, inst.ID)
+	s := n.status(context.WithoutCancel(ctx), inst.ID)
 	n.note(inst, s, n.disk.instance(inst.ID))
 }
 
