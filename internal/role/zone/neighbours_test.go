@@ -22,11 +22,11 @@ func TestNeighbourhood(t *testing.T) {
 		t.Error("what was to be forgotten was kept, or more")
 	}
 	h.forget("vpc-1", snap.Revision+1)
-	if n := get(one); n == get(one) {
+	if first, second := get(one), get(one); first == second {
 		t.Error("an old snapshot's are kept")
 	}
 	h.forget("", snap.Revision+1)
-	if n := get(two); n == get(two) {
+	if first, second := get(two), get(two); first == second {
 		t.Error("an old snapshot's are kept")
 	}
 	if len(a.remotes("node-1")) != 1 || len(a.remotes("node-2")) != 2 || len(a.remotes("node-3")) != 3 {
