@@ -95,16 +95,33 @@ func (c cgroups) enter(m compute.Machine, pid, overheadMiB int) error {
 func (c cgroups) remove(id string) error {
 	var errs []error
 	for _, parent := range c.parents {
-		if err := os.Remove(filepath.Join(parent, id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := removeGroup(filepath.Join(parent, id)); err != nil {
 			errs = append(errs, fmt.Errorf("cgroup: %w", err))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// removeParents deletes our own groups where they are empty.
+// removeParents deletes our own groups where no machine has one below.
 func (c cgroups) removeParents() {
 	for _, parent := range c.parents {
-		os.Remove(parent) // refused while machines are in it
+		if below, err := filepath.Glob(filepath.Join(parent, "*", "cgroup.procs")); err == nil && len(below) == 0 {
+			_ = removeGroup(parent) // another driver over another directory has its own
+		}
+	}
+}
+
+// removeGroup deletes a group; it is no error if there is none. A process that has just died stays in its group
+// until it is reaped, which is not always ours to do: it gets a moment.
+func removeGroup(dir string) error {
+	for tries := 0; ; tries++ {
+		err := os.Remove(dir)
+		switch {
+		case err == nil || errors.Is(err, os.ErrNotExist):
+			return nil
+		case !errors.Is(err, syscall.EBUSY) || tries == 40:
+			return err
+		}
+		time.Sleep(25 * time.Millisecond)
 	}
 }
