@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -28,6 +29,15 @@ func TestMain(m *testing.M) {
 	if os.Geteuid() != 0 {
 		fmt.Println("e2e: skipped: needs root")
 		return
+	}
+	if os.Getenv("KARRI_APART") == "" {
+		// All that a test makes lives in namespaces that end with it.
+		apart, err := filepath.Abs("../../scripts/apart")
+		if err == nil {
+			err = syscall.Exec(apart, append([]string{apart}, os.Args...), os.Environ())
+		}
+		fmt.Println("e2e: run apart from the host:", err)
+		os.Exit(1)
 	}
 	os.Exit(run(m))
 }
@@ -53,6 +63,10 @@ func run(m *testing.M) int {
 	shared.tiny = filepath.Join(shared.dir, "tiny.raw")
 	if out, err := exec.Command(shared.karri, "image", "build", "tiny", "-o", shared.tiny).CombinedOutput(); err != nil {
 		return fail("build the tiny image:", err, string(out))
+	}
+	// Named namespaces bring a mount with them that stays: let it be there before.
+	if out, err := exec.Command("sh", "-c", "ip netns add first && ip netns delete first").CombinedOutput(); err != nil {
+		return fail("make a namespace:", err, string(out))
 	}
 	before := leftovers()
 	code := m.Run()

@@ -1,0 +1,17 @@
+package ec2
+
+// accountOperations is the table's part on regions, zones, key pairs and tags.
+func accountOperations() map[string]members {
+	return map[string]members{
+		"DescribeRegions":           {used: "DryRun Filters RegionNames", harmless: map[string]string{"AllRegions": "every region of the cloud is enabled"}},
+		"DescribeAvailabilityZones": {used: "DryRun Filters ZoneNames ZoneIds", harmless: map[string]string{"AllAvailabilityZones": "every zone of the cloud is enabled"}},
+		"DescribeAccountAttributes": {used: "DryRun AttributeNames"},
+		"CreateKeyPair":             {used: "DryRun KeyName KeyType KeyFormat TagSpecifications", note: "KeyFormat ppk is refused."},
+		"ImportKeyPair":             {used: "DryRun KeyName PublicKeyMaterial TagSpecifications"},
+		"DescribeKeyPairs":          {used: "DryRun Filters KeyNames KeyPairIds IncludePublicKey"},
+		"DeleteKeyPair":             {used: "DryRun KeyName KeyPairId"},
+		"CreateTags":                {used: "DryRun Resources Tags"},
+		"DeleteTags":                {used: "DryRun Resources Tags"},
+		"DescribeTags":              {used: pageMembers},
+	}
+}

@@ -1,0 +1,21 @@
+package ec2
+
+// networkOperations is the table's part on VPCs and what is in them.
+func networkOperations() map[string]members {
+	return map[string]members{
+		"DescribeVpcs":               {used: pageMembers + "VpcIds"},
+		"DescribeVpcAttribute":       {used: "DryRun VpcId Attribute"},
+		"DescribeSubnets":            {used: pageMembers + "SubnetIds"},
+		"DescribeRouteTables":        {used: pageMembers + "RouteTableIds"},
+		"DescribeInternetGateways":   {used: pageMembers + "InternetGatewayIds"},
+		"DescribeNetworkAcls":        {used: pageMembers + "NetworkAclIds"},
+		"DescribeDhcpOptions":        {used: pageMembers + "DhcpOptionsIds"},
+		"DescribeNetworkInterfaces":  {used: pageMembers + "NetworkInterfaceIds", harmless: nothingManaged},
+		"DescribeAddresses":          {used: "DryRun Filters PublicIps AllocationIds"},
+		"AllocateAddress":            {used: "DryRun Domain Address TagSpecifications NetworkBorderGroup PublicIpv4Pool", refused: "CustomerOwnedIpv4Pool IpamPoolId", note: "NetworkBorderGroup must be the region, PublicIpv4Pool amazon."},
+		"AssociateAddress":           {used: "DryRun AllocationId InstanceId PublicIp AllowReassociation NetworkInterfaceId PrivateIpAddress"},
+		"DisassociateAddress":        {used: "DryRun AssociationId PublicIp"},
+		"ReleaseAddress":             {used: "DryRun AllocationId PublicIp NetworkBorderGroup"},
+		"DescribeAddressesAttribute": {used: "DryRun AllocationIds Attribute MaxResults NextToken", note: "No address has a reverse DNS name."},
+	}
+}
