@@ -116,6 +116,7 @@ func TestReload(t *testing.T) {
 		mustUpdate(t, s, put(&thing{ID: "a"}))
 		f := s.Feed(things)
 		f.Next(t.Context())
+		synctest.Wait() // its follower has seen its own commit, or that would already be the cut
 		sw.deaf.Store(true)
 		sw.compacted.Store(true)
 		if err := other.Sync(t.Context()); err != nil {
