@@ -9,6 +9,8 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/session"
 )
 
 // authenticate checks the signature and notes the caller; payload is the digest that the client should have
@@ -20,12 +22,14 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 	if err := x.checkScope(sig); err != nil {
 		return nil, err
 	}
-	who := x.d.deps.Authenticator.Lookup(sig.AccessKeyID)
-	if who == nil {
-		return nil, x.noSuchKey(sig)
-	}
-	if sig.Token != "" { // the place of temporary credentials: none are given out yet
+	who, err := x.d.deps.Authenticator.Lookup(sig.AccessKeyID, sig.Token, x.info.Time)
+	switch {
+	case errors.Is(err, identity.ErrBadToken):
 		return nil, x.badToken(sig)
+	case errors.Is(err, session.ErrExpired):
+		return nil, x.expiredToken(sig)
+	case err != nil:
+		return nil, x.noSuchKey(sig)
 	}
 	if err := sig.CheckTime(x.info.Time); err != nil {
 		return nil, x.refusal(sig, err)
@@ -35,7 +39,6 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 		Header: x.r.Header, ContentLength: x.r.ContentLength, Payload: payload,
 	}
 	var proof *sigv4.Proof
-	var err error
 	if sig.Old {
 		path := x.r.URL.EscapedPath()
 		if x.bucket != "" {
@@ -99,6 +102,18 @@ func (x *exchange) badToken(sig *sigv4.Signature) error {
 		return awserr.New("InvalidToken", "The provided token is malformed or otherwise invalid.").With("Token-0", sig.Token)
 	}
 	return x.noSuchKey(sig)
+}
+
+func (x *exchange) expiredToken(sig *sigv4.Signature) error {
+	switch x.service.Protocol {
+	case wire.RestXML:
+		return awserr.New("ExpiredToken", "The provided token has expired.").With("Token-0", sig.Token)
+	case wire.EC2:
+		return awserr.New("RequestExpired", "Request has expired.")
+	case wire.JSON:
+		return awserr.New("ExpiredTokenException", "The security token included in the request is expired")
+	}
+	return awserr.New("ExpiredToken", "The security token included in the request is expired").WithStatus(403)
 }
 
 // refusal says in the service's words why a signature was refused. sig is nil where it could not be read.

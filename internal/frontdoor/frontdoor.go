@@ -47,7 +47,9 @@ type Config struct {
 
 // Authenticator finds the owner of an access key.
 type Authenticator interface {
-	Lookup(accessKeyID string) *identity.Principal // nil: no such key, or not usable
+	// Lookup takes the session token, "" where the client sent none. Errors are identity.ErrNoKey,
+	// identity.ErrBadToken and session.ErrExpired.
+	Lookup(accessKeyID, token string, now time.Time) (*identity.Principal, error)
 	Used(accessKeyID, service, region string, at time.Time)
 }
 

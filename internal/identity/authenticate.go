@@ -1,10 +1,14 @@
 package identity
 
 import (
+	"errors"
+	"strings"
 	"sync"
+	"time"
 
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/session"
 	"karri.dev/internal/store"
 )
 
@@ -25,12 +29,13 @@ type entry struct {
 	Principal
 }
 
-type secretCache struct {
+// cache keeps the values that were used last, in two generations of cacheSize each.
+type cache[K comparable, V any] struct {
 	mu         sync.RWMutex
-	young, old map[string]*entry
+	young, old map[K]*V
 }
 
-func (c *secretCache) get(id string) *entry {
+func (c *cache[K, V]) get(id K) *V {
 	c.mu.RLock()
 	e, ok := c.young[id]
 	if !ok {
@@ -43,25 +48,44 @@ func (c *secretCache) get(id string) *entry {
 	return e
 }
 
-func (c *secretCache) put(id string, e *entry) {
+func (c *cache[K, V]) put(id K, e *V) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.young == nil || len(c.young) >= cacheSize {
-		c.old, c.young = c.young, make(map[string]*entry)
+		c.old, c.young = c.young, make(map[K]*V)
 	}
 	c.young[id] = e
 }
 
-func (c *secretCache) drop(id string) {
+func (c *cache[K, V]) drop(id K) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.young, id)
 	delete(c.old, id)
 }
 
-// Lookup gives the principal of an access key; nil if there is no such key, it is inactive, or its account
-// is being closed. It reads memory only.
-func (i *Identity) Lookup(keyID string) *Principal {
+// ErrNoKey says that there is no such access key, that it is inactive, or that whose it is does not count (any
+// more); ErrBadToken that a session token is missing, or is there and not good.
+var (
+	ErrNoKey    = errors.New("there is no such access key")
+	ErrBadToken = errors.New("the session token is not valid")
+)
+
+// Lookup gives the principal of an access key: of a session's together with its token, of a long-lived one
+// without any. Errors are ErrNoKey, ErrBadToken and session.ErrExpired. It reads memory only.
+func (i *Identity) Lookup(keyID, token string, now time.Time) (*Principal, error) {
+	if token != "" || strings.HasPrefix(keyID, session.KeyPrefix) {
+		return i.lookupSession(keyID, token, now)
+	}
+	if p := i.lookupKey(keyID); p != nil {
+		return p, nil
+	}
+	return nil, ErrNoKey
+}
+
+// lookupKey gives the principal of a long-lived key; nil if there is no such key, it is inactive, or its account
+// is not open.
+func (i *Identity) lookupKey(keyID string) *Principal {
 	snap := i.deps.Store.Snapshot()
 	key := store.AccessKeys.Get(snap, keyID)
 	if key == nil || !key.Active {
@@ -69,7 +93,7 @@ func (i *Identity) Lookup(keyID string) *Principal {
 		return nil
 	}
 	account := store.Accounts.Get(snap, key.AccountID)
-	if account == nil || account.Closing {
+	if account == nil || !account.Open() {
 		i.forget(keyID)
 		return nil
 	}

@@ -11,6 +11,7 @@ import (
 	"karri.dev/internal/ids"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
+	"karri.dev/internal/session"
 	"karri.dev/internal/store"
 )
 
@@ -50,8 +51,11 @@ type Deps struct {
 type Identity struct {
 	cfg   Config
 	deps  Deps
-	cache secretCache
+	cache cache[string, entry]
 	usage usage
+
+	tokens   *session.Codec
+	sessions cache[[32]byte, opened]
 }
 
 // New makes an Identity.
@@ -68,7 +72,12 @@ func New(cfg Config, deps Deps) *Identity {
 	if deps.IDs == nil {
 		deps.IDs = ids.New(nil)
 	}
-	return &Identity{cfg: cfg, deps: deps}
+	i := &Identity{cfg: cfg, deps: deps}
+	var err error
+	if i.tokens, err = session.NewCodec(deps.Sealer.Derive("session tokens"), deps.IDs); err != nil {
+		panic(err) // a derived key has the right size
+	}
+	return i
 }
 
 // RootARN gives the ARN of an account's root.

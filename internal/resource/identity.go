@@ -9,8 +9,12 @@ type Account struct {
 	CanonicalID string    `json:"canonical"`
 	CloudAdmin  bool      `json:"cloud_admin,omitempty"` // the administrator's account, "eucalyptus" of old
 	Closing     bool      `json:"closing,omitempty"`     // being deleted: its keys no longer work
+	Suspended   bool      `json:"suspended,omitempty"`   // by the administrator: its keys do not work until it is resumed
 	CreatedAt   time.Time `json:"created"`
 }
+
+// Open says that the account's principals may do anything at all.
+func (a *Account) Open() bool { return !a.Closing && !a.Suspended }
 
 // User is an IAM user.
 type User struct {

@@ -9,20 +9,24 @@ import (
 
 // Caller is an authenticated principal. The zero Caller is anonymous.
 type Caller struct {
-	AccountID   string // 12 digits; "" is anonymous
-	UserName    string // "" is the account's root
-	UserID      string // AIDA…, or the account id for root
-	ARN         string // arn:aws:iam::ACCOUNT:user/PATH/NAME or …:root
+	AccountID string // 12 digits; "" is anonymous
+	UserName  string // "" is the account's root, a role or a federated user
+	UserID    string // AIDA…, the account id for root, AROA…:SESSION, ACCOUNT:NAME of a federated user
+	// ARN is arn:aws:iam::ACCOUNT:user/PATH/NAME or …:root, arn:aws:sts::ACCOUNT:assumed-role/ROLE/SESSION or
+	// …:federated-user/NAME.
+	ARN         string
 	AccessKeyID string
 	CanonicalID string // the account's S3 id, 64 hex digits
 	CloudAdmin  bool   // belongs to the cloud administrator's account
+	// Session is what temporary credentials carry; nil for long-lived ones.
+	Session *Session
 }
 
 // Anonymous says that nobody signed the request.
 func (c Caller) Anonymous() bool { return c.AccountID == "" }
 
-// Root says that the caller is its account's root.
-func (c Caller) Root() bool { return c.AccountID != "" && c.UserName == "" }
+// Root says that the caller is its account's root, with a session of GetSessionToken or without.
+func (c Caller) Root() bool { return c.AccountID != "" && c.UserName == "" && c.UserID == c.AccountID }
 
 // Info is what a handler may know of the request besides its parameters.
 type Info struct {

@@ -84,7 +84,7 @@ func signed(method, target string, header http.Header, payload string) *http.Req
 	for k, v := range header {
 		r.Header[k] = v
 	}
-	Sign(r, Credentials{docKey, docSecret}, "us-east-1", "s3", payload, docTime)
+	Sign(r, Credentials{docKey, docSecret, ""}, "us-east-1", "s3", payload, docTime)
 	return r
 }
 

@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Credentials are an access key with its secret.
-type Credentials struct{ AccessKeyID, Secret string }
+// Credentials are an access key with its secret, and a session's token.
+type Credentials struct{ AccessKeyID, Secret, Token string }
 
 // Sign signs a request in its Authorization header, with every header that it has. payload is the body's
 // digest in hex, or UnsignedPayload.
@@ -23,6 +23,9 @@ func Sign(r *http.Request, c Credentials, region, service, payload string, now t
 	r.Header.Set("X-Amz-Date", s.stamp)
 	if service == "s3" {
 		r.Header.Set("X-Amz-Content-Sha256", payload)
+	}
+	if c.Token != "" {
+		r.Header.Set("X-Amz-Security-Token", c.Token)
 	}
 	s.Signed = []string{"host"}
 	for name := range r.Header {
@@ -46,6 +49,9 @@ func Presign(method string, u *url.URL, c Credentials, region, service string, e
 	query.Set("X-Amz-Date", s.stamp)
 	query.Set("X-Amz-Expires", strconv.FormatInt(int64(expires/time.Second), 10))
 	query.Set("X-Amz-SignedHeaders", "host")
+	if c.Token != "" {
+		query.Set("X-Amz-Security-Token", c.Token)
+	}
 	payload := EmptyPayload
 	if service == "s3" {
 		payload = UnsignedPayload
