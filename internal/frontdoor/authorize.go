@@ -34,6 +34,22 @@ func (OwnAccount) Authorize(_ context.Context, a Access) error {
 	return nil
 }
 
+// withinSession refuses what AWS keeps from temporary credentials of users whatever their policies say: IAM, where
+// no MFA device has vouched for them, and the making of further credentials.
+func withinSession(info *call.Info) error {
+	if info.Session == nil || info.Session.Kind == call.RoleSession {
+		return nil
+	}
+	federated := info.Session.Kind == call.FederatedSession
+	switch {
+	case info.Service == "iam" && (federated || !info.Session.MFA):
+		return awserr.New("InvalidClientTokenId", "The security token included in the request is invalid").WithStatus(403)
+	case info.Service != "sts", info.Operation == "GetCallerIdentity", info.Operation == "AssumeRole" && !federated:
+		return nil
+	}
+	return awserr.New("AccessDenied", "Cannot call %s with session credentials", info.Operation).WithStatus(403)
+}
+
 // accessDenied is what an anonymous caller hears.
 func accessDenied(s *wire.Service) error {
 	switch s.Protocol {

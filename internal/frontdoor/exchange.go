@@ -135,6 +135,9 @@ func (x *exchange) call(op *operation, req *wire.Request, dryRun bool) error {
 	} else if !x.d.throttle.allow(x.info.AccountID, x.info.Time) {
 		return tooFast(x.service.Service)
 	}
+	if err := withinSession(&x.info); err != nil {
+		return err
+	}
 	in, err := op.Decode(req)
 	if err != nil {
 		return err

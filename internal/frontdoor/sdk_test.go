@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 	"github.com/aws/aws-sdk-go-v2/service/iam/types"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
+	ststypes "github.com/aws/aws-sdk-go-v2/service/sts/types"
 	"github.com/aws/smithy-go"
 	"github.com/google/go-cmp/cmp"
 
@@ -86,7 +87,7 @@ func TestRefusalsInQueryProtocol(t *testing.T) {
 	if _, err := sts.NewFromConfig(cfg).GetCallerIdentity(ctx, nil); code(err) != "SignatureDoesNotMatch 403" {
 		t.Errorf("unknown region: %s", code(err))
 	}
-	if _, err := sts.NewFromConfig(c.config(c.key)).GetSessionToken(ctx, nil); code(err) != "InvalidAction 400" {
+	if _, err := sts.NewFromConfig(c.config(c.key)).AssumeRoot(ctx, &sts.AssumeRootInput{TargetPrincipal: aws.String("123456789012"), TaskPolicyArn: &ststypes.PolicyDescriptorType{}}); code(err) != "InvalidAction 400" {
 		t.Errorf("not served: %s", code(err))
 	}
 	cfg = c.config(c.key)

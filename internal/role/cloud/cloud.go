@@ -21,6 +21,7 @@ import (
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapes3 "karri.dev/internal/aws/shape/s3"
 	shapests "karri.dev/internal/aws/shape/sts"
+	"karri.dev/internal/denial"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/ids"
@@ -112,7 +113,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		})
 	c.Door.Register(shapes3.Service(), c.objects)
 	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
-	c.Door.Register(shapests.Service(), sts.New(deps.Store))
+	c.Door.Register(shapests.Service(), sts.New(sts.Deps{Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Now: deps.Now}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
 		Console: consoles{c}, Objects: readable{c.objects}, Log: deps.Log,

@@ -8,6 +8,9 @@ import (
 
 // API is what serves the operations.
 type API interface {
+	DecodeAuthorizationMessage(ctx context.Context, in *DecodeAuthorizationMessageRequest) (*DecodeAuthorizationMessageResult, error)
 	GetAccessKeyInfo(ctx context.Context, in *GetAccessKeyInfoRequest) (*GetAccessKeyInfoResult, error)
 	GetCallerIdentity(ctx context.Context, in *GetCallerIdentityRequest) (*GetCallerIdentityResult, error)
+	GetFederationToken(ctx context.Context, in *GetFederationTokenRequest) (*GetFederationTokenResult, error)
+	GetSessionToken(ctx context.Context, in *GetSessionTokenRequest) (*GetSessionTokenResult, error)
 }

@@ -6,10 +6,40 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func decodeDecodeAuthorizationMessageRequest(d *wire.Decoder, n *wire.Node, v *DecodeAuthorizationMessageRequest) {
+	d.Require(n, "EncodedMessage")
+	v.EncodedMessage = d.String(n.Take("EncodedMessage"))
+}
+
 func decodeGetAccessKeyInfoRequest(d *wire.Decoder, n *wire.Node, v *GetAccessKeyInfoRequest) {
 	d.Require(n, "AccessKeyId")
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 }
 
 func decodeGetCallerIdentityRequest(d *wire.Decoder, n *wire.Node, v *GetCallerIdentityRequest) {
+}
+
+func decodeGetFederationTokenRequest(d *wire.Decoder, n *wire.Node, v *GetFederationTokenRequest) {
+	d.Require(n, "Name")
+	v.Name = d.String(n.Take("Name"))
+	v.Policy = d.String(n.Take("Policy"))
+	v.PolicyArns = wire.List(d, n, "PolicyArns", "member", decodePolicyDescriptorType)
+	v.DurationSeconds = d.IntPtr(n.Take("DurationSeconds"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeGetSessionTokenRequest(d *wire.Decoder, n *wire.Node, v *GetSessionTokenRequest) {
+	v.DurationSeconds = d.IntPtr(n.Take("DurationSeconds"))
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+	v.TokenCode = d.String(n.Take("TokenCode"))
+}
+
+func decodePolicyDescriptorType(d *wire.Decoder, n *wire.Node, v *PolicyDescriptorType) {
+	v.Arn = d.String(n.Take("arn"))
+}
+
+func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
+	d.Require(n, "Key", "Value")
+	v.Key = d.String(n.Take("Key"))
+	v.Value = d.String(n.Take("Value"))
 }

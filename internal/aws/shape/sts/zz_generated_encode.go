@@ -6,6 +6,39 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func appendCredentials(b []byte, v *Credentials) []byte {
+	if v.AccessKeyId != "" {
+		b = wire.AppendString(b, "AccessKeyId", v.AccessKeyId)
+	}
+	if v.SecretAccessKey != "" {
+		b = wire.AppendString(b, "SecretAccessKey", v.SecretAccessKey)
+	}
+	if v.SessionToken != "" {
+		b = wire.AppendString(b, "SessionToken", v.SessionToken)
+	}
+	if !v.Expiration.IsZero() {
+		b = wire.AppendTime(b, "Expiration", v.Expiration, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendDecodeAuthorizationMessageResult(b []byte, v *DecodeAuthorizationMessageResult) []byte {
+	if v.DecodedMessage != "" {
+		b = wire.AppendString(b, "DecodedMessage", v.DecodedMessage)
+	}
+	return b
+}
+
+func appendFederatedUser(b []byte, v *FederatedUser) []byte {
+	if v.FederatedUserId != "" {
+		b = wire.AppendString(b, "FederatedUserId", v.FederatedUserId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	return b
+}
+
 func appendGetAccessKeyInfoResult(b []byte, v *GetAccessKeyInfoResult) []byte {
 	if v.Account != "" {
 		b = wire.AppendString(b, "Account", v.Account)
@@ -22,6 +55,30 @@ func appendGetCallerIdentityResult(b []byte, v *GetCallerIdentityResult) []byte 
 	}
 	if v.Arn != "" {
 		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	return b
+}
+
+func appendGetFederationTokenResult(b []byte, v *GetFederationTokenResult) []byte {
+	if v.Credentials != nil {
+		b = append(b, "<Credentials>"...)
+		b = appendCredentials(b, v.Credentials)
+		b = append(b, "</Credentials>"...)
+	}
+	if v.FederatedUser != nil {
+		b = append(b, "<FederatedUser>"...)
+		b = appendFederatedUser(b, v.FederatedUser)
+		b = append(b, "</FederatedUser>"...)
+	}
+	b = wire.AppendInt(b, "PackedPolicySize", int64(v.PackedPolicySize))
+	return b
+}
+
+func appendGetSessionTokenResult(b []byte, v *GetSessionTokenResult) []byte {
+	if v.Credentials != nil {
+		b = append(b, "<Credentials>"...)
+		b = appendCredentials(b, v.Credentials)
+		b = append(b, "</Credentials>"...)
 	}
 	return b
 }

@@ -30,6 +30,18 @@ func namespace(version string) string {
 func operations() []wire.Operation {
 	return []wire.Operation{
 		{
+			Route: wire.Route{Name: "DecodeAuthorizationMessage"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDecodeAuthorizationMessageRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DecodeAuthorizationMessageResponse", "DecodeAuthorizationMessageResult", appendDecodeAuthorizationMessageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DecodeAuthorizationMessage(ctx, in.(*DecodeAuthorizationMessageRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetAccessKeyInfo"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeGetAccessKeyInfoRequest)
@@ -51,6 +63,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetCallerIdentity(ctx, in.(*GetCallerIdentityRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetFederationToken"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetFederationTokenRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetFederationTokenResponse", "GetFederationTokenResult", appendGetFederationTokenResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetFederationToken(ctx, in.(*GetFederationTokenRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetSessionToken"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetSessionTokenRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetSessionTokenResponse", "GetSessionTokenResult", appendGetSessionTokenResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSessionToken(ctx, in.(*GetSessionTokenRequest))
 			},
 		},
 	}

@@ -2,6 +2,30 @@
 
 package sts
 
+import (
+	"time"
+)
+
+type Credentials struct {
+	AccessKeyId     string
+	SecretAccessKey string
+	SessionToken    string
+	Expiration      time.Time
+}
+
+type DecodeAuthorizationMessageRequest struct {
+	EncodedMessage string // required
+}
+
+type DecodeAuthorizationMessageResult struct {
+	DecodedMessage string
+}
+
+type FederatedUser struct {
+	FederatedUserId string
+	Arn             string
+}
+
 type GetAccessKeyInfoRequest struct {
 	AccessKeyId string // required
 }
@@ -17,4 +41,37 @@ type GetCallerIdentityResult struct {
 	UserId  string
 	Account string
 	Arn     string
+}
+
+type GetFederationTokenRequest struct {
+	Name            string // required
+	Policy          string
+	PolicyArns      []PolicyDescriptorType
+	DurationSeconds *int
+	Tags            []Tag
+}
+
+type GetFederationTokenResult struct {
+	Credentials      *Credentials
+	FederatedUser    *FederatedUser
+	PackedPolicySize int
+}
+
+type GetSessionTokenRequest struct {
+	DurationSeconds *int
+	SerialNumber    string
+	TokenCode       string
+}
+
+type GetSessionTokenResult struct {
+	Credentials *Credentials
+}
+
+type PolicyDescriptorType struct {
+	Arn string
+}
+
+type Tag struct {
+	Key   string // required
+	Value string // required
 }
