@@ -28,6 +28,8 @@ type CloudConfig struct {
 	Etcd        Etcd   // in place of the embedded one
 
 	PublicPool []netip.Prefix
+
+	guests string // socket on which guests of a node in the same process reach the API; "" = none
 }
 
 func (c *CloudConfig) defaults() error {

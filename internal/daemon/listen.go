@@ -13,14 +13,18 @@ import (
 	"time"
 
 	"karri.dev/internal/frontdoor"
+	"karri.dev/internal/guestapi"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/mixedlisten"
+	"karri.dev/internal/network/rules"
 	"karri.dev/internal/pki"
+	"karri.dev/internal/resource"
 )
 
 // api is the listening side of the front door.
 type api struct {
 	listener net.Listener
+	guests   net.Listener // for the guests of this process's node; nil: none
 	keys     *pki.KeyPair
 	issue    func() error // renews keys
 	loopback bool
@@ -32,7 +36,7 @@ func (c *CloudConfig) hosts() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--api-addr: %w", err)
 	}
-	hosts := []string{"localhost", "127.0.0.1", "::1"}
+	hosts := []string{"localhost", "127.0.0.1", "::1", rules.APIAddr.String(), "api." + resource.PrivateDomain(c.Region)}
 	if ip := net.ParseIP(host); host != "" && (ip == nil || !ip.IsUnspecified()) {
 		hosts = append(hosts, host)
 	} else if addrs, err := net.InterfaceAddrs(); err == nil {
@@ -100,6 +104,14 @@ func listenAPI(cfg CloudConfig, root *pki.Authority) (*api, error) {
 	} else {
 		a.listener = tls.NewListener(l, config)
 	}
+	if cfg.guests != "" {
+		g, err := guestapi.Listen(cfg.guests)
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		a.guests = mixedlisten.New(g, config) // plain HTTP stays within this machine
+	}
 	return a, nil
 }
 
@@ -123,8 +135,12 @@ func (a *api) url(cfg CloudConfig) string {
 // serve answers on the port until ctx ends; then calls under way get some seconds to finish.
 func (a *api) serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
 	s := frontdoor.NewServer(handler, log)
-	done := make(chan error, 1)
+	s.ConnContext = guestapi.ConnContext
+	done := make(chan error, 2)
 	go func() { done <- s.Serve(a.listener) }()
+	if a.guests != nil {
+		go func() { done <- s.Serve(a.guests) }()
+	}
 	renew := time.NewTimer(time.Until(a.keys.RenewAt()))
 	defer renew.Stop()
 	for {

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"runtime"
 	"sync/atomic"
@@ -33,6 +35,7 @@ type nodeParts struct {
 	log    *slog.Logger
 	fetch  func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error)
 	attach func(ctx context.Context) (nodeapi.NodeLink, error)
+	api    netns.API // how guests reach the cloud's API; nil: they cannot
 }
 
 // nodeProcess is the node role with its engines.
@@ -45,7 +48,7 @@ type nodeProcess struct {
 }
 
 // engines opens what runs machines and networks on this host, for a node and for `karri down`.
-func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, metadata netns.Metadata, log *slog.Logger) (err error) {
+func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, metadata netns.Metadata, api netns.API, log *slog.Logger) (err error) {
 	defer func() {
 		if err != nil {
 			p.closers.close(log)
@@ -63,7 +66,7 @@ func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Acce
 		}
 	}
 	p.network, err = netns.New(netns.Config{Name: networkName(id), Underlay: underlay, PublicInterface: cfg.PublicInterface},
-		netns.Deps{Log: log, Metadata: metadata})
+		netns.Deps{Log: log, Metadata: metadata, API: api})
 	if err != nil {
 		return err
 	}
@@ -96,7 +99,7 @@ func openNode(ctx context.Context, parts nodeParts) (*nodeProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.log); err != nil {
+	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.api, parts.log); err != nil {
 		return nil, err
 	}
 	cache, err := imagecache.New(imagecache.Config{Dir: under(dir, "images"), MaxBytes: int64(cfg.CacheGiB) << 30}, parts.log, time.Now)
@@ -180,7 +183,7 @@ func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) 
 	defer zone.Close()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: m.CloudConfig()}}
 	p, err := openNode(ctx, nodeParts{
-		cfg: cfg, id: m.Identity.Name, log: log,
+		cfg: cfg, id: m.Identity.Name, log: log, api: guestAPI(cfg.Join.Cloud),
 		attach: func(ctx context.Context) (nodeapi.NodeLink, error) { return zone.Attach(ctx) },
 		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {
 			url, err := zone.ImageURL(ctx, img.ID)
@@ -204,6 +207,21 @@ func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) 
 	})
 	fmt.Fprint(out, ready("node", "id=%s zone=%s", p.id, m.Identity.Zone))
 	return ended(ctx, g.Wait())
+}
+
+// guestAPI gives the way of guests to the API at a URL. One on loopback is for processes of its machine, which guests
+// are not: it would take them for some.
+func guestAPI(cloud string) netns.API {
+	u, err := url.Parse(cloud)
+	if err != nil || u.Port() == "" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return func(ctx context.Context, _ string, _ netip.AddrPort) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", u.Host)
+	}
 }
 
 func download(ctx context.Context, client *http.Client, url string) (io.ReadCloser, error) {
@@ -243,7 +261,7 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 		return err // no node ever ran here
 	}
 	p := new(nodeProcess)
-	if err := p.engines(dir, id, NodeConfig{}, compute.Accel{}, nil, log); err != nil {
+	if err := p.engines(dir, id, NodeConfig{}, compute.Accel{}, nil, nil, log); err != nil {
 		return err
 	}
 	defer p.closers.close(log)

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/admin"
+	"karri.dev/internal/guestapi"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/placement"
@@ -34,6 +36,10 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 		return err
 	}
 	defer l.release()
+	if err := os.MkdirAll(under(dir, "run"), 0o700); err != nil {
+		return err
+	}
+	cfg.Cloud.guests = under(dir, "run", "guests.sock")
 	p, err := openCloud(ctx, cfg.Cloud, log)
 	if err != nil {
 		return err
@@ -55,7 +61,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 	}
 	cfg.Node.Join.DataDir = dir
 	n, err := openNode(ctx, nodeParts{
-		cfg: cfg.Node, id: who.Name, log: log,
+		cfg: cfg.Node, id: who.Name, log: log, api: guestapi.Dialer(cfg.Cloud.guests),
 		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {
 			body, _, err := p.role.OpenImage(ctx, img.ID)
 			return body, err

@@ -17,6 +17,7 @@ import (
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
+	"karri.dev/internal/guestapi"
 )
 
 // exchange is one request and its answer.
@@ -45,6 +46,7 @@ func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{d: d, w: w, r: r, ctl: http.NewResponseController(w), metrics: d.metrics.other}
 	x.info.Time = d.deps.Now()
 	x.info.SourceIP = sourceIP(r)
+	x.info.SourceVPC = guestapi.VPC(r.Context())
 	x.info.Secure = r.TLS != nil
 	x.info.UserAgent = r.Header.Get("User-Agent")
 	x.buffer = d.buffers.Get().(*[]byte)

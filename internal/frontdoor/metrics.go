@@ -8,6 +8,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"karri.dev/internal/guestapi"
 )
 
 // metrics counts requests. Labels come from the tables of operations and from error codes, never from clients.
@@ -72,9 +74,10 @@ func (d *Door) metricsHandler() http.Handler {
 	h := promhttp.HandlerFor(d.deps.Registry, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ip := sourceIP(r)
-		allowed := ip.IsLoopback()
+		guest := guestapi.VPC(r.Context()) != ""
+		allowed := ip.IsLoopback() && !guest
 		for _, p := range d.cfg.MetricsFrom {
-			allowed = allowed || p.Contains(ip)
+			allowed = allowed || p.Contains(ip) && !guest
 		}
 		if !allowed {
 			http.Error(w, "forbidden", http.StatusForbidden)

@@ -128,6 +128,9 @@ type peeked struct {
 	first []byte
 }
 
+// Inner gives the connection without the peeking, for those who want to know what it is.
+func (p *peeked) Inner() net.Conn { return p.Conn }
+
 func (p *peeked) Read(b []byte) (int, error) {
 	if len(p.first) > 0 && len(b) > 0 {
 		n := copy(b, p.first)

@@ -36,7 +36,8 @@ type Info struct {
 	Operation string // "RunInstances"
 	Region    string // from the credential scope or the host name
 	SourceIP  netip.Addr
-	Secure    bool // came over TLS
+	SourceVPC string // of a guest that came by its VPC's own address of the API; SourceIP is a private one then
+	Secure    bool   // came over TLS
 	UserAgent string
 	Time      time.Time // when the request was taken in, from the injected clock
 }

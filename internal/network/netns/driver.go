@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -49,10 +50,14 @@ type Metadata interface {
 	Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool)
 }
 
+// API connects to the cloud's API in the name of a guest.
+type API func(ctx context.Context, vpcID string, guest netip.AddrPort) (net.Conn, error)
+
 // Deps are what the driver uses of others.
 type Deps struct {
 	Log      *slog.Logger
 	Metadata Metadata         // nil = no metadata service
+	API      API              // nil = guests cannot reach the cloud's API by rules.APIAddr
 	Now      func() time.Time // nil = time.Now
 	Rand     io.Reader        // nil = the system's
 }

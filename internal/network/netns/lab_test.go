@@ -1,12 +1,14 @@
 package netns
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -243,7 +245,7 @@ func newDriver(t testing.TB, host *lab, cfg Config, m Metadata) *Driver {
 	}
 	cfg.HostNamespace = host.path()
 	cfg.Verify = -1
-	d, err := New(cfg, Deps{Metadata: m, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
+	d, err := New(cfg, Deps{Metadata: m, API: testAPI, Log: slog.New(slog.NewTextHandler(t.Output(), nil))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -321,4 +323,19 @@ func addrs(list ...string) []netip.Addr {
 		out[i] = netip.MustParseAddr(a)
 	}
 	return out
+}
+
+// testAPI answers every request with who it is made for.
+func testAPI(_ context.Context, vpcID string, guest netip.AddrPort) (net.Conn, error) {
+	near, far := net.Pipe()
+	go func() {
+		defer far.Close()
+		r, err := http.ReadRequest(bufio.NewReader(far))
+		if err != nil {
+			return
+		}
+		text := vpcID + " " + guest.Addr().String() + " " + r.URL.Path
+		fmt.Fprintf(far, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
+	}()
+	return near, nil
 }

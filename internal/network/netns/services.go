@@ -99,6 +99,9 @@ func (s *services) update(state network.VPC, want rules.VPC) error {
 			name(r.PrivateIP)
 		}
 	}
+	if s.d.deps.API != nil {
+		records = append(records, dns.Record{Name: "api." + state.DNS.Domain, IP: rules.APIAddr})
+	}
 	for _, n := range state.DNS.Names {
 		records = append(records, dns.Record{Name: n.Name, IP: n.IP})
 	}
@@ -123,6 +126,7 @@ func (s *services) start(resolver netip.Addr) error {
 		packets   []net.PacketConn
 		listeners []net.Listener
 		metadata  net.Listener
+		apis      []net.Listener
 	)
 	broadcast := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
@@ -148,6 +152,17 @@ func (s *services) start(resolver netip.Addr) error {
 				return err
 			}
 			listeners = append(listeners, l)
+			s.onStop(l.Close)
+		}
+		for _, port := range apiPorts {
+			if s.d.deps.API == nil {
+				break
+			}
+			l, err := net.Listen("tcp4", netip.AddrPortFrom(rules.APIAddr, port).String())
+			if err != nil {
+				return err
+			}
+			apis = append(apis, l)
 			s.onStop(l.Close)
 		}
 		if s.d.deps.Metadata == nil {
@@ -177,6 +192,9 @@ func (s *services) start(resolver netip.Addr) error {
 		server.NotifyStartedFunc = func() { close(started) }
 		s.serve("dns", server.ActivateAndServe)
 		s.stop = append(s.stop, func() { shutdown(server, started) })
+	}
+	if len(apis) > 0 {
+		s.forwardAPI(apis)
 	}
 	if metadata == nil {
 		return nil

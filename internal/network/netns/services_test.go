@@ -114,6 +114,24 @@ func TestServices(t *testing.T) {
 			t.Errorf("another instance's token: %d", code)
 		}
 	})
+	t.Run("api by VPC and address", func(t *testing.T) {
+		for guest, want := range map[*lab]string{one.lab: "vpc-one 10.0.0.10 /x", two.lab: "vpc-two 10.0.0.10 /x"} {
+			for _, at := range []string{"169.254.169.252", "169.254.169.252:8773"} {
+				res, err := guest.client().Get("http://" + at + "/x")
+				if err != nil {
+					t.Fatal(err)
+				}
+				text, _ := io.ReadAll(res.Body)
+				res.Body.Close()
+				if string(text) != want {
+					t.Errorf("%s: %q, want %q", at, text, want)
+				}
+			}
+		}
+		if ip := one.ask("udp", "169.254.169.253", "api.ec2.internal.", dns.TypeA); ip != "169.254.169.252" {
+			t.Errorf("the API's name: %s", ip)
+		}
+	})
 	t.Run("dns", func(t *testing.T) {
 		for _, c := range []struct {
 			network, server, name, want string

@@ -39,9 +39,10 @@ var (
 	HostAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 2})
 	gatewayAddr = netip.AddrFrom4([4]byte{100, 64, 0, 3})
 
-	// MetadataAddr and ResolverAddr are the same in every VPC.
+	// MetadataAddr, ResolverAddr and APIAddr are the same in every VPC.
 	MetadataAddr = netip.AddrFrom4([4]byte{169, 254, 169, 254})
 	ResolverAddr = netip.AddrFrom4([4]byte{169, 254, 169, 253})
+	APIAddr      = netip.AddrFrom4([4]byte{169, 254, 169, 252})
 
 	everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 )
@@ -165,7 +166,7 @@ func VPCResolver(v network.VPC) (netip.Addr, bool) {
 
 // local gives the addresses that the VPC's router has itself.
 func local(v network.VPC) []netip.Addr {
-	out := []netip.Addr{ResolverAddr, MetadataAddr}
+	out := []netip.Addr{ResolverAddr, MetadataAddr, APIAddr}
 	if a, ok := VPCResolver(v); ok {
 		out = append(out, a)
 	}

@@ -155,6 +155,7 @@ func filter(v network.VPC, ps []port, overlay bool) Table {
 			{Name{InName, "lo"}, Do("accept")},
 			{Name{InName, GatewayName}, Do("drop")},
 			{Name{InName, OverlayName}, Do("drop")},
+			{State{Established}, Prefix{IPDest, host(APIAddr)}, Proto{6}, Do("accept")}, // whole objects pass here
 			{Over{"rate", servicePackets, serviceBurst}, Do("drop")},
 			{State{Established}, Do("accept")},
 			{Proto{17}, Ports{67, 67}, Do("accept")},
@@ -162,6 +163,9 @@ func filter(v network.VPC, ps []port, overlay bool) Table {
 			{Proto{6}, State{New}, Conns{"conns", serviceConns}, Do("drop")},
 			{In{Fields: Fields{IPDest}, Set: "resolver"}, Proto{6}, Ports{53, 53}, Do("accept")},
 			{Prefix{IPDest, host(MetadataAddr)}, Proto{6}, Ports{80, 80}, Do("accept")},
+			{Prefix{IPDest, host(APIAddr)}, Proto{6}, Ports{80, 80}, Do("accept")},
+			{Prefix{IPDest, host(APIAddr)}, Proto{6}, Ports{443, 443}, Do("accept")},
+			{Prefix{IPDest, host(APIAddr)}, Proto{6}, Ports{8773, 8773}, Do("accept")},
 		}},
 	}
 	chains = append(chains, acls(s, v, ps, overlay)...)
