@@ -113,12 +113,20 @@ func TestConsoleFile(t *testing.T) {
 
 func TestFindCgroups(t *testing.T) {
 	dir := t.TempDir()
-	c := findCgroups("4:memory:/a\n3:cpu,cpuacct:/\n0::/\n", "cgroup "+dir+"/m cgroup rw,memory 0 0\ncgroup "+dir+"/c cgroup rw,cpuacct,cpu 0 0\ncgroup2 "+dir+"/u cgroup2 rw 0 0\n", "k")
+	c := findCgroups("4:memory:/a\n3:cpu,cpuacct:/\n0::/\n", "cgroup "+dir+"/m cgroup rw,memory 0 0\ncgroup "+dir+"/c cgroup rw,cpuacct,cpu 0 0\ncgroup2 "+dir+"/u cgroup2 rw 0 0\n", "k", 2)
 	want := map[string]string{"memory": dir + "/m/a/k", "cpu": dir + "/c/k"}
 	if diff := cmp.Diff(want, c.parents); diff != "" {
 		t.Errorf("version 1: %s", diff)
 	}
-	c = findCgroups("0::/b\n", "cgroup2 "+dir+"/u cgroup2 rw 0 0\n", "k")
+	for file, want := range map[string]string{"/c/k/cpu.shares": "2048", "/u/b/k/cpu.weight": "200"} {
+		if file[1] == 'u' {
+			findCgroups("0::/b\n", "cgroup2 "+dir+"/u cgroup2 rw 0 0\n", "k", 2)
+		}
+		if got, err := os.ReadFile(dir + file); err != nil || string(got) != want {
+			t.Errorf("%s: %s, %v: two processors' worth is %s", file, got, err, want)
+		}
+	}
+	c = findCgroups("0::/b\n", "cgroup2 "+dir+"/u cgroup2 rw 0 0\n", "k", 2)
 	if diff := cmp.Diff(map[string]string{"": dir + "/u/b/k"}, c.parents); diff != "" {
 		t.Errorf("version 2: %s", diff)
 	}

@@ -20,7 +20,10 @@ type cgroups struct {
 }
 
 // findCgroups makes a group called name below our own one in each hierarchy that is of use.
-func findCgroups(self, mounts, name string) cgroups {
+//
+// All machines together weigh as much as one task a processor would: with a group's default weight, every
+// machine of the host would have to share what a single process beside them gets.
+func findCgroups(self, mounts, name string, cpus int) cgroups {
 	c := cgroups{parents: map[string]string{}}
 	ours := map[string]string{}
 	for line := range strings.Lines(self) { // "4:memory:/path", "0::/path"
@@ -54,11 +57,17 @@ func findCgroups(self, mounts, name string) cgroups {
 	for controller, dir := range c.parents {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			delete(c.parents, controller)
-		} else if controller == "" {
+			continue
+		}
+		switch controller {
+		case "cpu":
+			os.WriteFile(filepath.Join(dir, "cpu.shares"), []byte(strconv.Itoa(1024*cpus)), 0)
+		case "":
 			// Refused where our own group holds processes: then machines are grouped but not limited.
 			for _, d := range []string{filepath.Dir(dir), dir} {
 				os.WriteFile(filepath.Join(d, "cgroup.subtree_control"), []byte("+cpu +memory +pids"), 0)
 			}
+			os.WriteFile(filepath.Join(dir, "cpu.weight"), []byte(strconv.Itoa(min(100*cpus, 10000))), 0)
 		}
 	}
 	return c

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +106,7 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if d.root {
 		self, _ := os.ReadFile("/proc/self/cgroup")
 		mounts, _ := os.ReadFile("/proc/self/mounts")
-		d.cgroups = findCgroups(string(self), string(mounts), fmt.Sprintf("karri-%x", sha256.Sum256([]byte(cfg.Dir)))[:22])
+		d.cgroups = findCgroups(string(self), string(mounts), fmt.Sprintf("karri-%x", sha256.Sum256([]byte(cfg.Dir)))[:22], runtime.NumCPU())
 	}
 	log.Info("compute engine", "accel", d.cfg.Accel.Name, "reason", d.cfg.Accel.Reason, "own_users", d.root, "cgroups", len(d.cgroups.parents))
 	d.ctx, d.cancel = context.WithCancel(context.Background())

@@ -52,6 +52,7 @@ type cloud struct {
 	env      []string // of the aws CLI
 	image    string
 	keyFile  string
+	log      string
 }
 
 // startCloud starts karri and gives the time until it was ready.
@@ -64,7 +65,7 @@ func startCloud(ctx context.Context, karri, data string) (*cloud, time.Duration,
 		return nil, 0, err
 	}
 	defer log.Close()
-	c := &cloud{cmd: exec.Command(karri, "up", "--data-dir", data, "--api-addr", "127.0.0.1:8773")}
+	c := &cloud{log: data + ".log", cmd: exec.Command(karri, "up", "--data-dir", data, "--api-addr", "127.0.0.1:8773")}
 	c.cmd.Stderr = log
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
@@ -227,6 +228,19 @@ func (c *cloud) userland(ctx context.Context, ids ...string) error {
 		}
 	}
 	return nil
+}
+
+// started says when QEMU began to run an instance's guest, by Karri's log: to the millisecond.
+func (c *cloud) started(id string) (time.Time, error) {
+	text, err := os.ReadFile(c.log)
+	if err != nil {
+		return time.Time{}, err
+	}
+	m := regexp.MustCompile(`time=(\S+) \S+ msg="machine started" machine=` + id).FindSubmatch(text)
+	if m == nil {
+		return time.Time{}, fmt.Errorf("the log does not say when %s began", id)
+	}
+	return time.Parse(time.RFC3339Nano, string(m[1]))
 }
 
 func (c *cloud) console(ctx context.Context, id string) (string, error) {

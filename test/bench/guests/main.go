@@ -64,14 +64,14 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	// The first launch fills the node's image cache and the page cache; it is shown and not counted.
-	first, _, err := b.one(ctx)
+	first, err := b.one(ctx)
 	if err != nil {
 		return err
 	}
 	if _, err := b.bare(ctx, 1); err != nil {
 		return err
 	}
-	fmt.Printf("| first launch of an image: call until userland | %.2f s |\n", first.Seconds())
+	fmt.Printf("| first launch of an image: call until userland | %.2f s |\n", first.userland.Seconds())
 	if err := b.single(ctx); err != nil {
 		return err
 	}
@@ -83,18 +83,20 @@ func (b *bench) run(ctx context.Context) (err error) {
 
 // single launches one guest at a time.
 func (b *bench) single(ctx context.Context) error {
-	var launches, logins, bares []time.Duration
+	var launches, started, logins, bares []time.Duration
 	for range b.rounds {
 		bare, err := b.bare(ctx, 1)
 		if err != nil {
 			return err
 		}
-		up, login, err := b.one(ctx)
+		l, err := b.one(ctx)
 		if err != nil {
 			return err
 		}
-		bares, launches, logins = append(bares, bare), append(launches, up), append(logins, login)
+		bares, launches, logins = append(bares, bare), append(launches, l.userland), append(logins, l.login)
+		started = append(started, l.started)
 	}
+	fmt.Printf("| RunInstances call until QEMU runs the guest, median of %d | %d ms |\n", b.rounds, median(started).Milliseconds())
 	fmt.Printf("| RunInstances call until userland, median of %d | %.2f s |\n", b.rounds, median(launches).Seconds())
 	fmt.Printf("| bare `qemu-system-x86_64` until userland, median of %d | %.2f s |\n", b.rounds, median(bares).Seconds())
 	fmt.Printf("| ratio | %.2f |\n", median(launches).Seconds()/median(bares).Seconds())
@@ -134,22 +136,31 @@ func median(d []time.Duration) time.Duration {
 	return d[len(d)/2]
 }
 
-// one launches a guest and gives the time until its userland and until a login.
-func (b *bench) one(ctx context.Context) (up, login time.Duration, err error) {
+// launch is how long one launch took from the call on: until QEMU ran the guest, until the guest's userland and
+// until a login.
+type launch struct{ started, userland, login time.Duration }
+
+// one launches a guest and ends it.
+func (b *bench) one(ctx context.Context) (l launch, err error) {
 	began := time.Now()
 	ids, err := b.cloud.launch(ctx, 1)
 	if err != nil {
-		return 0, 0, err
+		return l, err
 	}
 	if err := b.cloud.userland(ctx, ids...); err != nil {
-		return 0, 0, err
+		return l, err
 	}
-	up = time.Since(began)
+	l.userland = time.Since(began)
 	if err := b.cloud.login(ctx, ids[0]); err != nil {
-		return 0, 0, err
+		return l, err
 	}
-	login = time.Since(began)
-	return up, login, b.cloud.terminate(ctx, ids...)
+	l.login = time.Since(began)
+	at, err := b.cloud.started(ids[0])
+	if err != nil {
+		return l, err
+	}
+	l.started = at.Sub(began)
+	return l, b.cloud.terminate(ctx, ids...)
 }
 
 // bare starts QEMUs as one does by hand, and gives the time until the last one's userland.
