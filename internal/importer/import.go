@@ -88,7 +88,7 @@ func (im *Importer) read(ctx context.Context, task *resource.ImportTask, path st
 	if b == nil || b.System || b.AccountID != task.AccountID {
 		return &BadImage{Reason: fmt.Sprintf("The bucket %s does not exist or is not the account's", disk.Bucket)}
 	}
-	o, err := im.deps.Objects.Get(ctx, b.Engine, disk.Key)
+	o, err := im.deps.Objects.Get(ctx, b.Engine, disk.Key, "")
 	if errors.Is(err, object.ErrNotFound) {
 		return &BadImage{Reason: fmt.Sprintf("The object %s does not exist in bucket %s", disk.Key, disk.Bucket)}
 	}
@@ -221,7 +221,7 @@ func (im *Importer) collect(ctx context.Context) error {
 			if store.Images.Get(snap, id) != nil || open[id] {
 				continue
 			}
-			if err := im.deps.Objects.Delete(ctx, Bucket, o.Key); err != nil {
+			if _, err := im.deps.Objects.Delete(ctx, Bucket, object.Delete{Key: o.Key}); err != nil {
 				return err
 			}
 			im.deps.Log.Info("image data deleted", "image", id)

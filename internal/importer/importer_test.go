@@ -157,7 +157,7 @@ func TestImport(t *testing.T) {
 	if task.Status != "completed" || task.Disks[0].Size != 4096 || img == nil {
 		t.Fatalf("%+v %+v", task, img)
 	}
-	o, err := f.objects.Get(t.Context(), Bucket, img.Data.Key)
+	o, err := f.objects.Get(t.Context(), Bucket, img.Data.Key, "")
 	if err != nil {
 		t.Fatal(err)
 	}

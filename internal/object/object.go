@@ -24,34 +24,47 @@ var (
 	ErrDigest       = errors.New("body does not have the digest that was promised")
 	ErrLength       = errors.New("body is not as long as was promised")
 	ErrCorrupt      = errors.New("stored bytes are damaged")
+	ErrNoVersion    = errors.New("no such version")
+	ErrBadVersion   = errors.New("not a version id")
+	ErrLocked       = errors.New("version is locked")
 )
 
-// Meta is what is stored about an object.
+// Meta is what is stored about a version of an object.
 type Meta struct {
-	Key      string
-	Size     int64
-	ETag     string // hex MD5, or "hex-N" for multipart; without quotes
-	Modified time.Time
-	Parts    int // 0 unless multipart
+	Key       string
+	VersionID string // Null, or an id that only the engine can read
+	Marker    bool   // a delete marker: it has no bytes, only Key, VersionID, Modified and Owner
+	Size      int64
+	ETag      string // hex MD5, or "hex-N" for multipart; without quotes
+	Modified  time.Time
+	Parts     int    // 0 unless multipart
+	Owner     string // of the version, as the S3 service names accounts
+	Class     string // storage class; "" is the standard one
 	// Headers are system and user metadata as they are answered: "Content-Type", "X-Amz-Meta-…".
 	Headers map[string]string
 	// Checksum is the additional checksum, "" if none: algorithm ("CRC32", "CRC64NVME", "SHA256" …),
 	// base64 value ("…-N" when composite) and type ("FULL_OBJECT" or "COMPOSITE").
 	ChecksumAlgorithm, Checksum, ChecksumType string
+	Attributes
 }
 
 // Put is an object to be written.
 type Put struct {
-	Key     string
-	Headers map[string]string
-	Body    io.Reader // an error while reading aborts the write; nothing is left
-	Size    int64     // of Body if known, else -1; a body of another length is ErrLength
-	MD5     []byte    // if set, a body with another MD5 is ErrDigest
+	Key        string
+	Versioning Versioning
+	Owner      string
+	Class      string
+	Headers    map[string]string
+	Attributes Attributes
+	Body       io.Reader // an error while reading aborts the write; nothing is left
+	Size       int64     // of Body if known, else -1; a body of another length is ErrLength
+	MD5        []byte    // if set, a body with another MD5 is ErrDigest
 	// Checksum, if set, is called once the body is read to its end and gives the checksum to store; an
 	// error aborts the write. It may check digests that arrived as trailers.
 	Checksum func() (algorithm, value, kind string, err error)
 	// IfNoneMatch refuses (ErrPrecondition) when the key exists; IfMatch when its ETag differs, and with
-	// ErrNotFound when there is none. Both are judged in the moment of the write.
+	// ErrNotFound when there is none. Both are judged in the moment of the write. A key whose latest version is
+	// a delete marker does not exist.
 	IfNoneMatch bool
 	IfMatch     string
 }
@@ -70,7 +83,9 @@ type Upload struct {
 	ID, Key                         string
 	Started                         time.Time
 	Initiator                       string // whoever began it, as the S3 service names callers
+	Owner, Class                    string
 	Headers                         map[string]string
+	Attributes                      Attributes
 	ChecksumAlgorithm, ChecksumType string
 }
 
@@ -79,6 +94,8 @@ type ListOptions struct {
 	Prefix, Delimiter string
 	After             string // exclusive; a common prefix skips all it covers
 	Max               int
+	// Full asks for Headers and Attributes, too, which are left out otherwise.
+	Full bool
 }
 
 // Listing is one page, objects and common prefixes each in byte order.
@@ -92,17 +109,32 @@ type Listing struct {
 // Engine keeps objects in buckets (any string). Keys are bytes, compared as bytes. Whatever a method has
 // acknowledged is durable and visible to every later call; what failed has left nothing. All methods may be
 // called concurrently. Bodies are streamed: memory does not grow with their size.
+//
+// A key has versions, the one written last being the latest. At most one of them is the null version. A method
+// that takes a version takes "" for the latest, else Null or an id: ErrBadVersion if it is none, ErrNoVersion if
+// the key has no such version. Where the version that was asked for is a delete marker, the error is a
+// *MarkerError.
 type Engine interface {
+	// Put writes an object, which becomes the latest version. In a versioned bucket (see Put.Versioning) what was
+	// the latest stays as an older version; else the null version is replaced, which is ErrLocked if its lock
+	// forbids that.
 	Put(ctx context.Context, bucket string, p Put) (Meta, error)
 	// Get opens an object: an immutable view, also when it is replaced meanwhile. The caller closes it.
-	Get(ctx context.Context, bucket, key string) (Object, error)
-	Head(ctx context.Context, bucket, key string) (Meta, error)
-	// Delete removes the object. Deleting none is no error.
-	Delete(ctx context.Context, bucket, key string) error
+	Get(ctx context.Context, bucket, key, version string) (Object, error)
+	Head(ctx context.Context, bucket, key, version string) (Meta, error)
+	// Delete removes an object, or one version of it for good. Deleting what is not there is no error.
+	Delete(ctx context.Context, bucket string, d Delete) (Deleted, error)
+	// Change changes the attributes of a version, which keeps its time and place: fn changes those that it is
+	// given (all maps and slices in them are its own); an error of fn is returned and nothing changed. It sees
+	// what every earlier call has done. It must be quick: it holds up all other writes.
+	Change(ctx context.Context, bucket, key, version string, fn func(Meta, *Attributes) error) (Meta, error)
+	// List gives latest versions that are no delete markers.
 	List(ctx context.Context, bucket string, o ListOptions) (Listing, error)
-	// Empty gives ErrNotEmpty while the bucket holds objects; uploads under way do not count.
+	// ListVersions gives versions and delete markers by key, the latest version of each key first.
+	ListVersions(ctx context.Context, bucket string, o VersionOptions) (Versions, error)
+	// Empty gives ErrNotEmpty while the bucket holds versions or delete markers; uploads under way do not count.
 	Empty(ctx context.Context, bucket string) error
-	// Drop ends a bucket for good: ErrNotEmpty while it holds objects, else it removes uploads under way, and
+	// Drop ends a bucket for good: ErrNotEmpty while it is not empty, else it removes uploads under way, and
 	// from then on every method answers ErrNoBucket for this name. Dropping twice is no error. So a name must
 	// never be used for a second bucket, and no write can slip into a bucket that is being deleted.
 	Drop(ctx context.Context, bucket string) error

@@ -116,7 +116,7 @@ func fill(b *testing.B, e *Engine, count int, body []byte) {
 }
 
 func readAll(e *Engine, key string) error {
-	o, err := e.Get(context.Background(), "b", key)
+	o, err := e.Get(context.Background(), "b", key, "")
 	if err != nil {
 		return err
 	}

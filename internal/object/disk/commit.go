@@ -32,7 +32,10 @@ type tx struct {
 }
 
 // reader finds records in a snapshot or in a change under way.
-type reader struct{ pebble.Reader }
+type reader struct {
+	pebble.Reader
+	names *versionNames
+}
 
 // update runs fn in the committer's order and returns once its writes are durable and visible. An error of fn
 // is returned as it is. It does not depend on a context: the outcome must be known.
@@ -48,7 +51,7 @@ func (e *Engine) commitLoop() {
 	group := make([]*update, 0, maxGroup)
 	for first := range e.updates {
 		t := &tx{batch: e.db.NewIndexedBatch()}
-		t.Reader = t.batch
+		t.reader = reader{t.batch, e.names}
 		group = group[:0]
 		for u := first; u != nil; u = e.another(len(group), t.batch.Len()) {
 			u.err = u.fn(t)
@@ -123,25 +126,6 @@ func (r reader) alive(bucket string) error {
 	return err
 }
 
-// object gives the object of this key, or ErrNotFound.
-func (r reader) object(bucket, key string) (objectRecord, error) {
-	v, err := r.get(objectKey(bucket, key))
-	if err != nil {
-		return objectRecord{}, err
-	}
-	if v == nil {
-		if err := r.alive(bucket); err != nil {
-			return objectRecord{}, err
-		}
-		return objectRecord{}, object.ErrNotFound
-	}
-	o, err := decodeObject(v, key, true)
-	if err != nil {
-		return o, fmt.Errorf("object %q: %w: %w", key, object.ErrCorrupt, err)
-	}
-	return o, nil
-}
-
 func damaged(err error) error {
 	if pebble.IsCorruptionError(err) {
 		return fmt.Errorf("%w: %w", object.ErrCorrupt, err)
@@ -165,9 +149,10 @@ func (t *tx) remove(key []byte) error {
 
 // views gives readers the snapshot of the last durable commit.
 type views struct {
-	db  *pebble.DB
-	mu  sync.Mutex
-	now *view
+	db    *pebble.DB
+	names *versionNames
+	mu    sync.Mutex
+	now   *view
 }
 
 // view is a durable state. It is closed with its last user.
@@ -177,8 +162,8 @@ type view struct {
 	refs int // guarded by views.mu; one is for being the newest
 }
 
-func newViews(db *pebble.DB) *views {
-	s := &views{db: db}
+func newViews(db *pebble.DB, names *versionNames) *views {
+	s := &views{db: db, names: names}
 	s.advance()
 	return s
 }
@@ -188,7 +173,7 @@ func (s *views) advance() {
 	snap := s.db.NewSnapshot()
 	s.mu.Lock()
 	old := s.now
-	s.now = &view{reader: reader{snap}, snap: snap, refs: 1}
+	s.now = &view{reader: reader{snap, s.names}, snap: snap, refs: 1}
 	s.mu.Unlock()
 	if old != nil {
 		_ = s.release(old)

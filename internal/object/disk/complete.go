@@ -51,15 +51,15 @@ func (e *Engine) Complete(_ context.Context, bucket, key, id string, named []obj
 		if err != nil {
 			return err
 		}
-		o.Headers = u.Headers
-		return e.join(t, bucket, &o, list)
+		o.Headers, o.Owner, o.Class, o.Attributes, o.sealed = u.Headers, u.Owner, u.Class, u.Attributes, u.sealed
+		return e.join(t, bucket, p.Versioning, &o, list)
 	})
 	return o.Meta, err
 }
 
 // completed answers a Complete that has been answered before: o becomes the object that it made.
 func (t *tx) completed(bucket, id string, named []object.Part, o *objectRecord) error {
-	made, err := t.object(bucket, o.Key)
+	made, err := t.find(bucket, o.Key, "")
 	if errors.Is(err, object.ErrNotFound) || err == nil && (made.content.kind != parts || made.upload != id) {
 		return object.ErrNoUpload
 	}
@@ -110,7 +110,7 @@ func (t *tx) choose(bucket, key, id string, named []object.Part) ([]partRecord, 
 }
 
 // join writes the object and ends the upload.
-func (e *Engine) join(t *tx, bucket string, o *objectRecord, list []partRecord) error {
+func (e *Engine) join(t *tx, bucket string, v object.Versioning, o *objectRecord, list []partRecord) error {
 	sums := md5.New()
 	kept := make(map[int]bool, len(list))
 	var table []byte
@@ -128,12 +128,12 @@ func (e *Engine) join(t *tx, bucket string, o *objectRecord, list []partRecord) 
 	}
 	o.Parts = len(list)
 	o.ETag = fmt.Sprintf("%x-%d", sums.Sum(nil), len(list))
-	o.content = content{parts, e.ids.next()}
+	o.content = content{kind: parts, id: e.ids.next()}
 	if err := t.dropUpload(bucket, o.Key, o.upload, kept); err != nil {
 		return err
 	}
 	if err := t.set(contentKey(o.content.id), table); err != nil {
 		return err
 	}
-	return e.replace(t, bucket, o)
+	return e.replace(t, bucket, v, o)
 }

@@ -91,7 +91,7 @@ func (h *history) write(ctx context.Context, e object.Engine, writer uint64) {
 		switch rng.IntN(8) {
 		case 0:
 			h.begin(key, "")
-			err = e.Delete(ctx, "b", key)
+			_, err = e.Delete(ctx, "b", object.Delete{Key: key})
 		case 1:
 			err = h.upload(ctx, e, key, body)
 		default:
@@ -138,7 +138,7 @@ func (h *history) check(t *testing.T, e *Engine) (checked int) {
 	}
 	for _, m := range l.Objects {
 		found[m.Key] = m.ETag
-		o, err := e.Get(t.Context(), "b", m.Key)
+		o, err := e.Get(t.Context(), "b", m.Key, "")
 		if err != nil {
 			t.Fatalf("%s is listed but: %v", m.Key, err)
 		}

@@ -36,7 +36,7 @@ func TestDamage(t *testing.T) {
 		if _, err := e.Put(t.Context(), "b", object.Put{Key: name, Body: bytes.NewReader(body), Size: -1}); err != nil {
 			t.Fatal(err)
 		}
-		o, err := e.Get(t.Context(), "b", name)
+		o, err := e.Get(t.Context(), "b", name, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -140,7 +140,7 @@ func TestNoSpace(t *testing.T) {
 			t.Fatalf("%d objects of %d, %v", len(l.Objects), good, err)
 		}
 		for _, m := range l.Objects {
-			o, err := e.Get(t.Context(), "b", m.Key)
+			o, err := e.Get(t.Context(), "b", m.Key, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -164,7 +164,7 @@ func TestNoSpace(t *testing.T) {
 	if err := put("small", []byte("x")); !errors.Is(err, object.ErrNoSpace) {
 		t.Fatalf("below the reserve: %v", err)
 	}
-	if err := e.Delete(t.Context(), "b", "0"); err != nil {
+	if _, err := e.Delete(t.Context(), "b", object.Delete{Key: "0"}); err != nil {
 		t.Fatal(err)
 	}
 	good--
@@ -195,12 +195,12 @@ func TestCollect(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	reading, err := e.Get(t.Context(), "b", "read")
+	reading, err := e.Get(t.Context(), "b", "read", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, k := range []string{"read", "goes"} {
-		if err := e.Delete(t.Context(), "b", k); err != nil {
+		if _, err := e.Delete(t.Context(), "b", object.Delete{Key: k}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -227,7 +227,7 @@ func TestCollect(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, o := range []string{"stays", "slow"} {
-		if m, err := e.Head(t.Context(), "b", o); err != nil || m.ETag != objecttest.ETag(body) {
+		if m, err := e.Head(t.Context(), "b", o, ""); err != nil || m.ETag != objecttest.ETag(body) {
 			t.Fatalf("%s: %v", o, err)
 		}
 	}

@@ -14,5 +14,6 @@
 // What no commit names any more is garbage: unlinked at once when nobody reads it, else when the last reader
 // closes it, and in the worst case by the collector, which finds files that the index does not know.
 //
-// The index holds current objects only. Versions will be a table beside it, so that plain listings stay plain.
+// The index holds the latest versions in one table, and older versions and delete markers in another beside it,
+// so that plain listings and reads stay plain.
 package disk

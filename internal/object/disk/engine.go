@@ -46,6 +46,8 @@ type Engine struct {
 	ids  *idSource
 	data *folders
 
+	names *versionNames
+
 	updates chan *update
 	current *views
 	garbage *garbage
@@ -107,7 +109,10 @@ func (e *Engine) open() error {
 	if e.ids, err = openIDs(e.db); err != nil {
 		return errors.Join(err, e.db.Close(), e.data.close())
 	}
-	e.current = newViews(e.db)
+	if e.names, err = openVersionNames(e.db); err != nil {
+		return errors.Join(err, e.db.Close(), e.data.close())
+	}
+	e.current = newViews(e.db, e.names)
 	e.garbage = newGarbage()
 	return nil
 }

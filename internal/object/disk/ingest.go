@@ -71,7 +71,7 @@ func (e *Engine) take(ctx context.Context, p *object.Put, b *body, fileOnly bool
 			return err
 		}
 		if b.size = int64(n); n > 0 {
-			b.content = content{inline, e.ids.next()}
+			b.content = content{kind: inline, id: e.ids.next()}
 		}
 		b.bytes = head[:n]
 		b.md5 = md5.Sum(b.bytes)
@@ -95,7 +95,7 @@ func (b *body) check(p *object.Put) error {
 
 // stream writes head and the rest of src into a new file and makes both the file and its name durable.
 func (e *Engine) stream(src io.Reader, head []byte, b *body) error {
-	b.content = content{file, e.ids.next()}
+	b.content = content{kind: file, id: e.ids.next()}
 	e.garbage.begin(b.content.id)
 	f, err := e.fs.Create(e.data.name(b.content.id), vfs.WriteCategoryUnspecified)
 	if err != nil {

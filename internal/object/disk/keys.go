@@ -11,12 +11,17 @@ const (
 	tableContent = 'd' // content id → inline bytes, or the list of a multipart object's parts
 	tableFiles   = 'f' // file id → nothing: files that something names
 	tableMeta    = 'm' // name → value
-	tableObjects = 'o' // bucket, key → object
+	tableNulls   = 'n' // bucket, key → sequence number of the null version, if that is in tableOlder
+	tableObjects = 'o' // bucket, key → latest version, unless it is a delete marker
+	tableOlder   = 'v' // bucket, key, inverted sequence number → every other version, and delete markers
 	tableParts   = 'p' // bucket, key, upload id, number → part
 	tableUploads = 'u' // bucket, key, upload id → upload
 )
 
-var keyEpoch = []byte{tableMeta, 'e'}
+var (
+	keyEpoch   = []byte{tableMeta, 'e'}
+	keyVersion = []byte{tableMeta, 'v'} // the key that version ids are made with
+)
 
 func droppedKey(bucket string) []byte { return bucketPrefix(tableDropped, bucket) }
 
@@ -25,6 +30,15 @@ func contentKey(id uint64) []byte { return binary.BigEndian.AppendUint64([]byte{
 func fileKey(id uint64) []byte { return binary.BigEndian.AppendUint64([]byte{tableFiles}, id) }
 
 func objectKey(bucket, key string) []byte { return append(bucketPrefix(tableObjects, bucket), key...) }
+
+func nullKey(bucket, key string) []byte { return append(bucketPrefix(tableNulls, bucket), key...) }
+
+// olderPrefix begins the keys of a key's older versions, newest first.
+func olderPrefix(bucket, key string) []byte { return escape(bucketPrefix(tableOlder, bucket), key) }
+
+func olderKey(bucket, key string, seq uint64) []byte {
+	return binary.BigEndian.AppendUint64(olderPrefix(bucket, key), ^seq)
+}
 
 // uploadKey sorts by key, then by id, which begins with the time.
 func uploadKey(bucket, key, id string) []byte {

@@ -73,9 +73,9 @@ func (r reader) list(ctx context.Context, bucket string, o object.ListOptions) (
 		if err != nil {
 			return l, fmt.Errorf("scan object index: %w", damaged(err))
 		}
-		rec, err := decodeObject(value, string(key), false)
+		rec, err := r.decode(value, string(key), o.Full)
 		if err != nil {
-			return l, fmt.Errorf("object %q: %w: %w", key, object.ErrCorrupt, err)
+			return l, err
 		}
 		l.Next = rec.Key
 		l.Objects = append(l.Objects, rec.Meta)
@@ -118,18 +118,23 @@ func (e *Engine) Empty(_ context.Context, bucket string) error {
 	return e.look(func(r reader) error { return r.empty(bucket) })
 }
 
-func (r reader) empty(bucket string) (err error) {
+func (r reader) empty(bucket string) error {
 	if err := r.alive(bucket); err != nil {
 		return err
 	}
-	it, err := r.scan(bucketPrefix(tableObjects, bucket))
-	if err != nil {
-		return err
+	for _, table := range []byte{tableObjects, tableOlder} {
+		it, err := r.scan(bucketPrefix(table, bucket))
+		if err != nil {
+			return err
+		}
+		if it.First() {
+			err = object.ErrNotEmpty
+		}
+		if err := errors.Join(err, closeScan(it)); err != nil {
+			return err
+		}
 	}
-	if it.First() {
-		err = object.ErrNotEmpty
-	}
-	return errors.Join(err, closeScan(it))
+	return nil
 }
 
 // Drop ends an empty bucket.

@@ -25,7 +25,7 @@ func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.M
 	}
 	defer e.discard(b)
 	o := objectRecord{Meta: object.Meta{
-		Key: p.Key, Size: b.size, ETag: hex.EncodeToString(b.md5[:]), Headers: p.Headers,
+		Key: p.Key, Size: b.size, ETag: hex.EncodeToString(b.md5[:]), Owner: p.Owner, Class: p.Class, Headers: p.Headers, Attributes: p.Attributes,
 		ChecksumAlgorithm: b.algorithm, Checksum: b.checksum, ChecksumType: b.kind,
 	}, content: b.content}
 	err = e.update(func(t *tx) error {
@@ -35,7 +35,7 @@ func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.M
 		if err := t.keep(b); err != nil {
 			return err
 		}
-		return e.replace(t, bucket, &o)
+		return e.replace(t, bucket, p.Versioning, &o)
 	})
 	if err != nil {
 		return object.Meta{}, err
@@ -59,7 +59,7 @@ func (r reader) allows(bucket, key string, p *object.Put) error {
 	if !p.IfNoneMatch && p.IfMatch == "" {
 		return nil
 	}
-	o, err := r.object(bucket, key)
+	o, err := r.find(bucket, key, "")
 	switch {
 	case errors.Is(err, object.ErrNotFound) && p.IfMatch == "":
 		return nil
@@ -69,29 +69,6 @@ func (r reader) allows(bucket, key string, p *object.Put) error {
 		return object.ErrPrecondition
 	}
 	return nil
-}
-
-// replace writes an object's record and drops what it replaces. The time is taken here, in the order of the
-// commits.
-func (e *Engine) replace(t *tx, bucket string, o *objectRecord) error {
-	if err := t.dropObject(bucket, o.Key); err != nil {
-		return err
-	}
-	o.Modified = e.cfg.Now().UTC()
-	return t.set(objectKey(bucket, o.Key), o.encode())
-}
-
-// dropObject drops the content of the object, if there is one; its record is the caller's.
-func (t *tx) dropObject(bucket, key string) error {
-	v, err := t.get(objectKey(bucket, key))
-	if err != nil || v == nil {
-		return err
-	}
-	o, err := decodeObject(v, key, false)
-	if err != nil {
-		return fmt.Errorf("object %q: %w: %w", key, object.ErrCorrupt, err)
-	}
-	return t.drop(o.content)
 }
 
 // keep puts a body's bytes, or its file's name, into the index.
@@ -157,36 +134,15 @@ func (r reader) parts(id uint64) ([]partRecord, error) {
 }
 
 // Head gives an object's description.
-func (e *Engine) Head(_ context.Context, bucket, key string) (m object.Meta, err error) {
+func (e *Engine) Head(_ context.Context, bucket, key, version string) (m object.Meta, err error) {
 	if err := e.enter(); err != nil {
 		return m, err
 	}
 	defer e.calls.RUnlock()
 	err = e.look(func(r reader) error {
-		o, err := r.object(bucket, key)
+		o, err := r.find(bucket, key, version)
 		m = o.Meta
 		return err
 	})
 	return m, err
-}
-
-// Delete removes an object.
-func (e *Engine) Delete(_ context.Context, bucket, key string) error {
-	if err := e.enter(); err != nil {
-		return err
-	}
-	defer e.calls.RUnlock()
-	return e.update(func(t *tx) error {
-		if err := t.alive(bucket); err != nil {
-			return err
-		}
-		k := objectKey(bucket, key)
-		if found, err := t.has(k); err != nil || !found {
-			return err
-		}
-		if err := t.dropObject(bucket, key); err != nil {
-			return err
-		}
-		return t.remove(k)
-	})
 }

@@ -24,7 +24,7 @@ type openObject struct {
 }
 
 // Get opens an object.
-func (e *Engine) Get(_ context.Context, bucket, key string) (object.Object, error) {
+func (e *Engine) Get(_ context.Context, bucket, key, version string) (object.Object, error) {
 	if err := e.enter(); err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func (e *Engine) Get(_ context.Context, bucket, key string) (object.Object, erro
 		o := &openObject{engine: e}
 		var rec objectRecord
 		err := e.look(func(r reader) (err error) {
-			if rec, err = r.object(bucket, key); err != nil {
+			if rec, err = r.find(bucket, key, version); err != nil {
 				return err
 			}
 			return o.load(r, &rec)
@@ -50,7 +50,7 @@ func (e *Engine) Get(_ context.Context, bucket, key string) (object.Object, erro
 		o.pin = rec.content
 		var again objectRecord
 		err = e.look(func(r reader) (err error) {
-			again, err = r.object(bucket, key)
+			again, err = r.find(bucket, key, version)
 			return err
 		})
 		if err == nil && again.content == rec.content {

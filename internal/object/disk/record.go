@@ -11,8 +11,8 @@ import (
 )
 
 // recordVersion is the first byte of every record. A new layout takes the next number, and the decoder keeps
-// reading the old ones.
-const recordVersion = 1
+// reading the old ones. Layout 1 had neither versions nor attributes, disks or encryption.
+const recordVersion = 2
 
 var errRecord = errors.New("bad record")
 
@@ -20,6 +20,7 @@ var errRecord = errors.New("bad record")
 type content struct {
 	kind contentKind
 	id   uint64
+	disk uint64 // of a file: which of the engine's folders holds it
 }
 
 type contentKind byte
@@ -31,11 +32,14 @@ const (
 	parts                     // several files; the index has their list
 )
 
-// objectRecord is an object in the index. Headers come last: a listing does not read them.
+// objectRecord is a version in the index. Headers and attributes come last: a listing does not read them.
 type objectRecord struct {
 	object.Meta
 	content content
 	upload  string // the upload that it was made by
+	seq     uint64 // orders the versions of a key; 0 in layout 1
+	null    bool   // it is the null version
+	sealed  []byte // what the bytes are encrypted with; empty if they are not
 }
 
 // partRecord is a part: of an upload, or of a multipart object.
@@ -44,36 +48,60 @@ type partRecord struct {
 	content content // empty or file
 }
 
+const (
+	flagNull = 1 << iota
+	flagMarker
+)
+
 func (o *objectRecord) encode() []byte {
 	b := append(make([]byte, 0, 256), recordVersion)
-	b = append(b, byte(o.content.kind))
-	b = binary.AppendUvarint(b, o.content.id)
+	b = appendContent(b, o.content)
 	b = binary.AppendUvarint(b, uint64(o.Size))
 	b = binary.AppendVarint(b, o.Modified.UnixNano())
 	b = binary.AppendUvarint(b, uint64(o.Parts))
-	b = appendString(b, o.ETag, o.ChecksumAlgorithm, o.Checksum, o.ChecksumType, o.upload)
-	return appendHeaders(b, o.Headers)
+	b = binary.AppendUvarint(b, o.seq)
+	var flags byte
+	if o.null {
+		flags |= flagNull
+	}
+	if o.Marker {
+		flags |= flagMarker
+	}
+	b = append(b, flags)
+	b = appendString(b, o.ETag, o.ChecksumAlgorithm, o.Checksum, o.ChecksumType, o.upload, o.Owner, o.Class, string(o.sealed))
+	b = appendPairs(b, o.Headers)
+	return appendAttributes(b, o.Attributes)
 }
 
-// decodeObject reads a record; headers only if asked for.
-func decodeObject(b []byte, key string, headers bool) (objectRecord, error) {
+// decodeObject reads a record; headers and attributes only if asked for. The version id is the caller's to fill in.
+func decodeObject(b []byte, key string, full bool) (objectRecord, error) {
 	d := decoder{b: b}
-	d.version()
-	o := objectRecord{content: d.content()}
+	version := d.version()
+	o := objectRecord{content: d.content(version), null: true}
 	o.Key = key
 	o.Size = int64(d.uvarint())
 	o.Modified = time.Unix(0, d.varint()).UTC()
 	o.Parts = int(d.uvarint())
+	if version > 1 {
+		o.seq = d.uvarint()
+		flags := d.byte()
+		o.null, o.Marker = flags&flagNull != 0, flags&flagMarker != 0
+	}
 	o.ETag, o.ChecksumAlgorithm, o.Checksum, o.ChecksumType, o.upload = d.string(), d.string(), d.string(), d.string(), d.string()
-	if headers {
-		o.Headers = d.headers()
+	if version > 1 {
+		o.Owner, o.Class, o.sealed = d.string(), d.string(), d.bytes()
+	}
+	if full {
+		o.Headers = d.pairs()
+		if version > 1 {
+			o.Attributes = d.attributes()
+		}
 	}
 	return o, d.err
 }
 
 func (p *partRecord) encode(b []byte) []byte {
-	b = append(b, recordVersion, byte(p.content.kind))
-	b = binary.AppendUvarint(b, p.content.id)
+	b = appendContent(append(b, recordVersion), p.content)
 	b = binary.AppendUvarint(b, uint64(p.Number))
 	b = binary.AppendUvarint(b, uint64(p.Size))
 	b = binary.AppendVarint(b, p.Modified.UnixNano())
@@ -81,8 +109,7 @@ func (p *partRecord) encode(b []byte) []byte {
 }
 
 func (d *decoder) part() partRecord {
-	d.version()
-	p := partRecord{content: d.content()}
+	p := partRecord{content: d.content(d.version())}
 	p.Number = int(d.uvarint())
 	p.Size = int64(d.uvarint())
 	p.Modified = time.Unix(0, d.varint()).UTC()
@@ -106,20 +133,52 @@ func decodeParts(b []byte) ([]partRecord, error) {
 	return out, d.err
 }
 
-func encodeUpload(u object.Upload) []byte {
+// uploadRecord is an upload under way.
+type uploadRecord struct {
+	object.Upload
+	sealed []byte // what the parts are encrypted with; empty if they are not
+}
+
+func (u *uploadRecord) encode() []byte {
 	b := append(make([]byte, 0, 256), recordVersion)
 	b = binary.AppendVarint(b, u.Started.UnixNano())
 	b = appendString(b, u.Initiator, u.ChecksumAlgorithm, u.ChecksumType)
-	return appendHeaders(b, u.Headers)
+	b = appendPairs(b, u.Headers)
+	b = appendString(b, u.Owner, u.Class, string(u.sealed))
+	return appendAttributes(b, u.Attributes)
 }
 
-func decodeUpload(b []byte, key, id string) (object.Upload, error) {
+func decodeUpload(b []byte, key, id string) (uploadRecord, error) {
 	d := decoder{b: b}
-	d.version()
-	u := object.Upload{Key: key, ID: id, Started: time.Unix(0, d.varint()).UTC()}
+	version := d.version()
+	u := uploadRecord{Upload: object.Upload{Key: key, ID: id, Started: time.Unix(0, d.varint()).UTC()}}
 	u.Initiator, u.ChecksumAlgorithm, u.ChecksumType = d.string(), d.string(), d.string()
-	u.Headers = d.headers()
+	u.Headers = d.pairs()
+	if version > 1 {
+		u.Owner, u.Class, u.sealed = d.string(), d.string(), d.bytes()
+		u.Attributes = d.attributes()
+	}
 	return u, d.err
+}
+
+func appendContent(b []byte, c content) []byte {
+	b = append(b, byte(c.kind))
+	return binary.AppendUvarint(binary.AppendUvarint(b, c.id), c.disk)
+}
+
+func appendAttributes(b []byte, a object.Attributes) []byte {
+	b = appendPairs(b, a.Tags)
+	b = appendString(b, a.Lock.Mode)
+	var until int64
+	if !a.Lock.Until.IsZero() {
+		until = a.Lock.Until.UnixNano()
+	}
+	b = binary.AppendVarint(b, until)
+	hold := byte(0)
+	if a.Lock.Hold {
+		hold = 1
+	}
+	return appendString(append(b, hold), string(a.ACL))
 }
 
 func appendString(b []byte, values ...string) []byte {
@@ -130,10 +189,10 @@ func appendString(b []byte, values ...string) []byte {
 	return b
 }
 
-func appendHeaders(b []byte, headers map[string]string) []byte {
-	b = binary.AppendUvarint(b, uint64(len(headers)))
-	for _, name := range slices.Sorted(maps.Keys(headers)) {
-		b = appendString(b, name, headers[name])
+func appendPairs(b []byte, pairs map[string]string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(pairs)))
+	for _, name := range slices.Sorted(maps.Keys(pairs)) {
+		b = appendString(b, name, pairs[name])
 	}
 	return b
 }
@@ -156,14 +215,19 @@ func (d *decoder) byte() byte {
 	return c
 }
 
-func (d *decoder) version() {
-	if d.byte() != recordVersion {
+func (d *decoder) version() byte {
+	v := d.byte()
+	if v < 1 || v > recordVersion {
 		d.fail()
 	}
+	return v
 }
 
-func (d *decoder) content() content {
+func (d *decoder) content(version byte) content {
 	c := content{kind: contentKind(d.byte()), id: d.uvarint()}
+	if version > 1 {
+		c.disk = d.uvarint()
+	}
 	if c.kind > parts {
 		d.fail()
 	}
@@ -201,7 +265,15 @@ func (d *decoder) string() string {
 	return s
 }
 
-func (d *decoder) headers() map[string]string {
+// bytes gives nil if there are none.
+func (d *decoder) bytes() []byte {
+	if s := d.string(); s != "" {
+		return []byte(s)
+	}
+	return nil
+}
+
+func (d *decoder) pairs() map[string]string {
 	n := d.uvarint()
 	if n == 0 || n > uint64(len(d.b)) {
 		if n > 0 {
@@ -215,4 +287,15 @@ func (d *decoder) headers() map[string]string {
 		h[name] = d.string()
 	}
 	return h
+}
+
+func (d *decoder) attributes() (a object.Attributes) {
+	a.Tags = d.pairs()
+	a.Lock.Mode = d.string()
+	if until := d.varint(); until != 0 {
+		a.Lock.Until = time.Unix(0, until).UTC()
+	}
+	a.Lock.Hold = d.byte() == 1
+	a.ACL = d.bytes()
+	return a
 }

@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math"
 	"slices"
 	"testing"
@@ -19,7 +20,19 @@ func TestRecords(t *testing.T) {
 			Key: "k", Size: rapid.Int64Range(0, math.MaxInt64).Draw(t, "size"), ETag: rapid.String().Draw(t, "etag"),
 			Modified: time.Unix(0, rapid.Int64().Draw(t, "time")).UTC(), Parts: rapid.IntRange(0, 10000).Draw(t, "parts"),
 			ChecksumAlgorithm: rapid.String().Draw(t, "algorithm"), Checksum: rapid.String().Draw(t, "sum"), ChecksumType: rapid.String().Draw(t, "type"),
-		}, content: content{contentKind(rapid.IntRange(0, 3).Draw(t, "kind")), rapid.Uint64().Draw(t, "id")}, upload: rapid.String().Draw(t, "upload")}
+		}, content: content{kind: contentKind(rapid.IntRange(0, 3).Draw(t, "kind")), id: rapid.Uint64().Draw(t, "id")}, upload: rapid.String().Draw(t, "upload")}
+		o.null, o.Marker, o.seq = rapid.Bool().Draw(t, "null"), rapid.Bool().Draw(t, "marker"), rapid.Uint64().Draw(t, "seq")
+		o.Owner, o.Class, o.content.disk = rapid.String().Draw(t, "owner"), rapid.String().Draw(t, "class"), rapid.Uint64().Draw(t, "disk")
+		o.Lock.Mode, o.Lock.Hold = rapid.String().Draw(t, "mode"), rapid.Bool().Draw(t, "hold")
+		if until := rapid.Int64().Draw(t, "until"); until != 0 {
+			o.Lock.Until = time.Unix(0, until).UTC()
+		}
+		if b := rapid.SliceOf(rapid.Byte()).Draw(t, "acl"); len(b) > 0 {
+			o.ACL, o.sealed = b, b
+		}
+		if tags := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "tags"); len(tags) > 0 {
+			o.Tags = tags
+		}
 		if h := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "headers"); len(h) > 0 {
 			o.Headers = h
 		}
@@ -28,6 +41,41 @@ func TestRecords(t *testing.T) {
 			t.Fatalf("%v %s", err, d)
 		}
 	})
+}
+
+// TestOldRecords reads what the first layout wrote.
+func TestOldRecords(t *testing.T) {
+	for _, old := range []string{
+		// object: kind file, id 5, size 3, time 2 ns, no parts; "e", "a", "c", "t", "u"; one header
+		"010205030400016501610163017401750101680176",
+		// upload: time 2 ns, "i", "a", "t", one header
+		"01040169016101740101680176",
+	} {
+		b, err := hex.DecodeString(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		headers := map[string]string{"h": "v"}
+		if len(b) > 16 {
+			o, err := decodeObject(b, "k", true)
+			want := objectRecord{
+				Meta: object.Meta{
+					Key: "k", Size: 3, Modified: time.Unix(0, 2).UTC(), ETag: "e", ChecksumAlgorithm: "a", Checksum: "c", ChecksumType: "t", Headers: headers,
+				}, content: content{kind: file, id: 5}, upload: "u", null: true,
+			}
+			if d := cmp.Diff(want, o, cmp.AllowUnexported(objectRecord{}, content{})); d != "" || err != nil {
+				t.Fatalf("%v %s", err, d)
+			}
+			continue
+		}
+		u, err := decodeUpload(b, "k", "id")
+		want := uploadRecord{Upload: object.Upload{
+			Key: "k", ID: "id", Started: time.Unix(0, 2).UTC(), Initiator: "i", ChecksumAlgorithm: "a", ChecksumType: "t", Headers: headers,
+		}}
+		if d := cmp.Diff(want, u, cmp.AllowUnexported(uploadRecord{})); d != "" || err != nil {
+			t.Fatalf("%v %s", err, d)
+		}
+	}
 }
 
 // TestEscape: escaped keys keep their order whatever follows, and come back.
@@ -54,6 +102,7 @@ func FuzzDecode(f *testing.F) {
 	o := objectRecord{Meta: object.Meta{Headers: map[string]string{"a": "b"}}}
 	f.Add(o.encode())
 	f.Add((&partRecord{}).encode(nil))
+	f.Add((&uploadRecord{}).encode())
 	f.Add([]byte{1, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		in := slices.Clone(b)

@@ -27,7 +27,7 @@ func (e *Engine) CreateUpload(_ context.Context, bucket string, u object.Upload)
 		u.Started = e.cfg.Now().UTC()
 		id := binary.BigEndian.AppendUint64(nil, uint64(u.Started.UnixNano()))
 		u.ID = hex.EncodeToString(binary.BigEndian.AppendUint64(id, e.ids.next()))
-		return t.set(uploadKey(bucket, u.Key, u.ID), encodeUpload(u))
+		return t.set(uploadKey(bucket, u.Key, u.ID), (&uploadRecord{Upload: u}).encode())
 	})
 	return u.ID, err
 }
@@ -39,22 +39,23 @@ func (e *Engine) GetUpload(_ context.Context, bucket, key, id string) (u object.
 	}
 	defer e.calls.RUnlock()
 	err = e.look(func(r reader) error {
-		u, err = r.upload(bucket, key, id)
+		rec, err := r.upload(bucket, key, id)
+		u = rec.Upload
 		return err
 	})
 	return u, err
 }
 
-func (r reader) upload(bucket, key, id string) (object.Upload, error) {
+func (r reader) upload(bucket, key, id string) (uploadRecord, error) {
 	if err := r.alive(bucket); err != nil {
-		return object.Upload{}, err
+		return uploadRecord{}, err
 	}
 	v, err := r.get(uploadKey(bucket, key, id))
 	if err != nil {
-		return object.Upload{}, err
+		return uploadRecord{}, err
 	}
 	if v == nil {
-		return object.Upload{}, object.ErrNoUpload
+		return uploadRecord{}, object.ErrNoUpload
 	}
 	u, err := decodeUpload(v, key, id)
 	if err != nil {
@@ -224,9 +225,9 @@ func decodeUploadEntry(entry []byte, value func() ([]byte, error)) (object.Uploa
 	}
 	u, err := decodeUpload(v, key, string(id))
 	if err != nil {
-		return u, fmt.Errorf("upload %s: %w: %w", id, object.ErrCorrupt, err)
+		return u.Upload, fmt.Errorf("upload %s: %w: %w", id, object.ErrCorrupt, err)
 	}
-	return u, nil
+	return u.Upload, nil
 }
 
 // Abort ends an upload and drops its parts.

@@ -26,7 +26,7 @@ func buckets(t *testing.T, e object.Engine) {
 	}
 	wantErr(t, "empty", e.Empty(ctx, "b"), object.ErrNotEmpty)
 	wantErr(t, "drop", e.Drop(ctx, "b"), object.ErrNotEmpty)
-	if err := e.Delete(ctx, "b", "o"); err != nil {
+	if _, err := e.Delete(ctx, "b", object.Delete{Key: "o"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := e.Empty(ctx, "b"); err != nil {
@@ -43,9 +43,9 @@ func buckets(t *testing.T, e object.Engine) {
 	body := func() object.Put { return object.Put{Key: "o", Body: strings.NewReader("x"), Size: 1} }
 	for name, do := range map[string]func() error{
 		"put":    func() error { _, err := e.Put(ctx, "b", body()); return err },
-		"get":    func() error { _, err := e.Get(ctx, "b", "o"); return err },
-		"head":   func() error { _, err := e.Head(ctx, "b", "o"); return err },
-		"delete": func() error { return e.Delete(ctx, "b", "o") },
+		"get":    func() error { _, err := e.Get(ctx, "b", "o", ""); return err },
+		"head":   func() error { _, err := e.Head(ctx, "b", "o", ""); return err },
+		"delete": func() error { _, err := e.Delete(ctx, "b", object.Delete{Key: "o"}); return err },
 		"list":   func() error { _, err := e.List(ctx, "b", object.ListOptions{Max: 1}); return err },
 		"empty":  func() error { return e.Empty(ctx, "b") },
 		"create": func() error { _, err := e.CreateUpload(ctx, "b", object.Upload{Key: "o"}); return err },

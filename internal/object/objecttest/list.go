@@ -143,7 +143,7 @@ func listModel(t *testing.T, e object.Engine) {
 		}
 		for _, k := range rapid.SliceOfN(key, 0, 5).Draw(t, "deleted") {
 			delete(keys, k)
-			if err := e.Delete(t.Context(), bucket, k); err != nil {
+			if _, err := e.Delete(t.Context(), bucket, object.Delete{Key: k}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -34,17 +34,17 @@ func roundTrip(t *testing.T, e object.Engine) {
 			t.Fatalf("put of %d bytes: %v", n, err)
 		}
 		want := object.Meta{
-			Key: p.Key, Size: int64(n), ETag: ETag(body), Modified: m.Modified, Headers: p.Headers,
+			Key: p.Key, VersionID: object.Null, Size: int64(n), ETag: ETag(body), Modified: m.Modified, Headers: p.Headers,
 			ChecksumAlgorithm: "CRC32", Checksum: "AAAAAA==", ChecksumType: "FULL_OBJECT",
 		}
 		if d := cmp.Diff(want, m); d != "" {
 			t.Fatalf("put's answer: %s", d)
 		}
-		head, err := e.Head(t.Context(), "b", p.Key)
+		head, err := e.Head(t.Context(), "b", p.Key, "")
 		if d := cmp.Diff(want, head); err != nil || d != "" {
 			t.Fatalf("head: %v %s", err, d)
 		}
-		o, err := e.Get(t.Context(), "b", p.Key)
+		o, err := e.Get(t.Context(), "b", p.Key, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func ranges(t *testing.T, e object.Engine) {
 	for _, n := range []int{1000, 300 << 10, 1<<20 + 7} {
 		body := Bytes(2, n)
 		put(t, e, "b", "o", body)
-		o, err := e.Get(t.Context(), "b", "o")
+		o, err := e.Get(t.Context(), "b", "o", "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -120,7 +120,7 @@ func strangeKeys(t *testing.T, e object.Engine) {
 		}
 	}
 	for _, k := range keys {
-		if err := e.Delete(t.Context(), "b", k); err != nil {
+		if _, err := e.Delete(t.Context(), "b", object.Delete{Key: k}); err != nil {
 			t.Fatal(err)
 		}
 		wantNone(t, e, "b", k)
@@ -139,7 +139,7 @@ func overwrite(t *testing.T, e object.Engine) {
 		}
 	}
 	for range 2 {
-		if err := e.Delete(t.Context(), "b", "o"); err != nil {
+		if _, err := e.Delete(t.Context(), "b", object.Delete{Key: "o"}); err != nil {
 			t.Fatal(err)
 		}
 		wantNone(t, e, "b", "o")
@@ -152,14 +152,14 @@ func openReaders(t *testing.T, e object.Engine) {
 		for name, change := range map[string]func(){
 			"overwrite": func() { put(t, e, "b", "o", Bytes(99, n)) },
 			"delete": func() {
-				if err := e.Delete(t.Context(), "b", "o"); err != nil {
+				if _, err := e.Delete(t.Context(), "b", object.Delete{Key: "o"}); err != nil {
 					t.Fatal(err)
 				}
 			},
 		} {
 			body := Bytes(3, n)
 			put(t, e, "b", "o", body)
-			o, err := e.Get(t.Context(), "b", "o")
+			o, err := e.Get(t.Context(), "b", "o", "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -311,7 +311,7 @@ func concurrency(t *testing.T, e object.Engine) {
 					t.Errorf("put: %v", err)
 					return
 				}
-				if m, err := e.Head(t.Context(), "b", key); err != nil || m.ETag != ETag(body) {
+				if m, err := e.Head(t.Context(), "b", key, ""); err != nil || m.ETag != ETag(body) {
 					t.Errorf("own write is not read: %v", err)
 				}
 				shared := Bytes(uint64(i), 1+(w%3)*70000)
@@ -319,7 +319,7 @@ func concurrency(t *testing.T, e object.Engine) {
 					t.Errorf("put: %v", err)
 				}
 				if i%7 == 0 {
-					if err := e.Delete(t.Context(), "b", "shared"); err != nil {
+					if _, err := e.Delete(t.Context(), "b", object.Delete{Key: "shared"}); err != nil {
 						t.Errorf("delete: %v", err)
 					}
 				}
@@ -331,7 +331,7 @@ func concurrency(t *testing.T, e object.Engine) {
 }
 
 func readWhole(t *testing.T, e object.Engine, key string) {
-	o, err := e.Get(t.Context(), "b", key)
+	o, err := e.Get(t.Context(), "b", key, "")
 	if errors.Is(err, object.ErrNotFound) {
 		return
 	}

@@ -41,6 +41,11 @@ func Run(t *testing.T, open Open) {
 		"ListModel":     listModel,
 		"Concurrency":   concurrency,
 		"Usage":         usage,
+		"Versions":      versions,
+		"VersionModel":  versionModel,
+		"Attributes":    attributes,
+		"Locks":         locks,
+		"DeleteChecks":  deleteChecks,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +85,7 @@ func put(t testing.TB, e object.Engine, bucket, key string, body []byte) object.
 
 func get(t testing.TB, e object.Engine, bucket, key string) []byte {
 	t.Helper()
-	o, err := e.Get(t.Context(), bucket, key)
+	o, err := e.Get(t.Context(), bucket, key, "")
 	if err != nil {
 		t.Fatalf("get %q: %v", key, err)
 	}
@@ -118,9 +123,9 @@ func wantErr(t testing.TB, what string, err, want error) {
 
 func wantNone(t testing.TB, e object.Engine, bucket, key string) {
 	t.Helper()
-	_, err := e.Head(t.Context(), bucket, key)
+	_, err := e.Head(t.Context(), bucket, key, "")
 	wantErr(t, "head of "+key, err, object.ErrNotFound)
-	_, err = e.Get(t.Context(), bucket, key)
+	_, err = e.Get(t.Context(), bucket, key, "")
 	wantErr(t, "get of "+key, err, object.ErrNotFound)
 	l, err := e.List(t.Context(), bucket, object.ListOptions{Prefix: key, Max: 10})
 	if err != nil {

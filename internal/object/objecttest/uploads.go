@@ -65,13 +65,13 @@ func multipart(t *testing.T, e object.Engine) {
 	})
 	whole := append(append(bytes.Clone(first), second...), third...)
 	want := object.Meta{
-		Key: "o", Size: int64(len(whole)), ETag: joinedETag(ps), Parts: 3, Modified: m.Modified, Headers: map[string]string{"Content-Type": "x/y"},
+		Key: "o", VersionID: object.Null, Size: int64(len(whole)), ETag: joinedETag(ps), Parts: 3, Modified: m.Modified, Headers: map[string]string{"Content-Type": "x/y"},
 		ChecksumAlgorithm: "CRC32", Checksum: "AAAAAA==", ChecksumType: "FULL_OBJECT",
 	}
 	if d := cmp.Diff(want, m); err != nil || d != "" {
 		t.Fatalf("complete: %v %s", err, d)
 	}
-	o, err := e.Get(t.Context(), "b", "o")
+	o, err := e.Get(t.Context(), "b", "o", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func multipart(t *testing.T, e object.Engine) {
 			}
 		}
 	}
-	if err := e.Delete(t.Context(), "b", "o"); err != nil {
+	if _, err := e.Delete(t.Context(), "b", object.Delete{Key: "o"}); err != nil {
 		t.Fatal(err)
 	}
 	wantNone(t, e, "b", "o")

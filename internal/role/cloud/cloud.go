@@ -195,15 +195,15 @@ func (c *Cloud) drainInstances(ctx context.Context, a resource.Account) error {
 func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
 	for _, b := range slices.Collect(store.BucketsByOwner.By(c.deps.Store.Snapshot(), a.ID)) {
 		for {
-			page, err := c.deps.Objects.List(ctx, b.Engine, object.ListOptions{Max: 1000})
+			page, err := c.deps.Objects.ListVersions(ctx, b.Engine, object.VersionOptions{Max: 1000})
 			if errors.Is(err, object.ErrNoBucket) {
 				break // dropped before, and cut short
 			}
 			if err != nil {
 				return err
 			}
-			for _, o := range page.Objects {
-				if err := c.deps.Objects.Delete(ctx, b.Engine, o.Key); err != nil {
+			for _, o := range page.Versions {
+				if _, err := c.deps.Objects.Delete(ctx, b.Engine, object.Delete{Key: o.Key, VersionID: o.VersionID, Bypass: true}); err != nil {
 					return err
 				}
 			}
@@ -231,7 +231,7 @@ func (c *Cloud) OpenImage(ctx context.Context, imageID string) (io.ReadCloser, i
 	if img == nil {
 		return nil, 0, fmt.Errorf("there is no image %q", imageID)
 	}
-	o, err := c.deps.Objects.Get(ctx, importer.Bucket, img.Data.Key)
+	o, err := c.deps.Objects.Get(ctx, importer.Bucket, img.Data.Key, "")
 	if err != nil {
 		return nil, 0, err
 	}

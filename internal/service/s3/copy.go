@@ -21,7 +21,7 @@ func (s *Service) source(ctx context.Context, text, owner string, c conditions) 
 	if err != nil {
 		return nil, "", "", err
 	}
-	if o, err = s.engine.Get(ctx, b.Engine, key); err != nil {
+	if o, err = s.engine.Get(ctx, b.Engine, key, ""); err != nil {
 		return nil, "", "", fault(err, bucket, key, "")
 	}
 	if err := c.copying(o.Meta()); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
 )
 
@@ -32,7 +33,7 @@ func (s *Service) DeleteObject(ctx context.Context, in *shape.DeleteObjectReques
 	if err := checkPayer(in.RequestPayer); err != nil {
 		return nil, err
 	}
-	if err := s.engine.Delete(ctx, b.Engine, in.Key); err != nil {
+	if _, err := s.engine.Delete(ctx, b.Engine, object.Delete{Key: in.Key}); err != nil {
 		return nil, fault(err, in.Bucket, in.Key, "")
 	}
 	return &shape.DeleteObjectResult{}, nil
@@ -96,5 +97,6 @@ func (s *Service) deleteOne(ctx context.Context, b *resource.Bucket, o shape.Obj
 	if o.ETag != "" || !o.LastModifiedTime.IsZero() || o.Size != nil {
 		return awserr.New("NotImplemented", "Conditional deletes are not implemented").WithStatus(501)
 	}
-	return fault(s.engine.Delete(ctx, b.Engine, o.Key), b.Name, o.Key, "")
+	_, err := s.engine.Delete(ctx, b.Engine, object.Delete{Key: o.Key})
+	return fault(err, b.Name, o.Key, "")
 }

@@ -64,7 +64,7 @@ func (s *Service) open(ctx context.Context, in *shape.GetObjectRequest) (object.
 	if in.ChecksumMode != "" && in.ChecksumMode != "ENABLED" {
 		return nil, span{}, invalidArgument("x-amz-checksum-mode", in.ChecksumMode, "Invalid checksum mode")
 	}
-	o, err := s.engine.Get(ctx, b.Engine, in.Key)
+	o, err := s.engine.Get(ctx, b.Engine, in.Key, "")
 	if err != nil {
 		return nil, span{}, fault(err, in.Bucket, in.Key, "")
 	}

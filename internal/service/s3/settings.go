@@ -153,7 +153,7 @@ func (s *Service) present(ctx context.Context, bucket, key, owner, version, paye
 	if err := checkPayer(payer); err != nil {
 		return err
 	}
-	o, err := s.engine.Get(ctx, b.Engine, key)
+	o, err := s.engine.Get(ctx, b.Engine, key, "")
 	if err != nil {
 		return fault(err, bucket, key, "")
 	}
