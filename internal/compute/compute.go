@@ -12,6 +12,9 @@ import (
 // ErrNotFound says that the driver has no such machine.
 var ErrNotFound = errors.New("no such machine")
 
+// ErrHeld says that the guest has not let go of a disk yet.
+var ErrHeld = errors.New("the guest holds on to the disk")
+
 // Machine is everything a driver must know to run one machine.
 type Machine struct {
 	ID        string `json:"id"`             // instance id: "i-…"
@@ -31,14 +34,49 @@ type Machine struct {
 	NICs  []NIC  `json:"nics,omitempty"`
 }
 
-// Disk is one disk, in boot order.
+// Disk is one disk, in boot order. It is one of three:
+//
+//   - without Path and Export, the machine's own: the driver makes a copy-on-write disk over Base in the
+//     machine's directory, and deletes it with the machine;
+//   - with Path, a volume in a file of this host;
+//   - with Export, a volume that another host serves; Config.Dial of the driver reaches it.
+//
+// A volume exists before the machine and after it. The hypervisor holds the file of one on this host locked for
+// as long as it has it open, whatever becomes of the driver: nobody else opens it meanwhile.
 type Disk struct {
-	Name string `json:"name"` // "root"; unique in the machine, a file name
-	// Base is a file of format BaseFormat ("qcow2" or "raw") that stays unchanged: the driver makes a
-	// copy-on-write disk over it in the machine's own directory.
-	Base       string `json:"base"`
-	BaseFormat string `json:"base_format"`
+	Name string `json:"name"` // "root", "vol-…"; unique in the machine, a file name
+	// Base is a file of format BaseFormat ("qcow2" or "raw") that stays unchanged below the machine's own disk,
+	// or below a volume of format qcow2.
+	Base       string `json:"base,omitempty"`
+	BaseFormat string `json:"base_format,omitempty"`
 	SizeBytes  int64  `json:"size_bytes"` // at least the base's virtual size
+
+	Path   string `json:"path,omitempty"`
+	Export string `json:"export,omitempty"`
+	Format string `json:"format,omitempty"` // of a volume: "raw" or "qcow2"
+	Limits Limits `json:"limits,omitzero"`
+}
+
+// Volume says that the disk outlives the machine.
+func (d Disk) Volume() bool { return d.Path != "" || d.Export != "" }
+
+// Slots says how many disks and network cards together a machine can have that starts with n of them: further
+// ones are plugged in while it runs.
+func Slots(n int) int { return min(max(minSlots, n+freeSlots), MaxSlots) }
+
+// Each slot costs a guest some 10 ms of boot where it is emulated (8: 80 ms, 16: 180 ms).
+const (
+	minSlots  = 8
+	freeSlots = 4
+	MaxSlots  = 28
+)
+
+// Limits bound what a guest may do to a disk. The zero value is none.
+type Limits struct {
+	IOPS           int   `json:"iops,omitempty"`       // a second
+	BurstIOPS      int   `json:"burst_iops,omitempty"` // above IOPS, for at most BurstSeconds after a rest
+	BurstSeconds   int   `json:"burst_seconds,omitempty"`
+	BytesPerSecond int64 `json:"bytes_per_second,omitempty"`
 }
 
 // NIC is one network card on a tap that the network driver made.
@@ -67,6 +105,8 @@ type Status struct {
 	PID       int       `json:"pid,omitempty"` // of the hypervisor process, 0 if none
 	// Resets counts the guest's restarts in this run of the machine, since this driver first saw it.
 	Resets int `json:"resets,omitempty"`
+	// Disks are those that the machine has while it runs, as they are.
+	Disks []Disk `json:"disks,omitempty"`
 }
 
 // Accel says how machines are executed, and why so.
@@ -90,7 +130,15 @@ type Driver interface {
 	// Reboot asks the guest to restart and resets it if it has not done so after grace. The machine stays
 	// Running throughout. ErrNotFound if there is none.
 	Reboot(ctx context.Context, id string, grace time.Duration) error
-	// Remove ends the machine and deletes all that is left of it. Removing an unknown one is no error.
+	// SetDisk makes a running machine have a disk as described: it is plugged in if it is not there, grown if
+	// SizeBytes is more than it has, and gets the limits. A disk never shrinks.
+	SetDisk(ctx context.Context, id string, d Disk) error
+	// DropDisk asks the guest of a running machine to let go of a disk and takes it away; ErrHeld while the
+	// guest has not: ask again later. With force the disk is taken away from under the guest, which sees errors:
+	// ErrHeld then says that the volume is closed, and only the device is still the guest's.
+	// Dropping a disk that is not there is no error.
+	DropDisk(ctx context.Context, id, name string, force bool) error
+	// Remove ends the machine and deletes all that is left of it but volumes. Removing an unknown one is no error.
 	Remove(ctx context.Context, id string) error
 	// List gives every machine that has anything on this host.
 	List(ctx context.Context) ([]Status, error)

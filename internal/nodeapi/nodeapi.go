@@ -20,14 +20,18 @@ type Desired struct {
 
 // Instance is one instance of the node.
 type Instance struct {
-	ID       string          `json:"id"`
-	Power    resource.Power  `json:"power"`
-	Reboots  int             `json:"reboots,omitempty"`
-	Machine  compute.Machine `json:"machine"` // without paths and taps: the node fills them in
-	Image    Image           `json:"image"`
-	Kernel   *Image          `json:"kernel,omitempty"`
-	Ramdisk  *Image          `json:"ramdisk,omitempty"`
-	Metadata Metadata        `json:"metadata"`
+	ID      string          `json:"id"`
+	Power   resource.Power  `json:"power"`
+	Reboots int             `json:"reboots,omitempty"`
+	Machine compute.Machine `json:"machine"` // without taps and the paths of images: the node fills them in
+	// Bases are the images below volumes, by disk. Image is the one below the instance-store disk "root".
+	Bases map[string]Image `json:"bases,omitempty"`
+	// Forced names disks that Machine has no more and that are to be taken away by force.
+	Forced   []string `json:"forced,omitempty"`
+	Image    Image    `json:"image"`
+	Kernel   *Image   `json:"kernel,omitempty"`
+	Ramdisk  *Image   `json:"ramdisk,omitempty"`
+	Metadata Metadata `json:"metadata"`
 }
 
 // Image names bytes for the node's cache.
@@ -114,6 +118,10 @@ type Observed struct {
 	// Power is what the node had been asked for when it looked: an observation of an earlier wish says nothing
 	// about the present one.
 	Power resource.Power `json:"power"`
+	// Disks are the volumes that the machine has while it runs, the ones that are being taken away too.
+	Disks []string `json:"disks,omitempty"`
+	// Cut are those of them that were taken away by force and whose guest only keeps the device.
+	Cut []string `json:"cut,omitempty"`
 	// Final says that the failure will not heal by trying again (image gone or corrupt …).
 	Final bool `json:"final,omitempty"`
 }

@@ -27,6 +27,25 @@ disk)
 	echo DISK $($b dd if=/dev/vda bs=16 count=1 2>/dev/null) $($b cat /sys/block/vda/size)
 	echo -n was-here-before! | $b dd of=/dev/vda bs=16 conv=fsync,notrunc 2>/dev/null
 	echo WRITTEN ;;
+plug)
+	for m in virtio_ring virtio virtio_pci_modern_dev virtio_pci_legacy_dev virtio_pci virtio_blk; do $b insmod /m/$m.ko; done
+	while :; do
+		for d in /sys/block/vd*; do
+			n=${d##*/}
+			[ -e $d/size ] || continue
+			s=$($b cat $d/size)
+			if [ ! -e /$n ]; then
+				echo PLUGGED $($b cat $d/serial) $s $($b dd if=/dev/$n bs=16 count=1 2>/dev/null)
+				echo -n was-here-before! | $b dd of=/dev/$n bs=16 conv=fsync,notrunc 2>/dev/null
+				echo WRITTEN $n
+			elif [ $s != "$($b cat /$n)" ]; then
+				echo RESIZED $n $s
+			fi
+			echo $s >/$n
+		done
+		for f in /vd*; do [ -e $f -a ! -e /sys/block/${f##*/} ] && $b rm $f && echo UNPLUGGED ${f##*/}; done
+		$b usleep 50000
+	done ;;
 obedient)
 	$b insmod /m/button.ko; $b insmod /m/evdev.ko
 	for e in /dev/input/event*; do

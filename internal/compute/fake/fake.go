@@ -109,7 +109,7 @@ func (h *Host) change(m *machine, byItself bool) {
 }
 
 func (h *Host) end(m *machine, state compute.State, reason string, byItself bool) {
-	m.status.State, m.status.Reason, m.status.PID = state, reason, 0
+	m.status.State, m.status.Reason, m.status.PID, m.status.Disks = state, reason, 0, nil
 	h.change(m, byItself)
 }
 
@@ -189,7 +189,7 @@ func (d *Driver) Start(ctx context.Context, spec compute.Machine, taps []*os.Fil
 	}
 	h.lastPID++
 	m.spec, m.deaf = spec, false
-	m.status = compute.Status{ID: spec.ID, State: compute.Running, StartedAt: h.cfg.Clock.Now().UTC(), PID: h.lastPID}
+	m.status = compute.Status{ID: spec.ID, State: compute.Running, StartedAt: h.cfg.Clock.Now().UTC(), PID: h.lastPID, Disks: spec.Disks}
 	m.say("KARRI-UP\n")
 	h.change(m, false)
 	return nil
@@ -272,6 +272,49 @@ func (d *Driver) Reboot(ctx context.Context, id string, grace time.Duration) err
 		return fmt.Errorf("reboot %s: %w", id, err)
 	}
 	return nil
+}
+
+// SetDisk implements compute.Driver.
+func (d *Driver) SetDisk(_ context.Context, id string, disk compute.Disk) error {
+	return d.disks(id, func(m *machine) error {
+		disks := slices.Clone(m.status.Disks)
+		i := slices.IndexFunc(disks, func(have compute.Disk) bool { return have.Name == disk.Name })
+		if i < 0 {
+			disks = append(disks, disk)
+		} else {
+			disks[i].SizeBytes, disks[i].Limits = max(disks[i].SizeBytes, disk.SizeBytes), disk.Limits
+		}
+		m.status.Disks = disks
+		return nil
+	})
+}
+
+// DropDisk implements compute.Driver. A deaf guest never lets go of a disk.
+func (d *Driver) DropDisk(_ context.Context, id, name string, _ bool) error {
+	return d.disks(id, func(m *machine) error {
+		i := slices.IndexFunc(m.status.Disks, func(have compute.Disk) bool { return have.Name == name })
+		switch {
+		case i < 0:
+			return nil
+		case m.deaf:
+			return compute.ErrHeld
+		}
+		m.status.Disks = slices.Delete(slices.Clone(m.status.Disks), i, i+1)
+		return nil
+	})
+}
+
+func (d *Driver) disks(id string, do func(*machine) error) error {
+	d.host.mu.Lock()
+	defer d.host.mu.Unlock()
+	m := d.host.machines[id]
+	switch {
+	case m == nil:
+		return fmt.Errorf("disks of %s: %w", id, compute.ErrNotFound)
+	case m.status.State != compute.Running:
+		return fmt.Errorf("disks of %s: not running", id)
+	}
+	return do(m)
 }
 
 // Remove implements compute.Driver.

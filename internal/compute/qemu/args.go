@@ -1,6 +1,7 @@
 package qemu
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -14,14 +15,6 @@ import (
 
 // board is the leanest q35: everything off that EC2's machines do not have and firmware would look for.
 const board = "q35,sata=off,usb=off,smbus=off,vmport=off,graphics=off,dump-guest-core=off"
-
-// Empty root ports are kept for volumes and interfaces that come later. Each port costs the guest some 10 ms
-// of boot under TCG (8: 80 ms, 16: 180 ms).
-const (
-	minPorts  = 8
-	freePorts = 4
-	maxPorts  = 28
-)
 
 const (
 	consoleID   = "console"
@@ -47,7 +40,7 @@ func check(m compute.Machine) error {
 		return fmt.Errorf("%d vcpus are not possible", m.VCPUs)
 	case m.MemoryMiB < 16 || m.MemoryMiB > 4<<20:
 		return fmt.Errorf("%d MiB of memory are not possible", m.MemoryMiB)
-	case len(m.Disks)+len(m.NICs) > maxPorts:
+	case len(m.Disks)+len(m.NICs) > compute.MaxSlots:
 		return fmt.Errorf("%d disks and cards do not fit", len(m.Disks)+len(m.NICs))
 	case m.Kernel == "" && len(m.Disks) == 0:
 		return errors.New("nothing to boot from")
@@ -58,11 +51,11 @@ func check(m compute.Machine) error {
 	}
 	seen := map[string]bool{}
 	for _, d := range m.Disks {
-		if !validID.MatchString(d.Name) || seen[d.Name] {
-			return fmt.Errorf("disk name %q is not valid", d.Name)
+		if err := checkDisk(d); err != nil {
+			return err
 		}
-		if d.SizeBytes <= 0 || d.SizeBytes > maxDisk || d.SizeBytes%512 != 0 {
-			return fmt.Errorf("disk %s: a size of %d bytes is not possible", d.Name, d.SizeBytes)
+		if seen[d.Name] {
+			return fmt.Errorf("disk name %q is there twice", d.Name)
 		}
 		seen[d.Name] = true
 	}
@@ -81,13 +74,15 @@ func check(m compute.Machine) error {
 // files are a machine's open files. QEMU opens none of its own but firmware: it needs no right to any path.
 type files struct {
 	socket          *os.File // listening, for QMP
+	exports         *os.File // the directory of the sockets behind which volumes of other hosts are
 	kernel, ramdisk *os.File
 	vars            *os.File
 	disks           []diskFiles
 	taps            []*os.File
 }
 
-type diskFiles struct{ base, overlay *os.File }
+// diskFiles are a disk's files: that of its data, nil if another host has it, and of its base, nil if none.
+type diskFiles struct{ base, data *os.File }
 
 // host is what the command line takes from here rather than from the machine.
 type host struct {
@@ -109,16 +104,17 @@ func (c *command) fd(f *os.File) int {
 	return 2 + len(c.files)
 }
 
-// path gives QEMU's name for an open file that its block layer reads.
-func (c *command) path(f *os.File) string {
+// path gives QEMU's name for an open file that its block layer reads. of is the disk to which it belongs.
+func (c *command) path(f *os.File, of string) string {
 	n := c.fd(f)
-	c.add("-add-fd", fmt.Sprintf("fd=%d,set=%d", n, n))
-	return fmt.Sprintf("/dev/fdset/%d", n)
+	c.add("-add-fd", fmt.Sprintf("fd=%d,set=%d,opaque=%s", n, n, of))
+	return fdset(n)
 }
 
 // commandLine is everything after the name of the program.
 func commandLine(h host, m compute.Machine, f files) command {
 	c := new(command)
+	c.fd(f.exports) // the first of all: see exportPath
 	c.add("-name", m.ID, "-nodefaults", "-no-user-config", "-display", "none")
 	c.add("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 	c.processor(h, m)
@@ -150,9 +146,7 @@ func commandLine(h host, m compute.Machine, f files) command {
 	return *c
 }
 
-func portCount(m compute.Machine) int {
-	return min(max(minPorts, len(m.Disks)+len(m.NICs)+freePorts), maxPorts)
-}
+func portCount(m compute.Machine) int { return compute.Slots(len(m.Disks) + len(m.NICs)) }
 
 func (c *command) processor(h host, m compute.Machine) {
 	machine := board
@@ -184,7 +178,7 @@ func (c *command) smbios(m compute.Machine) {
 func (c *command) boot(h host, m compute.Machine, f files) {
 	if m.UEFI {
 		c.add("-blockdev", "driver=raw,node-name=code,read-only=on,file.driver=file,file.filename="+h.firmware)
-		c.add("-blockdev", "driver=raw,node-name=vars,file.driver=file,file.filename="+c.path(f.vars))
+		c.add("-blockdev", "driver=raw,node-name=vars,file.driver=file,file.filename="+c.path(f.vars, "vars"))
 		c.add("-device", "vmgenid,guid=auto")
 	} else if m.Kernel != "" {
 		// Half of SeaBIOS's time, but it reads no disks, and halts on the ACPI tables of a vmgenid.
@@ -205,17 +199,20 @@ func (c *command) boot(h host, m compute.Machine, f files) {
 	}
 }
 
-// disk names every driver and file: nothing is guessed from what a guest can write. A base whose header
-// names further files does not get here (baseSize).
+// disk puts a disk on the command line.
 func (c *command) disk(i int, d compute.Disk, f diskFiles) {
-	const cache = "cache.direct=off,cache.no-flush=off" // a guest's flush reaches the host's disk
-	base := fmt.Sprintf("driver=%s,node-name=base%d,read-only=on,file.driver=file,file.filename=%s", d.BaseFormat, i, c.path(f.base))
-	c.add("-blockdev", base)
-	c.add("-blockdev", fmt.Sprintf("driver=qcow2,node-name=disk%d,backing=base%d,discard=unmap,%s,file.driver=file,file.filename=%s,file.discard=unmap,file.%s",
-		i, i, cache, c.path(f.overlay), strings.ReplaceAll(cache, ",", ",file.")))
-	serial := d.Name
-	if len(serial) > 20 {
-		serial = serial[:20]
+	var p diskPaths
+	if f.base != nil {
+		p.base = c.path(f.base, d.Name)
 	}
-	c.add("-device", fmt.Sprintf("virtio-blk-pci,id=blk%d,drive=disk%d,bus=port%d,serial=%s,bootindex=%d", i, i, i, serial, i+1))
+	if d.Export != "" {
+		p.data = exportPath(d)
+	} else {
+		p.data = c.path(f.data, d.Name)
+	}
+	for _, n := range blockNodes(d, p) {
+		text, _ := json.Marshal(n) // strings, numbers, booleans
+		c.add("-blockdev", string(text))
+	}
+	c.add("-device", fmt.Sprintf("virtio-blk-pci,id=%s,drive=%s,bus=port%d,serial=%s,bootindex=%d", deviceID(d.Name), d.Name, i, serial(d.Name), i+1))
 }

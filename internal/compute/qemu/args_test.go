@@ -41,7 +41,7 @@ func TestCommandLine(t *testing.T) {
 		if err := check(test.m); err != nil {
 			t.Fatal(err)
 		}
-		c := commandLine(test.h, test.m, files{disks: make([]diskFiles, 2), taps: make([]*os.File, 1)})
+		c := commandLine(test.h, test.m, files{disks: []diskFiles{{base: os.Stdin}, {base: os.Stdin}}, taps: make([]*os.File, 1)})
 		var out bytes.Buffer
 		for _, a := range c.args {
 			if strings.HasPrefix(a, "-") {
@@ -82,7 +82,7 @@ func TestCheck(t *testing.T) {
 		"no boot":         func(m *compute.Machine) { m.Kernel, m.Ramdisk, m.CommandLine = "", "", "" },
 		"ramdisk alone":   func(m *compute.Machine) { m.Kernel = "" },
 		"memory":          func(m *compute.Machine) { m.MemoryMiB = 1 << 40 },
-		"too many disks":  func(m *compute.Machine) { m.NICs = make([]compute.NIC, maxPorts+1) },
+		"too many disks":  func(m *compute.Machine) { m.NICs = make([]compute.NIC, compute.MaxSlots+1) },
 	} {
 		m := guest("/k", "/r", "i-0123456789abcdef0", computetest.Deaf)
 		spoil(&m)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -31,7 +33,9 @@ type machine struct {
 	stderr  *os.File
 	changed chan struct{} // closed, and replaced, whenever something changed
 
-	poke       chan struct{} // wakes the watcher; holds one word
+	poke       chan struct{}           // wakes the watcher; holds one word
+	exports    map[string]net.Listener // of volumes that other hosts serve, by disk
+	unplugged  chan string             // holds the device that QEMU said last was unplugged
 	resets     atomic.Int32
 	guestReset atomic.Bool // the guest has restarted since it was asked to
 }
@@ -45,6 +49,7 @@ type exit struct {
 func (d *Driver) newMachine(id string) *machine {
 	m := &machine{
 		d: d, id: id, dir: filepath.Join(d.cfg.Dir, id),
+		exports: map[string]net.Listener{}, unplugged: make(chan string, 1),
 		lock: make(chan struct{}, 1), changed: make(chan struct{}), poke: make(chan struct{}, 1),
 	}
 	m.status.Store(&compute.Status{ID: id, State: compute.Absent, Reason: "starting"})
@@ -69,6 +74,10 @@ func (m *machine) publish() {
 	switch m.rec.Phase {
 	case running:
 		s.State, s.PID, s.Resets = compute.Running, m.rec.Process.PID, int(m.resets.Load())
+		s.Disks = m.rec.Machine.Disks // replaced, never changed in place
+		if unnoted := m.rec.unnoted(); unnoted != nil {
+			s.Disks = append(slices.Clone(s.Disks), unnoted...)
+		}
 	case off:
 		s.State = compute.Off
 	default:
@@ -118,6 +127,11 @@ func (m *machine) adopt() {
 			return
 		}
 		m.stderr, _ = os.Open(fmt.Sprintf("/proc/%d/fd/2", p.PID))
+		for _, d := range rec.Machine.Disks {
+			if err := m.export(d); err != nil {
+				m.d.log.Error("volume not reachable", "machine", m.id, "disk", d.Name, "err", err)
+			}
+		}
 		m.run(p)
 		m.publish()
 	case starting:
@@ -212,6 +226,9 @@ func (m *machine) detach() {
 		m.stderr.Close()
 	}
 	m.proc, m.exited, m.client, m.stderr = nil, nil, nil, nil
+	for name := range m.exports {
+		m.unexport(name)
+	}
 }
 
 // connected gives the client of a running machine, waiting a moment for an adopted one's.

@@ -147,6 +147,8 @@ func (m *machine) onEvent(e qmp.Event) {
 		}
 		m.resets.Add(1)
 		m.wake()
+	case "DEVICE_DELETED":
+		m.noteUnplugged(e.Data)
 	case "SHUTDOWN", "STOP", "GUEST_PANICKED":
 		m.wake()
 	}

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,8 @@ type Config struct {
 	// TranslationMiB is the size of TCG's code buffer for each machine, default 32. (QEMU's own default lets it grow
 	// to 1 GiB.)
 	TranslationMiB int
+	// Dial reaches a volume that another host serves, by its Export; nil = there are none.
+	Dial func(ctx context.Context, export string) (net.Conn, error)
 }
 
 // Driver implements compute.Driver.
@@ -260,6 +263,35 @@ func (d *Driver) Reboot(ctx context.Context, id string, grace time.Duration) err
 	defer m.release()
 	if err := m.reboot(ctx, grace); err != nil {
 		return fmt.Errorf("reboot %s: %w", id, err)
+	}
+	return nil
+}
+
+// SetDisk implements compute.Driver.
+func (d *Driver) SetDisk(ctx context.Context, id string, disk compute.Disk) error {
+	return d.withRunning(ctx, id, "set disk "+disk.Name+" of", func(m *machine) error { return m.setDisk(ctx, disk) })
+}
+
+// DropDisk implements compute.Driver.
+func (d *Driver) DropDisk(ctx context.Context, id, name string, force bool) error {
+	return d.withRunning(ctx, id, "drop disk "+name+" of", func(m *machine) error { return m.dropDisk(ctx, name, force) })
+}
+
+// withRunning does something with a running machine, locked.
+func (d *Driver) withRunning(ctx context.Context, id, what string, do func(*machine) error) error {
+	m, err := d.acquire(ctx, id, false)
+	if err == nil && m == nil {
+		err = compute.ErrNotFound
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, err)
+	}
+	defer m.release()
+	if m.rec.Phase != running {
+		return fmt.Errorf("%s %s: not running", what, id)
+	}
+	if err := do(m); err != nil {
+		return fmt.Errorf("%s %s: %w", what, id, err)
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ const (
 	socketFile  = "qmp.sock"
 	consoleFile = "console.log"
 	varsFile    = "uefi-vars.fd"
+	exportsDir  = "exports" // the sockets behind which volumes of other hosts are
 )
 
 func overlayFile(disk string) string { return "disk-" + disk + ".qcow2" }
@@ -45,6 +46,9 @@ type record struct {
 	// RebootBy is set while the guest has been asked to restart: its powering off is then no end, and at
 	// this time it is reset.
 	RebootBy time.Time `json:"reboot_by,omitzero"`
+	// Ports says in which root port each device of the running machine is, by its id; there are Slots.
+	Ports map[string]int `json:"ports,omitempty"`
+	Slots int            `json:"slots,omitempty"`
 }
 
 func loadRecord(dir string) (record, error) {

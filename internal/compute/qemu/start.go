@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -80,6 +81,13 @@ func (m *machine) startSteps(ctx context.Context, spec compute.Machine, taps []*
 		return err
 	}
 	c := commandLine(m.d.host, spec, f)
+	m.rec.Slots, m.rec.Ports = portCount(spec), map[string]int{}
+	for i, disk := range spec.Disks {
+		m.rec.Ports[deviceID(disk.Name)] = i
+	}
+	for i := range spec.NICs {
+		m.rec.Ports["nic"+strconv.Itoa(i)] = len(spec.Disks) + i
+	}
 	env := []string{"PATH=/usr/bin:/bin", "LC_ALL=C", launchEnv + m.dir}
 	p, err := launch(jail{uid: uid, groups: m.d.groups, netns: m.d.root}, m.d.cfg.Binary, c.args, env, m.stderr, c.files)
 	if err != nil {
@@ -105,6 +113,11 @@ func (m *machine) startSteps(ctx context.Context, spec compute.Machine, taps []*
 			return fmt.Errorf("QEMU: %s", said)
 		}
 		return err
+	}
+	for _, disk := range spec.Disks {
+		if err := setLimits(ctx, m.client, disk); err != nil {
+			return err
+		}
 	}
 	if err := m.client.Do(ctx, "cont", nil, nil); err != nil {
 		return err
@@ -163,20 +176,21 @@ func (m *machine) open(spec compute.Machine, taps []*os.File, opened *[]io.Close
 			return f, fmt.Errorf("UEFI variables: %w", err)
 		}
 	}
+	if f.exports, err = m.openExports(); err != nil {
+		return f, fmt.Errorf("exports: %w", err)
+	}
+	*opened = append(*opened, f.exports)
 	for _, disk := range spec.Disks {
-		base, err := open(disk.Base, os.O_RDONLY)
+		files, err := m.openDisk(disk)
+		for _, file := range []*os.File{files.base, files.data} {
+			if file != nil {
+				*opened = append(*opened, file)
+			}
+		}
 		if err != nil {
 			return f, fmt.Errorf("disk %s: %w", disk.Name, err)
 		}
-		path := filepath.Join(m.dir, overlayFile(disk.Name))
-		if err := createOverlay(path, disk, base); err != nil {
-			return f, err
-		}
-		overlay, err := open(path, os.O_RDWR)
-		if err != nil {
-			return f, fmt.Errorf("disk %s: %w", disk.Name, err)
-		}
-		f.disks = append(f.disks, diskFiles{base: base, overlay: overlay})
+		f.disks = append(f.disks, files)
 	}
 	if f.socket, err = listen(m.dir); err != nil {
 		return f, err

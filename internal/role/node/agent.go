@@ -62,16 +62,19 @@ type Node struct {
 	wake chan struct{} // something may have to be done
 	news chan struct{} // something may have to be reported
 
-	mu        sync.Mutex
-	desired   *nodeapi.Desired // newest known
-	fresh     bool             // received since this process began, not read from disk
-	applied   error            // outcome of the last network.Apply
-	busy      map[string]*worker
-	again     map[string]bool // poked while busy
-	failures  map[string]failure
-	observed  map[string]nodeapi.Observed
-	metadata  map[caller]nodeapi.Metadata
-	connected bool
+	mu       sync.Mutex
+	desired  *nodeapi.Desired // newest known
+	fresh    bool             // received since this process began, not read from disk
+	applied  error            // outcome of the last network.Apply
+	busy     map[string]*worker
+	again    map[string]bool // poked while busy
+	failures map[string]failure
+	observed map[string]nodeapi.Observed
+	metadata map[caller]nodeapi.Metadata
+	// disksRetry says before when the disks of an instance are left alone, after a failure or a guest that holds on.
+	disksRetry map[string]time.Time
+	cut        map[string][]string // disks that were taken away by force, by instance
+	connected  bool
 }
 
 // New makes a node and reads what it knew before.
@@ -88,6 +91,7 @@ func New(cfg Config, deps Deps) (*Node, error) {
 		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
 		busy: map[string]*worker{}, again: map[string]bool{},
 		failures: map[string]failure{}, observed: map[string]nodeapi.Observed{},
+		disksRetry: map[string]time.Time{}, cut: map[string][]string{},
 	}
 	if cfg.Memory != nil {
 		n.disk = cfg.Memory

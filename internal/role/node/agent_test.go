@@ -29,7 +29,8 @@ type driver struct {
 	calls    []string // "start i-1" …
 	failures int      // how many of the next starts fail
 	hold     chan struct{}
-	deaf     bool // a reboot lasts until it is given up
+	deaf     bool           // a reboot lasts until it is given up, a disk is never let go of
+	disks    []compute.Disk // of every running machine
 	events   chan struct{}
 }
 
@@ -59,6 +60,7 @@ func (d *driver) Start(_ context.Context, m compute.Machine, taps []*os.File) er
 		return errors.New("no luck")
 	}
 	d.machines[m.ID] = compute.Running
+	d.disks = m.Disks
 	return nil
 }
 
@@ -97,9 +99,32 @@ func (d *driver) List(context.Context) (list []compute.Status, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, s := range d.machines {
-		list = append(list, compute.Status{ID: id, State: s})
+		list = append(list, compute.Status{ID: id, State: s, Disks: slices.Clone(d.disks)})
 	}
 	return list, nil
+}
+
+func (d *driver) SetDisk(_ context.Context, id string, disk compute.Disk) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note("set %s %s %d", id, disk.Name, disk.SizeBytes)
+	if d.failures > 0 {
+		d.failures--
+		return errors.New("no luck")
+	}
+	d.disks = append(slices.DeleteFunc(d.disks, func(have compute.Disk) bool { return have.Name == disk.Name }), disk)
+	return nil
+}
+
+func (d *driver) DropDisk(_ context.Context, id, name string, force bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note("drop %s %s %v", id, name, force)
+	if d.deaf {
+		return compute.ErrHeld
+	}
+	d.disks = slices.DeleteFunc(d.disks, func(have compute.Disk) bool { return have.Name == name })
+	return nil
 }
 
 func (d *driver) Events() <-chan struct{} { return d.events }

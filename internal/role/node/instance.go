@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -41,7 +40,7 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 	case resource.PowerOn:
 		switch s.State {
 		case compute.Running:
-			settled = local.Started && local.Reboots >= inst.Reboots
+			settled = local.Started && local.Reboots >= inst.Reboots && (n.disksSettled(inst, s) || n.disksRest(inst.ID))
 		case compute.Off:
 			settled = local.Started // the guest powered itself off: the zone decides what that means
 		}
@@ -62,6 +61,9 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 // note keeps what was observed of an instance, for the next report.
 func (n *Node) note(inst nodeapi.Instance, s compute.Status, local local) {
 	o := nodeapi.Observed{ID: inst.ID, State: s.State, Reason: s.Reason, Reboots: local.Reboots, Power: inst.Power}
+	if s.State == compute.Running {
+		o.Disks, o.Cut = n.diskNames(inst, s)
+	}
 	if inst.Power == resource.PowerOn && !local.Started && s.State == compute.Off {
 		o.State = compute.Absent // it is still to be started: not the guest's doing
 	}
@@ -128,6 +130,7 @@ func (n *Node) on(ctx context.Context, inst nodeapi.Instance) error {
 				return err
 			}
 		}
+		n.changeDisks(ctx, inst, s)
 		return nil
 	}
 	n.mu.Lock()
@@ -177,15 +180,7 @@ func (n *Node) machine(ctx context.Context, inst nodeapi.Instance) (m compute.Ma
 		}
 	}()
 	file := func(img nodeapi.Image) (string, error) {
-		path, err := n.deps.Cache.Ensure(ctx, imagecache.Image{SHA256: img.SHA256, Size: img.Size}, func(ctx context.Context, w io.Writer) error {
-			r, err := n.deps.Fetch(ctx, img)
-			if err != nil {
-				return err
-			}
-			defer r.Close()
-			_, err = io.Copy(w, r)
-			return err
-		})
+		path, err := n.image(ctx, img)
 		if err == nil {
 			held = append(held, img.SHA256)
 		}
@@ -197,8 +192,16 @@ func (n *Node) machine(ctx context.Context, inst nodeapi.Instance) (m compute.Ma
 	if len(m.Disks) == 0 {
 		return m, release, permanent{errors.New("the instance's image is gone")}
 	}
-	if m.Disks[0].Base, err = file(inst.Image); err != nil {
-		return m, release, err
+	for i := range m.Disks {
+		img, based := inst.Bases[m.Disks[i].Name]
+		if m.Disks[i].Name == rootDisk {
+			img, based = inst.Image, true
+		}
+		if based {
+			if m.Disks[i].Base, err = file(img); err != nil {
+				return m, release, err
+			}
+		}
 	}
 	if inst.Kernel != nil {
 		if m.Kernel, err = file(*inst.Kernel); err != nil {
@@ -280,6 +283,8 @@ func (n *Node) forget(ours map[string]bool) {
 		if !ours[id] {
 			delete(n.observed, id)
 			delete(n.failures, id)
+			delete(n.disksRetry, id)
+			delete(n.cut, id)
 		}
 	}
 }

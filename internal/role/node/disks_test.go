@@ -1,0 +1,58 @@
+package node
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"karri.dev/internal/compute"
+	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/resource"
+)
+
+// TestVolumes: a running machine gets and loses volumes; trouble with them is tried again, and is no trouble of the
+// machine's.
+func TestVolumes(t *testing.T) {
+	inRig(t, func(r *rig) {
+		inst := instance("i-1", resource.PowerOn, 0)
+		r.want(inst)
+		r.called("start i-1")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn})
+		v := compute.Disk{Name: "vol-1", Path: "/v", Format: "raw", SizeBytes: 1024}
+		with := func(disks ...compute.Disk) nodeapi.Instance {
+			i := inst
+			i.Machine.Disks = append(append([]compute.Disk(nil), inst.Machine.Disks...), disks...)
+			return i
+		}
+		r.driver.failures = attempts + 2 // more than a machine may have
+		r.want(with(v))
+		for range attempts + 2 {
+			r.called("set i-1 vol-1 1024")
+			time.Sleep(diskPatience)
+			synctest.Wait()
+		}
+		r.called("set i-1 vol-1 1024")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []string{"vol-1"}})
+		v.SizeBytes = 2048
+		r.want(with(v))
+		r.called("set i-1 vol-1 2048")
+		r.driver.deaf = true
+		r.want(inst)
+		r.called("drop i-1 vol-1 false")
+		forced := inst
+		forced.Forced = []string{"vol-1"}
+		r.want(forced)
+		time.Sleep(diskPatience)
+		synctest.Wait()
+		r.called("drop i-1 vol-1 true")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []string{"vol-1"}, Cut: []string{"vol-1"}})
+		r.driver.deaf = false
+		time.Sleep(diskPatience)
+		synctest.Wait()
+		r.called("drop i-1 vol-1 true")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn})
+		if r.images.held != 0 {
+			t.Errorf("%d images are held", r.images.held)
+		}
+	})
+}
