@@ -45,7 +45,7 @@ func (c *Cloud) newNode(ctx context.Context, number int) (*Node, error) {
 		hosts.StartLatency, hosts.GuestLatency = 20*f.StartLatency, 20*f.GuestLatency
 	}
 	n := &Node{cloud: c, underlay: fmt.Sprintf("172.16.%d.%d", number>>8, number&255), Host: computefake.NewHost(hosts), memory: new(node.Memory)}
-	n.network = networkfake.New(networkfake.Config{Fault: f.network(c.cfg.Seed, number)})
+	n.network = networkfake.New(networkfake.Config{Fault: f.network(c.cfg.Seed, number), Unchecked: c.cfg.Unchecked})
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		rec, err := c.Role.Membership.AddNode(tx, fmt.Sprintf("node-%d", number), Zone)
 		n.ID = rec.ID

@@ -50,6 +50,8 @@ type Config struct {
 	Store *store.Store
 	Log   *slog.Logger // nil: none
 	Audit audit.Sink   // nil: none
+	// Unchecked leaves out the nodes' compiling of network rules: for measurements.
+	Unchecked bool
 	// RatePerSecond is the front door's throttle per account; negative: none.
 	RatePerSecond float64
 }

@@ -16,6 +16,9 @@ import (
 // Config says how the fake behaves.
 type Config struct {
 	MTU int // 0 = 1500
+	// Unchecked takes states as they are: for measuring a control plane, in whose process the compiling of many
+	// hosts' rules would be other machines' work.
+	Unchecked bool
 	// Fault, if set, is asked before each Apply, OpenTap and Destroy, and may make it fail.
 	Fault func(operation string) error
 }
@@ -66,8 +69,16 @@ func (d *Driver) Apply(ctx context.Context, state network.State) error {
 		return err
 	}
 	defer d.mu.Unlock()
-	host, err := rules.Compile(rules.Options{Link: "fake"}, state)
 	d.state, d.taps = state, map[string]bool{}
+	if d.cfg.Unchecked {
+		for _, v := range state.VPCs {
+			for _, i := range v.Interfaces {
+				d.taps[i.ID] = true
+			}
+		}
+		return nil
+	}
+	host, err := rules.Compile(rules.Options{Link: "fake"}, state)
 	for _, v := range host.VPCs {
 		for _, t := range v.Taps {
 			d.taps[t.ID] = true
