@@ -118,7 +118,7 @@ func metadataInterface(r store.Reader, e *resource.Interface) nodeapi.Interface 
 		out.SubnetCIDR = s.CIDR
 	}
 	if v := store.VPCs.Get(r, e.VPCID); v != nil {
-		out.VPCCIDRs = append([]string{v.CIDR}, v.CIDRs...)
+		out.VPCCIDRs = v.Blocks()
 	}
 	for _, id := range e.Groups {
 		if g := store.SecurityGroups.Get(r, id); g != nil {
@@ -131,7 +131,14 @@ func metadataInterface(r store.Reader, e *resource.Interface) nodeapi.Interface 
 // vpc compiles one VPC as the node with these local interfaces needs it.
 func vpc(r store.Reader, v *resource.VPC, n *neighbours, nodeID string, local []*resource.Interface) network.VPC {
 	out := network.VPC{ID: v.ID, VNI: v.VNI, DNS: network.DNS{Domain: resource.PrivateDomain(v.Region)}}
-	for _, c := range append([]string{v.CIDR}, v.CIDRs...) {
+	if d := store.DHCPOptions.Get(r, v.DHCPOptionsID); d != nil {
+		for _, server := range d.Values["domain-name-servers"] {
+			if ip := addr(server); ip.IsValid() { // "AmazonProvidedDNS" is the VPC's own
+				out.DNS.Servers = append(out.DNS.Servers, ip)
+			}
+		}
+	}
+	for _, c := range v.Blocks() {
 		out.CIDRs = append(out.CIDRs, prefix(c))
 	}
 	igw := store.InternetGatewaysByVPC.One(r, v.ID)
@@ -183,6 +190,9 @@ func routeTable(t *resource.RouteTable, igw *resource.InternetGateway) network.R
 func acl(a *resource.NetworkACL) network.ACL {
 	out := network.ACL{ID: a.ID}
 	for _, e := range a.Entries {
+		if e.CIDR6 != "" {
+			continue // IPv6 comes with the VPC issue; until then no interface has an address of it
+		}
 		from, to := e.FromPort, e.ToPort
 		if from == 0 && to == 0 && e.Protocol != "1" && e.Protocol != "58" {
 			from, to = -1, -1

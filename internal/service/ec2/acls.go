@@ -21,7 +21,7 @@ func shapeACL(r store.Reader, a *resource.NetworkACL) shape.NetworkAcl {
 	}
 	for _, id := range subnetsOf(r, a.VPCID, func(s *resource.Subnet) bool { return s.NetworkACL == a.ID }) {
 		out.Associations = append(out.Associations, shape.NetworkAclAssociation{
-			NetworkAclAssociationId: association("aclassoc-", id, 0), NetworkAclId: a.ID, SubnetId: id,
+			NetworkAclAssociationId: aclAssociation(store.Subnets.Get(r, id)), NetworkAclId: a.ID, SubnetId: id,
 		})
 	}
 	for _, egress := range []bool{true, false} {
@@ -33,15 +33,21 @@ func shapeACL(r store.Reader, a *resource.NetworkACL) shape.NetworkAcl {
 			if e.Allow {
 				entry.RuleAction = "allow"
 			}
+			if e.CIDR6 != "" {
+				entry.Ipv6CidrBlock = e.CIDR6
+			}
 			switch e.Protocol {
 			case "6", "17":
-				entry.PortRange = &shape.PortRange{From: e.FromPort, To: e.ToPort}
-			case "1":
-				entry.IcmpTypeCode = &shape.IcmpTypeCode{Type: e.FromPort, Code: e.ToPort}
+				entry.PortRange = &shape.PortRange{From: &e.FromPort, To: &e.ToPort}
+			case "1", "58":
+				entry.IcmpTypeCode = &shape.IcmpTypeCode{Type: &e.FromPort, Code: &e.ToPort}
 			}
 			out.Entries = append(out.Entries, entry)
 		}
 		out.Entries = append(out.Entries, shape.NetworkAclEntry{CidrBlock: "0.0.0.0/0", Egress: egress, Protocol: "-1", RuleAction: "deny", RuleNumber: lastRule})
+		if v := store.VPCs.Get(r, a.VPCID); v != nil && len(v.IPv6) > 0 {
+			out.Entries = append(out.Entries, shape.NetworkAclEntry{Ipv6CidrBlock: "::/0", Egress: egress, Protocol: "-1", RuleAction: "deny", RuleNumber: lastRule + 1})
+		}
 	}
 	return out
 }
@@ -55,8 +61,7 @@ var aclFilters = func() *filter.Set[*shape.NetworkAcl] {
 			"owner-id":       func(a acl) []string { return one(a.OwnerId) },
 			"vpc-id":         func(a acl) []string { return one(a.VpcId) },
 		},
-		Never: []string{"entry.ipv6-cidr"},
-		Tags:  func(a acl) map[string]string { return mapTags(a.Tags) },
+		Tags: func(a acl) map[string]string { return mapTags(a.Tags) },
 	}
 	association := func(name string, value func(*shape.NetworkAclAssociation) string) {
 		set.Fields["association."+name] = func(a acl) (out []string) {
@@ -77,29 +82,34 @@ var aclFilters = func() *filter.Set[*shape.NetworkAcl] {
 			return out
 		}
 	}
-	number := func(has bool, n func() int) string {
-		if !has {
+	number := func(n *int) string {
+		if n == nil {
 			return ""
 		}
-		return strconv.Itoa(n())
+		return strconv.Itoa(*n)
 	}
 	entry("cidr", func(e *shape.NetworkAclEntry) string { return e.CidrBlock })
+	entry("ipv6-cidr", func(e *shape.NetworkAclEntry) string { return e.Ipv6CidrBlock })
 	entry("egress", func(e *shape.NetworkAclEntry) string { return strconv.FormatBool(e.Egress) })
 	entry("protocol", func(e *shape.NetworkAclEntry) string { return e.Protocol })
 	entry("rule-action", func(e *shape.NetworkAclEntry) string { return e.RuleAction })
 	entry("rule-number", func(e *shape.NetworkAclEntry) string { return strconv.Itoa(e.RuleNumber) })
-	entry("icmp.code", func(e *shape.NetworkAclEntry) string {
-		return number(e.IcmpTypeCode != nil, func() int { return e.IcmpTypeCode.Code })
-	})
-	entry("icmp.type", func(e *shape.NetworkAclEntry) string {
-		return number(e.IcmpTypeCode != nil, func() int { return e.IcmpTypeCode.Type })
-	})
-	entry("port-range.from", func(e *shape.NetworkAclEntry) string {
-		return number(e.PortRange != nil, func() int { return e.PortRange.From })
-	})
-	entry("port-range.to", func(e *shape.NetworkAclEntry) string {
-		return number(e.PortRange != nil, func() int { return e.PortRange.To })
-	})
+	icmp := func(e *shape.NetworkAclEntry) shape.IcmpTypeCode {
+		if e.IcmpTypeCode == nil {
+			return shape.IcmpTypeCode{}
+		}
+		return *e.IcmpTypeCode
+	}
+	ports := func(e *shape.NetworkAclEntry) shape.PortRange {
+		if e.PortRange == nil {
+			return shape.PortRange{}
+		}
+		return *e.PortRange
+	}
+	entry("icmp.code", func(e *shape.NetworkAclEntry) string { return number(icmp(e).Code) })
+	entry("icmp.type", func(e *shape.NetworkAclEntry) string { return number(icmp(e).Type) })
+	entry("port-range.from", func(e *shape.NetworkAclEntry) string { return number(ports(e).From) })
+	entry("port-range.to", func(e *shape.NetworkAclEntry) string { return number(ports(e).To) })
 	return set
 }()
 

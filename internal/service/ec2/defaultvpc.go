@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -35,42 +36,21 @@ func CreateDefaultVPC(tx *store.Tx, source *ids.Source, now time.Time, account, 
 	if v := defaultVPC(tx, info); v != nil {
 		return v, nil
 	}
-	owned := resource.Owned{AccountID: account, Region: region, CreatedAt: now}
-	vpc := &resource.VPC{
-		Owned: owned, ID: source.Resource("vpc-"), CIDR: defaultRange, Default: true, DNSSupport: true, DNSHostnames: true, VNI: nextVNI(tx),
-		DHCPOptionsID: source.Resource("dopt-"), MainRouteTable: source.Resource("rtb-"), DefaultGroup: source.Resource("sg-"), DefaultACL: source.Resource("acl-"),
+	vpc, err := newVPC(tx, source, resource.VPC{
+		Owned: resource.Owned{AccountID: account, Region: region, CreatedAt: now}, ID: source.Resource("vpc-"), CIDR: defaultRange,
+		Default: true, DNSHostnames: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("default VPC: %w", err)
 	}
-	gateway := &resource.InternetGateway{Owned: owned, ID: source.Resource("igw-"), VPCID: vpc.ID}
-	acl := &resource.NetworkACL{Owned: owned, ID: vpc.DefaultACL, VPCID: vpc.ID, Default: true, Entries: []resource.ACLEntry{
-		{Number: 100, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"},
-		{Number: 100, Egress: true, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"},
-	}}
-	group := &resource.SecurityGroup{
-		Owned: owned, ID: vpc.DefaultGroup, VPCID: vpc.ID, Name: "default", Description: "default VPC security group",
-		Rules: []resource.Rule{
-			{ID: source.Resource("sgr-"), Protocol: "-1", FromPort: -1, ToPort: -1, GroupID: vpc.DefaultGroup, GroupOwner: account},
-			allOut(source.Resource("sgr-")),
-		},
+	gateway := &resource.InternetGateway{Owned: vpc.Owned, ID: source.Resource("igw-"), VPCID: vpc.ID}
+	if err := store.InternetGateways.Put(tx, gateway); err != nil {
+		return nil, fmt.Errorf("default VPC: %w", err)
 	}
-	table := &resource.RouteTable{
-		Owned: owned, ID: vpc.MainRouteTable, VPCID: vpc.ID, Index: 1, Main: true, MainAssoc: source.Resource("rtbassoc-"),
-		Routes: []resource.Route{{Destination: "0.0.0.0/0", GatewayID: gateway.ID}},
-	}
-	options := &resource.DHCPOptions{Owned: owned, ID: vpc.DHCPOptionsID, Values: map[string][]string{
-		"domain-name":         {resource.PrivateDomain(region)},
-		"domain-name-servers": {"AmazonProvidedDNS"},
-	}}
-	for _, put := range []func() error{
-		func() error { return store.VPCs.Put(tx, vpc) },
-		func() error { return store.InternetGateways.Put(tx, gateway) },
-		func() error { return store.NetworkACLs.Put(tx, acl) },
-		func() error { return store.SecurityGroups.Put(tx, group) },
-		func() error { return store.RouteTables.Put(tx, table) },
-		func() error { return store.DHCPOptions.Put(tx, options) },
-	} {
-		if err := put(); err != nil {
-			return nil, fmt.Errorf("default VPC: %w", err)
-		}
+	table := *store.RouteTables.Get(tx, vpc.MainRouteTable)
+	table.Routes = []resource.Route{{Destination: "0.0.0.0/0", GatewayID: gateway.ID}}
+	if err := store.RouteTables.Put(tx, &table); err != nil {
+		return nil, fmt.Errorf("default VPC: %w", err)
 	}
 	for _, z := range zones(tx, region) {
 		if err := CreateDefaultSubnet(tx, source, now, vpc, z.Name); err != nil {
@@ -78,6 +58,50 @@ func CreateDefaultVPC(tx *store.Tx, source *ids.Source, now time.Time, account, 
 		}
 	}
 	return vpc, nil
+}
+
+// newVPC writes a VPC and what every VPC comes with: a main route table, a group and a network ACL that are its
+// defaults, and the account's default DHCP options.
+func newVPC(tx *store.Tx, source *ids.Source, vpc resource.VPC) (*resource.VPC, error) {
+	owned := vpc.Owned
+	owned.Tags = nil
+	vpc.DNSSupport, vpc.VNI = true, nextVNI(tx)
+	vpc.MainRouteTable, vpc.DefaultGroup, vpc.DefaultACL = source.Resource("rtb-"), source.Resource("sg-"), source.Resource("acl-")
+	options, err := defaultOptions(tx, source, owned)
+	if err != nil {
+		return nil, err
+	}
+	vpc.DHCPOptionsID = options
+	acl := &resource.NetworkACL{Owned: owned, ID: vpc.DefaultACL, VPCID: vpc.ID, Default: true, Entries: []resource.ACLEntry{
+		{Number: 100, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"},
+		{Number: 100, Egress: true, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"},
+	}}
+	group := &resource.SecurityGroup{
+		Owned: owned, ID: vpc.DefaultGroup, VPCID: vpc.ID, Name: "default", Description: "default VPC security group",
+		Rules: []resource.Rule{
+			{ID: source.Resource("sgr-"), Protocol: "-1", FromPort: -1, ToPort: -1, GroupID: vpc.DefaultGroup, GroupOwner: owned.AccountID},
+			allOut(source.Resource("sgr-")),
+		},
+	}
+	table := &resource.RouteTable{
+		Owned: owned, ID: vpc.MainRouteTable, VPCID: vpc.ID, Index: 1, Main: true, MainAssoc: source.Resource("rtbassoc-"),
+	}
+	return &vpc, errors.Join(
+		store.VPCs.Put(tx, &vpc), store.NetworkACLs.Put(tx, acl), store.SecurityGroups.Put(tx, group), store.RouteTables.Put(tx, table))
+}
+
+// defaultOptions gives the id of the DHCP options that an account's new VPCs get, which its first VPC makes.
+func defaultOptions(tx *store.Tx, source *ids.Source, owned resource.Owned) (string, error) {
+	for d := range store.DHCPOptionsByOwner.By(tx, owned.OwnedBy()) {
+		if d.Default {
+			return d.ID, nil
+		}
+	}
+	d := &resource.DHCPOptions{Owned: owned, ID: source.Resource("dopt-"), Default: true, Values: map[string][]string{
+		"domain-name":         {resource.PrivateDomain(owned.Region)},
+		"domain-name-servers": {ownResolver},
+	}}
+	return d.ID, store.DHCPOptions.Put(tx, d)
 }
 
 // CreateDefaultSubnet gives a default VPC its default subnet in a zone: for zones that come later. A zone
@@ -103,7 +127,7 @@ func CreateDefaultSubnet(tx *store.Tx, source *ids.Source, now time.Time, vpc *r
 	for n := 0; ; n++ {
 		p, ok := cidr.Split(whole, 20, n)
 		if !ok {
-			return fmt.Errorf("vpc %s has no room for a default subnet in %s", vpc.ID, zone)
+			return fmt.Errorf("vpc %s, %s: %w", vpc.ID, zone, errNoRoom)
 		}
 		if overlaps(taken, p) {
 			continue
@@ -149,3 +173,5 @@ func nextVNI(tx *store.Tx) uint32 {
 	}
 	return last + 1
 }
+
+var errNoRoom = errors.New("no room for a default subnet")

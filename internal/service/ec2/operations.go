@@ -12,7 +12,7 @@ var nothingManaged = map[string]string{"IncludeManagedResources": "nothing is ma
 func operations() map[string]members {
 	all := map[string]members{}
 	for _, area := range []map[string]members{
-		accountOperations(), instanceOperations(), imageOperations(), volumeOperations(), networkOperations(), groupOperations(),
+		accountOperations(), instanceOperations(), imageOperations(), volumeOperations(), networkOperations(), groupOperations(), vpcOperations(),
 	} {
 		maps.Copy(all, area)
 	}

@@ -1,38 +1,49 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"net/netip"
-	"slices"
-	"strconv"
 	"strings"
 
 	shape "karri.dev/internal/aws/shape/ec2"
-	"karri.dev/internal/cidr"
 	"karri.dev/internal/filter"
 	"karri.dev/internal/resource"
-	"karri.dev/internal/store"
 )
 
-// blocks gives a VPC's ranges, the first one first.
-func blocks(v *resource.VPC) []string { return append([]string{v.CIDR}, v.CIDRs...) }
-
 // association makes the id of something that has no record of its own from its owner's id, so that it is
-// always the same. n tells several of one owner apart.
-func association(prefix, id string, n int) string {
+// always the same. which tells several of one owner apart; "" is the first.
+func association(prefix, id, which string) string {
 	_, hex, _ := strings.Cut(id, "-")
-	if n > 0 {
-		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(id+"/"+strconv.Itoa(n))))[:17]
+	if which != "" {
+		hex = fmt.Sprintf("%x", sha256.Sum256([]byte(id+"/"+which)))[:17]
 	}
 	return prefix + hex
+}
+
+// blockAssociation is the association id of a VPC's n-th range.
+func blockAssociation(v *resource.VPC, n int) string {
+	if n == 0 {
+		return association("vpc-cidr-assoc-", v.ID, "")
+	}
+	return association("vpc-cidr-assoc-", v.ID, v.CIDRs[n-1])
+}
+
+// v6Blocks makes a filter's field of the VPC's IPv6 ranges.
+func v6Blocks(value func(resource.V6Block) string) func(*resource.VPC) []string {
+	return func(v *resource.VPC) (out []string) {
+		for _, b := range v.IPv6 {
+			out = append(out, value(b))
+		}
+		return out
+	}
 }
 
 var vpcFilters = &filter.Set[*resource.VPC]{
 	Fields: map[string]func(*resource.VPC) []string{
 		"cidr":                                  func(v *resource.VPC) []string { return one(v.CIDR) },
-		"cidr-block-association.cidr-block":     blocks,
+		"cidr-block-association.cidr-block":     (*resource.VPC).Blocks,
 		"cidr-block-association.association-id": func(v *resource.VPC) []string { return vpcAssociations(v) },
 		"cidr-block-association.state":          constant[*resource.VPC]("associated"),
 		"dhcp-options-id":                       func(v *resource.VPC) []string { return one(v.DHCPOptionsID) },
@@ -44,17 +55,17 @@ var vpcFilters = &filter.Set[*resource.VPC]{
 		"cidr-block":                            func(v *resource.VPC) []string { return one(v.CIDR) },
 		"cidrBlock":                             func(v *resource.VPC) []string { return one(v.CIDR) },
 		"dhcpOptionsId":                         func(v *resource.VPC) []string { return one(v.DHCPOptionsID) },
-	},
-	Never: []string{
-		"ipv6-cidr-block-association.ipv6-cidr-block", "ipv6-cidr-block-association.ipv6-pool",
-		"ipv6-cidr-block-association.association-id", "ipv6-cidr-block-association.state",
+		"ipv6-cidr-block-association.ipv6-cidr-block": v6Blocks(func(b resource.V6Block) string { return b.CIDR }),
+		"ipv6-cidr-block-association.association-id":  v6Blocks(func(b resource.V6Block) string { return b.AssociationID }),
+		"ipv6-cidr-block-association.state":           v6Blocks(func(resource.V6Block) string { return "associated" }),
+		"ipv6-cidr-block-association.ipv6-pool":       v6Blocks(func(resource.V6Block) string { return v6Pool }),
 	},
 	Tags: func(v *resource.VPC) map[string]string { return v.Tags },
 }
 
 func vpcAssociations(v *resource.VPC) (out []string) {
-	for i := range blocks(v) {
-		out = append(out, association("vpc-cidr-assoc-", v.ID, i))
+	for i := range v.Blocks() {
+		out = append(out, blockAssociation(v, i))
 	}
 	return out
 }
@@ -75,17 +86,37 @@ func (s *Service) DescribeVpcs(ctx context.Context, in *shape.DescribeVpcsReques
 	}
 	out := make([]shape.Vpc, len(list))
 	for i, v := range list {
-		out[i] = shape.Vpc{
-			CidrBlock: v.CIDR, DhcpOptionsId: v.DHCPOptionsID, State: "available", VpcId: v.ID, OwnerId: v.AccountID,
-			InstanceTenancy: "default", IsDefault: v.Default, Tags: shapeTags(v.Tags),
-		}
-		for n, block := range blocks(v) {
-			out[i].CidrBlockAssociationSet = append(out[i].CidrBlockAssociationSet, shape.VpcCidrBlockAssociation{
-				AssociationId: association("vpc-cidr-assoc-", v.ID, n), CidrBlock: block, CidrBlockState: &shape.VpcCidrBlockState{State: "associated"},
-			})
-		}
+		out[i] = shapeVPC(v)
 	}
 	return &shape.DescribeVpcsResult{Vpcs: out, NextToken: next}, nil
+}
+
+// shapeVPC shows a VPC.
+func shapeVPC(v *resource.VPC) shape.Vpc {
+	out := shape.Vpc{
+		CidrBlock: v.CIDR, DhcpOptionsId: v.DHCPOptionsID, State: "available", VpcId: v.ID, OwnerId: v.AccountID,
+		InstanceTenancy: cmp.Or(v.Tenancy, "default"), IsDefault: v.Default, Tags: shapeTags(v.Tags),
+	}
+	for n := range v.Blocks() {
+		out.CidrBlockAssociationSet = append(out.CidrBlockAssociationSet, *shapeBlock(v, n, "associated"))
+	}
+	for _, b := range v.IPv6 {
+		out.Ipv6CidrBlockAssociationSet = append(out.Ipv6CidrBlockAssociationSet, *shapeV6Block(v, b, "associated"))
+	}
+	return out
+}
+
+func shapeBlock(v *resource.VPC, n int, state string) *shape.VpcCidrBlockAssociation {
+	return &shape.VpcCidrBlockAssociation{
+		AssociationId: blockAssociation(v, n), CidrBlock: v.Blocks()[n], CidrBlockState: &shape.VpcCidrBlockState{State: state},
+	}
+}
+
+func shapeV6Block(v *resource.VPC, b resource.V6Block, state string) *shape.VpcIpv6CidrBlockAssociation {
+	return &shape.VpcIpv6CidrBlockAssociation{
+		AssociationId: b.AssociationID, Ipv6CidrBlock: b.CIDR, Ipv6CidrBlockState: &shape.VpcCidrBlockState{State: state},
+		NetworkBorderGroup: v.Region, Ipv6Pool: v6Pool, Ipv6AddressAttribute: "public", IpSource: "amazon",
+	}
 }
 
 // DescribeVpcAttribute answers one attribute.
@@ -111,7 +142,7 @@ func (s *Service) DescribeVpcAttribute(ctx context.Context, in *shape.DescribeVp
 	case "enableDnsHostnames":
 		out.EnableDnsHostnames = boolean(v.DNSHostnames)
 	case "enableNetworkAddressUsageMetrics":
-		out.EnableNetworkAddressUsageMetrics = boolean(false)
+		out.EnableNetworkAddressUsageMetrics = boolean(v.UsageMetrics)
 	default:
 		return nil, errValue(in.Attribute, "attribute")
 	}
@@ -119,108 +150,3 @@ func (s *Service) DescribeVpcAttribute(ctx context.Context, in *shape.DescribeVp
 }
 
 func boolean(b bool) *shape.AttributeBooleanValue { return &shape.AttributeBooleanValue{Value: &b} }
-
-// available counts a subnet's free addresses.
-func available(r store.Reader, sub *resource.Subnet) int {
-	p, err := netip.ParsePrefix(sub.CIDR)
-	if err != nil {
-		return 0
-	}
-	n := int(cidr.Subnet(p).Size())
-	for e := range store.InterfacesBySubnet.By(r, sub.ID) {
-		if e.PrivateIP != "" {
-			n--
-		}
-	}
-	return n
-}
-
-// subnetView is a subnet with what filters need beside it.
-type subnetView struct {
-	*resource.Subnet
-	r store.Reader
-}
-
-func (v subnetView) zoneID() string {
-	if z := store.Zones.Get(v.r, v.Zone); z != nil {
-		return z.ZoneID
-	}
-	return ""
-}
-
-var subnetFilters = func() *filter.Set[subnetView] {
-	set := &filter.Set[subnetView]{
-		Fields: map[string]func(subnetView) []string{
-			"availability-zone":               func(v subnetView) []string { return one(v.Zone) },
-			"availability-zone-id":            func(v subnetView) []string { return one(v.zoneID()) },
-			"available-ip-address-count":      func(v subnetView) []string { return one(strconv.Itoa(available(v.r, v.Subnet))) },
-			"cidr-block":                      func(v subnetView) []string { return one(v.CIDR) },
-			"default-for-az":                  func(v subnetView) []string { return yes(v.Default) },
-			"enable-dns64":                    constant[subnetView]("false"),
-			"ipv6-native":                     constant[subnetView]("false"),
-			"map-customer-owned-ip-on-launch": constant[subnetView]("false"),
-			"map-public-ip-on-launch":         func(v subnetView) []string { return yes(v.MapPublicIP) },
-			"owner-id":                        func(v subnetView) []string { return one(v.AccountID) },
-			"private-dns-name-options-on-launch.hostname-type":                        constant[subnetView]("ip-name"),
-			"private-dns-name-options-on-launch.enable-resource-name-dns-a-record":    constant[subnetView]("false"),
-			"private-dns-name-options-on-launch.enable-resource-name-dns-aaaa-record": constant[subnetView]("false"),
-			"state":      constant[subnetView]("available"),
-			"subnet-arn": func(v subnetView) []string { return one(subnets.arn(v.Subnet)) },
-			"subnet-id":  func(v subnetView) []string { return one(v.ID) },
-			"vpc-id":     func(v subnetView) []string { return one(v.VPCID) },
-		},
-		Never: []string{
-			"customer-owned-ipv4-pool", "enable-lni-at-device-index", "outpost-arn", "ipv6-cidr-block-association.ipv6-cidr-block",
-			"ipv6-cidr-block-association.association-id", "ipv6-cidr-block-association.state",
-		},
-		Tags: func(v subnetView) map[string]string { return v.Tags },
-	}
-	for alias, name := range map[string]string{ // spellings that AWS also takes
-		"availabilityZone": "availability-zone", "availabilityZoneId": "availability-zone-id", "cidr": "cidr-block",
-		"cidrBlock": "cidr-block", "defaultForAz": "default-for-az",
-	} {
-		set.Fields[alias] = set.Fields[name]
-	}
-	return set
-}()
-
-// DescribeSubnets lists subnets.
-func (s *Service) DescribeSubnets(ctx context.Context, in *shape.DescribeSubnetsRequest) (*shape.DescribeSubnetsResult, error) {
-	info, r, err := s.read(ctx, in, in.DryRun)
-	if err != nil {
-		return nil, err
-	}
-	match, err := compile(subnetFilters, in.Filters)
-	if err != nil {
-		return nil, err
-	}
-	list, next, err := list(s, r, info, subnets, selection[resource.Subnet]{
-		op: "DescribeSubnets", ids: in.SubnetIds, max: in.MaxResults, token: in.NextToken,
-		match: on(match, func(v *resource.Subnet) subnetView { return subnetView{v, r} }),
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]shape.Subnet, len(list))
-	for i, sub := range list {
-		v := subnetView{sub, r}
-		out[i] = shape.Subnet{
-			AvailabilityZone: v.Zone, AvailabilityZoneId: v.zoneID(), AvailableIpAddressCount: available(r, sub), CidrBlock: v.CIDR,
-			DefaultForAz: v.Default, MapPublicIpOnLaunch: v.MapPublicIP, State: "available", SubnetId: v.ID, VpcId: v.VPCID, OwnerId: v.AccountID,
-			Ipv6CidrBlockAssociationSet: []shape.SubnetIpv6CidrBlockAssociation{}, Tags: shapeTags(v.Tags), SubnetArn: subnets.arn(sub),
-			PrivateDnsNameOptionsOnLaunch: &shape.PrivateDnsNameOptionsOnLaunch{HostnameType: "ip-name"},
-		}
-	}
-	return &shape.DescribeSubnetsResult{Subnets: out, NextToken: next}, nil
-}
-
-// subnetsOf gives the ids of a VPC's subnets that pass.
-func subnetsOf(r store.Reader, vpc string, pass func(*resource.Subnet) bool) (out []string) {
-	for s := range store.SubnetsByVPC.By(r, vpc) {
-		if pass(s) {
-			out = append(out, s.ID)
-		}
-	}
-	slices.Sort(out)
-	return out
-}

@@ -27,6 +27,42 @@ func decodeAssociateAddressRequest(d *wire.Decoder, n *wire.Node, v *AssociateAd
 	v.PrivateIpAddress = d.String(n.Take("PrivateIpAddress"))
 }
 
+func decodeAssociateDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *AssociateDhcpOptionsRequest) {
+	d.Require(n, "DhcpOptionsId", "VpcId")
+	v.DhcpOptionsId = d.String(n.Take("DhcpOptionsId"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeAssociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *AssociateRouteTableRequest) {
+	d.Require(n, "RouteTableId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.GatewayId = d.String(n.Take("GatewayId"))
+}
+
+func decodeAssociateVpcCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *AssociateVpcCidrBlockRequest) {
+	d.Require(n, "VpcId")
+	v.AmazonProvidedIpv6CidrBlock = d.BoolPtr(n.Take("AmazonProvidedIpv6CidrBlock"))
+	v.CidrBlock = d.String(n.Take("CidrBlock"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.Ipv6CidrBlockNetworkBorderGroup = d.String(n.Take("Ipv6CidrBlockNetworkBorderGroup"))
+	v.Ipv6Pool = d.String(n.Take("Ipv6Pool"))
+	v.Ipv6CidrBlock = d.String(n.Take("Ipv6CidrBlock"))
+	v.Ipv4IpamPoolId = d.String(n.Take("Ipv4IpamPoolId"))
+	v.Ipv4NetmaskLength = d.IntPtr(n.Take("Ipv4NetmaskLength"))
+	v.Ipv6IpamPoolId = d.String(n.Take("Ipv6IpamPoolId"))
+	v.Ipv6NetmaskLength = d.IntPtr(n.Take("Ipv6NetmaskLength"))
+}
+
+func decodeAttachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *AttachInternetGatewayRequest) {
+	d.Require(n, "InternetGatewayId", "VpcId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InternetGatewayId = d.String(n.Take("InternetGatewayId"))
+	v.VpcId = d.String(n.Take("VpcId"))
+}
+
 func decodeAttributeBooleanValue(d *wire.Decoder, n *wire.Node, v *AttributeBooleanValue) {
 	v.Value = d.BoolPtr(n.Take("Value"))
 }
@@ -105,6 +141,29 @@ func decodeCpuOptionsRequest(d *wire.Decoder, n *wire.Node, v *CpuOptionsRequest
 	v.AmdSevSnp = d.String(n.Take("AmdSevSnp"))
 }
 
+func decodeCreateDefaultSubnetRequest(d *wire.Decoder, n *wire.Node, v *CreateDefaultSubnetRequest) {
+	d.Require(n, "AvailabilityZone")
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Ipv6Native = d.BoolPtr(n.Take("Ipv6Native"))
+}
+
+func decodeCreateDefaultVpcRequest(d *wire.Decoder, n *wire.Node, v *CreateDefaultVpcRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeCreateDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *CreateDhcpOptionsRequest) {
+	d.Require(n, "DhcpConfiguration")
+	v.DhcpConfigurations = wire.List(d, n, "DhcpConfiguration", "", decodeNewDhcpConfiguration)
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeCreateInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateInternetGatewayRequest) {
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeCreateKeyPairRequest(d *wire.Decoder, n *wire.Node, v *CreateKeyPairRequest) {
 	d.Require(n, "KeyName")
 	v.KeyName = d.String(n.Take("KeyName"))
@@ -112,6 +171,56 @@ func decodeCreateKeyPairRequest(d *wire.Decoder, n *wire.Node, v *CreateKeyPairR
 	v.KeyType = d.String(n.Take("KeyType"))
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.KeyFormat = d.String(n.Take("KeyFormat"))
+}
+
+func decodeCreateNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkAclEntryRequest) {
+	d.Require(n, "Egress", "NetworkAclId", "Protocol", "RuleAction", "RuleNumber")
+	v.CidrBlock = d.String(n.Take("CidrBlock"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Egress = d.Bool(n.Take("Egress"))
+	v.IcmpTypeCode = wire.Struct(d, n, "Icmp", decodeIcmpTypeCode)
+	v.Ipv6CidrBlock = d.String(n.Take("Ipv6CidrBlock"))
+	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+	v.PortRange = wire.Struct(d, n, "PortRange", decodePortRange)
+	v.Protocol = d.String(n.Take("Protocol"))
+	v.RuleAction = d.String(n.Take("RuleAction"))
+	v.RuleNumber = d.Int(n.Take("RuleNumber"))
+}
+
+func decodeCreateNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkAclRequest) {
+	d.Require(n, "VpcId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.ClientToken = d.String(n.Take("ClientToken"))
+}
+
+func decodeCreateRouteRequest(d *wire.Decoder, n *wire.Node, v *CreateRouteRequest) {
+	d.Require(n, "RouteTableId")
+	v.DestinationCidrBlock = d.String(n.Take("DestinationCidrBlock"))
+	v.DestinationIpv6CidrBlock = d.String(n.Take("DestinationIpv6CidrBlock"))
+	v.DestinationPrefixListId = d.String(n.Take("DestinationPrefixListId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcEndpointId = d.String(n.Take("VpcEndpointId"))
+	v.EgressOnlyInternetGatewayId = d.String(n.Take("EgressOnlyInternetGatewayId"))
+	v.GatewayId = d.String(n.Take("GatewayId"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
+	v.TransitGatewayId = d.String(n.Take("TransitGatewayId"))
+	v.LocalGatewayId = d.String(n.Take("LocalGatewayId"))
+	v.CarrierGatewayId = d.String(n.Take("CarrierGatewayId"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
+	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
+	v.CoreNetworkArn = d.String(n.Take("CoreNetworkArn"))
+}
+
+func decodeCreateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *CreateRouteTableRequest) {
+	d.Require(n, "VpcId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.ClientToken = d.String(n.Take("ClientToken"))
 }
 
 func decodeCreateSecurityGroupRequest(d *wire.Decoder, n *wire.Node, v *CreateSecurityGroupRequest) {
@@ -123,6 +232,23 @@ func decodeCreateSecurityGroupRequest(d *wire.Decoder, n *wire.Node, v *CreateSe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeCreateSubnetRequest(d *wire.Decoder, n *wire.Node, v *CreateSubnetRequest) {
+	d.Require(n, "VpcId")
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.AvailabilityZoneId = d.String(n.Take("AvailabilityZoneId"))
+	v.CidrBlock = d.String(n.Take("CidrBlock"))
+	v.Ipv6CidrBlock = d.String(n.Take("Ipv6CidrBlock"))
+	v.OutpostArn = d.String(n.Take("OutpostArn"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Ipv6Native = d.BoolPtr(n.Take("Ipv6Native"))
+	v.Ipv4IpamPoolId = d.String(n.Take("Ipv4IpamPoolId"))
+	v.Ipv4NetmaskLength = d.IntPtr(n.Take("Ipv4NetmaskLength"))
+	v.Ipv6IpamPoolId = d.String(n.Take("Ipv6IpamPoolId"))
+	v.Ipv6NetmaskLength = d.IntPtr(n.Take("Ipv6NetmaskLength"))
+}
+
 func decodeCreateTagsRequest(d *wire.Decoder, n *wire.Node, v *CreateTagsRequest) {
 	d.Require(n, "ResourceId", "Tag")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -130,9 +256,36 @@ func decodeCreateTagsRequest(d *wire.Decoder, n *wire.Node, v *CreateTagsRequest
 	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
 }
 
+func decodeCreateVpcRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcRequest) {
+	v.CidrBlock = d.String(n.Take("CidrBlock"))
+	v.AmazonProvidedIpv6CidrBlock = d.BoolPtr(n.Take("AmazonProvidedIpv6CidrBlock"))
+	v.Ipv6Pool = d.String(n.Take("Ipv6Pool"))
+	v.Ipv6CidrBlock = d.String(n.Take("Ipv6CidrBlock"))
+	v.Ipv4IpamPoolId = d.String(n.Take("Ipv4IpamPoolId"))
+	v.Ipv4NetmaskLength = d.IntPtr(n.Take("Ipv4NetmaskLength"))
+	v.Ipv6IpamPoolId = d.String(n.Take("Ipv6IpamPoolId"))
+	v.Ipv6NetmaskLength = d.IntPtr(n.Take("Ipv6NetmaskLength"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceTenancy = d.String(n.Take("InstanceTenancy"))
+	v.Ipv6CidrBlockNetworkBorderGroup = d.String(n.Take("Ipv6CidrBlockNetworkBorderGroup"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
 func decodeCreditSpecificationRequest(d *wire.Decoder, n *wire.Node, v *CreditSpecificationRequest) {
 	d.Require(n, "CpuCredits")
 	v.CpuCredits = d.String(n.Take("CpuCredits"))
+}
+
+func decodeDeleteDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *DeleteDhcpOptionsRequest) {
+	d.Require(n, "DhcpOptionsId")
+	v.DhcpOptionsId = d.String(n.Take("DhcpOptionsId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDeleteInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *DeleteInternetGatewayRequest) {
+	d.Require(n, "InternetGatewayId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InternetGatewayId = d.String(n.Take("InternetGatewayId"))
 }
 
 func decodeDeleteKeyPairRequest(d *wire.Decoder, n *wire.Node, v *DeleteKeyPairRequest) {
@@ -141,9 +294,44 @@ func decodeDeleteKeyPairRequest(d *wire.Decoder, n *wire.Node, v *DeleteKeyPairR
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDeleteNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkAclEntryRequest) {
+	d.Require(n, "Egress", "NetworkAclId", "RuleNumber")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Egress = d.Bool(n.Take("Egress"))
+	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+	v.RuleNumber = d.Int(n.Take("RuleNumber"))
+}
+
+func decodeDeleteNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkAclRequest) {
+	d.Require(n, "NetworkAclId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+}
+
+func decodeDeleteRouteRequest(d *wire.Decoder, n *wire.Node, v *DeleteRouteRequest) {
+	d.Require(n, "RouteTableId")
+	v.DestinationCidrBlock = d.String(n.Take("DestinationCidrBlock"))
+	v.DestinationIpv6CidrBlock = d.String(n.Take("DestinationIpv6CidrBlock"))
+	v.DestinationPrefixListId = d.String(n.Take("DestinationPrefixListId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
+}
+
+func decodeDeleteRouteTableRequest(d *wire.Decoder, n *wire.Node, v *DeleteRouteTableRequest) {
+	d.Require(n, "RouteTableId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
+}
+
 func decodeDeleteSecurityGroupRequest(d *wire.Decoder, n *wire.Node, v *DeleteSecurityGroupRequest) {
 	v.GroupId = d.String(n.Take("GroupId"))
 	v.GroupName = d.String(n.Take("GroupName"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDeleteSubnetRequest(d *wire.Decoder, n *wire.Node, v *DeleteSubnetRequest) {
+	d.Require(n, "SubnetId")
+	v.SubnetId = d.String(n.Take("SubnetId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -152,6 +340,12 @@ func decodeDeleteTagsRequest(d *wire.Decoder, n *wire.Node, v *DeleteTagsRequest
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Resources = wire.Scalars(d, n, "ResourceId", "", d.String)
 	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+}
+
+func decodeDeleteVpcRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcRequest) {
+	d.Require(n, "VpcId")
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDeregisterImageRequest(d *wire.Decoder, n *wire.Node, v *DeregisterImageRequest) {
@@ -378,10 +572,28 @@ func decodeDescribeVpcsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcsReq
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeDetachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *DetachInternetGatewayRequest) {
+	d.Require(n, "InternetGatewayId", "VpcId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InternetGatewayId = d.String(n.Take("InternetGatewayId"))
+	v.VpcId = d.String(n.Take("VpcId"))
+}
+
 func decodeDisassociateAddressRequest(d *wire.Decoder, n *wire.Node, v *DisassociateAddressRequest) {
 	v.AssociationId = d.String(n.Take("AssociationId"))
 	v.PublicIp = d.String(n.Take("PublicIp"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisassociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *DisassociateRouteTableRequest) {
+	d.Require(n, "AssociationId")
+	v.AssociationId = d.String(n.Take("AssociationId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisassociateVpcCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *DisassociateVpcCidrBlockRequest) {
+	d.Require(n, "AssociationId")
+	v.AssociationId = d.String(n.Take("AssociationId"))
 }
 
 func decodeEbsBlockDevice(d *wire.Decoder, n *wire.Node, v *EbsBlockDevice) {
@@ -446,6 +658,11 @@ func decodeHibernationOptionsRequest(d *wire.Decoder, n *wire.Node, v *Hibernati
 func decodeIamInstanceProfileSpecification(d *wire.Decoder, n *wire.Node, v *IamInstanceProfileSpecification) {
 	v.Arn = d.String(n.Take("Arn"))
 	v.Name = d.String(n.Take("Name"))
+}
+
+func decodeIcmpTypeCode(d *wire.Decoder, n *wire.Node, v *IcmpTypeCode) {
+	v.Code = d.IntPtr(n.Take("Code"))
+	v.Type = d.IntPtr(n.Take("Type"))
 }
 
 func decodeImageDiskContainer(d *wire.Decoder, n *wire.Node, v *ImageDiskContainer) {
@@ -641,6 +858,41 @@ func decodeModifyInstanceMetadataOptionsRequest(d *wire.Decoder, n *wire.Node, v
 	v.InstanceMetadataTags = d.String(n.Take("InstanceMetadataTags"))
 }
 
+func decodeModifySubnetAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifySubnetAttributeRequest) {
+	d.Require(n, "SubnetId")
+	v.AssignIpv6AddressOnCreation = wire.Struct(d, n, "AssignIpv6AddressOnCreation", decodeAttributeBooleanValue)
+	v.MapPublicIpOnLaunch = wire.Struct(d, n, "MapPublicIpOnLaunch", decodeAttributeBooleanValue)
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.MapCustomerOwnedIpOnLaunch = wire.Struct(d, n, "MapCustomerOwnedIpOnLaunch", decodeAttributeBooleanValue)
+	v.CustomerOwnedIpv4Pool = d.String(n.Take("CustomerOwnedIpv4Pool"))
+	v.EnableDns64 = wire.Struct(d, n, "EnableDns64", decodeAttributeBooleanValue)
+	v.PrivateDnsHostnameTypeOnLaunch = d.String(n.Take("PrivateDnsHostnameTypeOnLaunch"))
+	v.EnableResourceNameDnsARecordOnLaunch = wire.Struct(d, n, "EnableResourceNameDnsARecordOnLaunch", decodeAttributeBooleanValue)
+	v.EnableResourceNameDnsAAAARecordOnLaunch = wire.Struct(d, n, "EnableResourceNameDnsAAAARecordOnLaunch", decodeAttributeBooleanValue)
+	v.EnableLniAtDeviceIndex = d.IntPtr(n.Take("EnableLniAtDeviceIndex"))
+	v.DisableLniAtDeviceIndex = wire.Struct(d, n, "DisableLniAtDeviceIndex", decodeAttributeBooleanValue)
+}
+
+func decodeModifyVpcAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcAttributeRequest) {
+	d.Require(n, "VpcId")
+	v.EnableDnsHostnames = wire.Struct(d, n, "EnableDnsHostnames", decodeAttributeBooleanValue)
+	v.EnableDnsSupport = wire.Struct(d, n, "EnableDnsSupport", decodeAttributeBooleanValue)
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.EnableNetworkAddressUsageMetrics = wire.Struct(d, n, "EnableNetworkAddressUsageMetrics", decodeAttributeBooleanValue)
+}
+
+func decodeModifyVpcTenancyRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcTenancyRequest) {
+	d.Require(n, "VpcId", "InstanceTenancy")
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.InstanceTenancy = d.String(n.Take("InstanceTenancy"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeNewDhcpConfiguration(d *wire.Decoder, n *wire.Node, v *NewDhcpConfiguration) {
+	v.Key = d.String(n.Take("Key"))
+	v.Values = wire.Scalars(d, n, "Value", "", d.String)
+}
+
 func decodePlacement(d *wire.Decoder, n *wire.Node, v *Placement) {
 	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
 	v.Affinity = d.String(n.Take("Affinity"))
@@ -652,6 +904,11 @@ func decodePlacement(d *wire.Decoder, n *wire.Node, v *Placement) {
 	v.HostResourceGroupArn = d.String(n.Take("HostResourceGroupArn"))
 	v.GroupId = d.String(n.Take("GroupId"))
 	v.AvailabilityZoneId = d.String(n.Take("AvailabilityZoneId"))
+}
+
+func decodePortRange(d *wire.Decoder, n *wire.Node, v *PortRange) {
+	v.From = d.IntPtr(n.Take("From"))
+	v.To = d.IntPtr(n.Take("To"))
 }
 
 func decodePrefixListId(d *wire.Decoder, n *wire.Node, v *PrefixListId) {
@@ -681,6 +938,55 @@ func decodeReleaseAddressRequest(d *wire.Decoder, n *wire.Node, v *ReleaseAddres
 	v.PublicIp = d.String(n.Take("PublicIp"))
 	v.NetworkBorderGroup = d.String(n.Take("NetworkBorderGroup"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeReplaceNetworkAclAssociationRequest(d *wire.Decoder, n *wire.Node, v *ReplaceNetworkAclAssociationRequest) {
+	d.Require(n, "AssociationId", "NetworkAclId")
+	v.AssociationId = d.String(n.Take("AssociationId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+}
+
+func decodeReplaceNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *ReplaceNetworkAclEntryRequest) {
+	d.Require(n, "Egress", "NetworkAclId", "Protocol", "RuleAction", "RuleNumber")
+	v.CidrBlock = d.String(n.Take("CidrBlock"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Egress = d.Bool(n.Take("Egress"))
+	v.IcmpTypeCode = wire.Struct(d, n, "Icmp", decodeIcmpTypeCode)
+	v.Ipv6CidrBlock = d.String(n.Take("Ipv6CidrBlock"))
+	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+	v.PortRange = wire.Struct(d, n, "PortRange", decodePortRange)
+	v.Protocol = d.String(n.Take("Protocol"))
+	v.RuleAction = d.String(n.Take("RuleAction"))
+	v.RuleNumber = d.Int(n.Take("RuleNumber"))
+}
+
+func decodeReplaceRouteRequest(d *wire.Decoder, n *wire.Node, v *ReplaceRouteRequest) {
+	d.Require(n, "RouteTableId")
+	v.DestinationCidrBlock = d.String(n.Take("DestinationCidrBlock"))
+	v.DestinationIpv6CidrBlock = d.String(n.Take("DestinationIpv6CidrBlock"))
+	v.DestinationPrefixListId = d.String(n.Take("DestinationPrefixListId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcEndpointId = d.String(n.Take("VpcEndpointId"))
+	v.EgressOnlyInternetGatewayId = d.String(n.Take("EgressOnlyInternetGatewayId"))
+	v.GatewayId = d.String(n.Take("GatewayId"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.LocalTarget = d.BoolPtr(n.Take("LocalTarget"))
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
+	v.TransitGatewayId = d.String(n.Take("TransitGatewayId"))
+	v.LocalGatewayId = d.String(n.Take("LocalGatewayId"))
+	v.CarrierGatewayId = d.String(n.Take("CarrierGatewayId"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
+	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
+	v.CoreNetworkArn = d.String(n.Take("CoreNetworkArn"))
+}
+
+func decodeReplaceRouteTableAssociationRequest(d *wire.Decoder, n *wire.Node, v *ReplaceRouteTableAssociationRequest) {
+	d.Require(n, "AssociationId", "RouteTableId")
+	v.AssociationId = d.String(n.Take("AssociationId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
 }
 
 func decodeResetImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetImageAttributeRequest) {

@@ -137,6 +137,45 @@ func appendAssociateAddressResult(b []byte, v *AssociateAddressResult) []byte {
 	return b
 }
 
+func appendAssociateDhcpOptionsResult(b []byte, v *AssociateDhcpOptionsResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendAssociateRouteTableResult(b []byte, v *AssociateRouteTableResult) []byte {
+	if v.AssociationId != "" {
+		b = wire.AppendString(b, "associationId", v.AssociationId)
+	}
+	if v.AssociationState != nil {
+		b = append(b, "<associationState>"...)
+		b = appendRouteTableAssociationState(b, v.AssociationState)
+		b = append(b, "</associationState>"...)
+	}
+	return b
+}
+
+func appendAssociateVpcCidrBlockResult(b []byte, v *AssociateVpcCidrBlockResult) []byte {
+	if v.Ipv6CidrBlockAssociation != nil {
+		b = append(b, "<ipv6CidrBlockAssociation>"...)
+		b = appendVpcIpv6CidrBlockAssociation(b, v.Ipv6CidrBlockAssociation)
+		b = append(b, "</ipv6CidrBlockAssociation>"...)
+	}
+	if v.CidrBlockAssociation != nil {
+		b = append(b, "<cidrBlockAssociation>"...)
+		b = appendVpcCidrBlockAssociation(b, v.CidrBlockAssociation)
+		b = append(b, "</cidrBlockAssociation>"...)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
+	return b
+}
+
+func appendAttachInternetGatewayResult(b []byte, v *AttachInternetGatewayResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendAttachmentEnaSrdSpecification(b []byte, v *AttachmentEnaSrdSpecification) []byte {
 	b = wire.AppendBool(b, "enaSrdEnabled", v.EnaSrdEnabled)
 	if v.EnaSrdUdpSpecification != nil {
@@ -335,6 +374,42 @@ func appendCpuOptions(b []byte, v *CpuOptions) []byte {
 	return b
 }
 
+func appendCreateDefaultSubnetResult(b []byte, v *CreateDefaultSubnetResult) []byte {
+	if v.Subnet != nil {
+		b = append(b, "<subnet>"...)
+		b = appendSubnet(b, v.Subnet)
+		b = append(b, "</subnet>"...)
+	}
+	return b
+}
+
+func appendCreateDefaultVpcResult(b []byte, v *CreateDefaultVpcResult) []byte {
+	if v.Vpc != nil {
+		b = append(b, "<vpc>"...)
+		b = appendVpc(b, v.Vpc)
+		b = append(b, "</vpc>"...)
+	}
+	return b
+}
+
+func appendCreateDhcpOptionsResult(b []byte, v *CreateDhcpOptionsResult) []byte {
+	if v.DhcpOptions != nil {
+		b = append(b, "<dhcpOptions>"...)
+		b = appendDhcpOptions(b, v.DhcpOptions)
+		b = append(b, "</dhcpOptions>"...)
+	}
+	return b
+}
+
+func appendCreateInternetGatewayResult(b []byte, v *CreateInternetGatewayResult) []byte {
+	if v.InternetGateway != nil {
+		b = append(b, "<internetGateway>"...)
+		b = appendInternetGateway(b, v.InternetGateway)
+		b = append(b, "</internetGateway>"...)
+	}
+	return b
+}
+
 func appendCreateKeyPairResult(b []byte, v *CreateKeyPairResult) []byte {
 	if v.KeyFingerprint != "" {
 		b = wire.AppendString(b, "keyFingerprint", v.KeyFingerprint)
@@ -358,6 +433,40 @@ func appendCreateKeyPairResult(b []byte, v *CreateKeyPairResult) []byte {
 	return b
 }
 
+func appendCreateNetworkAclEntryResult(b []byte, v *CreateNetworkAclEntryResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendCreateNetworkAclResult(b []byte, v *CreateNetworkAclResult) []byte {
+	if v.NetworkAcl != nil {
+		b = append(b, "<networkAcl>"...)
+		b = appendNetworkAcl(b, v.NetworkAcl)
+		b = append(b, "</networkAcl>"...)
+	}
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	return b
+}
+
+func appendCreateRouteResult(b []byte, v *CreateRouteResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
+func appendCreateRouteTableResult(b []byte, v *CreateRouteTableResult) []byte {
+	if v.RouteTable != nil {
+		b = append(b, "<routeTable>"...)
+		b = appendRouteTable(b, v.RouteTable)
+		b = append(b, "</routeTable>"...)
+	}
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	return b
+}
+
 func appendCreateSecurityGroupResult(b []byte, v *CreateSecurityGroupResult) []byte {
 	if v.GroupId != "" {
 		b = wire.AppendString(b, "groupId", v.GroupId)
@@ -375,7 +484,35 @@ func appendCreateSecurityGroupResult(b []byte, v *CreateSecurityGroupResult) []b
 	return b
 }
 
+func appendCreateSubnetResult(b []byte, v *CreateSubnetResult) []byte {
+	if v.Subnet != nil {
+		b = append(b, "<subnet>"...)
+		b = appendSubnet(b, v.Subnet)
+		b = append(b, "</subnet>"...)
+	}
+	return b
+}
+
 func appendCreateTagsResult(b []byte, v *CreateTagsResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendCreateVpcResult(b []byte, v *CreateVpcResult) []byte {
+	if v.Vpc != nil {
+		b = append(b, "<vpc>"...)
+		b = appendVpc(b, v.Vpc)
+		b = append(b, "</vpc>"...)
+	}
+	return b
+}
+
+func appendDeleteDhcpOptionsResult(b []byte, v *DeleteDhcpOptionsResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteInternetGatewayResult(b []byte, v *DeleteInternetGatewayResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
@@ -388,6 +525,26 @@ func appendDeleteKeyPairResult(b []byte, v *DeleteKeyPairResult) []byte {
 	return b
 }
 
+func appendDeleteNetworkAclEntryResult(b []byte, v *DeleteNetworkAclEntryResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteNetworkAclResult(b []byte, v *DeleteNetworkAclResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteRouteResult(b []byte, v *DeleteRouteResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteRouteTableResult(b []byte, v *DeleteRouteTableResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendDeleteSecurityGroupResult(b []byte, v *DeleteSecurityGroupResult) []byte {
 	b = wire.AppendBool(b, "return", v.Return)
 	if v.GroupId != "" {
@@ -396,7 +553,17 @@ func appendDeleteSecurityGroupResult(b []byte, v *DeleteSecurityGroupResult) []b
 	return b
 }
 
+func appendDeleteSubnetResult(b []byte, v *DeleteSubnetResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendDeleteTagsResult(b []byte, v *DeleteTagsResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteVpcResult(b []byte, v *DeleteVpcResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
@@ -920,6 +1087,11 @@ func appendDescribeVpcsResult(b []byte, v *DescribeVpcsResult) []byte {
 	return b
 }
 
+func appendDetachInternetGatewayResult(b []byte, v *DetachInternetGatewayResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendDhcpConfiguration(b []byte, v *DhcpConfiguration) []byte {
 	if v.Key != "" {
 		b = wire.AppendString(b, "key", v.Key)
@@ -966,6 +1138,28 @@ func appendDhcpOptions(b []byte, v *DhcpOptions) []byte {
 
 func appendDisassociateAddressResult(b []byte, v *DisassociateAddressResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDisassociateRouteTableResult(b []byte, v *DisassociateRouteTableResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDisassociateVpcCidrBlockResult(b []byte, v *DisassociateVpcCidrBlockResult) []byte {
+	if v.Ipv6CidrBlockAssociation != nil {
+		b = append(b, "<ipv6CidrBlockAssociation>"...)
+		b = appendVpcIpv6CidrBlockAssociation(b, v.Ipv6CidrBlockAssociation)
+		b = append(b, "</ipv6CidrBlockAssociation>"...)
+	}
+	if v.CidrBlockAssociation != nil {
+		b = append(b, "<cidrBlockAssociation>"...)
+		b = appendVpcCidrBlockAssociation(b, v.CidrBlockAssociation)
+		b = append(b, "</cidrBlockAssociation>"...)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
 	return b
 }
 
@@ -1243,8 +1437,12 @@ func appendIamInstanceProfile(b []byte, v *IamInstanceProfile) []byte {
 }
 
 func appendIcmpTypeCode(b []byte, v *IcmpTypeCode) []byte {
-	b = wire.AppendInt(b, "code", int64(v.Code))
-	b = wire.AppendInt(b, "type", int64(v.Type))
+	if v.Code != nil {
+		b = wire.AppendInt(b, "code", int64(*v.Code))
+	}
+	if v.Type != nil {
+		b = wire.AppendInt(b, "type", int64(*v.Type))
+	}
 	return b
 }
 
@@ -2569,6 +2767,21 @@ func appendModifyInstanceMetadataOptionsResult(b []byte, v *ModifyInstanceMetada
 	return b
 }
 
+func appendModifySubnetAttributeResult(b []byte, v *ModifySubnetAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendModifyVpcAttributeResult(b []byte, v *ModifyVpcAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendModifyVpcTenancyResult(b []byte, v *ModifyVpcTenancyResult) []byte {
+	b = wire.AppendBool(b, "return", v.ReturnValue)
+	return b
+}
+
 func appendMonitoring(b []byte, v *Monitoring) []byte {
 	if v.State != "" {
 		b = wire.AppendString(b, "state", v.State)
@@ -3011,8 +3224,12 @@ func appendPlacementGroupInfo(b []byte, v *PlacementGroupInfo) []byte {
 }
 
 func appendPortRange(b []byte, v *PortRange) []byte {
-	b = wire.AppendInt(b, "from", int64(v.From))
-	b = wire.AppendInt(b, "to", int64(v.To))
+	if v.From != nil {
+		b = wire.AppendInt(b, "from", int64(*v.From))
+	}
+	if v.To != nil {
+		b = wire.AppendInt(b, "to", int64(*v.To))
+	}
 	return b
 }
 
@@ -3151,6 +3368,35 @@ func appendRegionGeography(b []byte, v *RegionGeography) []byte {
 
 func appendReleaseAddressResult(b []byte, v *ReleaseAddressResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendReplaceNetworkAclAssociationResult(b []byte, v *ReplaceNetworkAclAssociationResult) []byte {
+	if v.NewAssociationId != "" {
+		b = wire.AppendString(b, "newAssociationId", v.NewAssociationId)
+	}
+	return b
+}
+
+func appendReplaceNetworkAclEntryResult(b []byte, v *ReplaceNetworkAclEntryResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendReplaceRouteResult(b []byte, v *ReplaceRouteResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendReplaceRouteTableAssociationResult(b []byte, v *ReplaceRouteTableAssociationResult) []byte {
+	if v.NewAssociationId != "" {
+		b = wire.AppendString(b, "newAssociationId", v.NewAssociationId)
+	}
+	if v.AssociationState != nil {
+		b = append(b, "<associationState>"...)
+		b = appendRouteTableAssociationState(b, v.AssociationState)
+		b = append(b, "</associationState>"...)
+	}
 	return b
 }
 

@@ -722,3 +722,8 @@ const (
 	VpcStateAvailable = "available"
 	VpcStateDeleting  = "deleting"
 )
+
+// Values of VpcTenancy.
+const (
+	VpcTenancyDefault = "default"
+)

@@ -50,6 +50,54 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "AssociateDhcpOptions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssociateDhcpOptionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssociateDhcpOptionsResponse", appendAssociateDhcpOptionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssociateDhcpOptions(ctx, in.(*AssociateDhcpOptionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AssociateRouteTable"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssociateRouteTableRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssociateRouteTableResponse", appendAssociateRouteTableResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssociateRouteTable(ctx, in.(*AssociateRouteTableRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AssociateVpcCidrBlock"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssociateVpcCidrBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssociateVpcCidrBlockResponse", appendAssociateVpcCidrBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssociateVpcCidrBlock(ctx, in.(*AssociateVpcCidrBlockRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AttachInternetGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAttachInternetGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AttachInternetGatewayResponse", appendAttachInternetGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachInternetGateway(ctx, in.(*AttachInternetGatewayRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AuthorizeSecurityGroupEgress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeAuthorizeSecurityGroupEgressRequest)
@@ -84,6 +132,52 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateDefaultSubnet"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateDefaultSubnetRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateDefaultSubnetResponse", appendCreateDefaultSubnetResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateDefaultSubnet(ctx, in.(*CreateDefaultSubnetRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateDefaultVpc"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateDefaultVpcRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateDefaultVpcResponse", appendCreateDefaultVpcResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateDefaultVpc(ctx, in.(*CreateDefaultVpcRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateDhcpOptions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateDhcpOptionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateDhcpOptionsResponse", appendCreateDhcpOptionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateDhcpOptions(ctx, in.(*CreateDhcpOptionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateInternetGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateInternetGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateInternetGatewayResponse", appendCreateInternetGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateInternetGateway(ctx, in.(*CreateInternetGatewayRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateKeyPair"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateKeyPairRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -91,6 +185,48 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateKeyPair(ctx, in.(*CreateKeyPairRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateNetworkAcl"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateNetworkAclRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateNetworkAclResponse", appendCreateNetworkAclResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateNetworkAcl(ctx, in.(*CreateNetworkAclRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateNetworkAclEntry"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateNetworkAclEntryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateNetworkAclEntryResponse", appendCreateNetworkAclEntryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateRoute"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateRouteRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateRouteResponse", appendCreateRouteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateRoute(ctx, in.(*CreateRouteRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateRouteTable"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateRouteTableRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateRouteTableResponse", appendCreateRouteTableResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateRouteTable(ctx, in.(*CreateRouteTableRequest))
 			},
 		},
 		{
@@ -106,6 +242,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CreateSubnet"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateSubnetRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateSubnetResponse", appendCreateSubnetResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateSubnet(ctx, in.(*CreateSubnetRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateTags"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateTagsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -116,6 +262,40 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CreateVpc"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateVpcRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVpcResponse", appendCreateVpcResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVpc(ctx, in.(*CreateVpcRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteDhcpOptions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteDhcpOptionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteDhcpOptionsResponse", appendDeleteDhcpOptionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteDhcpOptions(ctx, in.(*DeleteDhcpOptionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteInternetGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteInternetGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteInternetGatewayResponse", appendDeleteInternetGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteInternetGateway(ctx, in.(*DeleteInternetGatewayRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeleteKeyPair"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteKeyPairRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -123,6 +303,48 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteKeyPair(ctx, in.(*DeleteKeyPairRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteNetworkAcl"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteNetworkAclRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteNetworkAclResponse", appendDeleteNetworkAclResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteNetworkAcl(ctx, in.(*DeleteNetworkAclRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteNetworkAclEntry"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteNetworkAclEntryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteNetworkAclEntryResponse", appendDeleteNetworkAclEntryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteRoute"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteRouteRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteRouteResponse", appendDeleteRouteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteRoute(ctx, in.(*DeleteRouteRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteRouteTable"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteRouteTableRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteRouteTableResponse", appendDeleteRouteTableResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteRouteTable(ctx, in.(*DeleteRouteTableRequest))
 			},
 		},
 		{
@@ -138,6 +360,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "DeleteSubnet"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteSubnetRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteSubnetResponse", appendDeleteSubnetResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteSubnet(ctx, in.(*DeleteSubnetRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeleteTags"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteTagsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -145,6 +377,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteTags(ctx, in.(*DeleteTagsRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteVpc"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteVpcRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVpcResponse", appendDeleteVpcResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVpc(ctx, in.(*DeleteVpcRequest))
 			},
 		},
 		{
@@ -468,6 +710,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DetachInternetGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDetachInternetGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DetachInternetGatewayResponse", appendDetachInternetGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachInternetGateway(ctx, in.(*DetachInternetGatewayRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisassociateAddress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisassociateAddressRequest)
@@ -477,6 +731,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DisassociateAddress(ctx, in.(*DisassociateAddressRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DisassociateRouteTable"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisassociateRouteTableRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisassociateRouteTableResponse", appendDisassociateRouteTableResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisassociateRouteTable(ctx, in.(*DisassociateRouteTableRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DisassociateVpcCidrBlock"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisassociateVpcCidrBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisassociateVpcCidrBlockResponse", appendDisassociateVpcCidrBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockRequest))
 			},
 		},
 		{
@@ -546,6 +824,40 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ModifySubnetAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifySubnetAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifySubnetAttributeResponse", appendModifySubnetAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifyVpcAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyVpcAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVpcAttributeResponse", appendModifyVpcAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ModifyVpcTenancy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeModifyVpcTenancyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVpcTenancyResponse", appendModifyVpcTenancyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "RebootInstances"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeRebootInstancesRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -563,6 +875,52 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ReleaseAddress(ctx, in.(*ReleaseAddressRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ReplaceNetworkAclAssociation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeReplaceNetworkAclAssociationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ReplaceNetworkAclAssociationResponse", appendReplaceNetworkAclAssociationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ReplaceNetworkAclAssociation(ctx, in.(*ReplaceNetworkAclAssociationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ReplaceNetworkAclEntry"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeReplaceNetworkAclEntryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ReplaceNetworkAclEntryResponse", appendReplaceNetworkAclEntryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ReplaceNetworkAclEntry(ctx, in.(*ReplaceNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ReplaceRoute"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeReplaceRouteRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ReplaceRouteResponse", appendReplaceRouteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ReplaceRoute(ctx, in.(*ReplaceRouteRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ReplaceRouteTableAssociation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeReplaceRouteTableAssociationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ReplaceRouteTableAssociationResponse", appendReplaceRouteTableAssociationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationRequest))
 			},
 		},
 		{

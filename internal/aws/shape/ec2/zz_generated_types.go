@@ -76,6 +76,55 @@ type AssociateAddressResult struct {
 	AssociationId string
 }
 
+type AssociateDhcpOptionsRequest struct {
+	DhcpOptionsId string // required
+	VpcId         string // required
+	DryRun        *bool
+}
+
+type AssociateDhcpOptionsResult struct {
+}
+
+type AssociateRouteTableRequest struct {
+	DryRun       *bool
+	RouteTableId string // required
+	SubnetId     string
+	GatewayId    string
+}
+
+type AssociateRouteTableResult struct {
+	AssociationId    string
+	AssociationState *RouteTableAssociationState
+}
+
+type AssociateVpcCidrBlockRequest struct {
+	AmazonProvidedIpv6CidrBlock     *bool
+	CidrBlock                       string
+	VpcId                           string // required
+	Ipv6CidrBlockNetworkBorderGroup string
+	Ipv6Pool                        string
+	Ipv6CidrBlock                   string
+	Ipv4IpamPoolId                  string
+	Ipv4NetmaskLength               *int
+	Ipv6IpamPoolId                  string
+	Ipv6NetmaskLength               *int
+}
+
+type AssociateVpcCidrBlockResult struct {
+	Ipv6CidrBlockAssociation *VpcIpv6CidrBlockAssociation
+	CidrBlockAssociation     *VpcCidrBlockAssociation
+	VpcId                    string
+}
+
+type AttachInternetGatewayRequest struct {
+	DryRun            *bool
+	InternetGatewayId string // required
+	VpcId             string // required
+}
+
+type AttachInternetGatewayResult struct {
+}
+
 type AttachmentEnaSrdSpecification struct {
 	EnaSrdEnabled          bool
 	EnaSrdUdpSpecification *AttachmentEnaSrdUdpSpecification
@@ -230,6 +279,43 @@ type CpuOptionsRequest struct {
 	AmdSevSnp      string // values: AmdSevSnpSpecification
 }
 
+type CreateDefaultSubnetRequest struct {
+	AvailabilityZone string // required
+	DryRun           *bool
+	Ipv6Native       *bool
+}
+
+type CreateDefaultSubnetResult struct {
+	Subnet *Subnet
+}
+
+type CreateDefaultVpcRequest struct {
+	DryRun *bool
+}
+
+type CreateDefaultVpcResult struct {
+	Vpc *Vpc
+}
+
+type CreateDhcpOptionsRequest struct {
+	DhcpConfigurations []NewDhcpConfiguration // required
+	TagSpecifications  []TagSpecification
+	DryRun             *bool
+}
+
+type CreateDhcpOptionsResult struct {
+	DhcpOptions *DhcpOptions
+}
+
+type CreateInternetGatewayRequest struct {
+	TagSpecifications []TagSpecification
+	DryRun            *bool
+}
+
+type CreateInternetGatewayResult struct {
+	InternetGateway *InternetGateway
+}
+
 type CreateKeyPairRequest struct {
 	KeyName           string // required
 	DryRun            *bool
@@ -246,6 +332,69 @@ type CreateKeyPairResult struct {
 	Tags           []Tag
 }
 
+type CreateNetworkAclEntryRequest struct {
+	CidrBlock     string
+	DryRun        *bool
+	Egress        bool // required
+	IcmpTypeCode  *IcmpTypeCode
+	Ipv6CidrBlock string
+	NetworkAclId  string // required
+	PortRange     *PortRange
+	Protocol      string // required
+	RuleAction    string // required; values: RuleAction
+	RuleNumber    int    // required
+}
+
+type CreateNetworkAclEntryResult struct {
+}
+
+type CreateNetworkAclRequest struct {
+	DryRun            *bool
+	VpcId             string // required
+	TagSpecifications []TagSpecification
+	ClientToken       string
+}
+
+type CreateNetworkAclResult struct {
+	NetworkAcl  *NetworkAcl
+	ClientToken string
+}
+
+type CreateRouteRequest struct {
+	DestinationCidrBlock        string
+	DestinationIpv6CidrBlock    string
+	DestinationPrefixListId     string
+	DryRun                      *bool
+	VpcEndpointId               string
+	EgressOnlyInternetGatewayId string
+	GatewayId                   string
+	InstanceId                  string
+	NatGatewayId                string
+	TransitGatewayId            string
+	LocalGatewayId              string
+	CarrierGatewayId            string
+	NetworkInterfaceId          string
+	RouteTableId                string // required
+	VpcPeeringConnectionId      string
+	CoreNetworkArn              string
+}
+
+type CreateRouteResult struct {
+	Return bool
+}
+
+type CreateRouteTableRequest struct {
+	DryRun            *bool
+	VpcId             string // required
+	TagSpecifications []TagSpecification
+	ClientToken       string
+}
+
+type CreateRouteTableResult struct {
+	RouteTable  *RouteTable
+	ClientToken string
+}
+
 type CreateSecurityGroupRequest struct {
 	Description       string // required
 	GroupName         string // required
@@ -260,6 +409,26 @@ type CreateSecurityGroupResult struct {
 	SecurityGroupArn string
 }
 
+type CreateSubnetRequest struct {
+	TagSpecifications  []TagSpecification
+	AvailabilityZone   string
+	AvailabilityZoneId string
+	CidrBlock          string
+	Ipv6CidrBlock      string
+	OutpostArn         string
+	VpcId              string // required
+	DryRun             *bool
+	Ipv6Native         *bool
+	Ipv4IpamPoolId     string
+	Ipv4NetmaskLength  *int
+	Ipv6IpamPoolId     string
+	Ipv6NetmaskLength  *int
+}
+
+type CreateSubnetResult struct {
+	Subnet *Subnet
+}
+
 type CreateTagsRequest struct {
 	DryRun    *bool
 	Resources []string // required
@@ -269,8 +438,43 @@ type CreateTagsRequest struct {
 type CreateTagsResult struct {
 }
 
+type CreateVpcRequest struct {
+	CidrBlock                       string
+	AmazonProvidedIpv6CidrBlock     *bool
+	Ipv6Pool                        string
+	Ipv6CidrBlock                   string
+	Ipv4IpamPoolId                  string
+	Ipv4NetmaskLength               *int
+	Ipv6IpamPoolId                  string
+	Ipv6NetmaskLength               *int
+	DryRun                          *bool
+	InstanceTenancy                 string // values: Tenancy
+	Ipv6CidrBlockNetworkBorderGroup string
+	TagSpecifications               []TagSpecification
+}
+
+type CreateVpcResult struct {
+	Vpc *Vpc
+}
+
 type CreditSpecificationRequest struct {
 	CpuCredits string // required
+}
+
+type DeleteDhcpOptionsRequest struct {
+	DhcpOptionsId string // required
+	DryRun        *bool
+}
+
+type DeleteDhcpOptionsResult struct {
+}
+
+type DeleteInternetGatewayRequest struct {
+	DryRun            *bool
+	InternetGatewayId string // required
+}
+
+type DeleteInternetGatewayResult struct {
 }
 
 type DeleteKeyPairRequest struct {
@@ -284,6 +488,43 @@ type DeleteKeyPairResult struct {
 	KeyPairId string
 }
 
+type DeleteNetworkAclEntryRequest struct {
+	DryRun       *bool
+	Egress       bool   // required
+	NetworkAclId string // required
+	RuleNumber   int    // required
+}
+
+type DeleteNetworkAclEntryResult struct {
+}
+
+type DeleteNetworkAclRequest struct {
+	DryRun       *bool
+	NetworkAclId string // required
+}
+
+type DeleteNetworkAclResult struct {
+}
+
+type DeleteRouteRequest struct {
+	DestinationCidrBlock     string
+	DestinationIpv6CidrBlock string
+	DestinationPrefixListId  string
+	DryRun                   *bool
+	RouteTableId             string // required
+}
+
+type DeleteRouteResult struct {
+}
+
+type DeleteRouteTableRequest struct {
+	DryRun       *bool
+	RouteTableId string // required
+}
+
+type DeleteRouteTableResult struct {
+}
+
 type DeleteSecurityGroupRequest struct {
 	GroupId   string
 	GroupName string
@@ -295,6 +536,14 @@ type DeleteSecurityGroupResult struct {
 	GroupId string
 }
 
+type DeleteSubnetRequest struct {
+	SubnetId string // required
+	DryRun   *bool
+}
+
+type DeleteSubnetResult struct {
+}
+
 type DeleteTagsRequest struct {
 	DryRun    *bool
 	Resources []string // required
@@ -302,6 +551,14 @@ type DeleteTagsRequest struct {
 }
 
 type DeleteTagsResult struct {
+}
+
+type DeleteVpcRequest struct {
+	VpcId  string // required
+	DryRun *bool
+}
+
+type DeleteVpcResult struct {
 }
 
 type DeregisterImageRequest struct {
@@ -687,6 +944,15 @@ type DescribeVpcsResult struct {
 	NextToken string
 }
 
+type DetachInternetGatewayRequest struct {
+	DryRun            *bool
+	InternetGatewayId string // required
+	VpcId             string // required
+}
+
+type DetachInternetGatewayResult struct {
+}
+
 type DhcpConfiguration struct {
 	Key    string
 	Values []AttributeValue
@@ -706,6 +972,24 @@ type DisassociateAddressRequest struct {
 }
 
 type DisassociateAddressResult struct {
+}
+
+type DisassociateRouteTableRequest struct {
+	AssociationId string // required
+	DryRun        *bool
+}
+
+type DisassociateRouteTableResult struct {
+}
+
+type DisassociateVpcCidrBlockRequest struct {
+	AssociationId string // required
+}
+
+type DisassociateVpcCidrBlockResult struct {
+	Ipv6CidrBlockAssociation *VpcIpv6CidrBlockAssociation
+	CidrBlockAssociation     *VpcCidrBlockAssociation
+	VpcId                    string
 }
 
 type DiskInfo struct {
@@ -886,8 +1170,8 @@ type IamInstanceProfileSpecification struct {
 }
 
 type IcmpTypeCode struct {
-	Code int
-	Type int
+	Code *int
+	Type *int
 }
 
 type Image struct {
@@ -1490,6 +1774,43 @@ type ModifyInstanceMetadataOptionsResult struct {
 	InstanceMetadataOptions *InstanceMetadataOptionsResponse
 }
 
+type ModifySubnetAttributeRequest struct {
+	AssignIpv6AddressOnCreation             *AttributeBooleanValue
+	MapPublicIpOnLaunch                     *AttributeBooleanValue
+	SubnetId                                string // required
+	MapCustomerOwnedIpOnLaunch              *AttributeBooleanValue
+	CustomerOwnedIpv4Pool                   string
+	EnableDns64                             *AttributeBooleanValue
+	PrivateDnsHostnameTypeOnLaunch          string // values: HostnameType
+	EnableResourceNameDnsARecordOnLaunch    *AttributeBooleanValue
+	EnableResourceNameDnsAAAARecordOnLaunch *AttributeBooleanValue
+	EnableLniAtDeviceIndex                  *int
+	DisableLniAtDeviceIndex                 *AttributeBooleanValue
+}
+
+type ModifySubnetAttributeResult struct {
+}
+
+type ModifyVpcAttributeRequest struct {
+	EnableDnsHostnames               *AttributeBooleanValue
+	EnableDnsSupport                 *AttributeBooleanValue
+	VpcId                            string // required
+	EnableNetworkAddressUsageMetrics *AttributeBooleanValue
+}
+
+type ModifyVpcAttributeResult struct {
+}
+
+type ModifyVpcTenancyRequest struct {
+	VpcId           string // required
+	InstanceTenancy string // required; values: VpcTenancy
+	DryRun          *bool
+}
+
+type ModifyVpcTenancyResult struct {
+	ReturnValue bool
+}
+
 type Monitoring struct {
 	State string // values: MonitoringState
 }
@@ -1632,6 +1953,11 @@ type NeuronInfo struct {
 	TotalNeuronDeviceMemoryInMiB int
 }
 
+type NewDhcpConfiguration struct {
+	Key    string
+	Values []string
+}
+
 type NitroTpmInfo struct {
 	SupportedVersions []string
 }
@@ -1659,8 +1985,8 @@ type PlacementGroupInfo struct {
 }
 
 type PortRange struct {
-	From int
-	To   int
+	From *int
+	To   *int
 }
 
 type PrefixListId struct {
@@ -1748,6 +2074,66 @@ type ReleaseAddressRequest struct {
 }
 
 type ReleaseAddressResult struct {
+}
+
+type ReplaceNetworkAclAssociationRequest struct {
+	AssociationId string // required
+	DryRun        *bool
+	NetworkAclId  string // required
+}
+
+type ReplaceNetworkAclAssociationResult struct {
+	NewAssociationId string
+}
+
+type ReplaceNetworkAclEntryRequest struct {
+	CidrBlock     string
+	DryRun        *bool
+	Egress        bool // required
+	IcmpTypeCode  *IcmpTypeCode
+	Ipv6CidrBlock string
+	NetworkAclId  string // required
+	PortRange     *PortRange
+	Protocol      string // required
+	RuleAction    string // required; values: RuleAction
+	RuleNumber    int    // required
+}
+
+type ReplaceNetworkAclEntryResult struct {
+}
+
+type ReplaceRouteRequest struct {
+	DestinationCidrBlock        string
+	DestinationIpv6CidrBlock    string
+	DestinationPrefixListId     string
+	DryRun                      *bool
+	VpcEndpointId               string
+	EgressOnlyInternetGatewayId string
+	GatewayId                   string
+	InstanceId                  string
+	LocalTarget                 *bool
+	NatGatewayId                string
+	TransitGatewayId            string
+	LocalGatewayId              string
+	CarrierGatewayId            string
+	NetworkInterfaceId          string
+	RouteTableId                string // required
+	VpcPeeringConnectionId      string
+	CoreNetworkArn              string
+}
+
+type ReplaceRouteResult struct {
+}
+
+type ReplaceRouteTableAssociationRequest struct {
+	AssociationId string // required
+	DryRun        *bool
+	RouteTableId  string // required
+}
+
+type ReplaceRouteTableAssociationResult struct {
+	NewAssociationId string
+	AssociationState *RouteTableAssociationState
 }
 
 type Reservation struct {

@@ -2,8 +2,6 @@ package ec2
 
 import (
 	"context"
-	"maps"
-	"slices"
 
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/filter"
@@ -29,7 +27,7 @@ func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
 		})
 	}
 	if v := store.VPCs.Get(r, t.VPCID); v != nil {
-		for _, block := range blocks(v) {
+		for _, block := range v.Blocks() {
 			out.Routes = append(out.Routes, shape.Route{DestinationCidrBlock: block, GatewayId: "local", Origin: "CreateRouteTable", State: "active"})
 		}
 	}
@@ -124,95 +122,4 @@ func (s *Service) DescribeRouteTables(ctx context.Context, in *shape.DescribeRou
 		return nil, err
 	}
 	return &shape.DescribeRouteTablesResult{RouteTables: showAll(r, list, shapeTable), NextToken: next}, nil
-}
-
-var gatewayFilters = &filter.Set[*resource.InternetGateway]{
-	Fields: map[string]func(*resource.InternetGateway) []string{
-		"attachment.state": func(g *resource.InternetGateway) []string {
-			if g.VPCID == "" {
-				return nil
-			}
-			return []string{"available"}
-		},
-		"attachment.vpc-id":   func(g *resource.InternetGateway) []string { return one(g.VPCID) },
-		"internet-gateway-id": func(g *resource.InternetGateway) []string { return one(g.ID) },
-		"owner-id":            func(g *resource.InternetGateway) []string { return one(g.AccountID) },
-	},
-	Tags: func(g *resource.InternetGateway) map[string]string { return g.Tags },
-}
-
-// DescribeInternetGateways lists internet gateways.
-func (s *Service) DescribeInternetGateways(ctx context.Context, in *shape.DescribeInternetGatewaysRequest) (*shape.DescribeInternetGatewaysResult, error) {
-	info, r, err := s.read(ctx, in, in.DryRun)
-	if err != nil {
-		return nil, err
-	}
-	match, err := compile(gatewayFilters, in.Filters)
-	if err != nil {
-		return nil, err
-	}
-	list, next, err := list(s, r, info, gateways, selection[resource.InternetGateway]{
-		op: "DescribeInternetGateways", ids: in.InternetGatewayIds, max: in.MaxResults, token: in.NextToken, match: match,
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]shape.InternetGateway, len(list))
-	for i, g := range list {
-		out[i] = shape.InternetGateway{InternetGatewayId: g.ID, OwnerId: g.AccountID, Tags: shapeTags(g.Tags), Attachments: []shape.InternetGatewayAttachment{}}
-		if g.VPCID != "" {
-			out[i].Attachments = append(out[i].Attachments, shape.InternetGatewayAttachment{State: "available", VpcId: g.VPCID})
-		}
-	}
-	return &shape.DescribeInternetGatewaysResult{InternetGateways: out, NextToken: next}, nil
-}
-
-var dhcpFilters = &filter.Set[*resource.DHCPOptions]{
-	Fields: map[string]func(*resource.DHCPOptions) []string{
-		"dhcp-options-id": func(d *resource.DHCPOptions) []string { return one(d.ID) },
-		"key": func(d *resource.DHCPOptions) (out []string) {
-			for k := range d.Values {
-				out = append(out, k)
-			}
-			return out
-		},
-		"value": func(d *resource.DHCPOptions) (out []string) {
-			for _, v := range d.Values {
-				out = append(out, v...)
-			}
-			return out
-		},
-		"owner-id": func(d *resource.DHCPOptions) []string { return one(d.AccountID) },
-	},
-	Tags: func(d *resource.DHCPOptions) map[string]string { return d.Tags },
-}
-
-// DescribeDhcpOptions lists sets of DHCP options.
-func (s *Service) DescribeDhcpOptions(ctx context.Context, in *shape.DescribeDhcpOptionsRequest) (*shape.DescribeDhcpOptionsResult, error) {
-	info, r, err := s.read(ctx, in, in.DryRun)
-	if err != nil {
-		return nil, err
-	}
-	match, err := compile(dhcpFilters, in.Filters)
-	if err != nil {
-		return nil, err
-	}
-	list, next, err := list(s, r, info, dhcpOptions, selection[resource.DHCPOptions]{
-		op: "DescribeDhcpOptions", ids: in.DhcpOptionsIds, max: in.MaxResults, token: in.NextToken, match: match,
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := make([]shape.DhcpOptions, len(list))
-	for i, d := range list {
-		out[i] = shape.DhcpOptions{DhcpOptionsId: d.ID, OwnerId: d.AccountID, Tags: shapeTags(d.Tags)}
-		for _, key := range slices.Sorted(maps.Keys(d.Values)) {
-			c := shape.DhcpConfiguration{Key: key}
-			for _, v := range d.Values[key] {
-				c.Values = append(c.Values, shape.AttributeValue{Value: v})
-			}
-			out[i].DhcpConfigurations = append(out[i].DhcpConfigurations, c)
-		}
-	}
-	return &shape.DescribeDhcpOptionsResult{DhcpOptions: out, NextToken: next}, nil
 }
