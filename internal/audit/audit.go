@@ -28,21 +28,15 @@ type Event struct {
 	ErrorCode    string            `json:"errorCode,omitempty"`
 	ErrorMessage string            `json:"errorMessage,omitempty"`
 	Parameters   map[string]string `json:"requestParameters,omitempty"`
+	Additional   map[string]string `json:"additionalEventData,omitempty"`
 	RequestID    string            `json:"requestID"`
 	EventID      string            `json:"eventID"`
 	ReadOnly     bool              `json:"readOnly"`
+	Resources    []Resource        `json:"resources,omitempty"`
 	Type         string            `json:"eventType"`
+	Management   bool              `json:"managementEvent"`
 	Recipient    string            `json:"recipientAccountId,omitempty"`
-}
-
-// UserIdentity says who called.
-type UserIdentity struct {
-	Type        string `json:"type"` // Root, IAMUser, Anonymous
-	PrincipalID string `json:"principalId,omitempty"`
-	ARN         string `json:"arn,omitempty"`
-	AccountID   string `json:"accountId,omitempty"`
-	AccessKeyID string `json:"accessKeyId,omitempty"`
-	UserName    string `json:"userName,omitempty"`
+	Category     string            `json:"eventCategory"` // "Management" or "Data"
 }
 
 // Sink takes events. Record is called on the way of every request: it must be fast, and safe for concurrent use.
@@ -50,30 +44,43 @@ type Sink interface {
 	Record(e *Event)
 }
 
+// Both gives every event to two sinks.
+func Both(a, b Sink) Sink { return both{a, b} }
+
+type both [2]Sink
+
+func (b both) Record(e *Event) {
+	b[0].Record(e)
+	b[1].Record(e)
+}
+
 // New makes the event of a call; form holds its parameters, which are redacted here; resource is S3's
 // BUCKET[/KEY].
 func New(info *call.Info, form url.Values, resource, code, message string) *Event {
 	e := &Event{
 		Version: "1.11", Time: info.Time.UTC().Truncate(time.Second), Source: info.Service + ".amazonaws.com", Name: info.Operation,
-		Region: info.Region, UserAgent: clip(info.UserAgent), ErrorCode: code, ErrorMessage: message,
+		Region: info.Region, UserAgent: clip(info.UserAgent), ErrorCode: code, ErrorMessage: clip(message),
 		RequestID: info.RequestID, EventID: info.RequestID, ReadOnly: readOnly(info.Operation), Type: "AwsApiCall",
-		Recipient: info.AccountID, Parameters: redact(form),
-		UserIdentity: UserIdentity{
-			Type: "IAMUser", PrincipalID: info.UserID, ARN: info.ARN, AccountID: info.AccountID,
-			AccessKeyID: info.AccessKeyID, UserName: info.UserName,
-		},
+		Recipient: info.AccountID, Parameters: redact(form), UserIdentity: identity(&info.Caller),
+		Management: true, Category: "Management", Resources: resources(info.Service, info.AccountID, form, resource),
 	}
 	if resource != "" {
-		e.Parameters["resource"] = resource
+		e.Parameters["resource"] = clip(resource)
+		if strings.Contains(resource, "/") {
+			e.Management, e.Category = false, "Data"
+		}
 	}
 	if info.SourceIP.IsValid() {
 		e.SourceIP = info.SourceIP.String()
 	}
-	switch {
-	case info.Anonymous():
-		e.UserIdentity.Type = "Anonymous"
-	case info.Root():
-		e.UserIdentity.Type = "Root"
+	if info.SourceVPC != "" {
+		e.Additional = map[string]string{"sourceVpc": info.SourceVPC}
+	}
+	if s := info.Session; s != nil && s.ImpersonatedBy != "" {
+		if e.Additional == nil {
+			e.Additional = map[string]string{}
+		}
+		e.Additional["impersonatedBy"] = s.ImpersonatedBy
 	}
 	return e
 }
@@ -88,7 +95,7 @@ func readOnly(operation string) bool {
 }
 
 // secret lists parameters (lower case) whose values never are recorded; a part of the name is enough.
-var secret = []string{"secret", "password", "userdata", "keymaterial", "token", "signature", "privatekey", "credential", "customerkey"}
+var secret = []string{"secret", "password", "userdata", "keymaterial", "token", "signature", "privatekey", "credential", "customerkey", "assertion"}
 
 // most is the number of bytes of a value that is recorded.
 const most = 1024

@@ -35,6 +35,24 @@ func TestEvents(t *testing.T) {
 	}, "", "", ""))
 	w.Record(New(info(user, "ec2", "ImportKeyPair"), url.Values{"PublicKeyMaterial": {"ssh-rsa"}, "NextToken": {"n"}}, "", "InvalidKeyPair.Duplicate", "no"))
 	w.Record(New(info(call.Caller{}, "s3", "GetObject"), url.Values{"x-amz-server-side-encryption-customer-key": {"hush"}}, "bucket/key\n", "AccessDenied", "Access Denied"))
+	role := call.Caller{
+		AccountID: "123456789012", UserID: "AROA:me", ARN: "arn:aws:sts::123456789012:assumed-role/deploy/me", AccessKeyID: "ASIA",
+		Session: &call.Session{
+			Kind: call.RoleSession, AccountID: "123456789012", PrincipalID: "AROA", Name: "me", IssuedAt: at, SourceIdentity: "alice", InstanceID: "i-1",
+			RoleARN: "arn:aws:iam::123456789012:role/x/deploy", RoleName: "deploy", Provider: "https://id.example.com", Subject: "robot",
+		},
+	}
+	fed := call.Caller{
+		AccountID: "123456789012", UserID: "123456789012:carol", ARN: "arn:aws:sts::123456789012:federated-user/carol", AccessKeyID: "ASIB",
+		Session: &call.Session{Kind: call.FederatedSession, AccountID: "123456789012", PrincipalID: "AIDA", Name: "carol", IssuedAt: at},
+	}
+	mfa := user
+	mfa.Session = &call.Session{Kind: call.UserSession, AccountID: "123456789012", PrincipalID: "AIDA", IssuedAt: at, MFA: true, ImpersonatedBy: "arn:aws:iam::000000000000:root"}
+	guest := info(role, "s3", "ListBuckets")
+	guest.SourceVPC = "vpc-1"
+	w.Record(New(guest, nil, "", "", ""))
+	w.Record(New(info(fed, "sts", "AssumeRole"), url.Values{"RoleArn": {"arn:aws:iam::123456789012:role/x"}}, "", "AccessDenied", "no"))
+	w.Record(New(info(mfa, "sts", "AssumeRoleWithSAML"), url.Values{"SAMLAssertion": {"hush"}, "WebIdentityToken": {"hush"}, "TokenCode": {"hush"}}, "", "", ""))
 	if err := w.Flush(); err != nil {
 		t.Fatal(err)
 	}

@@ -120,6 +120,9 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
 		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Console: p.readConsole, Converter: converter,
 	})
+	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
 	if keeper != nil && cfg.StoreListen != "" {
 		p.role.Membership.StoreEndpoints = []string{"https://" + cfg.StoreListen}
 	}

@@ -93,6 +93,8 @@ func (x *exchange) noSuchKey(sig *sigv4.Signature) error {
 			With("AWSAccessKeyId", sig.AccessKeyID)
 	case wire.EC2:
 		return authFailure()
+	case wire.JSON:
+		return awserr.New("UnrecognizedClientException", "The security token included in the request is invalid.")
 	}
 	return awserr.New("InvalidClientTokenId", "The security token included in the request is invalid.").WithStatus(403)
 }
@@ -128,6 +130,14 @@ func (x *exchange) refusal(sig *sigv4.Signature, err error) error {
 		e = x.refuseS3(sig, bad)
 	case wire.EC2:
 		e = refuseEC2(bad)
+	case wire.JSON:
+		e = refuseQuery(bad)
+		switch e.Code {
+		case "SignatureDoesNotMatch":
+			e = awserr.New("InvalidSignatureException", "%s", e.Message)
+		case "IncompleteSignature", "RequestExpired":
+			e = awserr.New(e.Code+"Exception", "%s", e.Message)
+		}
 	default:
 		e = refuseQuery(bad)
 	}

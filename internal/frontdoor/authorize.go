@@ -37,7 +37,7 @@ func (OwnAccount) Authorize(_ context.Context, a Access) error {
 // withinSession refuses what AWS keeps from temporary credentials of users whatever their policies say: IAM, where
 // no MFA device has vouched for them, and the making of further credentials.
 func withinSession(info *call.Info) error {
-	if info.Session == nil || info.Session.Kind == call.RoleSession {
+	if info.Session == nil || info.Session.Kind == call.RoleSession || info.Session.ImpersonatedBy != "" {
 		return nil
 	}
 	federated := info.Session.Kind == call.FederatedSession
@@ -57,6 +57,9 @@ func accessDenied(s *wire.Service) error {
 		return awserr.New("AccessDenied", "Access Denied").WithStatus(403)
 	case wire.EC2:
 		return awserr.New("AuthFailure", "AWS was not able to validate the provided access credentials").WithStatus(401)
+	}
+	if s.Protocol == wire.JSON {
+		return awserr.New("MissingAuthenticationTokenException", "Request is missing Authentication Token")
 	}
 	return awserr.New("MissingAuthenticationToken", "Request is missing Authentication Token").WithStatus(403)
 }

@@ -73,10 +73,7 @@ func (x *exchange) serve() error {
 	case x.service.Protocol == wire.RestXML:
 		return x.serveREST(sig, t)
 	case x.service.Protocol == wire.JSON:
-		if sig == nil {
-			return accessDenied(x.service.Service)
-		}
-		return awserr.New("UnknownOperationException", "The service %s is not served here", x.info.Service)
+		return x.serveJSON(sig)
 	}
 	return x.serveQuery(sig)
 }

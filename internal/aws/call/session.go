@@ -42,6 +42,9 @@ type Session struct {
 	// InstanceID is the instance whose profile the credentials come from.
 	InstanceID string `json:"in,omitempty"`
 
+	// ImpersonatedBy is the ARN of the cloud's administrator who acts as the principal.
+	ImpersonatedBy string `json:"im,omitempty"`
+
 	// Of the principal's records as they are now, not of the token.
 	RoleARN  string `json:"-"`
 	RoleName string `json:"-"`

@@ -13,6 +13,8 @@ type description struct {
 		APIVersion   string `json:"apiVersion"`
 		Protocol     string `json:"protocol"`
 		XMLNamespace string `json:"xmlNamespace"`
+		JSONVersion  string `json:"jsonVersion"`
+		TargetPrefix string `json:"targetPrefix"`
 	} `json:"metadata"`
 	Operations map[string]*operationShape `json:"operations"`
 	Shapes     map[string]*shape          `json:"shapes"`

@@ -51,7 +51,7 @@ func (m *model) decodeField(f *field) (string, error) {
 	case "list":
 		name, member := f.In, ""
 		switch {
-		case m.Desc.Metadata.Protocol == "ec2":
+		case m.Desc.Metadata.Protocol == "ec2", m.Desc.Metadata.Protocol == "json":
 		case !t.Shape.Flattened:
 			member = memberName(t)
 		case m.Desc.Metadata.Protocol == "query":
@@ -64,7 +64,12 @@ func (m *model) decodeField(f *field) (string, error) {
 			return "", fmt.Errorf("lists of %s are not supported", t.Elem.Kind)
 		}
 		return fmt.Sprintf("wire.Scalars(d, n, %q, %q, d.%s)", name, member, t.Elem.method()), nil
-	case "map", "stream":
+	case "map":
+		if m.Desc.Metadata.Protocol == "json" && t.Elem.Elem == nil && t.Elem.Struct == nil {
+			return fmt.Sprintf("wire.Map(d, n, %q, d.%s)", f.In, t.Elem.method()), nil
+		}
+		return "", fmt.Errorf("maps of %s are not supported here", t.Elem.Kind)
+	case "stream":
 		return "", fmt.Errorf("type %s is not supported here", t.Kind)
 	}
 	return fmt.Sprintf("d.%s(n.Take(%q))", f.method(), f.In), nil

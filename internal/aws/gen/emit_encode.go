@@ -27,13 +27,17 @@ func (m *model) emitEncode() ([]byte, error) {
 			if f.Wire.XMLAttribute {
 				continue // stands in the element's tag, which the parent writes
 			}
-			if err := m.encodeField(&out, f); err != nil {
+			encode := m.encodeField
+			if m.Desc.Metadata.Protocol == "json" {
+				encode = m.encodeJSON
+			}
+			if err := encode(&out, f); err != nil {
 				return nil, fmt.Errorf("%s.%s: %w", s.Name, f.Name, err)
 			}
 		}
 		out.f("return b\n}\n\n")
 	}
-	return m.file(&out, "karri.dev/internal/aws/wire")
+	return m.file(&out, "maps", "slices", "karri.dev/internal/aws/wire")
 }
 
 // encodeField writes the statement that appends a member as XML.

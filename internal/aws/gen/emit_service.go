@@ -9,14 +9,18 @@ import (
 
 // emitService writes the table of operations.
 func (m *model) emitService() ([]byte, error) {
-	protocol := map[string]string{"ec2": "EC2", "query": "Query", "rest-xml": "RestXML"}[m.Desc.Metadata.Protocol]
+	protocol := map[string]string{"ec2": "EC2", "query": "Query", "rest-xml": "RestXML", "json": "JSON"}[m.Desc.Metadata.Protocol]
 	if protocol == "" {
 		return nil, fmt.Errorf("protocol %s is not supported", m.Desc.Metadata.Protocol)
 	}
 	var out source
 	out.f("// Service describes the service: its operations as they are on the wire.\nfunc Service() *wire.Service {\nreturn &wire.Service{\n")
-	out.f("Name: %q,\nProtocol: wire.%s,\nAPIVersion: %q,\nNamespace: namespace,\nOperations: operations(),\nKnown: known(),\n}\n}\n\n",
+	out.f("Name: %q,\nProtocol: wire.%s,\nAPIVersion: %q,\nNamespace: namespace,\nOperations: operations(),\nKnown: known(),\n",
 		m.Package, protocol, m.Desc.Metadata.APIVersion)
+	if protocol == "JSON" {
+		out.f("TargetPrefix: %q,\n", m.Desc.Metadata.TargetPrefix)
+	}
+	out.f("}\n}\n\n")
 	m.emitNamespace(&out)
 	routes, err := m.routes()
 	if err != nil {
@@ -43,6 +47,10 @@ func (m *model) emitNamespace(out *source) {
 		out.f("func namespace(string) string { return %q }\n\n", ns)
 		return
 	}
+	if m.Desc.Metadata.Protocol == "json" {
+		out.f("func namespace(string) string { return \"\" }\n\n")
+		return
+	}
 	version := m.Desc.Metadata.APIVersion
 	base := strings.TrimSuffix(strings.TrimSuffix(m.Desc.Metadata.XMLNamespace, "/"), version)
 	out.f("func namespace(version string) string {\nif version == \"\" {\nversion = %q\n}\nreturn %q + version + \"/\"\n}\n\n", version, base)
@@ -57,6 +65,11 @@ func (m *model) emitFuncs(out *source, op *operation, protocol string) {
 		}
 		out.f("Decode: func(r *wire.Request) (any, error) { return wire.DecodeREST(r, headers%s, decode%s) },\n", op.Name, in)
 		out.f("Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, %d, encode%s) },\n", status, res)
+		return
+	}
+	if protocol == "JSON" {
+		out.f("Decode: func(r *wire.Request) (any, error) { return wire.DecodeJSON(r, decode%s) },\n", in)
+		out.f("Encode: func(w *wire.Response, out any) error { return wire.EncodeJSON(w, out, %q, append%s) },\n", m.Desc.Metadata.JSONVersion, res)
 		return
 	}
 	out.f("Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.%s, r, decode%s) },\n", protocol, in)

@@ -54,6 +54,8 @@ func (d *Decoder) unknown(root *Node) {
 		d.fail(awserr.New("UnknownParameter", "The parameter %s is not recognized", short(n.path())))
 	case RestXML:
 		d.fail(malformedXML())
+	case JSON:
+		d.fail(awserr.New("ValidationException", "The parameter %s is not recognized", short(n.path())))
 	default:
 		d.fail(awserr.New("ValidationError", "The parameter %s is not recognized", short(n.path())))
 	}
@@ -75,8 +77,11 @@ func (d *Decoder) missing(n *Node) {
 	case RestXML:
 		d.fail(malformedXML())
 	default:
-		path := n.path()
-		d.fail(awserr.New("ValidationError", "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null",
+		path, code := n.path(), "ValidationError"
+		if d.protocol == JSON {
+			code = "ValidationException"
+		}
+		d.fail(awserr.New(code, "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null",
 			strings.ToLower(path[:1])+path[1:]))
 	}
 }
@@ -93,6 +98,8 @@ func (d *Decoder) invalid(v Value, kind string) {
 		}
 		d.fail(awserr.New("InvalidArgument", "Provided %s is not a valid %s", v.Name, kind).
 			With("ArgumentName", v.Name).With("ArgumentValue", short(v.Text)))
+	case JSON:
+		d.fail(awserr.New("SerializationException", "The value of %s is not a valid %s", v.name(), kind))
 	default:
 		d.fail(awserr.New("MalformedInput", "The value of %s is not a valid %s", v.name(), kind))
 	}
@@ -199,6 +206,11 @@ func (d *Decoder) Time(v Value) time.Time {
 	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04:05", "20060102T150405Z", time.DateOnly} {
 		if t, err := time.Parse(layout, text); err == nil {
 			return t.UTC()
+		}
+	}
+	if d.protocol == JSON {
+		if t, ok := seconds(text); ok {
+			return t
 		}
 	}
 	if t, err := http.ParseTime(text); err == nil {

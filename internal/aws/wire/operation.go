@@ -24,6 +24,8 @@ type Service struct {
 	Name       string // signing name: "ec2"
 	Protocol   Protocol
 	APIVersion string // newest version: "2016-11-15"
+	// TargetPrefix stands before the operation's name in X-Amz-Target (JSON).
+	TargetPrefix string
 	// Namespace gives the XML namespace of an API version; a client gets that of the version it asked for.
 	Namespace  func(version string) string
 	Operations []Operation // those served, in order of name

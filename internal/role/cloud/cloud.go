@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/audit"
+	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapes3 "karri.dev/internal/aws/shape/s3"
@@ -35,6 +36,7 @@ import (
 	"karri.dev/internal/pki"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
+	"karri.dev/internal/service/cloudtrail"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/s3"
@@ -81,14 +83,22 @@ type Cloud struct {
 	Membership *membership.Server
 	Links      *imagelink.Signer
 	EC2        *ec2.Service // for calls without HTTP: simulation
+	Events     *audit.Recent
 
 	objects  *s3.Service
 	importer *importer.Importer
 }
 
+// recentEvents is how many management events CloudTrail's LookupEvents can see.
+const recentEvents = 20_000
+
 // New makes the role.
 func New(cfg Config, deps Deps) *Cloud {
-	c := &Cloud{cfg: cfg, deps: deps}
+	c := &Cloud{cfg: cfg, deps: deps, Events: audit.NewRecent(recentEvents)}
+	var events audit.Sink = c.Events
+	if deps.Audit != nil {
+		events = audit.Both(deps.Audit, c.Events)
+	}
 	registry := prometheus.NewRegistry()
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
 		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log})
@@ -108,12 +118,13 @@ func New(cfg Config, deps Deps) *Cloud {
 	}
 	c.Door = frontdoor.New(frontdoor.Config{Domain: cfg.Domain, Regions: []string{cfg.Region}, RatePerSecond: cfg.RatePerSecond},
 		frontdoor.Deps{
-			Authenticator: c.Identity, Audit: deps.Audit, Health: deps.Store.Healthy, Registry: registry,
+			Authenticator: c.Identity, Audit: events, Health: deps.Store.Healthy, Registry: registry,
 			IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
 		})
 	c.Door.Register(shapes3.Service(), c.objects)
 	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
 	c.Door.Register(shapests.Service(), sts.New(sts.Deps{Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Now: deps.Now}))
+	c.Door.Register(shapecloudtrail.Service(), cloudtrail.New(c.Events, page.New(deps.Sealer)))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
 		Console: consoles{c}, Objects: readable{c.objects}, Log: deps.Log,

@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapes3 "karri.dev/internal/aws/shape/s3"
@@ -29,7 +30,7 @@ func Operations() []ServiceOperations {
 	for _, s := range []struct {
 		service *wire.Service
 		notes   map[string]string
-	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}} {
+	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}, {shapecloudtrail.Service(), nil}} {
 		out := ServiceOperations{Service: s.service.Name, Known: len(s.service.Known)}
 		for _, op := range s.service.Operations {
 			out.Operations = append(out.Operations, Operation{op.Name, s.notes[op.Name]})

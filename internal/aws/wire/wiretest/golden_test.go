@@ -88,14 +88,20 @@ func recorded(t *testing.T, s tested, operation string) string {
 func decoded(t *testing.T, s tested, op wire.Operation, request string) string {
 	var r *http.Request
 	payload := strings.TrimSuffix(request, "\n")
-	if s.Protocol == wire.RestXML {
+	switch s.Protocol {
+	case wire.JSON:
+		target, body, _ := strings.Cut(payload, "\n")
+		payload = body
+		r = httptest.NewRequest("POST", "/", nil)
+		r.Header.Set("X-Amz-Target", target)
+	case wire.RestXML:
 		var err error
 		// A blank line ends the headers; the payload's length is not among them.
 		if r, err = http.ReadRequest(bufio.NewReader(strings.NewReader(request))); err != nil {
 			t.Fatal(err)
 		}
 		_, payload, _ = strings.Cut(payload, "\n\n")
-	} else {
+	default:
 		payload = strings.ReplaceAll(payload, "\n", "&")
 		r = httptest.NewRequest("POST", "/", strings.NewReader(payload))
 	}
@@ -146,7 +152,7 @@ func answered(t *testing.T, s tested, op wire.Operation) string {
 // TestVersions wants each API version to be answered in its own namespace, and nothing else to get there.
 func TestVersions(t *testing.T) {
 	for _, s := range services() {
-		if s.Protocol == wire.RestXML {
+		if s.Protocol == wire.RestXML || s.Protocol == wire.JSON {
 			continue
 		}
 		if ns := s.Namespace("2011-01-01"); !strings.HasSuffix(ns, "/2011-01-01/") {

@@ -2,6 +2,7 @@ package wiretest
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -93,6 +94,10 @@ func (s *server) serve(r *http.Request, payload []byte) (*wire.Response, error) 
 }
 
 func route(service *wire.Service, r *http.Request, payload []byte) (*wire.Request, *wire.Operation, error) {
+	if service.Protocol == wire.JSON {
+		op, err := service.Target(r.Header.Get("X-Amz-Target"))
+		return &wire.Request{Body: bytes.NewReader(payload), Length: int64(len(payload))}, op, err
+	}
 	if service.Protocol != wire.RestXML {
 		form, err := url.ParseQuery(string(payload))
 		if err != nil {
@@ -113,6 +118,13 @@ func route(service *wire.Service, r *http.Request, payload []byte) (*wire.Reques
 // dump writes a request without what differs from run to run.
 func dump(service *wire.Service, r *http.Request, payload []byte) string {
 	var b strings.Builder
+	if service.Protocol == wire.JSON {
+		var b bytes.Buffer
+		if err := json.Indent(&b, payload, "", " "); err != nil {
+			panic(err)
+		}
+		return r.Header.Get("X-Amz-Target") + "\n" + b.String() + "\n"
+	}
 	if service.Protocol != wire.RestXML {
 		lines := strings.Split(string(payload), "&")
 		slices.Sort(lines)

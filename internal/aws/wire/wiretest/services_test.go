@@ -7,13 +7,17 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
+	awsorganizations "github.com/aws/aws-sdk-go-v2/service/organizations"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
+	"karri.dev/internal/aws/shape/cloudtrail"
 	"karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/aws/shape/organizations"
 	"karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire"
@@ -35,6 +39,8 @@ func services() []tested {
 		{ec2.Service(), reflect.TypeFor[ec2.API](), func(c aws.Config) any { return awsec2.NewFromConfig(c) }, hard, nil, nil},
 		{iam.Service(), reflect.TypeFor[iam.API](), func(c aws.Config) any { return awsiam.NewFromConfig(c) }, hard, nil, nil},
 		{sts.Service(), reflect.TypeFor[sts.API](), func(c aws.Config) any { return awssts.NewFromConfig(c) }, hard, nil, nil},
+		{cloudtrail.Service(), reflect.TypeFor[cloudtrail.API](), func(c aws.Config) any { return awscloudtrail.NewFromConfig(c) }, hard, nil, nil},
+		{organizations.Service(), reflect.TypeFor[organizations.API](), func(c aws.Config) any { return awsorganizations.NewFromConfig(c) }, hard, nil, nil},
 		{s3.Service(), reflect.TypeFor[s3.API](), func(c aws.Config) any {
 			return awss3.NewFromConfig(c, func(o *awss3.Options) { o.UsePathStyle = true })
 		}, "", s3Request, s3Answer},
