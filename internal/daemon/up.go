@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/admin"
+	"karri.dev/internal/block/file"
 	"karri.dev/internal/guestapi"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
@@ -46,11 +47,16 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 	}
 	defer p.closers.close(log)
 
+	volumes, err := file.New(under(dir, "volumes"))
+	if err != nil {
+		return err
+	}
 	z := zone.New(zone.Config{Name: cfg.Zone, Placement: policy, PublicPool: cfg.Cloud.PublicPool, Domain: cfg.Cloud.Domain}, zone.Deps{
 		Store: p.store, Log: log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) {
 			return p.role.Links.URL(p.api.url(cfg.Cloud), img.ID), nil
 		},
+		Volumes: volumes,
 	})
 	p.console = func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {
 		return z.Console(ctx, pki.Identity{Role: "cloud"}, inst.ID, max)

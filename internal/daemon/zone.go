@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/admin"
+	"karri.dev/internal/block/file"
 	"karri.dev/internal/imagelink"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/nodeapi"
@@ -56,9 +57,14 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	}
 	defer st.Close()
 	links := imagelink.NewSigner(w.ImageKey, time.Now)
+	volumes, err := file.New(under(cfg.Join.DataDir, "volumes"))
+	if err != nil {
+		return err
+	}
 	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain}, zone.Deps{
 		Store: st, Log: log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return links.URL(m.Cloud, img.ID), nil },
+		Volumes:  volumes,
 	})
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {

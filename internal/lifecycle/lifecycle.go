@@ -47,6 +47,9 @@ func Finish(tx *store.Tx, inst *resource.Instance, now time.Time) (*resource.Ins
 			return nil, err
 		}
 	}
+	if err := endVolumes(tx, inst.ID); err != nil {
+		return nil, err
+	}
 	next := *inst
 	next.Power, next.State, next.TerminatedAt = resource.PowerGone, resource.Terminated, now
 	next.Interfaces, next.UserData, next.PublicKey = nil, nil, ""

@@ -119,11 +119,18 @@ type Observed struct {
 	// about the present one.
 	Power resource.Power `json:"power"`
 	// Disks are the volumes that the machine has while it runs, the ones that are being taken away too.
-	Disks []string `json:"disks,omitempty"`
-	// Cut are those of them that were taken away by force and whose guest only keeps the device.
-	Cut []string `json:"cut,omitempty"`
+	Disks []ObservedDisk `json:"disks,omitempty"`
 	// Final says that the failure will not heal by trying again (image gone or corrupt …).
 	Final bool `json:"final,omitempty"`
+}
+
+// ObservedDisk is one volume as a running machine has it.
+type ObservedDisk struct {
+	Name      string         `json:"name"`
+	SizeBytes int64          `json:"size_bytes"`
+	Limits    compute.Limits `json:"limits,omitzero"`
+	// Cut says that it was taken away by force: the volume is closed, and the guest only keeps the device.
+	Cut bool `json:"cut,omitempty"`
 }
 
 // Ask is a question about something live. The node answers with the same ID.

@@ -12,11 +12,13 @@ const (
 
 // Zone is an availability zone: "us-east-1a".
 type Zone struct {
-	Name      string    `json:"name"`
-	Region    string    `json:"region"`
-	ZoneID    string    `json:"zone_id"`  // "use1-az1"
-	Endpoint  string    `json:"endpoint"` // host:port on which nodes and the cloud reach its zone process; "" until it first ran
-	CreatedAt time.Time `json:"created"`
+	Name   string `json:"name"`
+	Region string `json:"region"`
+	ZoneID string `json:"zone_id"` // "use1-az1"
+	// StorageGiB is what its storage offers to volumes together; 0 = it has not said yet.
+	StorageGiB int       `json:"storage_gib,omitempty"`
+	Endpoint   string    `json:"endpoint"` // host:port on which nodes and the cloud reach its zone process; "" until it first ran
+	CreatedAt  time.Time `json:"created"`
 }
 
 // Node is a hypervisor that joined. Heartbeats stay out of the store: Up changes only when a node comes or goes.

@@ -72,6 +72,10 @@ type Instance struct {
 	APITermination bool        `json:"disable_api_termination,omitempty"` // true: DisableApiTermination is set
 	OnShutdown     string      `json:"on_shutdown,omitempty"`             // "stop" or "terminate": what a guest's power-off means
 	Monitoring     bool        `json:"monitoring,omitempty"`
+	// RootDevice is the device name of the root volume of an EBS-backed instance; "" = instance-store.
+	RootDevice string `json:"root_device,omitempty"`
+	// Slots is how many volumes and interfaces together it can have in its present run; 0 = see compute.Slots.
+	Slots int `json:"slots,omitempty"`
 
 	Power   Power `json:"power"`
 	Reboots int   `json:"reboots,omitempty"` // counts RebootInstances calls; the node catches up
@@ -96,6 +100,8 @@ type Usage struct {
 	Owner     string `json:"owner"` // Owned.OwnedBy, or "zone/" and the zone
 	Instances int    `json:"instances"`
 	VCPUs     int    `json:"vcpus"`
+	Volumes   int    `json:"volumes,omitempty"`
+	VolumeGiB int    `json:"volume_gib,omitempty"`
 }
 
 // IMDSOptions are an instance's metadata options.

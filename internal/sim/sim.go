@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/audit"
+	"karri.dev/internal/block/fake"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/membership"
@@ -67,6 +68,7 @@ type Cloud struct {
 	cfg     Config
 	log     *slog.Logger
 	objects *disk.Engine
+	volumes *fake.Driver
 	zone    atomic.Pointer[runningZone] // nil while it is down
 	wrong   firstError                  // what was seen on the way that must never be
 
@@ -98,7 +100,7 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	c := &Cloud{cfg: cfg, log: cfg.Log, Store: cfg.Store}
+	c := &Cloud{cfg: cfg, log: cfg.Log, Store: cfg.Store, volumes: fake.New()}
 	if c.Store == nil {
 		c.Store = store.OpenMemory(c.log)
 	}
@@ -205,6 +207,7 @@ func (c *Cloud) startZone() {
 	z.Zone = zone.New(zone.Config{Name: Zone, Placement: c.cfg.Placement, PublicPool: []netip.Prefix{pool}}, zone.Deps{
 		Store: c.Store, Log: c.log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "sim:" + img.ID, nil },
+		Volumes:  c.volumes,
 	})
 	c.zone.Store(z)
 	c.running.Go(func() {

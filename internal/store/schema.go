@@ -186,18 +186,38 @@ var (
 	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
 )
 
-// BucketConfigKey is the key of a bucket's configuration; engine is Bucket.Engine.
-func BucketConfigKey(engine string, kind resource.BucketPart) string {
-	return engine + "/" + string(kind)
-}
-
 // Objects.
 var (
 	Buckets        = table("buckets", 1, func(b *resource.Bucket) string { return b.Name })
 	BucketsByOwner = index(Buckets, "account", func(b *resource.Bucket) []string { return []string{b.AccountID} })
+)
 
-	Webhooks          = table("webhooks", 1, func(w *resource.Webhook) string { return w.ARN })
-	WebhooksByAccount = index(Webhooks, "account", func(w *resource.Webhook) []string { return []string{w.AccountID} })
-
-	BucketConfigs = table("bucket-configs", 1, func(c *resource.BucketConfig) string { return BucketConfigKey(c.Bucket, c.Kind) })
+// Volumes.
+var (
+	Volumes        = table("volumes", 1, func(v *resource.Volume) string { return v.ID })
+	VolumesByOwner = index(Volumes, "owner", func(v *resource.Volume) []string { return []string{v.OwnedBy()} })
+	VolumesByZone  = index(Volumes, "zone", func(v *resource.Volume) []string { return []string{v.Zone} })
+	// VolumesByInstance holds those that are attached to an instance, or on the way there or back.
+	VolumesByInstance = index(Volumes, "instance", func(v *resource.Volume) []string {
+		if v.Attachment == nil {
+			return nil
+		}
+		return []string{v.Attachment.InstanceID}
+	})
+	// VolumesWaiting holds, by zone, those whose zone has to do something to their file.
+	VolumesWaiting = index(Volumes, "waiting", func(v *resource.Volume) []string {
+		switch {
+		case v.State == resource.VolumeError:
+			return nil
+		case !v.Made || v.MadeGiB < v.SizeGiB || v.State == resource.VolumeDeleting || v.Modification != nil && v.Modification.State == "modifying":
+			return []string{v.Zone}
+		}
+		return nil
+	})
+	VolumesByToken = index(Volumes, "token", func(v *resource.Volume) []string {
+		if v.ClientToken == "" {
+			return nil
+		}
+		return []string{v.OwnedBy() + "/" + v.ClientToken}
+	})
 )

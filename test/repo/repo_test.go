@@ -71,10 +71,10 @@ var layers = []struct {
 	{"roles", []string{"internal/role/"}, true},
 	{"front door", []string{"internal/frontdoor"}, false},
 	{"services and reconcilers", []string{"internal/service/", "internal/importer", "internal/identity", "internal/membership"}, false},
-	{"domain", []string{"internal/lifecycle", "internal/instancetype"}, false},
-	{"engine drivers", []string{"internal/compute/", "internal/network/", "internal/object/", "internal/imds"}, false},
+	{"domain", []string{"internal/lifecycle", "internal/instancetype", "internal/volumetype"}, false},
+	{"engine drivers", []string{"internal/compute/", "internal/network/", "internal/object/", "internal/block/", "internal/imds"}, false},
 	{"node protocol", []string{"internal/nodeapi"}, false},
-	{"engine contracts", []string{"internal/compute", "internal/network", "internal/object"}, false},
+	{"engine contracts", []string{"internal/compute", "internal/network", "internal/object", "internal/block"}, false},
 	{"reconcile", []string{"internal/reconcile"}, false},
 	{"store", []string{"internal/store"}, false},
 }

@@ -226,7 +226,7 @@ func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
 			return err
 		}
 		err := c.deps.Store.Update(ctx, func(tx *store.Tx) error {
-			s3.Forget(tx, b)
+			store.Buckets.Delete(tx, b.Name)
 			return nil
 		})
 		if err != nil {

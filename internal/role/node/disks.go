@@ -119,19 +119,17 @@ func (n *Node) image(ctx context.Context, img nodeapi.Image) (string, error) {
 	})
 }
 
-// diskNames gives the disks of a running machine for a report.
-func (n *Node) diskNames(inst nodeapi.Instance, s compute.Status) (names, cut []string) {
-	for _, d := range s.Disks {
-		if d.Name != rootDisk {
-			names = append(names, d.Name)
-		}
-	}
+// observedDisks gives the volumes of a running machine for a report.
+func (n *Node) observedDisks(inst nodeapi.Instance, s compute.Status) (out []nodeapi.ObservedDisk) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	for _, name := range n.cut[inst.ID] {
-		if indexOf(s.Disks, name) >= 0 && indexOf(inst.Machine.Disks, name) < 0 {
-			cut = append(cut, name)
+	for _, d := range s.Disks {
+		if d.Name != rootDisk {
+			out = append(out, nodeapi.ObservedDisk{
+				Name: d.Name, SizeBytes: d.SizeBytes, Limits: d.Limits,
+				Cut: slices.Contains(n.cut[inst.ID], d.Name) && indexOf(inst.Machine.Disks, d.Name) < 0,
+			})
 		}
 	}
-	return names, cut
+	return out
 }

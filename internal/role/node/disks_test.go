@@ -32,7 +32,7 @@ func TestVolumes(t *testing.T) {
 			synctest.Wait()
 		}
 		r.called("set i-1 vol-1 1024")
-		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []string{"vol-1"}})
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 1024}}})
 		v.SizeBytes = 2048
 		r.want(with(v))
 		r.called("set i-1 vol-1 2048")
@@ -45,7 +45,7 @@ func TestVolumes(t *testing.T) {
 		time.Sleep(diskPatience)
 		synctest.Wait()
 		r.called("drop i-1 vol-1 true")
-		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []string{"vol-1"}, Cut: []string{"vol-1"}})
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 2048, Cut: true}}})
 		r.driver.deaf = false
 		time.Sleep(diskPatience)
 		synctest.Wait()

@@ -62,7 +62,7 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 func (n *Node) note(inst nodeapi.Instance, s compute.Status, local local) {
 	o := nodeapi.Observed{ID: inst.ID, State: s.State, Reason: s.Reason, Reboots: local.Reboots, Power: inst.Power}
 	if s.State == compute.Running {
-		o.Disks, o.Cut = n.diskNames(inst, s)
+		o.Disks = n.observedDisks(inst, s)
 	}
 	if inst.Power == resource.PowerOn && !local.Started && s.State == compute.Off {
 		o.State = compute.Absent // it is still to be started: not the guest's doing

@@ -16,19 +16,26 @@ import (
 )
 
 // desired compiles all that one node should make true out of a snapshot: its own instances, and of their
-// VPCs what the node's network needs. near gives the VPC's neighbours, of this snapshot or not much older.
-func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resource.VPC) *neighbours) *nodeapi.Desired {
+// VPCs what the node's network needs. near gives the VPC's neighbours, of this snapshot or not much older; place says
+// how the node opens a volume, if that is there yet.
+func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resource.VPC) *neighbours, place func(*resource.Volume) (compute.Disk, bool)) *nodeapi.Desired {
 	d := &nodeapi.Desired{Revision: snap.Revision}
 	d.Network.PublicPool = cfg.PublicPool
 	local := map[string][]*resource.Interface{} // by VPC
 	for inst := range store.InstancesByNode.By(snap, nodeID) {
+		disks, bases, forced, ready := disksOf(snap, inst, place)
+		if !ready && inst.Power == resource.PowerOn && inst.State == resource.Pending {
+			continue // the node has nothing of it yet
+		}
 		enis := interfacesOf(snap, inst)
 		if inst.Power == resource.PowerOn {
 			for _, e := range enis {
 				local[e.VPCID] = append(local[e.VPCID], e)
 			}
 		}
-		d.Instances = append(d.Instances, instance(snap, inst, enis, cfg.Domain))
+		i := instance(snap, inst, enis, cfg.Domain)
+		i.Machine.Disks, i.Bases, i.Forced = append(i.Machine.Disks, disks...), bases, forced
+		d.Instances = append(d.Instances, i)
 	}
 	for id, enis := range local {
 		if v := store.VPCs.Get(snap, id); v != nil {
@@ -68,8 +75,10 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 		out.Metadata.Tags = inst.Tags
 	}
 	if img := store.Images.Get(r, inst.ImageID); img != nil {
-		out.Image = image(img)
 		out.Machine.UEFI = img.BootMode == "uefi"
+	}
+	if img := store.Images.Get(r, inst.ImageID); img != nil && inst.RootDevice == "" {
+		out.Image = image(img)
 		out.Machine.Disks = []compute.Disk{{Name: "root", BaseFormat: img.Data.Format, SizeBytes: max(img.Data.VirtualSize, int64(inst.DiskGiB)<<30)}}
 	}
 	out.Kernel, out.Ramdisk = optionalImage(r, inst.KernelID), optionalImage(r, inst.RamdiskID)

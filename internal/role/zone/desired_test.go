@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"karri.dev/internal/compute"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -116,7 +117,7 @@ func TestDesired(t *testing.T) {
 	snap := world(t)
 	cfg := Config{PublicPool: []netip.Prefix{netip.MustParsePrefix("198.51.100.0/24")}, Domain: "karri.internal"}
 	for _, node := range []string{"node-1", "node-2", "node-3"} {
-		d := desired(snap, node, cfg, fresh(snap))
+		d := desired(snap, node, cfg, fresh(snap), nowhere)
 		got, err := json.MarshalIndent(d, "", "\t")
 		if err != nil {
 			t.Fatal(err)
@@ -134,7 +135,7 @@ func TestDesired(t *testing.T) {
 		if diff := cmp.Diff(strings.TrimSpace(string(want)), string(got)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", node, diff)
 		}
-		if again, _ := json.MarshalIndent(desired(snap, node, cfg, fresh(snap)), "", "\t"); string(again) != string(got) {
+		if again, _ := json.MarshalIndent(desired(snap, node, cfg, fresh(snap), nowhere), "", "\t"); string(again) != string(got) {
 			t.Errorf("%s: the same snapshot gave another state", node)
 		}
 	}
@@ -143,7 +144,7 @@ func TestDesired(t *testing.T) {
 // A node learns nothing of other nodes' instances but where packets for them go.
 func TestDesiredKeepsSecrets(t *testing.T) {
 	snap := world(t)
-	data, err := json.Marshal(desired(snap, "node-1", Config{}, fresh(snap)))
+	data, err := json.Marshal(desired(snap, "node-1", Config{}, fresh(snap), nowhere))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,3 +167,6 @@ func TestProtocol(t *testing.T) {
 		}
 	}
 }
+
+// nowhere is the place of volumes where there are none.
+func nowhere(*resource.Volume) (compute.Disk, bool) { return compute.Disk{}, false }

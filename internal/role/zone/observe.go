@@ -16,7 +16,7 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 	snap := z.deps.Store.Snapshot()
 	news := false
 	for _, o := range report.Instances {
-		if inst := store.Instances.Get(snap, o.ID); inst != nil && inst.Node == node && next(inst, o, time.Time{}) != nil {
+		if inst := store.Instances.Get(snap, o.ID); inst != nil && inst.Node == node && (next(inst, o, time.Time{}) != nil || volumesNews(snap, inst, o)) {
 			news = true
 			break
 		}
@@ -31,6 +31,11 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 				continue // no node speaks for another's instances
 			}
 			change := next(inst, o, z.deps.Now())
+			if inst.State.Alive() {
+				if err := observeVolumes(tx, inst, o, z.deps.Now()); err != nil {
+					return err
+				}
+			}
 			if change == nil {
 				continue
 			}

@@ -179,7 +179,12 @@ func (s *session) send(ctx context.Context) error {
 			continue
 		case <-wake:
 			snap := s.zone.deps.Store.Snapshot()
-			m.Desired = desired(snap, s.node, s.zone.cfg, func(v *resource.VPC) *neighbours { return s.zone.near.of(snap, v) })
+			s.zone.makeFor(ctx, snap, s.node)
+			node := store.Nodes.Get(snap, s.node)
+			if node == nil {
+				return errRevoked
+			}
+			m.Desired = desired(snap, s.node, s.zone.cfg, func(v *resource.VPC) *neighbours { return s.zone.near.of(snap, v) }, s.zone.whereFor(node))
 			wake, rested = nil, time.After(sendPause)
 		case ask := <-s.asks:
 			m.Ask = &ask

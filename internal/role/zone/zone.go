@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"karri.dev/internal/block"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/placement"
@@ -40,6 +41,8 @@ type Deps struct {
 	Now   func() time.Time
 	// ImageURL gives a short-lived URL of an image's bytes.
 	ImageURL func(ctx context.Context, img *resource.Image) (string, error)
+	// Volumes keeps the zone's volumes; nil: this zone has none.
+	Volumes block.Driver
 }
 
 // Zone is the role. It is a nodeapi.Server.
@@ -47,10 +50,12 @@ type Zone struct {
 	cfg   Config
 	deps  Deps
 	place *reconcile.Loop
+	disks *reconcile.Loop
 	near  *neighbourhood
 
 	mu       sync.Mutex
 	sessions map[string]*session // by node
+	made     map[string]bool     // volumes whose file this process made
 	last     string              // round robin's last choice
 }
 
@@ -59,9 +64,10 @@ func New(cfg Config, deps Deps) *Zone {
 	if cfg.NodeGrace == 0 {
 		cfg.NodeGrace = 30 * time.Second
 	}
-	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}}
+	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}, made: map[string]bool{}}
 	z.near = &neighbourhood{vpcs: map[string]*neighbours{}, since: map[string]int64{}}
 	z.place = reconcile.New(reconcile.Config{Name: "placement", Period: 10 * time.Second, Run: z.placeAll}, deps.Log)
+	z.disks = reconcile.New(reconcile.Config{Name: "storage", Period: 30 * time.Second, Run: z.storage}, deps.Log)
 	return z
 }
 
@@ -69,6 +75,7 @@ func New(cfg Config, deps Deps) *Zone {
 func (z *Zone) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return z.place.Run(ctx) })
+	g.Go(func() error { return z.disks.Run(ctx) })
 	g.Go(func() error { return z.follow(ctx) })
 	g.Go(func() error { return z.watchNodes(ctx) })
 	return g.Wait()
@@ -81,7 +88,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes)
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes, store.Volumes)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -94,6 +101,7 @@ func (z *Zone) follow(ctx context.Context) error {
 			z.near.forget("", z.deps.Store.Snapshot().Revision)
 			z.wake(z.all()...)
 			z.place.Poke()
+			z.disks.Poke()
 		}
 		vpcs := map[string]bool{}
 		for _, c := range changes {
@@ -102,6 +110,10 @@ func (z *Zone) follow(ctx context.Context) error {
 				was, _ := c.Old.(*resource.Instance)
 				is, _ := c.New.(*resource.Instance)
 				z.instanceChanged(was, is, vpcs)
+			case store.Volumes.Name():
+				was, _ := c.Old.(*resource.Volume)
+				is, _ := c.New.(*resource.Volume)
+				z.volumeChanged(was, is)
 			case store.Nodes.Name():
 				was, _ := c.Old.(*resource.Node)
 				is, _ := c.New.(*resource.Node)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"karri.dev/internal/block/fake"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/nodeapi"
@@ -26,6 +27,8 @@ type rig struct {
 	t     *testing.T
 	store *store.Store
 	zone  *Zone
+
+	volumes *fake.Driver
 }
 
 func inRig(t *testing.T, cfg Config, test func(*rig)) {
@@ -33,14 +36,15 @@ func inRig(t *testing.T, cfg Config, test func(*rig)) {
 		log := slog.New(slog.DiscardHandler)
 		st := store.OpenMemory(log)
 		cfg.Name = "us-east-1a"
-		z := New(cfg, Deps{Store: st, Log: log, Now: time.Now, ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "url of " + img.ID, nil }})
+		volumes := fake.New()
+		z := New(cfg, Deps{Store: st, Log: log, Now: time.Now, ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "url of " + img.ID, nil }, Volumes: volumes})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			_ = z.Run(ctx)
 		}()
-		r := &rig{t, st, z}
+		r := &rig{t, st, z, volumes}
 		r.put(func(tx *store.Tx) error {
 			return errors.Join(
 				store.Zones.Put(tx, &resource.Zone{Name: "us-east-1a", Region: "us-east-1", ZoneID: "use1-az1"}),

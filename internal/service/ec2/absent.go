@@ -11,39 +11,6 @@ import (
 
 // What there is none of yet, or no choice in. Clients that manage instances and addresses ask for it.
 
-var volumeFilters = &filter.Set[*shape.Volume]{
-	Never: []string{
-		"attachment.attach-time", "attachment.delete-on-termination", "attachment.device", "attachment.instance-id", "attachment.status",
-		"availability-zone", "availability-zone-id", "create-time", "encrypted", "fast-restored", "multi-attach-enabled", "operator.managed",
-		"operator.principal", "size", "snapshot-id", "source-volume-id", "status", "volume-id", "volume-type",
-	},
-	Tags: func(*shape.Volume) map[string]string { return nil },
-}
-
-// DescribeVolumes lists EBS volumes: instances run from instance store, so there is none.
-func (s *Service) DescribeVolumes(ctx context.Context, in *shape.DescribeVolumesRequest) (*shape.DescribeVolumesResult, error) {
-	info, _, err := s.read(ctx, in, in.DryRun)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := compile(volumeFilters, in.Filters); err != nil {
-		return nil, err
-	}
-	if in.MaxResults != nil && len(in.VolumeIds) > 0 {
-		return nil, errCombination("The parameter volumeIds cannot be used with the parameter maxResults")
-	}
-	if _, _, err := s.page(info, "DescribeVolumes", in.MaxResults, in.NextToken, 0); err != nil {
-		return nil, err
-	}
-	if ids := in.VolumeIds; len(ids) > 0 {
-		if !wellFormed("vol-", ids[0]) {
-			return nil, errValue(ids[0], "volumeId")
-		}
-		return nil, awserr.New("InvalidVolume.NotFound", "The volume '%s' does not exist.", ids[0])
-	}
-	return &shape.DescribeVolumesResult{Volumes: []shape.Volume{}}, nil
-}
-
 var creditFilters = &filter.Set[*resource.Instance]{
 	Fields: map[string]func(*resource.Instance) []string{"instance-id": func(i *resource.Instance) []string { return one(i.ID) }},
 }

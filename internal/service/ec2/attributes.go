@@ -52,7 +52,7 @@ func (s *Service) DescribeInstanceAttribute(ctx context.Context, in *shape.Descr
 	case "rootDeviceName":
 		out.RootDeviceName = text(instanceFilters.Fields["root-device-name"](v)[0])
 	case "blockDeviceMapping":
-		out.BlockDeviceMappings = noMappings
+		out.BlockDeviceMappings = s.shapeInstance(r, inst).BlockDeviceMappings
 	case "productCodes":
 		out.ProductCodes = noCodes
 	case "sourceDestCheck":

@@ -62,7 +62,7 @@ func imds(value func(o resource.IMDSOptions) string) func(*instanceView) []strin
 	return func(v *instanceView) []string { return one(value(v.IMDS)) }
 }
 
-func choose(b bool, yes, no string) string {
+func choose[T any](b bool, yes, no T) T {
 	if b {
 		return yes
 	}
@@ -141,8 +141,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"vpc-id":                      alive(func(v view) string { return v.VPCID }),
 		},
 		Never: []string{
-			"affinity", "block-device-mapping.attach-time", "block-device-mapping.delete-on-termination", "block-device-mapping.device-name",
-			"block-device-mapping.status", "block-device-mapping.volume-id", "capacity-reservation-id", "host-id", "iam-instance-profile.arn",
+			"affinity", "capacity-reservation-id", "host-id", "iam-instance-profile.arn",
 			"iam-instance-profile.id", "iam-instance-profile.name", "instance-lifecycle", "ipv6-address", "network-interface.addresses.association.carrier-ip",
 			"network-interface.addresses.association.customer-owned-ip", "network-interface.association.carrier-ip", "network-interface.association.customer-owned-ip",
 			"network-interface.deny-all-igw-traffic", "network-interface.ipv4-prefixes.ipv4-prefix", "network-interface.ipv6-address",
@@ -152,6 +151,20 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"placement-group-name", "placement-partition-number", "product-code", "product-code.type", "requester-id", "spot-instance-request-id", "tpm-support",
 		},
 		Tags: func(v view) map[string]string { return v.Tags },
+	}
+	for name, value := range map[string]func(*resource.Volume) string{
+		"attach-time":           func(v *resource.Volume) string { return awsTime(v.Attachment.At) },
+		"delete-on-termination": func(v *resource.Volume) string { return strconv.FormatBool(v.Attachment.DeleteOnEnd) },
+		"device-name":           func(v *resource.Volume) string { return v.Attachment.Device },
+		"status":                func(v *resource.Volume) string { return string(v.Attachment.State) },
+		"volume-id":             func(v *resource.Volume) string { return v.ID },
+	} {
+		set.Fields["block-device-mapping."+name] = func(v view) (out []string) {
+			for _, vol := range volumesOf(v.r, v.Instance) {
+				out = append(out, value(vol))
+			}
+			return out
+		}
 	}
 	for name, value := range interfaceFields() {
 		set.Fields["network-interface."+name] = ofENI(value)

@@ -21,7 +21,6 @@ var (
 	unmanaged     = &shape.OperatorResponse{}
 	monitoringOn  = &shape.Monitoring{State: "enabled"}
 	monitoringOff = &shape.Monitoring{State: "disabled"}
-	noMappings    = []shape.InstanceBlockDeviceMapping{}
 	noCodes       = []shape.ProductCode{}
 	noGroups      = []shape.GroupIdentifier{}
 	noIPv6        = []shape.InstanceIpv6Address{}
@@ -49,7 +48,7 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 		KeyName: inst.KeyName, LaunchTime: inst.LaunchedAt, Monitoring: monitoringOff, RamdiskId: inst.RamdiskID,
 		Placement:    &shape.Placement{AvailabilityZone: inst.Zone, Tenancy: "default"},
 		ProductCodes: noCodes, State: &shape.InstanceState{Code: inst.State.Code(), Name: string(inst.State)},
-		StateTransitionReason: transition(inst), Architecture: "x86_64", BlockDeviceMappings: noMappings, ClientToken: inst.ClientToken,
+		StateTransitionReason: transition(inst), Architecture: "x86_64", BlockDeviceMappings: []shape.InstanceBlockDeviceMapping{}, ClientToken: inst.ClientToken,
 		Hypervisor: "xen", NetworkInterfaces: []shape.InstanceNetworkInterface{}, RootDeviceName: defaultRootDevice, RootDeviceType: "instance-store",
 		SecurityGroups: noGroups, Tags: shapeTags(inst.Tags), VirtualizationType: "hvm", CapacityReservationSpecification: noReservation,
 		HibernationOptions: noHibernation, EnclaveOptions: noEnclave, PlatformDetails: "Linux/UNIX", UsageOperation: "RunInstances",
@@ -78,6 +77,9 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 		return out
 	}
 	out.VpcId, out.SubnetId = inst.VPCID, inst.SubnetID
+	for _, v := range volumesOf(r, inst) {
+		out.BlockDeviceMappings = append(out.BlockDeviceMappings, shape.InstanceBlockDeviceMapping{DeviceName: v.Attachment.Device, Ebs: shapeInstanceVolume(v)})
+	}
 	for i, id := range inst.Interfaces {
 		e := store.Interfaces.Get(r, id)
 		if e == nil {

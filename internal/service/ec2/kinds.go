@@ -36,6 +36,11 @@ var (
 		func(v *resource.ImportTask) string { return v.ID }, func(v *resource.ImportTask) *resource.Owned { return &v.Owned },
 		"InvalidConversionTaskId", "InvalidConversionTaskId.Malformed",
 	}
+	volumes = &kind[resource.Volume]{
+		"vol-", "volume", "volume", store.Volumes, store.VolumesByOwner,
+		func(v *resource.Volume) string { return v.ID }, func(v *resource.Volume) *resource.Owned { return &v.Owned },
+		"InvalidVolume.NotFound", "InvalidParameterValue",
+	}
 	keyPairs = &kind[resource.KeyPair]{
 		"key-", "key pair", "key-pair", store.KeyPairs, store.KeyPairsByOwner,
 		func(v *resource.KeyPair) string { return v.ID }, func(v *resource.KeyPair) *resource.Owned { return &v.Owned },

@@ -130,7 +130,7 @@ func (k *kind[T]) tagged() tagged {
 func taggables() []tagged {
 	return []tagged{
 		instances.tagged(), images.tagged(), importTasks.tagged(), keyPairs.tagged(), vpcs.tagged(), subnets.tagged(), groups.tagged(),
-		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), taggedRules(),
+		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), volumes.tagged(), taggedRules(),
 	}
 }
 

@@ -63,6 +63,14 @@ func decodeAttachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *Attach
 	v.VpcId = d.String(n.Take("VpcId"))
 }
 
+func decodeAttachVolumeRequest(d *wire.Decoder, n *wire.Node, v *AttachVolumeRequest) {
+	d.Require(n, "Device", "InstanceId", "VolumeId")
+	v.Device = d.String(n.Take("Device"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeAttributeBooleanValue(d *wire.Decoder, n *wire.Node, v *AttributeBooleanValue) {
 	v.Value = d.BoolPtr(n.Take("Value"))
 }
@@ -256,6 +264,23 @@ func decodeCreateTagsRequest(d *wire.Decoder, n *wire.Node, v *CreateTagsRequest
 	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
 }
 
+func decodeCreateVolumeRequest(d *wire.Decoder, n *wire.Node, v *CreateVolumeRequest) {
+	d.Require(n, "AvailabilityZone")
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.Encrypted = d.BoolPtr(n.Take("Encrypted"))
+	v.Iops = d.IntPtr(n.Take("Iops"))
+	v.KmsKeyId = d.String(n.Take("KmsKeyId"))
+	v.OutpostArn = d.String(n.Take("OutpostArn"))
+	v.Size = d.IntPtr(n.Take("Size"))
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.VolumeType = d.String(n.Take("VolumeType"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.MultiAttachEnabled = d.BoolPtr(n.Take("MultiAttachEnabled"))
+	v.Throughput = d.IntPtr(n.Take("Throughput"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+}
+
 func decodeCreateVpcRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcRequest) {
 	v.CidrBlock = d.String(n.Take("CidrBlock"))
 	v.AmazonProvidedIpv6CidrBlock = d.BoolPtr(n.Take("AmazonProvidedIpv6CidrBlock"))
@@ -340,6 +365,12 @@ func decodeDeleteTagsRequest(d *wire.Decoder, n *wire.Node, v *DeleteTagsRequest
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Resources = wire.Scalars(d, n, "ResourceId", "", d.String)
 	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+}
+
+func decodeDeleteVolumeRequest(d *wire.Decoder, n *wire.Node, v *DeleteVolumeRequest) {
+	d.Require(n, "VolumeId")
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDeleteVpcRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcRequest) {
@@ -549,6 +580,29 @@ func decodeDescribeTagsRequest(d *wire.Decoder, n *wire.Node, v *DescribeTagsReq
 	v.NextToken = d.String(n.Take("NextToken"))
 }
 
+func decodeDescribeVolumeAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeVolumeAttributeRequest) {
+	d.Require(n, "Attribute", "VolumeId")
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDescribeVolumeStatusRequest(d *wire.Decoder, n *wire.Node, v *DescribeVolumeStatusRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.VolumeIds = wire.Scalars(d, n, "VolumeId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDescribeVolumesModificationsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVolumesModificationsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VolumeIds = wire.Scalars(d, n, "VolumeId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
 func decodeDescribeVolumesRequest(d *wire.Decoder, n *wire.Node, v *DescribeVolumesRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.VolumeIds = wire.Scalars(d, n, "VolumeId", "", d.String)
@@ -577,6 +631,15 @@ func decodeDetachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *Detach
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.InternetGatewayId = d.String(n.Take("InternetGatewayId"))
 	v.VpcId = d.String(n.Take("VpcId"))
+}
+
+func decodeDetachVolumeRequest(d *wire.Decoder, n *wire.Node, v *DetachVolumeRequest) {
+	d.Require(n, "VolumeId")
+	v.Device = d.String(n.Take("Device"))
+	v.Force = d.BoolPtr(n.Take("Force"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDisassociateAddressRequest(d *wire.Decoder, n *wire.Node, v *DisassociateAddressRequest) {
@@ -633,6 +696,12 @@ func decodeEnaSrdSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSrdSp
 
 func decodeEnaSrdUdpSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSrdUdpSpecificationRequest) {
 	v.EnaSrdUdpEnabled = d.BoolPtr(n.Take("EnaSrdUdpEnabled"))
+}
+
+func decodeEnableVolumeIORequest(d *wire.Decoder, n *wire.Node, v *EnableVolumeIORequest) {
+	d.Require(n, "VolumeId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VolumeId = d.String(n.Take("VolumeId"))
 }
 
 func decodeEnclaveOptionsRequest(d *wire.Decoder, n *wire.Node, v *EnclaveOptionsRequest) {
@@ -871,6 +940,24 @@ func decodeModifySubnetAttributeRequest(d *wire.Decoder, n *wire.Node, v *Modify
 	v.EnableResourceNameDnsAAAARecordOnLaunch = wire.Struct(d, n, "EnableResourceNameDnsAAAARecordOnLaunch", decodeAttributeBooleanValue)
 	v.EnableLniAtDeviceIndex = d.IntPtr(n.Take("EnableLniAtDeviceIndex"))
 	v.DisableLniAtDeviceIndex = wire.Struct(d, n, "DisableLniAtDeviceIndex", decodeAttributeBooleanValue)
+}
+
+func decodeModifyVolumeAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyVolumeAttributeRequest) {
+	d.Require(n, "VolumeId")
+	v.AutoEnableIO = wire.Struct(d, n, "AutoEnableIO", decodeAttributeBooleanValue)
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeModifyVolumeRequest(d *wire.Decoder, n *wire.Node, v *ModifyVolumeRequest) {
+	d.Require(n, "VolumeId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.Size = d.IntPtr(n.Take("Size"))
+	v.VolumeType = d.String(n.Take("VolumeType"))
+	v.Iops = d.IntPtr(n.Take("Iops"))
+	v.Throughput = d.IntPtr(n.Take("Throughput"))
+	v.MultiAttachEnabled = d.BoolPtr(n.Take("MultiAttachEnabled"))
 }
 
 func decodeModifyVpcAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcAttributeRequest) {

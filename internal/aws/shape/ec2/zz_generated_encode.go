@@ -176,6 +176,32 @@ func appendAttachInternetGatewayResult(b []byte, v *AttachInternetGatewayResult)
 	return b
 }
 
+func appendAttachVolumeResult(b []byte, v *AttachVolumeResult) []byte {
+	if !v.AttachTime.IsZero() {
+		b = wire.AppendTime(b, "attachTime", v.AttachTime, wire.ISOMillis)
+	}
+	if v.Device != "" {
+		b = wire.AppendString(b, "device", v.Device)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendBool(b, "deleteOnTermination", v.DeleteOnTermination)
+	if v.AssociatedResource != "" {
+		b = wire.AppendString(b, "associatedResource", v.AssociatedResource)
+	}
+	if v.InstanceOwningService != "" {
+		b = wire.AppendString(b, "instanceOwningService", v.InstanceOwningService)
+	}
+	return b
+}
+
 func appendAttachmentEnaSrdSpecification(b []byte, v *AttachmentEnaSrdSpecification) []byte {
 	b = wire.AppendBool(b, "enaSrdEnabled", v.EnaSrdEnabled)
 	if v.EnaSrdUdpSpecification != nil {
@@ -498,6 +524,57 @@ func appendCreateTagsResult(b []byte, v *CreateTagsResult) []byte {
 	return b
 }
 
+func appendCreateVolumeResult(b []byte, v *CreateVolumeResult) []byte {
+	b = append(b, "<attachmentSet>"...)
+	for i := range v.Attachments {
+		b = append(b, "<item>"...)
+		b = appendVolumeAttachment(b, &v.Attachments[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</attachmentSet>"...)
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if !v.CreateTime.IsZero() {
+		b = wire.AppendTime(b, "createTime", v.CreateTime, wire.ISOMillis)
+	}
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	b = wire.AppendInt(b, "size", int64(v.Size))
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendInt(b, "iops", int64(v.Iops))
+	b = append(b, "<tagSet>"...)
+	for i := range v.Tags {
+		b = append(b, "<item>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</tagSet>"...)
+	if v.VolumeType != "" {
+		b = wire.AppendString(b, "volumeType", v.VolumeType)
+	}
+	b = wire.AppendBool(b, "fastRestored", v.FastRestored)
+	b = wire.AppendBool(b, "multiAttachEnabled", v.MultiAttachEnabled)
+	b = wire.AppendInt(b, "throughput", int64(v.Throughput))
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
+	}
+	return b
+}
+
 func appendCreateVpcResult(b []byte, v *CreateVpcResult) []byte {
 	if v.Vpc != nil {
 		b = append(b, "<vpc>"...)
@@ -559,6 +636,11 @@ func appendDeleteSubnetResult(b []byte, v *DeleteSubnetResult) []byte {
 }
 
 func appendDeleteTagsResult(b []byte, v *DeleteTagsResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteVolumeResult(b []byte, v *DeleteVolumeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
@@ -1037,6 +1119,53 @@ func appendDescribeTagsResult(b []byte, v *DescribeTagsResult) []byte {
 	return b
 }
 
+func appendDescribeVolumeAttributeResult(b []byte, v *DescribeVolumeAttributeResult) []byte {
+	if v.AutoEnableIO != nil {
+		b = append(b, "<autoEnableIO>"...)
+		b = appendAttributeBooleanValue(b, v.AutoEnableIO)
+		b = append(b, "</autoEnableIO>"...)
+	}
+	b = append(b, "<productCodes>"...)
+	for i := range v.ProductCodes {
+		b = append(b, "<item>"...)
+		b = appendProductCode(b, &v.ProductCodes[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</productCodes>"...)
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	return b
+}
+
+func appendDescribeVolumeStatusResult(b []byte, v *DescribeVolumeStatusResult) []byte {
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	b = append(b, "<volumeStatusSet>"...)
+	for i := range v.VolumeStatuses {
+		b = append(b, "<item>"...)
+		b = appendVolumeStatusItem(b, &v.VolumeStatuses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</volumeStatusSet>"...)
+	return b
+}
+
+func appendDescribeVolumesModificationsResult(b []byte, v *DescribeVolumesModificationsResult) []byte {
+	b = append(b, "<volumeModificationSet>"...)
+	for i := range v.VolumesModifications {
+		b = append(b, "<item>"...)
+		b = appendVolumeModification(b, &v.VolumesModifications[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</volumeModificationSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeVolumesResult(b []byte, v *DescribeVolumesResult) []byte {
 	b = append(b, "<volumeSet>"...)
 	for i := range v.Volumes {
@@ -1089,6 +1218,32 @@ func appendDescribeVpcsResult(b []byte, v *DescribeVpcsResult) []byte {
 
 func appendDetachInternetGatewayResult(b []byte, v *DetachInternetGatewayResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDetachVolumeResult(b []byte, v *DetachVolumeResult) []byte {
+	if !v.AttachTime.IsZero() {
+		b = wire.AppendTime(b, "attachTime", v.AttachTime, wire.ISOMillis)
+	}
+	if v.Device != "" {
+		b = wire.AppendString(b, "device", v.Device)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendBool(b, "deleteOnTermination", v.DeleteOnTermination)
+	if v.AssociatedResource != "" {
+		b = wire.AppendString(b, "associatedResource", v.AssociatedResource)
+	}
+	if v.InstanceOwningService != "" {
+		b = wire.AppendString(b, "instanceOwningService", v.InstanceOwningService)
+	}
 	return b
 }
 
@@ -1320,6 +1475,11 @@ func appendElasticInferenceAcceleratorAssociation(b []byte, v *ElasticInferenceA
 	if !v.ElasticInferenceAcceleratorAssociationTime.IsZero() {
 		b = wire.AppendTime(b, "elasticInferenceAcceleratorAssociationTime", v.ElasticInferenceAcceleratorAssociationTime, wire.ISOMillis)
 	}
+	return b
+}
+
+func appendEnableVolumeIOResult(b []byte, v *EnableVolumeIOResult) []byte {
+	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
@@ -2772,6 +2932,20 @@ func appendModifySubnetAttributeResult(b []byte, v *ModifySubnetAttributeResult)
 	return b
 }
 
+func appendModifyVolumeAttributeResult(b []byte, v *ModifyVolumeAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendModifyVolumeResult(b []byte, v *ModifyVolumeResult) []byte {
+	if v.VolumeModification != nil {
+		b = append(b, "<volumeModification>"...)
+		b = appendVolumeModification(b, v.VolumeModification)
+		b = append(b, "</volumeModification>"...)
+	}
+	return b
+}
+
 func appendModifyVpcAttributeResult(b []byte, v *ModifyVpcAttributeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -4093,6 +4267,159 @@ func appendVolumeAttachment(b []byte, v *VolumeAttachment) []byte {
 	}
 	if v.InstanceOwningService != "" {
 		b = wire.AppendString(b, "instanceOwningService", v.InstanceOwningService)
+	}
+	return b
+}
+
+func appendVolumeModification(b []byte, v *VolumeModification) []byte {
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	if v.ModificationState != "" {
+		b = wire.AppendString(b, "modificationState", v.ModificationState)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	b = wire.AppendInt(b, "targetSize", int64(v.TargetSize))
+	b = wire.AppendInt(b, "targetIops", int64(v.TargetIops))
+	if v.TargetVolumeType != "" {
+		b = wire.AppendString(b, "targetVolumeType", v.TargetVolumeType)
+	}
+	b = wire.AppendInt(b, "targetThroughput", int64(v.TargetThroughput))
+	b = wire.AppendBool(b, "targetMultiAttachEnabled", v.TargetMultiAttachEnabled)
+	b = wire.AppendInt(b, "originalSize", int64(v.OriginalSize))
+	b = wire.AppendInt(b, "originalIops", int64(v.OriginalIops))
+	if v.OriginalVolumeType != "" {
+		b = wire.AppendString(b, "originalVolumeType", v.OriginalVolumeType)
+	}
+	b = wire.AppendInt(b, "originalThroughput", int64(v.OriginalThroughput))
+	b = wire.AppendBool(b, "originalMultiAttachEnabled", v.OriginalMultiAttachEnabled)
+	b = wire.AppendInt(b, "progress", v.Progress)
+	if !v.StartTime.IsZero() {
+		b = wire.AppendTime(b, "startTime", v.StartTime, wire.ISOMillis)
+	}
+	if !v.EndTime.IsZero() {
+		b = wire.AppendTime(b, "endTime", v.EndTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendVolumeStatusAction(b []byte, v *VolumeStatusAction) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.EventId != "" {
+		b = wire.AppendString(b, "eventId", v.EventId)
+	}
+	if v.EventType != "" {
+		b = wire.AppendString(b, "eventType", v.EventType)
+	}
+	return b
+}
+
+func appendVolumeStatusAttachmentStatus(b []byte, v *VolumeStatusAttachmentStatus) []byte {
+	if v.IoPerformance != "" {
+		b = wire.AppendString(b, "ioPerformance", v.IoPerformance)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	return b
+}
+
+func appendVolumeStatusDetails(b []byte, v *VolumeStatusDetails) []byte {
+	if v.Name != "" {
+		b = wire.AppendString(b, "name", v.Name)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	return b
+}
+
+func appendVolumeStatusEvent(b []byte, v *VolumeStatusEvent) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.EventId != "" {
+		b = wire.AppendString(b, "eventId", v.EventId)
+	}
+	if v.EventType != "" {
+		b = wire.AppendString(b, "eventType", v.EventType)
+	}
+	if !v.NotAfter.IsZero() {
+		b = wire.AppendTime(b, "notAfter", v.NotAfter, wire.ISOMillis)
+	}
+	if !v.NotBefore.IsZero() {
+		b = wire.AppendTime(b, "notBefore", v.NotBefore, wire.ISOMillis)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	return b
+}
+
+func appendVolumeStatusInfo(b []byte, v *VolumeStatusInfo) []byte {
+	if v.Details != nil {
+		b = append(b, "<details>"...)
+		for i := range v.Details {
+			b = append(b, "<item>"...)
+			b = appendVolumeStatusDetails(b, &v.Details[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</details>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	return b
+}
+
+func appendVolumeStatusItem(b []byte, v *VolumeStatusItem) []byte {
+	if v.Actions != nil {
+		b = append(b, "<actionsSet>"...)
+		for i := range v.Actions {
+			b = append(b, "<item>"...)
+			b = appendVolumeStatusAction(b, &v.Actions[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</actionsSet>"...)
+	}
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	if v.Events != nil {
+		b = append(b, "<eventsSet>"...)
+		for i := range v.Events {
+			b = append(b, "<item>"...)
+			b = appendVolumeStatusEvent(b, &v.Events[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</eventsSet>"...)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	if v.VolumeStatus != nil {
+		b = append(b, "<volumeStatus>"...)
+		b = appendVolumeStatusInfo(b, v.VolumeStatus)
+		b = append(b, "</volumeStatus>"...)
+	}
+	if v.AttachmentStatuses != nil {
+		b = append(b, "<attachmentStatuses>"...)
+		for i := range v.AttachmentStatuses {
+			b = append(b, "<item>"...)
+			b = appendVolumeStatusAttachmentStatus(b, &v.AttachmentStatuses[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</attachmentStatuses>"...)
 	}
 	return b
 }

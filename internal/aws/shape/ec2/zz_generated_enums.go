@@ -678,6 +678,20 @@ const (
 	VolumeAttachmentStateBusy      = "busy"
 )
 
+// Values of VolumeAttributeName.
+const (
+	VolumeAttributeNameAutoEnableIO = "autoEnableIO"
+	VolumeAttributeNameProductCodes = "productCodes"
+)
+
+// Values of VolumeModificationState.
+const (
+	VolumeModificationStateModifying  = "modifying"
+	VolumeModificationStateOptimizing = "optimizing"
+	VolumeModificationStateCompleted  = "completed"
+	VolumeModificationStateFailed     = "failed"
+)
+
 // Values of VolumeState.
 const (
 	VolumeStateCreating  = "creating"
@@ -686,6 +700,21 @@ const (
 	VolumeStateDeleting  = "deleting"
 	VolumeStateDeleted   = "deleted"
 	VolumeStateError     = "error"
+)
+
+// Values of VolumeStatusInfoStatus.
+const (
+	VolumeStatusInfoStatusOk               = "ok"
+	VolumeStatusInfoStatusImpaired         = "impaired"
+	VolumeStatusInfoStatusInsufficientData = "insufficient-data"
+	VolumeStatusInfoStatusWarning          = "warning"
+)
+
+// Values of VolumeStatusName.
+const (
+	VolumeStatusNameIoEnabled           = "io-enabled"
+	VolumeStatusNameIoPerformance       = "io-performance"
+	VolumeStatusNameInitializationState = "initialization-state"
 )
 
 // Values of VolumeType.

@@ -98,6 +98,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "AttachVolume"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeAttachVolumeRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AttachVolumeResponse", appendAttachVolumeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachVolume(ctx, in.(*AttachVolumeRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AuthorizeSecurityGroupEgress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeAuthorizeSecurityGroupEgressRequest)
@@ -262,6 +272,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CreateVolume"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateVolumeRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVolumeResponse", appendCreateVolumeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVolume(ctx, in.(*CreateVolumeRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateVpc"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateVpcRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -377,6 +397,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteTags(ctx, in.(*DeleteTagsRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteVolume"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteVolumeRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVolumeResponse", appendDeleteVolumeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVolume(ctx, in.(*DeleteVolumeRequest))
 			},
 		},
 		{
@@ -678,6 +708,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeVolumeAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVolumeAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVolumeAttributeResponse", appendDescribeVolumeAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVolumeAttribute(ctx, in.(*DescribeVolumeAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeVolumeStatus"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVolumeStatusRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVolumeStatusResponse", appendDescribeVolumeStatusResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVolumeStatus(ctx, in.(*DescribeVolumeStatusRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DescribeVolumes"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeVolumesRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -685,6 +739,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeVolumes(ctx, in.(*DescribeVolumesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeVolumesModifications"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVolumesModificationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVolumesModificationsResponse", appendDescribeVolumesModificationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVolumesModifications(ctx, in.(*DescribeVolumesModificationsRequest))
 			},
 		},
 		{
@@ -722,6 +788,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "DetachVolume"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDetachVolumeRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DetachVolumeResponse", appendDetachVolumeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachVolume(ctx, in.(*DetachVolumeRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisassociateAddress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisassociateAddressRequest)
@@ -755,6 +831,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "EnableVolumeIO"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeEnableVolumeIORequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableVolumeIOResponse", appendEnableVolumeIOResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableVolumeIO(ctx, in.(*EnableVolumeIORequest))
 			},
 		},
 		{
@@ -833,6 +919,28 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifySubnetAttribute(ctx, in.(*ModifySubnetAttributeRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ModifyVolume"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeModifyVolumeRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVolumeResponse", appendModifyVolumeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVolume(ctx, in.(*ModifyVolumeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifyVolumeAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyVolumeAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVolumeAttributeResponse", appendModifyVolumeAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVolumeAttribute(ctx, in.(*ModifyVolumeAttributeRequest))
 			},
 		},
 		{

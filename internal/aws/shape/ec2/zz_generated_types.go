@@ -125,6 +125,24 @@ type AttachInternetGatewayRequest struct {
 type AttachInternetGatewayResult struct {
 }
 
+type AttachVolumeRequest struct {
+	Device     string // required
+	InstanceId string // required
+	VolumeId   string // required
+	DryRun     *bool
+}
+
+type AttachVolumeResult struct {
+	AttachTime            time.Time
+	Device                string
+	InstanceId            string
+	State                 string // values: VolumeAttachmentState
+	VolumeId              string
+	DeleteOnTermination   bool
+	AssociatedResource    string
+	InstanceOwningService string
+}
+
 type AttachmentEnaSrdSpecification struct {
 	EnaSrdEnabled          bool
 	EnaSrdUdpSpecification *AttachmentEnaSrdUdpSpecification
@@ -438,6 +456,42 @@ type CreateTagsRequest struct {
 type CreateTagsResult struct {
 }
 
+type CreateVolumeRequest struct {
+	AvailabilityZone   string // required
+	Encrypted          *bool
+	Iops               *int
+	KmsKeyId           string
+	OutpostArn         string
+	Size               *int
+	SnapshotId         string
+	VolumeType         string // values: VolumeType
+	DryRun             *bool
+	TagSpecifications  []TagSpecification
+	MultiAttachEnabled *bool
+	Throughput         *int
+	ClientToken        string
+}
+
+type CreateVolumeResult struct {
+	Attachments        []VolumeAttachment
+	AvailabilityZone   string
+	CreateTime         time.Time
+	Encrypted          bool
+	KmsKeyId           string
+	OutpostArn         string
+	Size               int
+	SnapshotId         string
+	State              string // values: VolumeState
+	VolumeId           string
+	Iops               int
+	Tags               []Tag
+	VolumeType         string // values: VolumeType
+	FastRestored       bool
+	MultiAttachEnabled bool
+	Throughput         int
+	SseType            string // values: SSEType
+}
+
 type CreateVpcRequest struct {
 	CidrBlock                       string
 	AmazonProvidedIpv6CidrBlock     *bool
@@ -551,6 +605,14 @@ type DeleteTagsRequest struct {
 }
 
 type DeleteTagsResult struct {
+}
+
+type DeleteVolumeRequest struct {
+	VolumeId string // required
+	DryRun   *bool
+}
+
+type DeleteVolumeResult struct {
 }
 
 type DeleteVpcRequest struct {
@@ -905,6 +967,44 @@ type DescribeTagsResult struct {
 	Tags      []TagDescription
 }
 
+type DescribeVolumeAttributeRequest struct {
+	Attribute string // required; values: VolumeAttributeName
+	VolumeId  string // required
+	DryRun    *bool
+}
+
+type DescribeVolumeAttributeResult struct {
+	AutoEnableIO *AttributeBooleanValue
+	ProductCodes []ProductCode
+	VolumeId     string
+}
+
+type DescribeVolumeStatusRequest struct {
+	Filters    []Filter
+	MaxResults *int
+	NextToken  string
+	VolumeIds  []string
+	DryRun     *bool
+}
+
+type DescribeVolumeStatusResult struct {
+	NextToken      string
+	VolumeStatuses []VolumeStatusItem
+}
+
+type DescribeVolumesModificationsRequest struct {
+	DryRun     *bool
+	VolumeIds  []string
+	Filters    []Filter
+	NextToken  string
+	MaxResults *int
+}
+
+type DescribeVolumesModificationsResult struct {
+	VolumesModifications []VolumeModification
+	NextToken            string
+}
+
 type DescribeVolumesRequest struct {
 	Filters    []Filter
 	VolumeIds  []string
@@ -951,6 +1051,25 @@ type DetachInternetGatewayRequest struct {
 }
 
 type DetachInternetGatewayResult struct {
+}
+
+type DetachVolumeRequest struct {
+	Device     string
+	Force      *bool
+	InstanceId string
+	VolumeId   string // required
+	DryRun     *bool
+}
+
+type DetachVolumeResult struct {
+	AttachTime            time.Time
+	Device                string
+	InstanceId            string
+	State                 string // values: VolumeAttachmentState
+	VolumeId              string
+	DeleteOnTermination   bool
+	AssociatedResource    string
+	InstanceOwningService string
 }
 
 type DhcpConfiguration struct {
@@ -1087,6 +1206,14 @@ type EnaSrdSpecificationRequest struct {
 
 type EnaSrdUdpSpecificationRequest struct {
 	EnaSrdUdpEnabled *bool
+}
+
+type EnableVolumeIORequest struct {
+	DryRun   *bool
+	VolumeId string // required
+}
+
+type EnableVolumeIOResult struct {
 }
 
 type EnclaveOptions struct {
@@ -1789,6 +1916,29 @@ type ModifySubnetAttributeRequest struct {
 }
 
 type ModifySubnetAttributeResult struct {
+}
+
+type ModifyVolumeAttributeRequest struct {
+	AutoEnableIO *AttributeBooleanValue
+	VolumeId     string // required
+	DryRun       *bool
+}
+
+type ModifyVolumeAttributeResult struct {
+}
+
+type ModifyVolumeRequest struct {
+	DryRun             *bool
+	VolumeId           string // required
+	Size               *int
+	VolumeType         string // values: VolumeType
+	Iops               *int
+	Throughput         *int
+	MultiAttachEnabled *bool
+}
+
+type ModifyVolumeResult struct {
+	VolumeModification *VolumeModification
 }
 
 type ModifyVpcAttributeRequest struct {
@@ -2509,6 +2659,66 @@ type VolumeAttachment struct {
 	DeleteOnTermination   bool
 	AssociatedResource    string
 	InstanceOwningService string
+}
+
+type VolumeModification struct {
+	VolumeId                   string
+	ModificationState          string // values: VolumeModificationState
+	StatusMessage              string
+	TargetSize                 int
+	TargetIops                 int
+	TargetVolumeType           string // values: VolumeType
+	TargetThroughput           int
+	TargetMultiAttachEnabled   bool
+	OriginalSize               int
+	OriginalIops               int
+	OriginalVolumeType         string // values: VolumeType
+	OriginalThroughput         int
+	OriginalMultiAttachEnabled bool
+	Progress                   int64
+	StartTime                  time.Time
+	EndTime                    time.Time
+}
+
+type VolumeStatusAction struct {
+	Code        string
+	Description string
+	EventId     string
+	EventType   string
+}
+
+type VolumeStatusAttachmentStatus struct {
+	IoPerformance string
+	InstanceId    string
+}
+
+type VolumeStatusDetails struct {
+	Name   string // values: VolumeStatusName
+	Status string
+}
+
+type VolumeStatusEvent struct {
+	Description string
+	EventId     string
+	EventType   string
+	NotAfter    time.Time
+	NotBefore   time.Time
+	InstanceId  string
+}
+
+type VolumeStatusInfo struct {
+	Details []VolumeStatusDetails
+	Status  string // values: VolumeStatusInfoStatus
+}
+
+type VolumeStatusItem struct {
+	Actions            []VolumeStatusAction
+	AvailabilityZone   string
+	OutpostArn         string
+	Events             []VolumeStatusEvent
+	VolumeId           string
+	VolumeStatus       *VolumeStatusInfo
+	AttachmentStatuses []VolumeStatusAttachmentStatus
 }
 
 type Vpc struct {

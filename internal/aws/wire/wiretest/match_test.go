@@ -30,7 +30,7 @@ func TestMatch(t *testing.T) {
 		{"PUT", "/b?versioning", "", "PutBucketVersioning", "NotImplemented"},
 		{"PUT", "/b?location", "", "CreateBucket", "MethodNotAllowed"},
 		{"DELETE", "/b", "", "DeleteBucket", ""},
-		{"DELETE", "/b?inventory&id=x", "", "DeleteBucketInventoryConfiguration", "NotImplemented"},
+		{"DELETE", "/b?policy", "", "DeleteBucketPolicy", "NotImplemented"},
 		{"DELETE", "/b?versioning", "", "DeleteBucket", "MethodNotAllowed"},
 		{"HEAD", "/b", "", "HeadBucket", ""},
 		{"HEAD", "/b/k?tagging", "", "HeadObject", "MethodNotAllowed"},
@@ -101,7 +101,7 @@ func FuzzMatch(f *testing.F) {
 func TestLookup(t *testing.T) {
 	s := ec2.Service()
 	for action, code := range map[string]string{
-		"RunInstances": "", "": "MissingAction", "runInstances": "InvalidAction", "CreateVolume": "InvalidAction", "<x>": "InvalidAction",
+		"RunInstances": "", "": "MissingAction", "runInstances": "InvalidAction", "CreateFpgaImage": "InvalidAction", "<x>": "InvalidAction",
 	} {
 		if _, err := s.Lookup(action); awserr.Code(err) != code {
 			t.Errorf("%q: %v", action, err)

@@ -1,0 +1,49 @@
+// Package block is the engine family that keeps volumes' bytes. A driver keeps the volumes of one zone: file in
+// files of the zone's host, fake in no place at all for simulation. The comments on Driver are the contract, and
+// blocktest checks it.
+package block
+
+import (
+	"context"
+	"errors"
+)
+
+var (
+	// ErrNotFound says that the driver has no such volume.
+	ErrNotFound = errors.New("no such volume")
+	// ErrBusy says that somebody has the volume open.
+	ErrBusy = errors.New("the volume is open")
+	// ErrNoSpace says that there is no room for it.
+	ErrNoSpace = errors.New("no space left")
+)
+
+// Formats of volumes.
+const (
+	Raw   = "raw"   // the file is the disk
+	Qcow2 = "qcow2" // the file holds what differs from a base, which is the machine's business
+)
+
+// Spec describes a volume.
+type Spec struct {
+	ID        string // "vol-…", a file name
+	SizeBytes int64  // as guests see it: whole MiB, at most 64 TiB
+	Format    string
+}
+
+// Driver keeps volumes. All methods may be called concurrently, and are idempotent; what they have acknowledged
+// is durable. A volume reads as zeros (or as its base) where nothing was written, and takes no space there.
+type Driver interface {
+	// Create makes a volume unless it is there. A crash leaves it whole or not at all.
+	Create(ctx context.Context, v Spec) error
+	// Grow makes an existing volume as large as said, if it is smaller; it may be open.
+	Grow(ctx context.Context, v Spec) error
+	// Delete removes a volume with all that is in it; ErrBusy while anybody has it open. Deleting none is no error.
+	Delete(ctx context.Context, id string) error
+	// List gives the ids of all volumes.
+	List(ctx context.Context) ([]string, error)
+	// Path gives the file with which a hypervisor on this host opens the volume. Whoever opens it to write locks it
+	// (flock, exclusively) and keeps the lock for as long.
+	Path(id string) string
+	// Usage gives the bytes that all volumes together may take, and those that they take.
+	Usage(ctx context.Context) (total, used int64, err error)
+}

@@ -1,0 +1,78 @@
+package resource
+
+import "time"
+
+// VolumeState is an EC2 volume state.
+type VolumeState string
+
+const (
+	VolumeCreating  VolumeState = "creating"
+	VolumeAvailable VolumeState = "available"
+	VolumeInUse     VolumeState = "in-use"
+	VolumeDeleting  VolumeState = "deleting" // its record goes with its data
+	VolumeError     VolumeState = "error"
+)
+
+// Volume is an EBS volume. Handlers write what is wanted of it (attachment, size, limits, deletion); its zone
+// writes what is (that its file is made, that a guest has it or has let go).
+type Volume struct {
+	Owned
+	ID           string      `json:"id"` // vol-…
+	Zone         string      `json:"zone"`
+	SizeGiB      int         `json:"size_gib"`
+	Type         string      `json:"type"` // "gp3" …
+	IOPS         int         `json:"iops,omitempty"`
+	Throughput   int         `json:"throughput,omitempty"` // MiB/s; 0 = the type's own
+	SnapshotID   string      `json:"snapshot,omitempty"`
+	ClientToken  string      `json:"client_token,omitempty"`
+	TokenDigest  string      `json:"token_digest,omitempty"`
+	AutoEnableIO bool        `json:"auto_enable_io,omitempty"`
+	State        VolumeState `json:"state"`
+	Reason       string      `json:"reason,omitempty"` // of VolumeError, for the operator
+
+	// Format is that of its file: "raw", or "qcow2" for one over Base.
+	Format string `json:"format"`
+	// Base is what is below a qcow2 file: an image as nodes keep it. It is needed as long as the volume is.
+	Base *ImageData `json:"base,omitempty"`
+	// Made says that the zone has its file, and MadeGiB how large that is.
+	Made    bool `json:"made,omitempty"`
+	MadeGiB int  `json:"made_gib,omitempty"`
+
+	Attachment   *VolumeAttachment   `json:"attachment,omitempty"` // nil: not attached
+	Modification *VolumeModification `json:"modification,omitempty"`
+}
+
+// AttachmentState is the state of a volume's attachment.
+type AttachmentState string
+
+const (
+	Attaching AttachmentState = "attaching"
+	Attached  AttachmentState = "attached"
+	Detaching AttachmentState = "detaching"
+)
+
+// VolumeAttachment ties a volume to an instance: one at a time.
+type VolumeAttachment struct {
+	InstanceID  string          `json:"instance"`
+	Device      string          `json:"device"`
+	State       AttachmentState `json:"state"`
+	At          time.Time       `json:"at"`
+	DeleteOnEnd bool            `json:"delete_on_termination,omitempty"`
+	Force       bool            `json:"force,omitempty"` // of a detachment: not waiting for the guest
+}
+
+// VolumeModification is the last change of a volume's size, type or limits.
+type VolumeModification struct {
+	State             string    `json:"state"` // "modifying", "completed"
+	StartedAt         time.Time `json:"started"`
+	EndedAt           time.Time `json:"ended,omitzero"`
+	OldSizeGiB        int       `json:"old_size_gib"`
+	OldType           string    `json:"old_type"`
+	OldIOPS           int       `json:"old_iops,omitempty"`
+	OldThroughput     int       `json:"old_throughput,omitempty"`
+	TargetSizeGiB     int       `json:"target_size_gib"`
+	TargetType        string    `json:"target_type"`
+	TargetIOPS        int       `json:"target_iops,omitempty"`
+	TargetThroughput  int       `json:"target_throughput,omitempty"`
+	OriginalRequester string    `json:"requester,omitempty"`
+}
