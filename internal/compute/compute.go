@@ -15,6 +15,9 @@ var ErrNotFound = errors.New("no such machine")
 // ErrHeld says that the guest has not let go of a disk yet.
 var ErrHeld = errors.New("the guest holds on to the disk")
 
+// ErrNoScreen says that a machine has no display.
+var ErrNoScreen = errors.New("the machine has no display")
+
 // Machine is everything a driver must know to run one machine.
 type Machine struct {
 	ID        string `json:"id"`             // instance id: "i-…"
@@ -23,6 +26,9 @@ type Machine struct {
 	VCPUs     int    `json:"vcpus"`
 	MemoryMiB int    `json:"memory_mib"`
 	UEFI      bool   `json:"uefi,omitempty"`
+	// Display asks for a display adapter: for Screen, and for guests that want one. A driver may give one
+	// unasked where that costs the guest nothing.
+	Display bool `json:"display,omitempty"`
 
 	// Kernel, Ramdisk and CommandLine boot without the disk's own boot loader. Paths of files that the
 	// driver may read; empty = boot from the first disk.
@@ -147,6 +153,9 @@ type Driver interface {
 	Events() <-chan struct{}
 	// Console gives the last max bytes of the machine's serial console; ErrNotFound if there is none.
 	Console(ctx context.Context, id string, max int) ([]byte, error)
+	// Screen gives what the machine's display shows, as JPEG; ErrNotFound if it does not run, ErrNoScreen if it
+	// has no display.
+	Screen(ctx context.Context, id string) ([]byte, error)
 	// Accel says how machines run here.
 	Accel() Accel
 	// Close lets go of everything. Machines go on running.

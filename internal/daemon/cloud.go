@@ -26,6 +26,7 @@ import (
 	"karri.dev/internal/pki"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/role/cloud"
+	"karri.dev/internal/role/zone"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
 	"karri.dev/internal/store/embedded"
@@ -45,10 +46,10 @@ type cloudProcess struct {
 	closers closers
 
 	credentials string // folder of the administrator's credentials
-	// console reads from the zone in the same process; nil = dial the instance's zone.
-	console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
-	status  func() []admin.Component // of further roles in the process
-	zones   zoneClients
+	// zone is the one in the same process; nil = dial the instance's zone.
+	zone   looker
+	status func() []admin.Component // of further roles in the process
+	zones  zoneClients
 }
 
 // closers are run in reverse.
@@ -118,7 +119,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		UsageFile: under(cfg.DataDir, "key-usage.json"), ScratchDir: under(cfg.DataDir, "scratch"),
 	}, cloud.Deps{
 		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
-		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Console: p.readConsole, Converter: converter,
+		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Console: p.readConsole, Screen: p.readScreen, Converter: converter,
 	})
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
@@ -241,20 +242,49 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// readConsole asks the instance's zone.
+// looker is a zone as the cloud asks it about instances.
+type looker interface {
+	Console(ctx context.Context, instanceID string, max int) ([]byte, error)
+	Screen(ctx context.Context, instanceID string) ([]byte, error)
+}
+
+// ownZone is a looker in the same process.
+type ownZone struct{ z *zone.Zone }
+
+func (o ownZone) Console(ctx context.Context, id string, max int) ([]byte, error) {
+	return o.z.Console(ctx, pki.Identity{Role: "cloud"}, id, max)
+}
+
+func (o ownZone) Screen(ctx context.Context, id string) ([]byte, error) {
+	return o.z.Screen(ctx, pki.Identity{Role: "cloud"}, id)
+}
+
 func (p *cloudProcess) readConsole(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {
-	if p.console != nil {
-		return p.console(ctx, inst, max)
+	z, err := p.zoneOf(inst)
+	if err != nil {
+		return nil, err
+	}
+	return z.Console(ctx, inst.ID, max)
+}
+
+func (p *cloudProcess) readScreen(ctx context.Context, inst *resource.Instance) ([]byte, error) {
+	z, err := p.zoneOf(inst)
+	if err != nil {
+		return nil, err
+	}
+	return z.Screen(ctx, inst.ID)
+}
+
+// zoneOf gives the instance's zone, to be asked.
+func (p *cloudProcess) zoneOf(inst *resource.Instance) (looker, error) {
+	if p.zone != nil {
+		return p.zone, nil
 	}
 	z := store.Zones.Get(p.store.Snapshot(), inst.Zone)
 	if z == nil || z.Endpoint == "" {
 		return nil, fmt.Errorf("zone %s has not started yet", inst.Zone)
 	}
-	c, err := p.zones.get(z, p)
-	if err != nil {
-		return nil, err
-	}
-	return c.Console(ctx, inst.ID, max)
+	return p.zones.get(z, p)
 }
 
 // zoneClients are the cloud's connections to zones, by endpoint.

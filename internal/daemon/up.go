@@ -58,9 +58,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 		},
 		Volumes: volumes,
 	})
-	p.console = func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {
-		return z.Console(ctx, pki.Identity{Role: "cloud"}, inst.ID, max)
-	}
+	p.zone = ownZone{z}
 	who, err := p.own(ctx, cfg.Zone)
 	if err != nil {
 		return err

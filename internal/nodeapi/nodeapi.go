@@ -136,7 +136,7 @@ type ObservedDisk struct {
 // Ask is a question about something live. The node answers with the same ID.
 type Ask struct {
 	ID       uint64 `json:"id"`
-	What     string `json:"what"` // "console", "image-url" is asked the other way (see Images)
+	What     string `json:"what"` // "console", "screen"; "image-url" is asked the other way (see Images)
 	Instance string `json:"instance"`
 	Max      int    `json:"max,omitempty"`
 }
@@ -146,4 +146,6 @@ type Answer struct {
 	ID    uint64 `json:"id"`
 	Data  []byte `json:"data,omitempty"`
 	Error string `json:"error,omitempty"`
+	// NoScreen is compute.ErrNoScreen.
+	NoScreen bool `json:"no_screen,omitempty"`
 }

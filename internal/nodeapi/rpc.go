@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/peer"
 
+	"karri.dev/internal/compute"
 	"karri.dev/internal/pki"
 )
 
@@ -37,7 +39,12 @@ type Server interface {
 	ImageURL(ctx context.Context, who pki.Identity, imageID string) (string, error)
 	// Console gives the end of an instance's console; the cloud asks.
 	Console(ctx context.Context, who pki.Identity, instanceID string, max int) ([]byte, error)
+	// Screen gives what an instance's display shows, as JPEG; the cloud asks.
+	Screen(ctx context.Context, who pki.Identity, instanceID string) ([]byte, error)
 }
+
+// noScreen is the reply's text for compute.ErrNoScreen, which gRPC would not carry.
+const noScreen = "no screen"
 
 type request struct {
 	ID  string `json:"id"`
@@ -81,6 +88,13 @@ func NewServer(config *tls.Config, s Server) *grpc.Server {
 			}),
 			unary("Console", func(ctx context.Context, who pki.Identity, in *request) (*reply, error) {
 				data, err := s.Console(ctx, who, in.ID, in.Max)
+				return &reply{Data: data}, err
+			}),
+			unary("Screen", func(ctx context.Context, who pki.Identity, in *request) (*reply, error) {
+				data, err := s.Screen(ctx, who, in.ID)
+				if errors.Is(err, compute.ErrNoScreen) {
+					return &reply{Text: noScreen}, nil
+				}
 				return &reply{Data: data}, err
 			}),
 		},
@@ -161,6 +175,16 @@ func (c *Client) ImageURL(ctx context.Context, imageID string) (string, error) {
 func (c *Client) Console(ctx context.Context, instanceID string, max int) ([]byte, error) {
 	out := new(reply)
 	err := c.conn.Invoke(ctx, "/"+serviceName+"/Console", &request{ID: instanceID, Max: max}, out)
+	return out.Data, err
+}
+
+// Screen gives what an instance's display shows.
+func (c *Client) Screen(ctx context.Context, instanceID string) ([]byte, error) {
+	out := new(reply)
+	err := c.conn.Invoke(ctx, "/"+serviceName+"/Screen", &request{ID: instanceID}, out)
+	if err == nil && out.Text == noScreen {
+		return nil, compute.ErrNoScreen
+	}
 	return out.Data, err
 }
 

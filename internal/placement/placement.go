@@ -75,8 +75,28 @@ func NewPlanner(policy Policy, nodes []Node, last string) *Planner {
 // Last is the node chosen last, for the next planner.
 func (p *Planner) Last() string { return p.last }
 
+// Wish is what a placement group asks of an instance's node. The zero Wish asks for nothing.
+type Wish struct {
+	Avoid  map[string]bool // never these
+	Prefer map[string]bool // one of these if it has room
+}
+
 // Place gives the node for a demand and counts it there, or "" when no node has room.
-func (p *Planner) Place(need resource.Capacity) string {
+func (p *Planner) Place(need resource.Capacity, wish Wish) string {
+	best := p.best(func(n *Node) bool { return wish.Prefer[n.ID] && !wish.Avoid[n.ID] && n.room(need) })
+	if best == nil {
+		best = p.best(func(n *Node) bool { return !wish.Avoid[n.ID] && n.room(need) })
+	}
+	if best == nil {
+		return ""
+	}
+	best.take(need)
+	p.last = best.ID
+	return best.ID
+}
+
+// best gives the node that the policy chooses among those that fit, or nil.
+func (p *Planner) best(fits func(*Node) bool) *Node {
 	var best *Node
 	switch p.policy {
 	case RoundRobin:
@@ -85,22 +105,17 @@ func (p *Planner) Place(need resource.Capacity) string {
 			after++
 		}
 		for i := range p.nodes {
-			if n := p.nodes[(after+i)%len(p.nodes)]; n.room(need) {
+			if n := p.nodes[(after+i)%len(p.nodes)]; fits(n) {
 				best = n
 				break
 			}
 		}
 	default:
 		for _, n := range p.nodes {
-			if n.room(need) && (best == nil || n.load() < best.load()) {
+			if fits(n) && (best == nil || n.load() < best.load()) {
 				best = n
 			}
 		}
 	}
-	if best == nil {
-		return ""
-	}
-	best.take(need)
-	p.last = best.ID
-	return best.ID
+	return best
 }

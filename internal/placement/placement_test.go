@@ -19,7 +19,7 @@ func nodes(n int) []Node {
 func placeAll(p *Planner, need resource.Capacity, times int) string {
 	var s string
 	for range times {
-		id := p.Place(need)
+		id := p.Place(need, Wish{})
 		if id == "" {
 			id = "-"
 		}
@@ -60,7 +60,7 @@ func TestNeverBeyondCapacity(t *testing.T) {
 		sum := map[string]resource.Capacity{}
 		for range rapid.IntRange(1, 60).Draw(t, "demands") {
 			need := resource.Capacity{VCPUs: rapid.IntRange(1, 9).Draw(t, "cpu"), MemoryMiB: rapid.IntRange(1, 4096).Draw(t, "mem"), DiskGiB: rapid.IntRange(0, 50).Draw(t, "disk")}
-			id := p.Place(need)
+			id := p.Place(need, Wish{})
 			if id == "" {
 				for _, n := range ns { // refused only if it truly fits nowhere
 					u := sum[n.ID]
@@ -88,5 +88,36 @@ func TestParsePolicy(t *testing.T) {
 	}
 	if _, err := ParsePolicy("random"); err == nil {
 		t.Error("an unknown policy passed")
+	}
+}
+
+func TestWishes(t *testing.T) {
+	nodes := func() []Node {
+		var out []Node
+		for _, id := range []string{"a", "b", "c"} {
+			out = append(out, Node{ID: id, Total: resource.Capacity{VCPUs: 2, MemoryMiB: 1000, DiskGiB: 10}})
+		}
+		return out
+	}
+	need := resource.Capacity{VCPUs: 1, MemoryMiB: 100, DiskGiB: 1}
+	for _, policy := range []Policy{LeastLoaded, RoundRobin} {
+		p := NewPlanner(policy, nodes(), "")
+		avoid := map[string]bool{}
+		for range 3 { // a spread
+			id := p.Place(need, Wish{Avoid: avoid})
+			if id == "" || avoid[id] {
+				t.Fatalf("%s: placed on %q", policy, id)
+			}
+			avoid[id] = true
+		}
+		if id := p.Place(need, Wish{Avoid: avoid, Prefer: avoid}); id != "" {
+			t.Errorf("%s: a fourth of a spread on %q", policy, id)
+		}
+		if id := p.Place(need, Wish{Prefer: map[string]bool{"b": true}}); id != "b" {
+			t.Errorf("%s: preferred b, got %q", policy, id)
+		}
+		if id := p.Place(need, Wish{Prefer: map[string]bool{"b": true}}); id == "b" || id == "" {
+			t.Errorf("%s: b is full, got %q", policy, id)
+		}
 	}
 }

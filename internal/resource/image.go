@@ -12,6 +12,9 @@ const (
 	ImageDeregistered ImageState = "deregistered" // kept while instances run from it
 )
 
+// DisplayTag on an image, with the value "on", gives its instances a display where that costs boot time.
+const DisplayTag = "karri:display"
+
 // Image is a machine, kernel or ramdisk image. The data of an imported one is an object in the system
 // bucket: a qcow2 file that our own qemu-img wrote, so it has no backing file and a known digest.
 type Image struct {

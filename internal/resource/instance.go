@@ -75,7 +75,9 @@ type Instance struct {
 	// RootDevice is the device name of the root volume of an EBS-backed instance; "" = instance-store.
 	RootDevice string `json:"root_device,omitempty"`
 	// Slots is how many volumes and interfaces together it can have in its present run; 0 = see compute.Slots.
-	Slots int `json:"slots,omitempty"`
+	Slots          int    `json:"slots,omitempty"`
+	PlacementGroup string `json:"placement_group,omitempty"` // id
+	Partition      int    `json:"partition,omitempty"`       // in a group of the strategy partition, from 1
 
 	Power   Power `json:"power"`
 	Reboots int   `json:"reboots,omitempty"` // counts RebootInstances calls; the node catches up

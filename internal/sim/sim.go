@@ -20,6 +20,7 @@ import (
 
 	"karri.dev/internal/audit"
 	"karri.dev/internal/block/fake"
+	"karri.dev/internal/compute"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/membership"
@@ -136,6 +137,7 @@ func (c *Cloud) furnish(ctx context.Context) error {
 	}, cloud.Deps{
 		Store: c.Store, Sealer: sealer, Objects: c.objects, Root: root,
 		IDs: ids.New(chacha('i')), Now: time.Now, Log: c.log, Audit: c.cfg.Audit,
+		Screen: func(context.Context, *resource.Instance) ([]byte, error) { return nil, compute.ErrNoScreen },
 		Console: func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {
 			z := c.zone.Load()
 			if z == nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"strings"
 
 	"karri.dev/internal/resource"
@@ -143,6 +144,34 @@ var (
 		return []string{"yes"}
 	})
 )
+
+// Launching.
+var (
+	LaunchTemplates        = table("launch-templates", 1, func(t *resource.LaunchTemplate) string { return t.ID })
+	LaunchTemplatesByOwner = index(LaunchTemplates, "owner", func(t *resource.LaunchTemplate) []string { return []string{t.OwnedBy()} })
+	LaunchTemplatesByName  = unique(LaunchTemplates, "name", func(t *resource.LaunchTemplate) []string { return []string{t.OwnedBy() + "/" + t.Name} })
+
+	LaunchTemplateVersions           = table("launch-template-versions", 1, func(v *resource.LaunchTemplateVersion) string { return VersionKey(v.TemplateID, v.Number) })
+	LaunchTemplateVersionsByTemplate = index(LaunchTemplateVersions, "template", func(v *resource.LaunchTemplateVersion) []string { return []string{v.TemplateID} })
+
+	PlacementGroups        = table("placement-groups", 1, func(g *resource.PlacementGroup) string { return g.ID })
+	PlacementGroupsByOwner = index(PlacementGroups, "owner", func(g *resource.PlacementGroup) []string { return []string{g.OwnedBy()} })
+	PlacementGroupsByName  = unique(PlacementGroups, "name", func(g *resource.PlacementGroup) []string { return []string{g.OwnedBy() + "/" + g.Name} })
+	// InstancesByPlacement holds the live members of placement groups.
+	InstancesByPlacement = index(Instances, "placement", func(i *resource.Instance) []string {
+		if !i.State.Alive() {
+			return nil
+		}
+		return some(i.PlacementGroup)
+	})
+
+	ComputeSettings = table("compute-settings", 1, func(s *resource.ComputeSettings) string { return s.Owner })
+)
+
+// VersionKey is a launch template version's key: in order of number.
+func VersionKey(template string, number int64) string {
+	return fmt.Sprintf("%s/%010d", template, number)
+}
 
 // Networks.
 var (

@@ -342,6 +342,11 @@ func (d *Driver) List(context.Context) ([]compute.Status, error) {
 	return list, nil
 }
 
+// Screen implements compute.Driver: the machines here have no display.
+func (d *Driver) Screen(_ context.Context, id string) ([]byte, error) {
+	return nil, fmt.Errorf("screen of %s: %w", id, compute.ErrNoScreen)
+}
+
 // Console implements compute.Driver.
 func (d *Driver) Console(_ context.Context, id string, limit int) ([]byte, error) {
 	h := d.host

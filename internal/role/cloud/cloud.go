@@ -69,6 +69,8 @@ type Deps struct {
 	Audit   audit.Sink // nil: none
 	// Console reads an instance's console through its zone.
 	Console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
+	// Screen reads what an instance's display shows, likewise.
+	Screen func(ctx context.Context, inst *resource.Instance) ([]byte, error)
 	// Converter carries out imports; nil: this process does none (simulation).
 	Converter importer.Converter
 }
@@ -278,6 +280,14 @@ func (c consoles) Console(ctx context.Context, instanceID string, max int) ([]by
 		return nil, nil
 	}
 	return c.c.deps.Console(ctx, inst, max)
+}
+
+func (c consoles) Screen(ctx context.Context, instanceID string) ([]byte, error) {
+	inst := store.Instances.Get(c.c.deps.Store.Snapshot(), instanceID)
+	if inst == nil || inst.Node == "" {
+		return nil, nil
+	}
+	return c.c.deps.Screen(ctx, inst)
 }
 
 // readable is ec2.Objects: what the caller may read in S3.

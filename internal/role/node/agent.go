@@ -390,6 +390,15 @@ func (n *Node) answer(ctx context.Context, q *nodeapi.Ask) *nodeapi.Answer {
 			a.Error = err.Error()
 		}
 		a.Data = data
+	case "screen":
+		data, err := n.deps.Compute.Screen(ctx, q.Instance)
+		switch {
+		case errors.Is(err, compute.ErrNoScreen):
+			a.NoScreen = true
+		case err != nil && !errors.Is(err, compute.ErrNotFound):
+			a.Error = err.Error()
+		}
+		a.Data = data
 	default:
 		a.Error = fmt.Sprintf("this node does not know the question %q", q.What)
 	}

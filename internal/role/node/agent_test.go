@@ -127,7 +127,9 @@ func (d *driver) DropDisk(_ context.Context, id, name string, force bool) error 
 	return nil
 }
 
-func (d *driver) Events() <-chan struct{} { return d.events }
+func (d *driver) Events() <-chan struct{}                        { return d.events }
+func (d *driver) Screen(context.Context, string) ([]byte, error) { return nil, compute.ErrNoScreen }
+
 func (d *driver) Console(_ context.Context, id string, max int) ([]byte, error) {
 	if id == "i-1" {
 		return []byte("hello")[:min(max, 5)], nil

@@ -38,7 +38,7 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 		case inst.Power == resource.PowerOff:
 			continue
 		}
-		if next.Node = planner.Place(needs(inst)); next.Node == "" {
+		if next.Node = planner.Place(needs(inst), wish(tx, inst)); next.Node == "" {
 			if z.deps.Now().Sub(inst.LaunchedAt) < patience {
 				continue // a node may yet connect, or an instance end
 			}
@@ -88,4 +88,23 @@ func (z *Zone) endLost(tx *store.Tx) error {
 // needs is the capacity that an instance takes.
 func needs(inst *resource.Instance) resource.Capacity {
 	return resource.Capacity{VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB, DiskGiB: inst.DiskGiB}
+}
+
+// wish is what an instance's placement group asks of its node: members of a spread lie on nodes of their own,
+// partitions share no node, and a cluster stays close.
+func wish(r store.Reader, inst *resource.Instance) placement.Wish {
+	g := store.PlacementGroups.Get(r, inst.PlacementGroup)
+	if g == nil {
+		return placement.Wish{}
+	}
+	nodes := map[string]bool{}
+	for other := range store.InstancesByPlacement.By(r, g.ID) {
+		if other.Node != "" && other.ID != inst.ID && (g.Strategy != "partition" || other.Partition != inst.Partition) {
+			nodes[other.Node] = true
+		}
+	}
+	if g.Strategy == "cluster" {
+		return placement.Wish{Prefer: nodes}
+	}
+	return placement.Wish{Avoid: nodes}
 }

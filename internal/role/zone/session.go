@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"karri.dev/internal/compute"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/resource"
@@ -247,6 +248,9 @@ func (s *session) ask(ctx context.Context, q nodeapi.Ask) ([]byte, error) {
 	case a := <-c:
 		if a.Error != "" {
 			return nil, errors.New(a.Error)
+		}
+		if a.NoScreen {
+			return nil, compute.ErrNoScreen
 		}
 		return a.Data, nil
 	case <-s.done:

@@ -273,10 +273,20 @@ func (z *Zone) ImageURL(ctx context.Context, who pki.Identity, imageID string) (
 
 // Console implements nodeapi.Server: the cloud, and nobody else, reads an instance's console.
 func (z *Zone) Console(ctx context.Context, who pki.Identity, instanceID string, max int) ([]byte, error) {
+	return z.look(ctx, who, nodeapi.Ask{What: "console", Instance: instanceID, Max: max})
+}
+
+// Screen implements nodeapi.Server, likewise.
+func (z *Zone) Screen(ctx context.Context, who pki.Identity, instanceID string) ([]byte, error) {
+	return z.look(ctx, who, nodeapi.Ask{What: "screen", Instance: instanceID})
+}
+
+// look asks an instance's node.
+func (z *Zone) look(ctx context.Context, who pki.Identity, q nodeapi.Ask) ([]byte, error) {
 	if who.Role != "cloud" {
-		return nil, fmt.Errorf("%s %q may not read consoles", who.Role, who.Name)
+		return nil, fmt.Errorf("%s %q may not look at instances", who.Role, who.Name)
 	}
-	inst := store.Instances.Get(z.deps.Store.Snapshot(), instanceID)
+	inst := store.Instances.Get(z.deps.Store.Snapshot(), q.Instance)
 	if inst == nil || inst.Node == "" {
 		return nil, nil // nothing has run yet
 	}
@@ -286,7 +296,7 @@ func (z *Zone) Console(ctx context.Context, who pki.Identity, instanceID string,
 	if s == nil {
 		return nil, fmt.Errorf("node %s is not connected", inst.Node)
 	}
-	return s.ask(ctx, nodeapi.Ask{What: "console", Instance: instanceID, Max: max})
+	return s.ask(ctx, q)
 }
 
 // wake makes the sessions of these nodes send the newest desired state.

@@ -28,10 +28,12 @@ const (
 	QuotaAddresses = "quota-addresses" // elastic IPs; none set = 5, as AWS
 )
 
-// Console reads what an instance wrote to its serial console: live, from its node.
+// Console reads what an instance wrote to its serial console and shows on its display: live, from its node.
 type Console interface {
 	// Console gives the last max bytes.
 	Console(ctx context.Context, instanceID string, max int) ([]byte, error)
+	// Screen gives the picture on its display as JPEG; compute.ErrNoScreen if it has none.
+	Screen(ctx context.Context, instanceID string) ([]byte, error)
 }
 
 // Objects looks at S3 objects, for imports.

@@ -118,14 +118,26 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"owner-id":                                     func(v view) []string { return one(v.AccountID) },
 			"platform":                                     ofImage("", func(i *resource.Image) string { return choose(strings.EqualFold(i.Platform, "windows"), "windows", "") }),
 			"platform-details":                             constant[view]("Linux/UNIX"),
-			"private-dns-name":                             ofENI(func(v interfaceView) []string { return one(resource.PrivateName(v.Region, v.PrivateIP)) }),
-			"private-dns-name-options.hostname-type":       constant[view]("ip-name"),
+			"placement-group-name": func(v view) []string {
+				if g := store.PlacementGroups.Get(v.r, v.PlacementGroup); g != nil {
+					return one(g.Name)
+				}
+				return nil
+			},
+			"placement-partition-number": func(v view) []string {
+				if v.Partition == 0 {
+					return nil
+				}
+				return one(strconv.Itoa(v.Partition))
+			},
+			"private-dns-name":                                              ofENI(func(v interfaceView) []string { return one(resource.PrivateName(v.Region, v.PrivateIP)) }),
+			"private-dns-name-options.hostname-type":                        constant[view]("ip-name"),
 			"private-dns-name-options.enable-resource-name-dns-a-record":    constant[view]("false"),
 			"private-dns-name-options.enable-resource-name-dns-aaaa-record": constant[view]("false"),
-			"private-ip-address": ofENI(func(v interfaceView) []string { return one(v.PrivateIP) }),
-			"ramdisk-id":         func(v view) []string { return one(v.RamdiskID) },
-			"reason":             func(v view) []string { return one(transition(v.Instance)) },
-			"reservation-id":     func(v view) []string { return one(v.ReservationID) },
+			"private-ip-address":                                            ofENI(func(v interfaceView) []string { return one(v.PrivateIP) }),
+			"ramdisk-id":                                                    func(v view) []string { return one(v.RamdiskID) },
+			"reason":                                                        func(v view) []string { return one(transition(v.Instance)) },
+			"reservation-id":                                                func(v view) []string { return one(v.ReservationID) },
 			"root-device-name": ofImage(defaultRootDevice, func(i *resource.Image) string {
 				return choose(i.RootDeviceName == "", defaultRootDevice, i.RootDeviceName)
 			}),
@@ -148,7 +160,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"network-interface.ipv6-addresses.ipv6-address", "network-interface.ipv6-addresses.is-primary-ipv6", "network-interface.ipv6-native",
 			"network-interface.ipv6-prefixes.ipv6-prefix", "network-interface.operator.principal", "network-interface.outpost-arn",
 			"network-interface.requester-id", "network-performance-options.bandwidth-weighting", "operator.principal", "outpost-arn",
-			"placement-group-name", "placement-partition-number", "product-code", "product-code.type", "requester-id", "spot-instance-request-id", "tpm-support",
+			"product-code", "product-code.type", "requester-id", "spot-instance-request-id", "tpm-support",
 		},
 		Tags: func(v view) map[string]string { return v.Tags },
 	}

@@ -70,6 +70,12 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 			out.CurrentInstanceBootMode = "uefi"
 		}
 	}
+	if g := store.PlacementGroups.Get(r, inst.PlacementGroup); g != nil {
+		out.Placement.GroupName, out.Placement.GroupId = g.Name, g.ID
+		if inst.Partition > 0 {
+			out.Placement.PartitionNumber = &inst.Partition
+		}
+	}
 	if inst.StateReason.Code != "" {
 		out.StateReason = &shape.StateReason{Code: inst.StateReason.Code, Message: inst.StateReason.Message}
 	}

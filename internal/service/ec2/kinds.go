@@ -46,6 +46,16 @@ var (
 		func(v *resource.KeyPair) string { return v.ID }, func(v *resource.KeyPair) *resource.Owned { return &v.Owned },
 		"InvalidKeyPair.NotFound", "",
 	}
+	templates = &kind[resource.LaunchTemplate]{
+		"lt-", "launch template", "launch-template", store.LaunchTemplates, store.LaunchTemplatesByOwner,
+		func(v *resource.LaunchTemplate) string { return v.ID }, func(v *resource.LaunchTemplate) *resource.Owned { return &v.Owned },
+		"InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateId.Malformed",
+	}
+	placementGroups = &kind[resource.PlacementGroup]{
+		"pg-", "placement group", "placement-group", store.PlacementGroups, store.PlacementGroupsByOwner,
+		func(v *resource.PlacementGroup) string { return v.ID }, func(v *resource.PlacementGroup) *resource.Owned { return &v.Owned },
+		"InvalidPlacementGroup.Unknown", "InvalidPlacementGroupId.Malformed",
+	}
 	vpcs = &kind[resource.VPC]{
 		"vpc-", "vpc", "vpc", store.VPCs, store.VPCsByOwner,
 		func(v *resource.VPC) string { return v.ID }, func(v *resource.VPC) *resource.Owned { return &v.Owned },
@@ -120,6 +130,8 @@ func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
 	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
+	case "lt-":
+		return errNoTemplate(id, "")
 	case "ami-":
 		return awserr.New(k.absent, "The image id '[%s]' does not exist", id)
 	}

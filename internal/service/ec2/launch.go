@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -69,8 +70,18 @@ func check(in *shape.RunInstancesRequest) (*launch, error) {
 	if l.tags, err = tagsOnCreate(in.TagSpecifications, "instance", "network-interface", "volume"); err != nil {
 		return nil, err
 	}
-	l.digest = digest(in)
+	l.digest = launchDigest(in)
 	return l, nil
+}
+
+// mark adds the cloud's own tags to those of the instances.
+func (l *launch) mark(system resource.Tags) {
+	tags := maps.Clone(l.tags["instance"])
+	if tags == nil {
+		tags = resource.Tags{}
+	}
+	maps.Copy(tags, system)
+	l.tags["instance"] = tags
 }
 
 func userData(text string) ([]byte, error) {
@@ -87,11 +98,16 @@ func userData(text string) ([]byte, error) {
 	return data, nil
 }
 
-// digest tells whether a client token is used again with other parameters.
-func digest(in *shape.RunInstancesRequest) string {
+// launchDigest is digest of a launch.
+func launchDigest(in *shape.RunInstancesRequest) string {
 	plain := *in
 	plain.ClientToken, plain.DryRun = "", nil
-	data, err := json.Marshal(&plain)
+	return digest(&plain)
+}
+
+// digest tells whether a client token is used again with other parameters.
+func digest(parameters any) string {
+	data, err := json.Marshal(parameters)
 	if err != nil {
 		return ""
 	}
@@ -105,22 +121,36 @@ func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesReques
 	if err != nil {
 		return nil, err
 	}
-	l, err := check(in)
-	if err != nil {
-		return nil, err
+	var l *launch
+	if in.LaunchTemplate == nil {
+		if l, err = check(in); err != nil {
+			return nil, err
+		}
 	}
+	sum := launchDigest(in)
 	rnd := s.random()
 	var list []*resource.Instance
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		list = nil
 		if in.ClientToken != "" {
 			list = slices.Collect(store.InstancesByToken.By(tx, ownerKey(info)+"/"+in.ClientToken))
-			if len(list) > 0 && list[0].TokenDigest != l.digest {
+			if len(list) > 0 && list[0].TokenDigest != sum {
 				return awserr.New("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
 			}
 		}
 		if len(list) > 0 {
 			return nil // the launch that this token began
+		}
+		if in.LaunchTemplate != nil { // versions are looked up where nobody can move them
+			whole, system, err := s.fromTemplate(tx, info, in)
+			if err != nil {
+				return err
+			}
+			if l, err = check(whole); err != nil {
+				return err
+			}
+			l.digest = sum
+			l.mark(system)
 		}
 		plan, err := s.resolve(tx, info, l)
 		if err != nil {
@@ -153,6 +183,7 @@ type plan struct {
 	groups          []string
 	public          bool
 	count           int
+	placement       *resource.PlacementGroup
 }
 
 // resolve looks up all that a launch names, in AWS's order.
@@ -197,6 +228,9 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 		return nil, err
 	}
 	if err := p.findGroups(tx, info); err != nil {
+		return nil, err
+	}
+	if err := p.findPlacement(tx, info); err != nil {
 		return nil, err
 	}
 	return p, p.limit(tx, info)
@@ -266,6 +300,7 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 			return nil, err
 		}
 		inst.Interfaces = []string{eni.ID}
+		p.join(tx, inst)
 		if err := store.Interfaces.Put(tx, eni); err != nil {
 			return nil, err
 		}

@@ -95,7 +95,7 @@ func TestRunInstancesRefuses(t *testing.T) {
 		{"much user data", func(r *req) { r.UserData = base64.StdEncoding.EncodeToString(make([]byte, 16<<10+1)) }, "InvalidParameterValue"},
 		{"stop on shutdown", func(r *req) { r.InstanceInitiatedShutdownBehavior = "stop" }, "InvalidParameterCombination"},
 		{"rubbish on shutdown", func(r *req) { r.InstanceInitiatedShutdownBehavior = "explode" }, "InvalidParameterValue"},
-		{"template", func(r *req) { r.LaunchTemplate = &shape.LaunchTemplateSpecification{LaunchTemplateName: "x"} }, "UnsupportedOperation"},
+		{"template", func(r *req) { r.LaunchTemplate = &shape.LaunchTemplateSpecification{LaunchTemplateName: "x"} }, "InvalidLaunchTemplateName.NotFoundException"},
 		{"spot", func(r *req) { r.InstanceMarketOptions = &shape.InstanceMarketOptionsRequest{MarketType: "spot"} }, "UnsupportedOperation"},
 		{"volume", func(r *req) {
 			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{VolumeSize: ptr(1)}}}

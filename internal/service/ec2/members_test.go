@@ -123,7 +123,7 @@ func TestRefusedMembersAreRefused(t *testing.T) {
 
 func TestNotes(t *testing.T) {
 	notes := Notes()
-	if !strings.Contains(notes["RunInstances"], "LaunchTemplate") || !strings.Contains(notes["GetConsoleOutput"], "Latest") {
+	if !strings.Contains(notes["RunInstances"], "InstanceMarketOptions") || !strings.Contains(notes["GetConsoleOutput"], "Latest") {
 		t.Errorf("%v", notes)
 	}
 	if n, ok := notes["DescribeVpcs"]; ok {

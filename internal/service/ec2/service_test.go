@@ -49,6 +49,13 @@ func (c *cloud) Console(_ context.Context, id string, most int) ([]byte, error) 
 	return []byte(text[max(0, len(text)-most):]), nil
 }
 
+func (c *cloud) Screen(_ context.Context, id string) ([]byte, error) {
+	if _, ok := c.consoles[id]; !ok {
+		return nil, compute.ErrNoScreen
+	}
+	return []byte("jpeg"), nil
+}
+
 func (c *cloud) Exists(ctx context.Context, bucket, key string) error {
 	if !c.objects[call.From(ctx).AccountID+"/"+bucket+"/"+key] {
 		return awserr.New("NoSuchKey", "no %s/%s", bucket, key)

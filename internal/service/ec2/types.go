@@ -32,7 +32,7 @@ func shapeType(t *instancetype.Type) shape.InstanceTypeInfo {
 			NetworkPerformance: t.Network, MaximumNetworkInterfaces: 1, MaximumNetworkCards: 1, Ipv4AddressesPerInterface: 1, EnaSupport: "unsupported",
 			NetworkCards: []shape.NetworkCardInfo{{NetworkPerformance: t.Network, MaximumNetworkInterfaces: 1}},
 		},
-		PlacementGroupInfo: &shape.PlacementGroupInfo{SupportedStrategies: []string{}}, BurstablePerformanceSupported: t.Burstable,
+		PlacementGroupInfo: &shape.PlacementGroupInfo{SupportedStrategies: []string{"cluster", "partition", "spread"}}, BurstablePerformanceSupported: t.Burstable,
 		SupportedBootModes: []string{"legacy-bios", "uefi"}, NitroEnclavesSupport: "unsupported", NitroTpmSupport: "unsupported", PhcSupport: "unsupported",
 		SupportedInRegion: true,
 	}

@@ -6,6 +6,16 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func decodeAcceleratorCountRequest(d *wire.Decoder, n *wire.Node, v *AcceleratorCountRequest) {
+	v.Min = d.IntPtr(n.Take("Min"))
+	v.Max = d.IntPtr(n.Take("Max"))
+}
+
+func decodeAcceleratorTotalMemoryMiBRequest(d *wire.Decoder, n *wire.Node, v *AcceleratorTotalMemoryMiBRequest) {
+	v.Min = d.IntPtr(n.Take("Min"))
+	v.Max = d.IntPtr(n.Take("Max"))
+}
+
 func decodeAllocateAddressRequest(d *wire.Decoder, n *wire.Node, v *AllocateAddressRequest) {
 	v.Domain = d.String(n.Take("Domain"))
 	v.Address = d.String(n.Take("Address"))
@@ -15,6 +25,21 @@ func decodeAllocateAddressRequest(d *wire.Decoder, n *wire.Node, v *AllocateAddr
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.IpamPoolId = d.String(n.Take("IpamPoolId"))
+}
+
+func decodeAllocateHostsRequest(d *wire.Decoder, n *wire.Node, v *AllocateHostsRequest) {
+	d.Require(n, "AvailabilityZone")
+	v.AutoPlacement = d.String(n.Take("AutoPlacement"))
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.InstanceType = d.String(n.Take("InstanceType"))
+	v.InstanceFamily = d.String(n.Take("InstanceFamily"))
+	v.Quantity = d.IntPtr(n.Take("Quantity"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.HostRecovery = d.String(n.Take("HostRecovery"))
+	v.OutpostArn = d.String(n.Take("OutpostArn"))
+	v.HostMaintenance = d.String(n.Take("HostMaintenance"))
+	v.AssetIds = wire.Scalars(d, n, "AssetId", "", d.String)
 }
 
 func decodeAssociateAddressRequest(d *wire.Decoder, n *wire.Node, v *AssociateAddressRequest) {
@@ -107,6 +132,11 @@ func decodeAuthorizeSecurityGroupIngressRequest(d *wire.Decoder, n *wire.Node, v
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 }
 
+func decodeBaselineEbsBandwidthMbpsRequest(d *wire.Decoder, n *wire.Node, v *BaselineEbsBandwidthMbpsRequest) {
+	v.Min = d.IntPtr(n.Take("Min"))
+	v.Max = d.IntPtr(n.Take("Max"))
+}
+
 func decodeBlockDeviceMapping(d *wire.Decoder, n *wire.Node, v *BlockDeviceMapping) {
 	v.DeviceName = d.String(n.Take("DeviceName"))
 	v.VirtualName = d.String(n.Take("VirtualName"))
@@ -181,6 +211,28 @@ func decodeCreateKeyPairRequest(d *wire.Decoder, n *wire.Node, v *CreateKeyPairR
 	v.KeyFormat = d.String(n.Take("KeyFormat"))
 }
 
+func decodeCreateLaunchTemplateRequest(d *wire.Decoder, n *wire.Node, v *CreateLaunchTemplateRequest) {
+	d.Require(n, "LaunchTemplateName", "LaunchTemplateData")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
+	v.VersionDescription = d.String(n.Take("VersionDescription"))
+	v.LaunchTemplateData = wire.Struct(d, n, "LaunchTemplateData", decodeRequestLaunchTemplateData)
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
+func decodeCreateLaunchTemplateVersionRequest(d *wire.Decoder, n *wire.Node, v *CreateLaunchTemplateVersionRequest) {
+	d.Require(n, "LaunchTemplateData")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.LaunchTemplateId = d.String(n.Take("LaunchTemplateId"))
+	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
+	v.SourceVersion = d.String(n.Take("SourceVersion"))
+	v.VersionDescription = d.String(n.Take("VersionDescription"))
+	v.LaunchTemplateData = wire.Struct(d, n, "LaunchTemplateData", decodeRequestLaunchTemplateData)
+	v.ResolveAlias = d.BoolPtr(n.Take("ResolveAlias"))
+}
+
 func decodeCreateNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkAclEntryRequest) {
 	d.Require(n, "Egress", "NetworkAclId", "Protocol", "RuleAction", "RuleNumber")
 	v.CidrBlock = d.String(n.Take("CidrBlock"))
@@ -201,6 +253,15 @@ func decodeCreateNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *CreateNetwo
 	v.VpcId = d.String(n.Take("VpcId"))
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.ClientToken = d.String(n.Take("ClientToken"))
+}
+
+func decodeCreatePlacementGroupRequest(d *wire.Decoder, n *wire.Node, v *CreatePlacementGroupRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.Strategy = d.String(n.Take("Strategy"))
+	v.PartitionCount = d.IntPtr(n.Take("PartitionCount"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.SpreadLevel = d.String(n.Take("SpreadLevel"))
 }
 
 func decodeCreateRouteRequest(d *wire.Decoder, n *wire.Node, v *CreateRouteRequest) {
@@ -319,6 +380,20 @@ func decodeDeleteKeyPairRequest(d *wire.Decoder, n *wire.Node, v *DeleteKeyPairR
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDeleteLaunchTemplateRequest(d *wire.Decoder, n *wire.Node, v *DeleteLaunchTemplateRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LaunchTemplateId = d.String(n.Take("LaunchTemplateId"))
+	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
+}
+
+func decodeDeleteLaunchTemplateVersionsRequest(d *wire.Decoder, n *wire.Node, v *DeleteLaunchTemplateVersionsRequest) {
+	d.Require(n, "LaunchTemplateVersion")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LaunchTemplateId = d.String(n.Take("LaunchTemplateId"))
+	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
+	v.Versions = wire.Scalars(d, n, "LaunchTemplateVersion", "", d.String)
+}
+
 func decodeDeleteNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkAclEntryRequest) {
 	d.Require(n, "Egress", "NetworkAclId", "RuleNumber")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -331,6 +406,12 @@ func decodeDeleteNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetwo
 	d.Require(n, "NetworkAclId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+}
+
+func decodeDeletePlacementGroupRequest(d *wire.Decoder, n *wire.Node, v *DeletePlacementGroupRequest) {
+	d.Require(n, "GroupName")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.GroupName = d.String(n.Take("GroupName"))
 }
 
 func decodeDeleteRouteRequest(d *wire.Decoder, n *wire.Node, v *DeleteRouteRequest) {
@@ -420,6 +501,13 @@ func decodeDescribeDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *Describe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeHostsRequest(d *wire.Decoder, n *wire.Node, v *DescribeHostsRequest) {
+	v.Filter = wire.List(d, n, "Filter", "", decodeFilter)
+	v.HostIds = wire.Scalars(d, n, "HostId", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
 }
 
 func decodeDescribeImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeImageAttributeRequest) {
@@ -516,6 +604,28 @@ func decodeDescribeKeyPairsRequest(d *wire.Decoder, n *wire.Node, v *DescribeKey
 	v.IncludePublicKey = d.BoolPtr(n.Take("IncludePublicKey"))
 }
 
+func decodeDescribeLaunchTemplateVersionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeLaunchTemplateVersionsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LaunchTemplateId = d.String(n.Take("LaunchTemplateId"))
+	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
+	v.Versions = wire.Scalars(d, n, "LaunchTemplateVersion", "", d.String)
+	v.MinVersion = d.String(n.Take("MinVersion"))
+	v.MaxVersion = d.String(n.Take("MaxVersion"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.ResolveAlias = d.BoolPtr(n.Take("ResolveAlias"))
+}
+
+func decodeDescribeLaunchTemplatesRequest(d *wire.Decoder, n *wire.Node, v *DescribeLaunchTemplatesRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LaunchTemplateIds = wire.Scalars(d, n, "LaunchTemplateId", "", d.String)
+	v.LaunchTemplateNames = wire.Scalars(d, n, "LaunchTemplateName", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
 func decodeDescribeNetworkAclsRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkAclsRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -533,11 +643,44 @@ func decodeDescribeNetworkInterfacesRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.IncludeManagedResources = d.BoolPtr(n.Take("IncludeManagedResources"))
 }
 
+func decodeDescribePlacementGroupsRequest(d *wire.Decoder, n *wire.Node, v *DescribePlacementGroupsRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.GroupNames = wire.Scalars(d, n, "GroupName", "", d.String)
+	v.GroupIds = wire.Scalars(d, n, "GroupId", "", d.String)
+}
+
 func decodeDescribeRegionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeRegionsRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.RegionNames = wire.Scalars(d, n, "RegionName", "", d.String)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.AllRegions = d.BoolPtr(n.Take("AllRegions"))
+}
+
+func decodeDescribeReservedInstancesOfferingsRequest(d *wire.Decoder, n *wire.Node, v *DescribeReservedInstancesOfferingsRequest) {
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.IncludeMarketplace = d.BoolPtr(n.Take("IncludeMarketplace"))
+	v.InstanceType = d.String(n.Take("InstanceType"))
+	v.MaxDuration = d.LongPtr(n.Take("MaxDuration"))
+	v.MaxInstanceCount = d.IntPtr(n.Take("MaxInstanceCount"))
+	v.MinDuration = d.LongPtr(n.Take("MinDuration"))
+	v.OfferingClass = d.String(n.Take("OfferingClass"))
+	v.ProductDescription = d.String(n.Take("ProductDescription"))
+	v.ReservedInstancesOfferingIds = wire.Scalars(d, n, "ReservedInstancesOfferingId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceTenancy = d.String(n.Take("InstanceTenancy"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.OfferingType = d.String(n.Take("OfferingType"))
+}
+
+func decodeDescribeReservedInstancesRequest(d *wire.Decoder, n *wire.Node, v *DescribeReservedInstancesRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.OfferingClass = d.String(n.Take("OfferingClass"))
+	v.ReservedInstancesIds = wire.Scalars(d, n, "ReservedInstancesId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.OfferingType = d.String(n.Take("OfferingType"))
 }
 
 func decodeDescribeRouteTablesRequest(d *wire.Decoder, n *wire.Node, v *DescribeRouteTablesRequest) {
@@ -563,6 +706,26 @@ func decodeDescribeSecurityGroupsRequest(d *wire.Decoder, n *wire.Node, v *Descr
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeSpotInstanceRequestsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSpotInstanceRequestsRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.SpotInstanceRequestIds = wire.Scalars(d, n, "SpotInstanceRequestId", "", d.String)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeSpotPriceHistoryRequest(d *wire.Decoder, n *wire.Node, v *DescribeSpotPriceHistoryRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.EndTime = d.Time(n.Take("EndTime"))
+	v.InstanceTypes = wire.Scalars(d, n, "InstanceType", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.ProductDescriptions = wire.Scalars(d, n, "ProductDescription", "", d.String)
+	v.StartTime = d.Time(n.Take("StartTime"))
 }
 
 func decodeDescribeSubnetsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSubnetsRequest) {
@@ -642,6 +805,10 @@ func decodeDetachVolumeRequest(d *wire.Decoder, n *wire.Node, v *DetachVolumeReq
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableSerialConsoleAccessRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDisassociateAddressRequest(d *wire.Decoder, n *wire.Node, v *DisassociateAddressRequest) {
 	v.AssociationId = d.String(n.Take("AssociationId"))
 	v.PublicIp = d.String(n.Take("PublicIp"))
@@ -698,6 +865,10 @@ func decodeEnaSrdUdpSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSr
 	v.EnaSrdUdpEnabled = d.BoolPtr(n.Take("EnaSrdUdpEnabled"))
 }
 
+func decodeEnableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *EnableSerialConsoleAccessRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeEnableVolumeIORequest(d *wire.Decoder, n *wire.Node, v *EnableVolumeIORequest) {
 	d.Require(n, "VolumeId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -718,6 +889,29 @@ func decodeGetConsoleOutputRequest(d *wire.Decoder, n *wire.Node, v *GetConsoleO
 	v.InstanceId = d.String(n.Take("InstanceId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Latest = d.BoolPtr(n.Take("Latest"))
+}
+
+func decodeGetConsoleScreenshotRequest(d *wire.Decoder, n *wire.Node, v *GetConsoleScreenshotRequest) {
+	d.Require(n, "InstanceId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.WakeUp = d.BoolPtr(n.Take("WakeUp"))
+}
+
+func decodeGetLaunchTemplateDataRequest(d *wire.Decoder, n *wire.Node, v *GetLaunchTemplateDataRequest) {
+	d.Require(n, "InstanceId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+}
+
+func decodeGetPasswordDataRequest(d *wire.Decoder, n *wire.Node, v *GetPasswordDataRequest) {
+	d.Require(n, "InstanceId")
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeGetSerialConsoleAccessStatusRequest(d *wire.Decoder, n *wire.Node, v *GetSerialConsoleAccessStatusRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeHibernationOptionsRequest(d *wire.Decoder, n *wire.Node, v *HibernationOptionsRequest) {
@@ -786,6 +980,10 @@ func decodeInstanceIpv6Address(d *wire.Decoder, n *wire.Node, v *InstanceIpv6Add
 	v.IsPrimaryIpv6 = d.BoolPtr(n.Take("IsPrimaryIpv6"))
 }
 
+func decodeInstanceIpv6AddressRequest(d *wire.Decoder, n *wire.Node, v *InstanceIpv6AddressRequest) {
+	v.Ipv6Address = d.String(n.Take("Ipv6Address"))
+}
+
 func decodeInstanceMaintenanceOptionsRequest(d *wire.Decoder, n *wire.Node, v *InstanceMaintenanceOptionsRequest) {
 	v.AutoRecovery = d.String(n.Take("AutoRecovery"))
 }
@@ -828,6 +1026,34 @@ func decodeInstanceNetworkInterfaceSpecification(d *wire.Decoder, n *wire.Node, 
 	v.ConnectionTrackingSpecification = wire.Struct(d, n, "ConnectionTrackingSpecification", decodeConnectionTrackingSpecificationRequest)
 }
 
+func decodeInstanceRequirementsRequest(d *wire.Decoder, n *wire.Node, v *InstanceRequirementsRequest) {
+	d.Require(n, "VCpuCount", "MemoryMiB")
+	v.VCpuCount = wire.Struct(d, n, "VCpuCount", decodeVCpuCountRangeRequest)
+	v.MemoryMiB = wire.Struct(d, n, "MemoryMiB", decodeMemoryMiBRequest)
+	v.CpuManufacturers = wire.Scalars(d, n, "CpuManufacturer", "", d.String)
+	v.MemoryGiBPerVCpu = wire.Struct(d, n, "MemoryGiBPerVCpu", decodeMemoryGiBPerVCpuRequest)
+	v.ExcludedInstanceTypes = wire.Scalars(d, n, "ExcludedInstanceType", "", d.String)
+	v.InstanceGenerations = wire.Scalars(d, n, "InstanceGeneration", "", d.String)
+	v.SpotMaxPricePercentageOverLowestPrice = d.IntPtr(n.Take("SpotMaxPricePercentageOverLowestPrice"))
+	v.OnDemandMaxPricePercentageOverLowestPrice = d.IntPtr(n.Take("OnDemandMaxPricePercentageOverLowestPrice"))
+	v.BareMetal = d.String(n.Take("BareMetal"))
+	v.BurstablePerformance = d.String(n.Take("BurstablePerformance"))
+	v.RequireHibernateSupport = d.BoolPtr(n.Take("RequireHibernateSupport"))
+	v.NetworkInterfaceCount = wire.Struct(d, n, "NetworkInterfaceCount", decodeNetworkInterfaceCountRequest)
+	v.LocalStorage = d.String(n.Take("LocalStorage"))
+	v.LocalStorageTypes = wire.Scalars(d, n, "LocalStorageType", "", d.String)
+	v.TotalLocalStorageGB = wire.Struct(d, n, "TotalLocalStorageGB", decodeTotalLocalStorageGBRequest)
+	v.BaselineEbsBandwidthMbps = wire.Struct(d, n, "BaselineEbsBandwidthMbps", decodeBaselineEbsBandwidthMbpsRequest)
+	v.AcceleratorTypes = wire.Scalars(d, n, "AcceleratorType", "", d.String)
+	v.AcceleratorCount = wire.Struct(d, n, "AcceleratorCount", decodeAcceleratorCountRequest)
+	v.AcceleratorManufacturers = wire.Scalars(d, n, "AcceleratorManufacturer", "", d.String)
+	v.AcceleratorNames = wire.Scalars(d, n, "AcceleratorName", "", d.String)
+	v.AcceleratorTotalMemoryMiB = wire.Struct(d, n, "AcceleratorTotalMemoryMiB", decodeAcceleratorTotalMemoryMiBRequest)
+	v.NetworkBandwidthGbps = wire.Struct(d, n, "NetworkBandwidthGbps", decodeNetworkBandwidthGbpsRequest)
+	v.AllowedInstanceTypes = wire.Scalars(d, n, "AllowedInstanceType", "", d.String)
+	v.MaxSpotPriceAsPercentageOfOptimalOnDemandPrice = d.IntPtr(n.Take("MaxSpotPriceAsPercentageOfOptimalOnDemandPrice"))
+}
+
 func decodeIpPermission(d *wire.Decoder, n *wire.Node, v *IpPermission) {
 	v.FromPort = d.IntPtr(n.Take("FromPort"))
 	v.IpProtocol = d.String(n.Take("IpProtocol"))
@@ -868,14 +1094,154 @@ func decodeLaunchPermissionModifications(d *wire.Decoder, n *wire.Node, v *Launc
 	v.Remove = wire.List(d, n, "Remove", "", decodeLaunchPermission)
 }
 
+func decodeLaunchTemplateBlockDeviceMappingRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateBlockDeviceMappingRequest) {
+	v.DeviceName = d.String(n.Take("DeviceName"))
+	v.VirtualName = d.String(n.Take("VirtualName"))
+	v.Ebs = wire.Struct(d, n, "Ebs", decodeLaunchTemplateEbsBlockDeviceRequest)
+	v.NoDevice = d.String(n.Take("NoDevice"))
+}
+
+func decodeLaunchTemplateCapacityReservationSpecificationRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateCapacityReservationSpecificationRequest) {
+	v.CapacityReservationPreference = d.String(n.Take("CapacityReservationPreference"))
+	v.CapacityReservationTarget = wire.Struct(d, n, "CapacityReservationTarget", decodeCapacityReservationTarget)
+}
+
+func decodeLaunchTemplateCpuOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateCpuOptionsRequest) {
+	v.CoreCount = d.IntPtr(n.Take("CoreCount"))
+	v.ThreadsPerCore = d.IntPtr(n.Take("ThreadsPerCore"))
+	v.AmdSevSnp = d.String(n.Take("AmdSevSnp"))
+}
+
+func decodeLaunchTemplateEbsBlockDeviceRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateEbsBlockDeviceRequest) {
+	v.Encrypted = d.BoolPtr(n.Take("Encrypted"))
+	v.DeleteOnTermination = d.BoolPtr(n.Take("DeleteOnTermination"))
+	v.Iops = d.IntPtr(n.Take("Iops"))
+	v.KmsKeyId = d.String(n.Take("KmsKeyId"))
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.VolumeSize = d.IntPtr(n.Take("VolumeSize"))
+	v.VolumeType = d.String(n.Take("VolumeType"))
+	v.Throughput = d.IntPtr(n.Take("Throughput"))
+}
+
+func decodeLaunchTemplateElasticInferenceAccelerator(d *wire.Decoder, n *wire.Node, v *LaunchTemplateElasticInferenceAccelerator) {
+	d.Require(n, "Type")
+	v.Type = d.String(n.Take("Type"))
+	v.Count = d.IntPtr(n.Take("Count"))
+}
+
+func decodeLaunchTemplateEnclaveOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateEnclaveOptionsRequest) {
+	v.Enabled = d.BoolPtr(n.Take("Enabled"))
+}
+
+func decodeLaunchTemplateHibernationOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateHibernationOptionsRequest) {
+	v.Configured = d.BoolPtr(n.Take("Configured"))
+}
+
+func decodeLaunchTemplateIamInstanceProfileSpecificationRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateIamInstanceProfileSpecificationRequest) {
+	v.Arn = d.String(n.Take("Arn"))
+	v.Name = d.String(n.Take("Name"))
+}
+
+func decodeLaunchTemplateInstanceMaintenanceOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateInstanceMaintenanceOptionsRequest) {
+	v.AutoRecovery = d.String(n.Take("AutoRecovery"))
+}
+
+func decodeLaunchTemplateInstanceMarketOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateInstanceMarketOptionsRequest) {
+	v.MarketType = d.String(n.Take("MarketType"))
+	v.SpotOptions = wire.Struct(d, n, "SpotOptions", decodeLaunchTemplateSpotMarketOptionsRequest)
+}
+
+func decodeLaunchTemplateInstanceMetadataOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateInstanceMetadataOptionsRequest) {
+	v.HttpTokens = d.String(n.Take("HttpTokens"))
+	v.HttpPutResponseHopLimit = d.IntPtr(n.Take("HttpPutResponseHopLimit"))
+	v.HttpEndpoint = d.String(n.Take("HttpEndpoint"))
+	v.HttpProtocolIpv6 = d.String(n.Take("HttpProtocolIpv6"))
+	v.InstanceMetadataTags = d.String(n.Take("InstanceMetadataTags"))
+}
+
+func decodeLaunchTemplateInstanceNetworkInterfaceSpecificationRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateInstanceNetworkInterfaceSpecificationRequest) {
+	v.AssociateCarrierIpAddress = d.BoolPtr(n.Take("AssociateCarrierIpAddress"))
+	v.AssociatePublicIpAddress = d.BoolPtr(n.Take("AssociatePublicIpAddress"))
+	v.DeleteOnTermination = d.BoolPtr(n.Take("DeleteOnTermination"))
+	v.Description = d.String(n.Take("Description"))
+	v.DeviceIndex = d.IntPtr(n.Take("DeviceIndex"))
+	v.Groups = wire.Scalars(d, n, "SecurityGroupId", "", d.String)
+	v.InterfaceType = d.String(n.Take("InterfaceType"))
+	v.Ipv6AddressCount = d.IntPtr(n.Take("Ipv6AddressCount"))
+	v.Ipv6Addresses = wire.List(d, n, "Ipv6Addresses", "", decodeInstanceIpv6AddressRequest)
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.PrivateIpAddress = d.String(n.Take("PrivateIpAddress"))
+	v.PrivateIpAddresses = wire.List(d, n, "PrivateIpAddresses", "", decodePrivateIpAddressSpecification)
+	v.SecondaryPrivateIpAddressCount = d.IntPtr(n.Take("SecondaryPrivateIpAddressCount"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.NetworkCardIndex = d.IntPtr(n.Take("NetworkCardIndex"))
+	v.Ipv4Prefixes = wire.List(d, n, "Ipv4Prefix", "", decodeIpv4PrefixSpecificationRequest)
+	v.Ipv4PrefixCount = d.IntPtr(n.Take("Ipv4PrefixCount"))
+	v.Ipv6Prefixes = wire.List(d, n, "Ipv6Prefix", "", decodeIpv6PrefixSpecificationRequest)
+	v.Ipv6PrefixCount = d.IntPtr(n.Take("Ipv6PrefixCount"))
+	v.PrimaryIpv6 = d.BoolPtr(n.Take("PrimaryIpv6"))
+	v.EnaSrdSpecification = wire.Struct(d, n, "EnaSrdSpecification", decodeEnaSrdSpecificationRequest)
+	v.ConnectionTrackingSpecification = wire.Struct(d, n, "ConnectionTrackingSpecification", decodeConnectionTrackingSpecificationRequest)
+}
+
+func decodeLaunchTemplateLicenseConfigurationRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateLicenseConfigurationRequest) {
+	v.LicenseConfigurationArn = d.String(n.Take("LicenseConfigurationArn"))
+}
+
+func decodeLaunchTemplatePlacementRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplatePlacementRequest) {
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.Affinity = d.String(n.Take("Affinity"))
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.HostId = d.String(n.Take("HostId"))
+	v.Tenancy = d.String(n.Take("Tenancy"))
+	v.SpreadDomain = d.String(n.Take("SpreadDomain"))
+	v.HostResourceGroupArn = d.String(n.Take("HostResourceGroupArn"))
+	v.PartitionNumber = d.IntPtr(n.Take("PartitionNumber"))
+	v.GroupId = d.String(n.Take("GroupId"))
+}
+
+func decodeLaunchTemplatePrivateDnsNameOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplatePrivateDnsNameOptionsRequest) {
+	v.HostnameType = d.String(n.Take("HostnameType"))
+	v.EnableResourceNameDnsARecord = d.BoolPtr(n.Take("EnableResourceNameDnsARecord"))
+	v.EnableResourceNameDnsAAAARecord = d.BoolPtr(n.Take("EnableResourceNameDnsAAAARecord"))
+}
+
 func decodeLaunchTemplateSpecification(d *wire.Decoder, n *wire.Node, v *LaunchTemplateSpecification) {
 	v.LaunchTemplateId = d.String(n.Take("LaunchTemplateId"))
 	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
 	v.Version = d.String(n.Take("Version"))
 }
 
+func decodeLaunchTemplateSpotMarketOptionsRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateSpotMarketOptionsRequest) {
+	v.MaxPrice = d.String(n.Take("MaxPrice"))
+	v.SpotInstanceType = d.String(n.Take("SpotInstanceType"))
+	v.BlockDurationMinutes = d.IntPtr(n.Take("BlockDurationMinutes"))
+	v.ValidUntil = d.Time(n.Take("ValidUntil"))
+	v.InstanceInterruptionBehavior = d.String(n.Take("InstanceInterruptionBehavior"))
+}
+
+func decodeLaunchTemplateTagSpecificationRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplateTagSpecificationRequest) {
+	v.ResourceType = d.String(n.Take("ResourceType"))
+	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+}
+
+func decodeLaunchTemplatesMonitoringRequest(d *wire.Decoder, n *wire.Node, v *LaunchTemplatesMonitoringRequest) {
+	v.Enabled = d.BoolPtr(n.Take("Enabled"))
+}
+
 func decodeLicenseConfigurationRequest(d *wire.Decoder, n *wire.Node, v *LicenseConfigurationRequest) {
 	v.LicenseConfigurationArn = d.String(n.Take("LicenseConfigurationArn"))
+}
+
+func decodeMemoryGiBPerVCpuRequest(d *wire.Decoder, n *wire.Node, v *MemoryGiBPerVCpuRequest) {
+	v.Min = d.FloatPtr(n.Take("Min"))
+	v.Max = d.FloatPtr(n.Take("Max"))
+}
+
+func decodeMemoryMiBRequest(d *wire.Decoder, n *wire.Node, v *MemoryMiBRequest) {
+	d.Require(n, "Min")
+	v.Min = d.Int(n.Take("Min"))
+	v.Max = d.IntPtr(n.Take("Max"))
 }
 
 func decodeModifyImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyImageAttributeRequest) {
@@ -927,6 +1293,14 @@ func decodeModifyInstanceMetadataOptionsRequest(d *wire.Decoder, n *wire.Node, v
 	v.InstanceMetadataTags = d.String(n.Take("InstanceMetadataTags"))
 }
 
+func decodeModifyLaunchTemplateRequest(d *wire.Decoder, n *wire.Node, v *ModifyLaunchTemplateRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.LaunchTemplateId = d.String(n.Take("LaunchTemplateId"))
+	v.LaunchTemplateName = d.String(n.Take("LaunchTemplateName"))
+	v.DefaultVersion = d.String(n.Take("SetDefaultVersion"))
+}
+
 func decodeModifySubnetAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifySubnetAttributeRequest) {
 	d.Require(n, "SubnetId")
 	v.AssignIpv6AddressOnCreation = wire.Struct(d, n, "AssignIpv6AddressOnCreation", decodeAttributeBooleanValue)
@@ -975,6 +1349,16 @@ func decodeModifyVpcTenancyRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcTe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeNetworkBandwidthGbpsRequest(d *wire.Decoder, n *wire.Node, v *NetworkBandwidthGbpsRequest) {
+	v.Min = d.FloatPtr(n.Take("Min"))
+	v.Max = d.FloatPtr(n.Take("Max"))
+}
+
+func decodeNetworkInterfaceCountRequest(d *wire.Decoder, n *wire.Node, v *NetworkInterfaceCountRequest) {
+	v.Min = d.IntPtr(n.Take("Min"))
+	v.Max = d.IntPtr(n.Take("Max"))
+}
+
 func decodeNewDhcpConfiguration(d *wire.Decoder, n *wire.Node, v *NewDhcpConfiguration) {
 	v.Key = d.String(n.Take("Key"))
 	v.Values = wire.Scalars(d, n, "Value", "", d.String)
@@ -1012,6 +1396,15 @@ func decodePrivateDnsNameOptionsRequest(d *wire.Decoder, n *wire.Node, v *Privat
 func decodePrivateIpAddressSpecification(d *wire.Decoder, n *wire.Node, v *PrivateIpAddressSpecification) {
 	v.Primary = d.BoolPtr(n.Take("Primary"))
 	v.PrivateIpAddress = d.String(n.Take("PrivateIpAddress"))
+}
+
+func decodePurchaseReservedInstancesOfferingRequest(d *wire.Decoder, n *wire.Node, v *PurchaseReservedInstancesOfferingRequest) {
+	d.Require(n, "InstanceCount", "ReservedInstancesOfferingId")
+	v.InstanceCount = d.Int(n.Take("InstanceCount"))
+	v.ReservedInstancesOfferingId = d.String(n.Take("ReservedInstancesOfferingId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LimitPrice = wire.Struct(d, n, "LimitPrice", decodeReservedInstanceLimitPrice)
+	v.PurchaseTime = d.Time(n.Take("PurchaseTime"))
 }
 
 func decodeRebootInstancesRequest(d *wire.Decoder, n *wire.Node, v *RebootInstancesRequest) {
@@ -1074,6 +1467,80 @@ func decodeReplaceRouteTableAssociationRequest(d *wire.Decoder, n *wire.Node, v 
 	v.AssociationId = d.String(n.Take("AssociationId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.RouteTableId = d.String(n.Take("RouteTableId"))
+}
+
+func decodeRequestLaunchTemplateData(d *wire.Decoder, n *wire.Node, v *RequestLaunchTemplateData) {
+	v.KernelId = d.String(n.Take("KernelId"))
+	v.EbsOptimized = d.BoolPtr(n.Take("EbsOptimized"))
+	v.IamInstanceProfile = wire.Struct(d, n, "IamInstanceProfile", decodeLaunchTemplateIamInstanceProfileSpecificationRequest)
+	v.BlockDeviceMappings = wire.List(d, n, "BlockDeviceMapping", "", decodeLaunchTemplateBlockDeviceMappingRequest)
+	v.NetworkInterfaces = wire.List(d, n, "NetworkInterface", "", decodeLaunchTemplateInstanceNetworkInterfaceSpecificationRequest)
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.InstanceType = d.String(n.Take("InstanceType"))
+	v.KeyName = d.String(n.Take("KeyName"))
+	v.Monitoring = wire.Struct(d, n, "Monitoring", decodeLaunchTemplatesMonitoringRequest)
+	v.Placement = wire.Struct(d, n, "Placement", decodeLaunchTemplatePlacementRequest)
+	v.RamDiskId = d.String(n.Take("RamDiskId"))
+	v.DisableApiTermination = d.BoolPtr(n.Take("DisableApiTermination"))
+	v.InstanceInitiatedShutdownBehavior = d.String(n.Take("InstanceInitiatedShutdownBehavior"))
+	v.UserData = d.String(n.Take("UserData"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeLaunchTemplateTagSpecificationRequest)
+	v.ElasticGpuSpecifications = wire.List(d, n, "ElasticGpuSpecification", "", decodeElasticGpuSpecification)
+	v.ElasticInferenceAccelerators = wire.List(d, n, "ElasticInferenceAccelerator", "", decodeLaunchTemplateElasticInferenceAccelerator)
+	v.SecurityGroupIds = wire.Scalars(d, n, "SecurityGroupId", "", d.String)
+	v.SecurityGroups = wire.Scalars(d, n, "SecurityGroup", "", d.String)
+	v.InstanceMarketOptions = wire.Struct(d, n, "InstanceMarketOptions", decodeLaunchTemplateInstanceMarketOptionsRequest)
+	v.CreditSpecification = wire.Struct(d, n, "CreditSpecification", decodeCreditSpecificationRequest)
+	v.CpuOptions = wire.Struct(d, n, "CpuOptions", decodeLaunchTemplateCpuOptionsRequest)
+	v.CapacityReservationSpecification = wire.Struct(d, n, "CapacityReservationSpecification", decodeLaunchTemplateCapacityReservationSpecificationRequest)
+	v.LicenseSpecifications = wire.List(d, n, "LicenseSpecification", "", decodeLaunchTemplateLicenseConfigurationRequest)
+	v.HibernationOptions = wire.Struct(d, n, "HibernationOptions", decodeLaunchTemplateHibernationOptionsRequest)
+	v.MetadataOptions = wire.Struct(d, n, "MetadataOptions", decodeLaunchTemplateInstanceMetadataOptionsRequest)
+	v.EnclaveOptions = wire.Struct(d, n, "EnclaveOptions", decodeLaunchTemplateEnclaveOptionsRequest)
+	v.InstanceRequirements = wire.Struct(d, n, "InstanceRequirements", decodeInstanceRequirementsRequest)
+	v.PrivateDnsNameOptions = wire.Struct(d, n, "PrivateDnsNameOptions", decodeLaunchTemplatePrivateDnsNameOptionsRequest)
+	v.MaintenanceOptions = wire.Struct(d, n, "MaintenanceOptions", decodeLaunchTemplateInstanceMaintenanceOptionsRequest)
+	v.DisableApiStop = d.BoolPtr(n.Take("DisableApiStop"))
+}
+
+func decodeRequestSpotInstancesRequest(d *wire.Decoder, n *wire.Node, v *RequestSpotInstancesRequest) {
+	v.AvailabilityZoneGroup = d.String(n.Take("AvailabilityZoneGroup"))
+	v.BlockDurationMinutes = d.IntPtr(n.Take("BlockDurationMinutes"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceCount = d.IntPtr(n.Take("InstanceCount"))
+	v.LaunchGroup = d.String(n.Take("LaunchGroup"))
+	v.LaunchSpecification = wire.Struct(d, n, "LaunchSpecification", decodeRequestSpotLaunchSpecification)
+	v.SpotPrice = d.String(n.Take("SpotPrice"))
+	v.Type = d.String(n.Take("Type"))
+	v.ValidFrom = d.Time(n.Take("ValidFrom"))
+	v.ValidUntil = d.Time(n.Take("ValidUntil"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.InstanceInterruptionBehavior = d.String(n.Take("InstanceInterruptionBehavior"))
+}
+
+func decodeRequestSpotLaunchSpecification(d *wire.Decoder, n *wire.Node, v *RequestSpotLaunchSpecification) {
+	v.SecurityGroupIds = wire.Scalars(d, n, "SecurityGroupId", "", d.String)
+	v.SecurityGroups = wire.Scalars(d, n, "SecurityGroup", "", d.String)
+	v.AddressingType = d.String(n.Take("AddressingType"))
+	v.BlockDeviceMappings = wire.List(d, n, "BlockDeviceMapping", "", decodeBlockDeviceMapping)
+	v.EbsOptimized = d.BoolPtr(n.Take("EbsOptimized"))
+	v.IamInstanceProfile = wire.Struct(d, n, "IamInstanceProfile", decodeIamInstanceProfileSpecification)
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.InstanceType = d.String(n.Take("InstanceType"))
+	v.KernelId = d.String(n.Take("KernelId"))
+	v.KeyName = d.String(n.Take("KeyName"))
+	v.Monitoring = wire.Struct(d, n, "Monitoring", decodeRunInstancesMonitoringEnabled)
+	v.NetworkInterfaces = wire.List(d, n, "NetworkInterface", "", decodeInstanceNetworkInterfaceSpecification)
+	v.Placement = wire.Struct(d, n, "Placement", decodeSpotPlacement)
+	v.RamdiskId = d.String(n.Take("RamdiskId"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.UserData = d.String(n.Take("UserData"))
+}
+
+func decodeReservedInstanceLimitPrice(d *wire.Decoder, n *wire.Node, v *ReservedInstanceLimitPrice) {
+	v.Amount = d.FloatPtr(n.Take("Amount"))
+	v.CurrencyCode = d.String(n.Take("CurrencyCode"))
 }
 
 func decodeResetImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetImageAttributeRequest) {
@@ -1173,6 +1640,12 @@ func decodeSpotMarketOptions(d *wire.Decoder, n *wire.Node, v *SpotMarketOptions
 	v.InstanceInterruptionBehavior = d.String(n.Take("InstanceInterruptionBehavior"))
 }
 
+func decodeSpotPlacement(d *wire.Decoder, n *wire.Node, v *SpotPlacement) {
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.Tenancy = d.String(n.Take("Tenancy"))
+}
+
 func decodeStartInstancesRequest(d *wire.Decoder, n *wire.Node, v *StartInstancesRequest) {
 	d.Require(n, "InstanceId")
 	v.InstanceIds = wire.Scalars(d, n, "InstanceId", "", d.String)
@@ -1207,6 +1680,11 @@ func decodeTerminateInstancesRequest(d *wire.Decoder, n *wire.Node, v *Terminate
 	v.SkipOsShutdown = d.BoolPtr(n.Take("SkipOsShutdown"))
 }
 
+func decodeTotalLocalStorageGBRequest(d *wire.Decoder, n *wire.Node, v *TotalLocalStorageGBRequest) {
+	v.Min = d.FloatPtr(n.Take("Min"))
+	v.Max = d.FloatPtr(n.Take("Max"))
+}
+
 func decodeUserBucket(d *wire.Decoder, n *wire.Node, v *UserBucket) {
 	v.S3Bucket = d.String(n.Take("S3Bucket"))
 	v.S3Key = d.String(n.Take("S3Key"))
@@ -1220,4 +1698,10 @@ func decodeUserIdGroupPair(d *wire.Decoder, n *wire.Node, v *UserIdGroupPair) {
 	v.UserId = d.String(n.Take("UserId"))
 	v.VpcId = d.String(n.Take("VpcId"))
 	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
+}
+
+func decodeVCpuCountRangeRequest(d *wire.Decoder, n *wire.Node, v *VCpuCountRangeRequest) {
+	d.Require(n, "Min")
+	v.Min = d.Int(n.Take("Min"))
+	v.Max = d.IntPtr(n.Take("Max"))
 }

@@ -6,6 +6,18 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func appendAcceleratorCount(b []byte, v *AcceleratorCount) []byte {
+	b = wire.AppendInt(b, "min", int64(v.Min))
+	b = wire.AppendInt(b, "max", int64(v.Max))
+	return b
+}
+
+func appendAcceleratorTotalMemoryMiB(b []byte, v *AcceleratorTotalMemoryMiB) []byte {
+	b = wire.AppendInt(b, "min", int64(v.Min))
+	b = wire.AppendInt(b, "max", int64(v.Max))
+	return b
+}
+
 func appendAccountAttribute(b []byte, v *AccountAttribute) []byte {
 	if v.AttributeName != "" {
 		b = wire.AppendString(b, "attributeName", v.AttributeName)
@@ -127,6 +139,15 @@ func appendAllocateAddressResult(b []byte, v *AllocateAddressResult) []byte {
 	if v.CarrierIp != "" {
 		b = wire.AppendString(b, "carrierIp", v.CarrierIp)
 	}
+	return b
+}
+
+func appendAllocateHostsResult(b []byte, v *AllocateHostsResult) []byte {
+	b = append(b, "<hostIdSet>"...)
+	for _, x := range v.HostIds {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</hostIdSet>"...)
 	return b
 }
 
@@ -324,6 +345,26 @@ func appendAvailabilityZoneMessage(b []byte, v *AvailabilityZoneMessage) []byte 
 	return b
 }
 
+func appendAvailableCapacity(b []byte, v *AvailableCapacity) []byte {
+	if v.AvailableInstanceCapacity != nil {
+		b = append(b, "<availableInstanceCapacity>"...)
+		for i := range v.AvailableInstanceCapacity {
+			b = append(b, "<item>"...)
+			b = appendInstanceCapacity(b, &v.AvailableInstanceCapacity[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</availableInstanceCapacity>"...)
+	}
+	b = wire.AppendInt(b, "availableVCpus", int64(v.AvailableVCpus))
+	return b
+}
+
+func appendBaselineEbsBandwidthMbps(b []byte, v *BaselineEbsBandwidthMbps) []byte {
+	b = wire.AppendInt(b, "min", int64(v.Min))
+	b = wire.AppendInt(b, "max", int64(v.Max))
+	return b
+}
+
 func appendBlockDeviceMapping(b []byte, v *BlockDeviceMapping) []byte {
 	if v.DeviceName != "" {
 		b = wire.AppendString(b, "deviceName", v.DeviceName)
@@ -381,6 +422,26 @@ func appendConnectionTrackingConfiguration(b []byte, v *ConnectionTrackingConfig
 	b = wire.AppendInt(b, "tcpEstablishedTimeout", int64(v.TcpEstablishedTimeout))
 	b = wire.AppendInt(b, "udpStreamTimeout", int64(v.UdpStreamTimeout))
 	b = wire.AppendInt(b, "udpTimeout", int64(v.UdpTimeout))
+	return b
+}
+
+func appendConnectionTrackingSpecification(b []byte, v *ConnectionTrackingSpecification) []byte {
+	b = wire.AppendInt(b, "tcpEstablishedTimeout", int64(v.TcpEstablishedTimeout))
+	b = wire.AppendInt(b, "udpTimeout", int64(v.UdpTimeout))
+	b = wire.AppendInt(b, "udpStreamTimeout", int64(v.UdpStreamTimeout))
+	return b
+}
+
+func appendConnectionTrackingSpecificationRequest(b []byte, v *ConnectionTrackingSpecificationRequest) []byte {
+	if v.TcpEstablishedTimeout != nil {
+		b = wire.AppendInt(b, "TcpEstablishedTimeout", int64(*v.TcpEstablishedTimeout))
+	}
+	if v.UdpStreamTimeout != nil {
+		b = wire.AppendInt(b, "UdpStreamTimeout", int64(*v.UdpStreamTimeout))
+	}
+	if v.UdpTimeout != nil {
+		b = wire.AppendInt(b, "UdpTimeout", int64(*v.UdpTimeout))
+	}
 	return b
 }
 
@@ -459,6 +520,34 @@ func appendCreateKeyPairResult(b []byte, v *CreateKeyPairResult) []byte {
 	return b
 }
 
+func appendCreateLaunchTemplateResult(b []byte, v *CreateLaunchTemplateResult) []byte {
+	if v.LaunchTemplate != nil {
+		b = append(b, "<launchTemplate>"...)
+		b = appendLaunchTemplate(b, v.LaunchTemplate)
+		b = append(b, "</launchTemplate>"...)
+	}
+	if v.Warning != nil {
+		b = append(b, "<warning>"...)
+		b = appendValidationWarning(b, v.Warning)
+		b = append(b, "</warning>"...)
+	}
+	return b
+}
+
+func appendCreateLaunchTemplateVersionResult(b []byte, v *CreateLaunchTemplateVersionResult) []byte {
+	if v.LaunchTemplateVersion != nil {
+		b = append(b, "<launchTemplateVersion>"...)
+		b = appendLaunchTemplateVersion(b, v.LaunchTemplateVersion)
+		b = append(b, "</launchTemplateVersion>"...)
+	}
+	if v.Warning != nil {
+		b = append(b, "<warning>"...)
+		b = appendValidationWarning(b, v.Warning)
+		b = append(b, "</warning>"...)
+	}
+	return b
+}
+
 func appendCreateNetworkAclEntryResult(b []byte, v *CreateNetworkAclEntryResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -472,6 +561,15 @@ func appendCreateNetworkAclResult(b []byte, v *CreateNetworkAclResult) []byte {
 	}
 	if v.ClientToken != "" {
 		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	return b
+}
+
+func appendCreatePlacementGroupResult(b []byte, v *CreatePlacementGroupResult) []byte {
+	if v.PlacementGroup != nil {
+		b = append(b, "<placementGroup>"...)
+		b = appendPlacementGroup(b, v.PlacementGroup)
+		b = append(b, "</placementGroup>"...)
 	}
 	return b
 }
@@ -584,6 +682,13 @@ func appendCreateVpcResult(b []byte, v *CreateVpcResult) []byte {
 	return b
 }
 
+func appendCreditSpecification(b []byte, v *CreditSpecification) []byte {
+	if v.CpuCredits != "" {
+		b = wire.AppendString(b, "cpuCredits", v.CpuCredits)
+	}
+	return b
+}
+
 func appendDeleteDhcpOptionsResult(b []byte, v *DeleteDhcpOptionsResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -602,12 +707,71 @@ func appendDeleteKeyPairResult(b []byte, v *DeleteKeyPairResult) []byte {
 	return b
 }
 
+func appendDeleteLaunchTemplateResult(b []byte, v *DeleteLaunchTemplateResult) []byte {
+	if v.LaunchTemplate != nil {
+		b = append(b, "<launchTemplate>"...)
+		b = appendLaunchTemplate(b, v.LaunchTemplate)
+		b = append(b, "</launchTemplate>"...)
+	}
+	return b
+}
+
+func appendDeleteLaunchTemplateVersionsResponseErrorItem(b []byte, v *DeleteLaunchTemplateVersionsResponseErrorItem) []byte {
+	if v.LaunchTemplateId != "" {
+		b = wire.AppendString(b, "launchTemplateId", v.LaunchTemplateId)
+	}
+	if v.LaunchTemplateName != "" {
+		b = wire.AppendString(b, "launchTemplateName", v.LaunchTemplateName)
+	}
+	b = wire.AppendInt(b, "versionNumber", v.VersionNumber)
+	if v.ResponseError != nil {
+		b = append(b, "<responseError>"...)
+		b = appendResponseError(b, v.ResponseError)
+		b = append(b, "</responseError>"...)
+	}
+	return b
+}
+
+func appendDeleteLaunchTemplateVersionsResponseSuccessItem(b []byte, v *DeleteLaunchTemplateVersionsResponseSuccessItem) []byte {
+	if v.LaunchTemplateId != "" {
+		b = wire.AppendString(b, "launchTemplateId", v.LaunchTemplateId)
+	}
+	if v.LaunchTemplateName != "" {
+		b = wire.AppendString(b, "launchTemplateName", v.LaunchTemplateName)
+	}
+	b = wire.AppendInt(b, "versionNumber", v.VersionNumber)
+	return b
+}
+
+func appendDeleteLaunchTemplateVersionsResult(b []byte, v *DeleteLaunchTemplateVersionsResult) []byte {
+	b = append(b, "<successfullyDeletedLaunchTemplateVersionSet>"...)
+	for i := range v.SuccessfullyDeletedLaunchTemplateVersions {
+		b = append(b, "<item>"...)
+		b = appendDeleteLaunchTemplateVersionsResponseSuccessItem(b, &v.SuccessfullyDeletedLaunchTemplateVersions[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</successfullyDeletedLaunchTemplateVersionSet>"...)
+	b = append(b, "<unsuccessfullyDeletedLaunchTemplateVersionSet>"...)
+	for i := range v.UnsuccessfullyDeletedLaunchTemplateVersions {
+		b = append(b, "<item>"...)
+		b = appendDeleteLaunchTemplateVersionsResponseErrorItem(b, &v.UnsuccessfullyDeletedLaunchTemplateVersions[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</unsuccessfullyDeletedLaunchTemplateVersionSet>"...)
+	return b
+}
+
 func appendDeleteNetworkAclEntryResult(b []byte, v *DeleteNetworkAclEntryResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
 func appendDeleteNetworkAclResult(b []byte, v *DeleteNetworkAclResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeletePlacementGroupResult(b []byte, v *DeletePlacementGroupResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
@@ -710,6 +874,20 @@ func appendDescribeDhcpOptionsResult(b []byte, v *DescribeDhcpOptionsResult) []b
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</dhcpOptionsSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeHostsResult(b []byte, v *DescribeHostsResult) []byte {
+	b = append(b, "<hostSet>"...)
+	for i := range v.Hosts {
+		b = append(b, "<item>"...)
+		b = appendHost(b, &v.Hosts[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</hostSet>"...)
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
@@ -1010,6 +1188,34 @@ func appendDescribeKeyPairsResult(b []byte, v *DescribeKeyPairsResult) []byte {
 	return b
 }
 
+func appendDescribeLaunchTemplateVersionsResult(b []byte, v *DescribeLaunchTemplateVersionsResult) []byte {
+	b = append(b, "<launchTemplateVersionSet>"...)
+	for i := range v.LaunchTemplateVersions {
+		b = append(b, "<item>"...)
+		b = appendLaunchTemplateVersion(b, &v.LaunchTemplateVersions[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</launchTemplateVersionSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeLaunchTemplatesResult(b []byte, v *DescribeLaunchTemplatesResult) []byte {
+	b = append(b, "<launchTemplates>"...)
+	for i := range v.LaunchTemplates {
+		b = append(b, "<item>"...)
+		b = appendLaunchTemplate(b, &v.LaunchTemplates[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</launchTemplates>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeNetworkAclsResult(b []byte, v *DescribeNetworkAclsResult) []byte {
 	b = append(b, "<networkAclSet>"...)
 	for i := range v.NetworkAcls {
@@ -1038,6 +1244,17 @@ func appendDescribeNetworkInterfacesResult(b []byte, v *DescribeNetworkInterface
 	return b
 }
 
+func appendDescribePlacementGroupsResult(b []byte, v *DescribePlacementGroupsResult) []byte {
+	b = append(b, "<placementGroupSet>"...)
+	for i := range v.PlacementGroups {
+		b = append(b, "<item>"...)
+		b = appendPlacementGroup(b, &v.PlacementGroups[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</placementGroupSet>"...)
+	return b
+}
+
 func appendDescribeRegionsResult(b []byte, v *DescribeRegionsResult) []byte {
 	b = append(b, "<regionInfo>"...)
 	for i := range v.Regions {
@@ -1046,6 +1263,31 @@ func appendDescribeRegionsResult(b []byte, v *DescribeRegionsResult) []byte {
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</regionInfo>"...)
+	return b
+}
+
+func appendDescribeReservedInstancesOfferingsResult(b []byte, v *DescribeReservedInstancesOfferingsResult) []byte {
+	b = append(b, "<reservedInstancesOfferingsSet>"...)
+	for i := range v.ReservedInstancesOfferings {
+		b = append(b, "<item>"...)
+		b = appendReservedInstancesOffering(b, &v.ReservedInstancesOfferings[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</reservedInstancesOfferingsSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeReservedInstancesResult(b []byte, v *DescribeReservedInstancesResult) []byte {
+	b = append(b, "<reservedInstancesSet>"...)
+	for i := range v.ReservedInstances {
+		b = append(b, "<item>"...)
+		b = appendReservedInstances(b, &v.ReservedInstances[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</reservedInstancesSet>"...)
 	return b
 }
 
@@ -1088,6 +1330,34 @@ func appendDescribeSecurityGroupsResult(b []byte, v *DescribeSecurityGroupsResul
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
+	return b
+}
+
+func appendDescribeSpotInstanceRequestsResult(b []byte, v *DescribeSpotInstanceRequestsResult) []byte {
+	b = append(b, "<spotInstanceRequestSet>"...)
+	for i := range v.SpotInstanceRequests {
+		b = append(b, "<item>"...)
+		b = appendSpotInstanceRequest(b, &v.SpotInstanceRequests[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</spotInstanceRequestSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeSpotPriceHistoryResult(b []byte, v *DescribeSpotPriceHistoryResult) []byte {
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	b = append(b, "<spotPriceHistorySet>"...)
+	for i := range v.SpotPriceHistory {
+		b = append(b, "<item>"...)
+		b = appendSpotPrice(b, &v.SpotPriceHistory[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</spotPriceHistorySet>"...)
 	return b
 }
 
@@ -1291,6 +1561,11 @@ func appendDhcpOptions(b []byte, v *DhcpOptions) []byte {
 	return b
 }
 
+func appendDisableSerialConsoleAccessResult(b []byte, v *DisableSerialConsoleAccessResult) []byte {
+	b = wire.AppendBool(b, "serialConsoleAccessEnabled", v.SerialConsoleAccessEnabled)
+	return b
+}
+
 func appendDisassociateAddressResult(b []byte, v *DisassociateAddressResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -1462,6 +1737,13 @@ func appendElasticGpuAssociation(b []byte, v *ElasticGpuAssociation) []byte {
 	return b
 }
 
+func appendElasticGpuSpecificationResponse(b []byte, v *ElasticGpuSpecificationResponse) []byte {
+	if v.Type != "" {
+		b = wire.AppendString(b, "type", v.Type)
+	}
+	return b
+}
+
 func appendElasticInferenceAcceleratorAssociation(b []byte, v *ElasticInferenceAcceleratorAssociation) []byte {
 	if v.ElasticInferenceAcceleratorArn != "" {
 		b = wire.AppendString(b, "elasticInferenceAcceleratorArn", v.ElasticInferenceAcceleratorArn)
@@ -1475,6 +1757,30 @@ func appendElasticInferenceAcceleratorAssociation(b []byte, v *ElasticInferenceA
 	if !v.ElasticInferenceAcceleratorAssociationTime.IsZero() {
 		b = wire.AppendTime(b, "elasticInferenceAcceleratorAssociationTime", v.ElasticInferenceAcceleratorAssociationTime, wire.ISOMillis)
 	}
+	return b
+}
+
+func appendEnaSrdSpecificationRequest(b []byte, v *EnaSrdSpecificationRequest) []byte {
+	if v.EnaSrdEnabled != nil {
+		b = wire.AppendBool(b, "EnaSrdEnabled", *v.EnaSrdEnabled)
+	}
+	if v.EnaSrdUdpSpecification != nil {
+		b = append(b, "<EnaSrdUdpSpecification>"...)
+		b = appendEnaSrdUdpSpecificationRequest(b, v.EnaSrdUdpSpecification)
+		b = append(b, "</EnaSrdUdpSpecification>"...)
+	}
+	return b
+}
+
+func appendEnaSrdUdpSpecificationRequest(b []byte, v *EnaSrdUdpSpecificationRequest) []byte {
+	if v.EnaSrdUdpEnabled != nil {
+		b = wire.AppendBool(b, "EnaSrdUdpEnabled", *v.EnaSrdUdpEnabled)
+	}
+	return b
+}
+
+func appendEnableSerialConsoleAccessResult(b []byte, v *EnableSerialConsoleAccessResult) []byte {
+	b = wire.AppendBool(b, "serialConsoleAccessEnabled", v.SerialConsoleAccessEnabled)
 	return b
 }
 
@@ -1536,6 +1842,43 @@ func appendGetConsoleOutputResult(b []byte, v *GetConsoleOutputResult) []byte {
 	return b
 }
 
+func appendGetConsoleScreenshotResult(b []byte, v *GetConsoleScreenshotResult) []byte {
+	if v.ImageData != "" {
+		b = wire.AppendString(b, "imageData", v.ImageData)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	return b
+}
+
+func appendGetLaunchTemplateDataResult(b []byte, v *GetLaunchTemplateDataResult) []byte {
+	if v.LaunchTemplateData != nil {
+		b = append(b, "<launchTemplateData>"...)
+		b = appendResponseLaunchTemplateData(b, v.LaunchTemplateData)
+		b = append(b, "</launchTemplateData>"...)
+	}
+	return b
+}
+
+func appendGetPasswordDataResult(b []byte, v *GetPasswordDataResult) []byte {
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.PasswordData != "" {
+		b = wire.AppendString(b, "passwordData", v.PasswordData)
+	}
+	if !v.Timestamp.IsZero() {
+		b = wire.AppendTime(b, "timestamp", v.Timestamp, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendGetSerialConsoleAccessStatusResult(b []byte, v *GetSerialConsoleAccessStatusResult) []byte {
+	b = wire.AppendBool(b, "serialConsoleAccessEnabled", v.SerialConsoleAccessEnabled)
+	return b
+}
+
 func appendGpuDeviceInfo(b []byte, v *GpuDeviceInfo) []byte {
 	if v.Name != "" {
 		b = wire.AppendString(b, "name", v.Name)
@@ -1586,12 +1929,126 @@ func appendHibernationOptions(b []byte, v *HibernationOptions) []byte {
 	return b
 }
 
+func appendHost(b []byte, v *Host) []byte {
+	if v.AutoPlacement != "" {
+		b = wire.AppendString(b, "autoPlacement", v.AutoPlacement)
+	}
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.AvailableCapacity != nil {
+		b = append(b, "<availableCapacity>"...)
+		b = appendAvailableCapacity(b, v.AvailableCapacity)
+		b = append(b, "</availableCapacity>"...)
+	}
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	if v.HostId != "" {
+		b = wire.AppendString(b, "hostId", v.HostId)
+	}
+	if v.HostProperties != nil {
+		b = append(b, "<hostProperties>"...)
+		b = appendHostProperties(b, v.HostProperties)
+		b = append(b, "</hostProperties>"...)
+	}
+	if v.HostReservationId != "" {
+		b = wire.AppendString(b, "hostReservationId", v.HostReservationId)
+	}
+	if v.Instances != nil {
+		b = append(b, "<instances>"...)
+		for i := range v.Instances {
+			b = append(b, "<item>"...)
+			b = appendHostInstance(b, &v.Instances[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</instances>"...)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if !v.AllocationTime.IsZero() {
+		b = wire.AppendTime(b, "allocationTime", v.AllocationTime, wire.ISOMillis)
+	}
+	if !v.ReleaseTime.IsZero() {
+		b = wire.AppendTime(b, "releaseTime", v.ReleaseTime, wire.ISOMillis)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.HostRecovery != "" {
+		b = wire.AppendString(b, "hostRecovery", v.HostRecovery)
+	}
+	if v.AllowsMultipleInstanceTypes != "" {
+		b = wire.AppendString(b, "allowsMultipleInstanceTypes", v.AllowsMultipleInstanceTypes)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.AvailabilityZoneId != "" {
+		b = wire.AppendString(b, "availabilityZoneId", v.AvailabilityZoneId)
+	}
+	b = wire.AppendBool(b, "memberOfServiceLinkedResourceGroup", v.MemberOfServiceLinkedResourceGroup)
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	if v.HostMaintenance != "" {
+		b = wire.AppendString(b, "hostMaintenance", v.HostMaintenance)
+	}
+	if v.AssetId != "" {
+		b = wire.AppendString(b, "assetId", v.AssetId)
+	}
+	return b
+}
+
+func appendHostInstance(b []byte, v *HostInstance) []byte {
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	return b
+}
+
+func appendHostProperties(b []byte, v *HostProperties) []byte {
+	b = wire.AppendInt(b, "cores", int64(v.Cores))
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.InstanceFamily != "" {
+		b = wire.AppendString(b, "instanceFamily", v.InstanceFamily)
+	}
+	b = wire.AppendInt(b, "sockets", int64(v.Sockets))
+	b = wire.AppendInt(b, "totalVCpus", int64(v.TotalVCpus))
+	return b
+}
+
 func appendIamInstanceProfile(b []byte, v *IamInstanceProfile) []byte {
 	if v.Arn != "" {
 		b = wire.AppendString(b, "arn", v.Arn)
 	}
 	if v.Id != "" {
 		b = wire.AppendString(b, "id", v.Id)
+	}
+	return b
+}
+
+func appendIamInstanceProfileSpecification(b []byte, v *IamInstanceProfileSpecification) []byte {
+	if v.Arn != "" {
+		b = wire.AppendString(b, "arn", v.Arn)
+	}
+	if v.Name != "" {
+		b = wire.AppendString(b, "name", v.Name)
 	}
 	return b
 }
@@ -2193,6 +2650,15 @@ func appendInstanceBlockDeviceMapping(b []byte, v *InstanceBlockDeviceMapping) [
 	return b
 }
 
+func appendInstanceCapacity(b []byte, v *InstanceCapacity) []byte {
+	b = wire.AppendInt(b, "availableCapacity", int64(v.AvailableCapacity))
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	b = wire.AppendInt(b, "totalCapacity", int64(v.TotalCapacity))
+	return b
+}
+
 func appendInstanceCreditSpecification(b []byte, v *InstanceCreditSpecification) []byte {
 	if v.InstanceId != "" {
 		b = wire.AppendString(b, "instanceId", v.InstanceId)
@@ -2392,6 +2858,108 @@ func appendInstanceNetworkInterfaceAttachment(b []byte, v *InstanceNetworkInterf
 	return b
 }
 
+func appendInstanceNetworkInterfaceSpecification(b []byte, v *InstanceNetworkInterfaceSpecification) []byte {
+	if v.AssociatePublicIpAddress != nil {
+		b = wire.AppendBool(b, "associatePublicIpAddress", *v.AssociatePublicIpAddress)
+	}
+	if v.DeleteOnTermination != nil {
+		b = wire.AppendBool(b, "deleteOnTermination", *v.DeleteOnTermination)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.DeviceIndex != nil {
+		b = wire.AppendInt(b, "deviceIndex", int64(*v.DeviceIndex))
+	}
+	if v.Groups != nil {
+		b = append(b, "<SecurityGroupId>"...)
+		for _, x := range v.Groups {
+			b = wire.AppendString(b, "SecurityGroupId", x)
+		}
+		b = append(b, "</SecurityGroupId>"...)
+	}
+	if v.Ipv6AddressCount != nil {
+		b = wire.AppendInt(b, "ipv6AddressCount", int64(*v.Ipv6AddressCount))
+	}
+	if v.Ipv6Addresses != nil {
+		b = append(b, "<ipv6AddressesSet>"...)
+		for i := range v.Ipv6Addresses {
+			b = append(b, "<item>"...)
+			b = appendInstanceIpv6Address(b, &v.Ipv6Addresses[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</ipv6AddressesSet>"...)
+	}
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	if v.PrivateIpAddress != "" {
+		b = wire.AppendString(b, "privateIpAddress", v.PrivateIpAddress)
+	}
+	if v.PrivateIpAddresses != nil {
+		b = append(b, "<privateIpAddressesSet>"...)
+		for i := range v.PrivateIpAddresses {
+			b = append(b, "<item>"...)
+			b = appendPrivateIpAddressSpecification(b, &v.PrivateIpAddresses[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</privateIpAddressesSet>"...)
+	}
+	if v.SecondaryPrivateIpAddressCount != nil {
+		b = wire.AppendInt(b, "secondaryPrivateIpAddressCount", int64(*v.SecondaryPrivateIpAddressCount))
+	}
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
+	}
+	if v.AssociateCarrierIpAddress != nil {
+		b = wire.AppendBool(b, "AssociateCarrierIpAddress", *v.AssociateCarrierIpAddress)
+	}
+	if v.InterfaceType != "" {
+		b = wire.AppendString(b, "InterfaceType", v.InterfaceType)
+	}
+	if v.NetworkCardIndex != nil {
+		b = wire.AppendInt(b, "NetworkCardIndex", int64(*v.NetworkCardIndex))
+	}
+	if v.Ipv4Prefixes != nil {
+		b = append(b, "<Ipv4Prefix>"...)
+		for i := range v.Ipv4Prefixes {
+			b = append(b, "<item>"...)
+			b = appendIpv4PrefixSpecificationRequest(b, &v.Ipv4Prefixes[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</Ipv4Prefix>"...)
+	}
+	if v.Ipv4PrefixCount != nil {
+		b = wire.AppendInt(b, "Ipv4PrefixCount", int64(*v.Ipv4PrefixCount))
+	}
+	if v.Ipv6Prefixes != nil {
+		b = append(b, "<Ipv6Prefix>"...)
+		for i := range v.Ipv6Prefixes {
+			b = append(b, "<item>"...)
+			b = appendIpv6PrefixSpecificationRequest(b, &v.Ipv6Prefixes[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</Ipv6Prefix>"...)
+	}
+	if v.Ipv6PrefixCount != nil {
+		b = wire.AppendInt(b, "Ipv6PrefixCount", int64(*v.Ipv6PrefixCount))
+	}
+	if v.PrimaryIpv6 != nil {
+		b = wire.AppendBool(b, "PrimaryIpv6", *v.PrimaryIpv6)
+	}
+	if v.EnaSrdSpecification != nil {
+		b = append(b, "<EnaSrdSpecification>"...)
+		b = appendEnaSrdSpecificationRequest(b, v.EnaSrdSpecification)
+		b = append(b, "</EnaSrdSpecification>"...)
+	}
+	if v.ConnectionTrackingSpecification != nil {
+		b = append(b, "<ConnectionTrackingSpecification>"...)
+		b = appendConnectionTrackingSpecificationRequest(b, v.ConnectionTrackingSpecification)
+		b = append(b, "</ConnectionTrackingSpecification>"...)
+	}
+	return b
+}
+
 func appendInstancePrivateIpAddress(b []byte, v *InstancePrivateIpAddress) []byte {
 	if v.Association != nil {
 		b = append(b, "<association>"...)
@@ -2405,6 +2973,124 @@ func appendInstancePrivateIpAddress(b []byte, v *InstancePrivateIpAddress) []byt
 	if v.PrivateIpAddress != "" {
 		b = wire.AppendString(b, "privateIpAddress", v.PrivateIpAddress)
 	}
+	return b
+}
+
+func appendInstanceRequirements(b []byte, v *InstanceRequirements) []byte {
+	if v.VCpuCount != nil {
+		b = append(b, "<vCpuCount>"...)
+		b = appendVCpuCountRange(b, v.VCpuCount)
+		b = append(b, "</vCpuCount>"...)
+	}
+	if v.MemoryMiB != nil {
+		b = append(b, "<memoryMiB>"...)
+		b = appendMemoryMiB(b, v.MemoryMiB)
+		b = append(b, "</memoryMiB>"...)
+	}
+	if v.CpuManufacturers != nil {
+		b = append(b, "<cpuManufacturerSet>"...)
+		for _, x := range v.CpuManufacturers {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</cpuManufacturerSet>"...)
+	}
+	if v.MemoryGiBPerVCpu != nil {
+		b = append(b, "<memoryGiBPerVCpu>"...)
+		b = appendMemoryGiBPerVCpu(b, v.MemoryGiBPerVCpu)
+		b = append(b, "</memoryGiBPerVCpu>"...)
+	}
+	if v.ExcludedInstanceTypes != nil {
+		b = append(b, "<excludedInstanceTypeSet>"...)
+		for _, x := range v.ExcludedInstanceTypes {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</excludedInstanceTypeSet>"...)
+	}
+	if v.InstanceGenerations != nil {
+		b = append(b, "<instanceGenerationSet>"...)
+		for _, x := range v.InstanceGenerations {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</instanceGenerationSet>"...)
+	}
+	b = wire.AppendInt(b, "spotMaxPricePercentageOverLowestPrice", int64(v.SpotMaxPricePercentageOverLowestPrice))
+	b = wire.AppendInt(b, "onDemandMaxPricePercentageOverLowestPrice", int64(v.OnDemandMaxPricePercentageOverLowestPrice))
+	if v.BareMetal != "" {
+		b = wire.AppendString(b, "bareMetal", v.BareMetal)
+	}
+	if v.BurstablePerformance != "" {
+		b = wire.AppendString(b, "burstablePerformance", v.BurstablePerformance)
+	}
+	b = wire.AppendBool(b, "requireHibernateSupport", v.RequireHibernateSupport)
+	if v.NetworkInterfaceCount != nil {
+		b = append(b, "<networkInterfaceCount>"...)
+		b = appendNetworkInterfaceCount(b, v.NetworkInterfaceCount)
+		b = append(b, "</networkInterfaceCount>"...)
+	}
+	if v.LocalStorage != "" {
+		b = wire.AppendString(b, "localStorage", v.LocalStorage)
+	}
+	if v.LocalStorageTypes != nil {
+		b = append(b, "<localStorageTypeSet>"...)
+		for _, x := range v.LocalStorageTypes {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</localStorageTypeSet>"...)
+	}
+	if v.TotalLocalStorageGB != nil {
+		b = append(b, "<totalLocalStorageGB>"...)
+		b = appendTotalLocalStorageGB(b, v.TotalLocalStorageGB)
+		b = append(b, "</totalLocalStorageGB>"...)
+	}
+	if v.BaselineEbsBandwidthMbps != nil {
+		b = append(b, "<baselineEbsBandwidthMbps>"...)
+		b = appendBaselineEbsBandwidthMbps(b, v.BaselineEbsBandwidthMbps)
+		b = append(b, "</baselineEbsBandwidthMbps>"...)
+	}
+	if v.AcceleratorTypes != nil {
+		b = append(b, "<acceleratorTypeSet>"...)
+		for _, x := range v.AcceleratorTypes {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</acceleratorTypeSet>"...)
+	}
+	if v.AcceleratorCount != nil {
+		b = append(b, "<acceleratorCount>"...)
+		b = appendAcceleratorCount(b, v.AcceleratorCount)
+		b = append(b, "</acceleratorCount>"...)
+	}
+	if v.AcceleratorManufacturers != nil {
+		b = append(b, "<acceleratorManufacturerSet>"...)
+		for _, x := range v.AcceleratorManufacturers {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</acceleratorManufacturerSet>"...)
+	}
+	if v.AcceleratorNames != nil {
+		b = append(b, "<acceleratorNameSet>"...)
+		for _, x := range v.AcceleratorNames {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</acceleratorNameSet>"...)
+	}
+	if v.AcceleratorTotalMemoryMiB != nil {
+		b = append(b, "<acceleratorTotalMemoryMiB>"...)
+		b = appendAcceleratorTotalMemoryMiB(b, v.AcceleratorTotalMemoryMiB)
+		b = append(b, "</acceleratorTotalMemoryMiB>"...)
+	}
+	if v.NetworkBandwidthGbps != nil {
+		b = append(b, "<networkBandwidthGbps>"...)
+		b = appendNetworkBandwidthGbps(b, v.NetworkBandwidthGbps)
+		b = append(b, "</networkBandwidthGbps>"...)
+	}
+	if v.AllowedInstanceTypes != nil {
+		b = append(b, "<allowedInstanceTypeSet>"...)
+		for _, x := range v.AllowedInstanceTypes {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</allowedInstanceTypeSet>"...)
+	}
+	b = wire.AppendInt(b, "maxSpotPriceAsPercentageOfOptimalOnDemandPrice", int64(v.MaxSpotPriceAsPercentageOfOptimalOnDemandPrice))
 	return b
 }
 
@@ -2794,7 +3480,35 @@ func appendIpv4PrefixSpecification(b []byte, v *Ipv4PrefixSpecification) []byte 
 	return b
 }
 
+func appendIpv4PrefixSpecificationRequest(b []byte, v *Ipv4PrefixSpecificationRequest) []byte {
+	if v.Ipv4Prefix != "" {
+		b = wire.AppendString(b, "Ipv4Prefix", v.Ipv4Prefix)
+	}
+	return b
+}
+
+func appendIpv4PrefixSpecificationResponse(b []byte, v *Ipv4PrefixSpecificationResponse) []byte {
+	if v.Ipv4Prefix != "" {
+		b = wire.AppendString(b, "ipv4Prefix", v.Ipv4Prefix)
+	}
+	return b
+}
+
 func appendIpv6PrefixSpecification(b []byte, v *Ipv6PrefixSpecification) []byte {
+	if v.Ipv6Prefix != "" {
+		b = wire.AppendString(b, "ipv6Prefix", v.Ipv6Prefix)
+	}
+	return b
+}
+
+func appendIpv6PrefixSpecificationRequest(b []byte, v *Ipv6PrefixSpecificationRequest) []byte {
+	if v.Ipv6Prefix != "" {
+		b = wire.AppendString(b, "Ipv6Prefix", v.Ipv6Prefix)
+	}
+	return b
+}
+
+func appendIpv6PrefixSpecificationResponse(b []byte, v *Ipv6PrefixSpecificationResponse) []byte {
 	if v.Ipv6Prefix != "" {
 		b = wire.AppendString(b, "ipv6Prefix", v.Ipv6Prefix)
 	}
@@ -2858,6 +3572,434 @@ func appendLaunchPermission(b []byte, v *LaunchPermission) []byte {
 	return b
 }
 
+func appendLaunchSpecification(b []byte, v *LaunchSpecification) []byte {
+	if v.UserData != "" {
+		b = wire.AppendString(b, "userData", v.UserData)
+	}
+	if v.SecurityGroups != nil {
+		b = append(b, "<groupSet>"...)
+		for i := range v.SecurityGroups {
+			b = append(b, "<item>"...)
+			b = appendGroupIdentifier(b, &v.SecurityGroups[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</groupSet>"...)
+	}
+	if v.AddressingType != "" {
+		b = wire.AppendString(b, "addressingType", v.AddressingType)
+	}
+	if v.BlockDeviceMappings != nil {
+		b = append(b, "<blockDeviceMapping>"...)
+		for i := range v.BlockDeviceMappings {
+			b = append(b, "<item>"...)
+			b = appendBlockDeviceMapping(b, &v.BlockDeviceMappings[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</blockDeviceMapping>"...)
+	}
+	b = wire.AppendBool(b, "ebsOptimized", v.EbsOptimized)
+	if v.IamInstanceProfile != nil {
+		b = append(b, "<iamInstanceProfile>"...)
+		b = appendIamInstanceProfileSpecification(b, v.IamInstanceProfile)
+		b = append(b, "</iamInstanceProfile>"...)
+	}
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.KernelId != "" {
+		b = wire.AppendString(b, "kernelId", v.KernelId)
+	}
+	if v.KeyName != "" {
+		b = wire.AppendString(b, "keyName", v.KeyName)
+	}
+	if v.NetworkInterfaces != nil {
+		b = append(b, "<networkInterfaceSet>"...)
+		for i := range v.NetworkInterfaces {
+			b = append(b, "<item>"...)
+			b = appendInstanceNetworkInterfaceSpecification(b, &v.NetworkInterfaces[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</networkInterfaceSet>"...)
+	}
+	if v.Placement != nil {
+		b = append(b, "<placement>"...)
+		b = appendSpotPlacement(b, v.Placement)
+		b = append(b, "</placement>"...)
+	}
+	if v.RamdiskId != "" {
+		b = wire.AppendString(b, "ramdiskId", v.RamdiskId)
+	}
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
+	}
+	if v.Monitoring != nil {
+		b = append(b, "<monitoring>"...)
+		b = appendRunInstancesMonitoringEnabled(b, v.Monitoring)
+		b = append(b, "</monitoring>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplate(b []byte, v *LaunchTemplate) []byte {
+	if v.LaunchTemplateId != "" {
+		b = wire.AppendString(b, "launchTemplateId", v.LaunchTemplateId)
+	}
+	if v.LaunchTemplateName != "" {
+		b = wire.AppendString(b, "launchTemplateName", v.LaunchTemplateName)
+	}
+	if !v.CreateTime.IsZero() {
+		b = wire.AppendTime(b, "createTime", v.CreateTime, wire.ISOMillis)
+	}
+	if v.CreatedBy != "" {
+		b = wire.AppendString(b, "createdBy", v.CreatedBy)
+	}
+	b = wire.AppendInt(b, "defaultVersionNumber", v.DefaultVersionNumber)
+	b = wire.AppendInt(b, "latestVersionNumber", v.LatestVersionNumber)
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplateBlockDeviceMapping(b []byte, v *LaunchTemplateBlockDeviceMapping) []byte {
+	if v.DeviceName != "" {
+		b = wire.AppendString(b, "deviceName", v.DeviceName)
+	}
+	if v.VirtualName != "" {
+		b = wire.AppendString(b, "virtualName", v.VirtualName)
+	}
+	if v.Ebs != nil {
+		b = append(b, "<ebs>"...)
+		b = appendLaunchTemplateEbsBlockDevice(b, v.Ebs)
+		b = append(b, "</ebs>"...)
+	}
+	if v.NoDevice != "" {
+		b = wire.AppendString(b, "noDevice", v.NoDevice)
+	}
+	return b
+}
+
+func appendLaunchTemplateCapacityReservationSpecificationResponse(b []byte, v *LaunchTemplateCapacityReservationSpecificationResponse) []byte {
+	if v.CapacityReservationPreference != "" {
+		b = wire.AppendString(b, "capacityReservationPreference", v.CapacityReservationPreference)
+	}
+	if v.CapacityReservationTarget != nil {
+		b = append(b, "<capacityReservationTarget>"...)
+		b = appendCapacityReservationTargetResponse(b, v.CapacityReservationTarget)
+		b = append(b, "</capacityReservationTarget>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplateCpuOptions(b []byte, v *LaunchTemplateCpuOptions) []byte {
+	b = wire.AppendInt(b, "coreCount", int64(v.CoreCount))
+	b = wire.AppendInt(b, "threadsPerCore", int64(v.ThreadsPerCore))
+	if v.AmdSevSnp != "" {
+		b = wire.AppendString(b, "amdSevSnp", v.AmdSevSnp)
+	}
+	return b
+}
+
+func appendLaunchTemplateEbsBlockDevice(b []byte, v *LaunchTemplateEbsBlockDevice) []byte {
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	b = wire.AppendBool(b, "deleteOnTermination", v.DeleteOnTermination)
+	b = wire.AppendInt(b, "iops", int64(v.Iops))
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	b = wire.AppendInt(b, "volumeSize", int64(v.VolumeSize))
+	if v.VolumeType != "" {
+		b = wire.AppendString(b, "volumeType", v.VolumeType)
+	}
+	b = wire.AppendInt(b, "throughput", int64(v.Throughput))
+	return b
+}
+
+func appendLaunchTemplateElasticInferenceAcceleratorResponse(b []byte, v *LaunchTemplateElasticInferenceAcceleratorResponse) []byte {
+	if v.Type != "" {
+		b = wire.AppendString(b, "type", v.Type)
+	}
+	b = wire.AppendInt(b, "count", int64(v.Count))
+	return b
+}
+
+func appendLaunchTemplateEnaSrdSpecification(b []byte, v *LaunchTemplateEnaSrdSpecification) []byte {
+	b = wire.AppendBool(b, "enaSrdEnabled", v.EnaSrdEnabled)
+	if v.EnaSrdUdpSpecification != nil {
+		b = append(b, "<enaSrdUdpSpecification>"...)
+		b = appendLaunchTemplateEnaSrdUdpSpecification(b, v.EnaSrdUdpSpecification)
+		b = append(b, "</enaSrdUdpSpecification>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplateEnaSrdUdpSpecification(b []byte, v *LaunchTemplateEnaSrdUdpSpecification) []byte {
+	b = wire.AppendBool(b, "enaSrdUdpEnabled", v.EnaSrdUdpEnabled)
+	return b
+}
+
+func appendLaunchTemplateEnclaveOptions(b []byte, v *LaunchTemplateEnclaveOptions) []byte {
+	b = wire.AppendBool(b, "enabled", v.Enabled)
+	return b
+}
+
+func appendLaunchTemplateHibernationOptions(b []byte, v *LaunchTemplateHibernationOptions) []byte {
+	b = wire.AppendBool(b, "configured", v.Configured)
+	return b
+}
+
+func appendLaunchTemplateIamInstanceProfileSpecification(b []byte, v *LaunchTemplateIamInstanceProfileSpecification) []byte {
+	if v.Arn != "" {
+		b = wire.AppendString(b, "arn", v.Arn)
+	}
+	if v.Name != "" {
+		b = wire.AppendString(b, "name", v.Name)
+	}
+	return b
+}
+
+func appendLaunchTemplateInstanceMaintenanceOptions(b []byte, v *LaunchTemplateInstanceMaintenanceOptions) []byte {
+	if v.AutoRecovery != "" {
+		b = wire.AppendString(b, "autoRecovery", v.AutoRecovery)
+	}
+	return b
+}
+
+func appendLaunchTemplateInstanceMarketOptions(b []byte, v *LaunchTemplateInstanceMarketOptions) []byte {
+	if v.MarketType != "" {
+		b = wire.AppendString(b, "marketType", v.MarketType)
+	}
+	if v.SpotOptions != nil {
+		b = append(b, "<spotOptions>"...)
+		b = appendLaunchTemplateSpotMarketOptions(b, v.SpotOptions)
+		b = append(b, "</spotOptions>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplateInstanceMetadataOptions(b []byte, v *LaunchTemplateInstanceMetadataOptions) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.HttpTokens != "" {
+		b = wire.AppendString(b, "httpTokens", v.HttpTokens)
+	}
+	b = wire.AppendInt(b, "httpPutResponseHopLimit", int64(v.HttpPutResponseHopLimit))
+	if v.HttpEndpoint != "" {
+		b = wire.AppendString(b, "httpEndpoint", v.HttpEndpoint)
+	}
+	if v.HttpProtocolIpv6 != "" {
+		b = wire.AppendString(b, "httpProtocolIpv6", v.HttpProtocolIpv6)
+	}
+	if v.InstanceMetadataTags != "" {
+		b = wire.AppendString(b, "instanceMetadataTags", v.InstanceMetadataTags)
+	}
+	return b
+}
+
+func appendLaunchTemplateInstanceNetworkInterfaceSpecification(b []byte, v *LaunchTemplateInstanceNetworkInterfaceSpecification) []byte {
+	b = wire.AppendBool(b, "associateCarrierIpAddress", v.AssociateCarrierIpAddress)
+	b = wire.AppendBool(b, "associatePublicIpAddress", v.AssociatePublicIpAddress)
+	b = wire.AppendBool(b, "deleteOnTermination", v.DeleteOnTermination)
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	b = wire.AppendInt(b, "deviceIndex", int64(v.DeviceIndex))
+	if v.Groups != nil {
+		b = append(b, "<groupSet>"...)
+		for _, x := range v.Groups {
+			b = wire.AppendString(b, "groupId", x)
+		}
+		b = append(b, "</groupSet>"...)
+	}
+	if v.InterfaceType != "" {
+		b = wire.AppendString(b, "interfaceType", v.InterfaceType)
+	}
+	b = wire.AppendInt(b, "ipv6AddressCount", int64(v.Ipv6AddressCount))
+	if v.Ipv6Addresses != nil {
+		b = append(b, "<ipv6AddressesSet>"...)
+		for i := range v.Ipv6Addresses {
+			b = append(b, "<item>"...)
+			b = appendInstanceIpv6Address(b, &v.Ipv6Addresses[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</ipv6AddressesSet>"...)
+	}
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	if v.PrivateIpAddress != "" {
+		b = wire.AppendString(b, "privateIpAddress", v.PrivateIpAddress)
+	}
+	if v.PrivateIpAddresses != nil {
+		b = append(b, "<privateIpAddressesSet>"...)
+		for i := range v.PrivateIpAddresses {
+			b = append(b, "<item>"...)
+			b = appendPrivateIpAddressSpecification(b, &v.PrivateIpAddresses[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</privateIpAddressesSet>"...)
+	}
+	b = wire.AppendInt(b, "secondaryPrivateIpAddressCount", int64(v.SecondaryPrivateIpAddressCount))
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
+	}
+	b = wire.AppendInt(b, "networkCardIndex", int64(v.NetworkCardIndex))
+	if v.Ipv4Prefixes != nil {
+		b = append(b, "<ipv4PrefixSet>"...)
+		for i := range v.Ipv4Prefixes {
+			b = append(b, "<item>"...)
+			b = appendIpv4PrefixSpecificationResponse(b, &v.Ipv4Prefixes[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</ipv4PrefixSet>"...)
+	}
+	b = wire.AppendInt(b, "ipv4PrefixCount", int64(v.Ipv4PrefixCount))
+	if v.Ipv6Prefixes != nil {
+		b = append(b, "<ipv6PrefixSet>"...)
+		for i := range v.Ipv6Prefixes {
+			b = append(b, "<item>"...)
+			b = appendIpv6PrefixSpecificationResponse(b, &v.Ipv6Prefixes[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</ipv6PrefixSet>"...)
+	}
+	b = wire.AppendInt(b, "ipv6PrefixCount", int64(v.Ipv6PrefixCount))
+	b = wire.AppendBool(b, "primaryIpv6", v.PrimaryIpv6)
+	if v.EnaSrdSpecification != nil {
+		b = append(b, "<enaSrdSpecification>"...)
+		b = appendLaunchTemplateEnaSrdSpecification(b, v.EnaSrdSpecification)
+		b = append(b, "</enaSrdSpecification>"...)
+	}
+	if v.ConnectionTrackingSpecification != nil {
+		b = append(b, "<connectionTrackingSpecification>"...)
+		b = appendConnectionTrackingSpecification(b, v.ConnectionTrackingSpecification)
+		b = append(b, "</connectionTrackingSpecification>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplateLicenseConfiguration(b []byte, v *LaunchTemplateLicenseConfiguration) []byte {
+	if v.LicenseConfigurationArn != "" {
+		b = wire.AppendString(b, "licenseConfigurationArn", v.LicenseConfigurationArn)
+	}
+	return b
+}
+
+func appendLaunchTemplatePlacement(b []byte, v *LaunchTemplatePlacement) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.Affinity != "" {
+		b = wire.AppendString(b, "affinity", v.Affinity)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "groupName", v.GroupName)
+	}
+	if v.HostId != "" {
+		b = wire.AppendString(b, "hostId", v.HostId)
+	}
+	if v.Tenancy != "" {
+		b = wire.AppendString(b, "tenancy", v.Tenancy)
+	}
+	if v.SpreadDomain != "" {
+		b = wire.AppendString(b, "spreadDomain", v.SpreadDomain)
+	}
+	if v.HostResourceGroupArn != "" {
+		b = wire.AppendString(b, "hostResourceGroupArn", v.HostResourceGroupArn)
+	}
+	b = wire.AppendInt(b, "partitionNumber", int64(v.PartitionNumber))
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "groupId", v.GroupId)
+	}
+	return b
+}
+
+func appendLaunchTemplatePrivateDnsNameOptions(b []byte, v *LaunchTemplatePrivateDnsNameOptions) []byte {
+	if v.HostnameType != "" {
+		b = wire.AppendString(b, "hostnameType", v.HostnameType)
+	}
+	b = wire.AppendBool(b, "enableResourceNameDnsARecord", v.EnableResourceNameDnsARecord)
+	b = wire.AppendBool(b, "enableResourceNameDnsAAAARecord", v.EnableResourceNameDnsAAAARecord)
+	return b
+}
+
+func appendLaunchTemplateSpotMarketOptions(b []byte, v *LaunchTemplateSpotMarketOptions) []byte {
+	if v.MaxPrice != "" {
+		b = wire.AppendString(b, "maxPrice", v.MaxPrice)
+	}
+	if v.SpotInstanceType != "" {
+		b = wire.AppendString(b, "spotInstanceType", v.SpotInstanceType)
+	}
+	b = wire.AppendInt(b, "blockDurationMinutes", int64(v.BlockDurationMinutes))
+	if !v.ValidUntil.IsZero() {
+		b = wire.AppendTime(b, "validUntil", v.ValidUntil, wire.ISOMillis)
+	}
+	if v.InstanceInterruptionBehavior != "" {
+		b = wire.AppendString(b, "instanceInterruptionBehavior", v.InstanceInterruptionBehavior)
+	}
+	return b
+}
+
+func appendLaunchTemplateTagSpecification(b []byte, v *LaunchTemplateTagSpecification) []byte {
+	if v.ResourceType != "" {
+		b = wire.AppendString(b, "resourceType", v.ResourceType)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplateVersion(b []byte, v *LaunchTemplateVersion) []byte {
+	if v.LaunchTemplateId != "" {
+		b = wire.AppendString(b, "launchTemplateId", v.LaunchTemplateId)
+	}
+	if v.LaunchTemplateName != "" {
+		b = wire.AppendString(b, "launchTemplateName", v.LaunchTemplateName)
+	}
+	b = wire.AppendInt(b, "versionNumber", v.VersionNumber)
+	if v.VersionDescription != "" {
+		b = wire.AppendString(b, "versionDescription", v.VersionDescription)
+	}
+	if !v.CreateTime.IsZero() {
+		b = wire.AppendTime(b, "createTime", v.CreateTime, wire.ISOMillis)
+	}
+	if v.CreatedBy != "" {
+		b = wire.AppendString(b, "createdBy", v.CreatedBy)
+	}
+	b = wire.AppendBool(b, "defaultVersion", v.DefaultVersion)
+	if v.LaunchTemplateData != nil {
+		b = append(b, "<launchTemplateData>"...)
+		b = appendResponseLaunchTemplateData(b, v.LaunchTemplateData)
+		b = append(b, "</launchTemplateData>"...)
+	}
+	return b
+}
+
+func appendLaunchTemplatesMonitoring(b []byte, v *LaunchTemplatesMonitoring) []byte {
+	b = wire.AppendBool(b, "enabled", v.Enabled)
+	return b
+}
+
 func appendLicenseConfiguration(b []byte, v *LicenseConfiguration) []byte {
 	if v.LicenseConfigurationArn != "" {
 		b = wire.AppendString(b, "licenseConfigurationArn", v.LicenseConfigurationArn)
@@ -2900,8 +4042,20 @@ func appendMediaDeviceMemoryInfo(b []byte, v *MediaDeviceMemoryInfo) []byte {
 	return b
 }
 
+func appendMemoryGiBPerVCpu(b []byte, v *MemoryGiBPerVCpu) []byte {
+	b = wire.AppendFloat(b, "min", v.Min)
+	b = wire.AppendFloat(b, "max", v.Max)
+	return b
+}
+
 func appendMemoryInfo(b []byte, v *MemoryInfo) []byte {
 	b = wire.AppendInt(b, "sizeInMiB", v.SizeInMiB)
+	return b
+}
+
+func appendMemoryMiB(b []byte, v *MemoryMiB) []byte {
+	b = wire.AppendInt(b, "min", int64(v.Min))
+	b = wire.AppendInt(b, "max", int64(v.Max))
 	return b
 }
 
@@ -2923,6 +4077,15 @@ func appendModifyInstanceMetadataOptionsResult(b []byte, v *ModifyInstanceMetada
 		b = append(b, "<instanceMetadataOptions>"...)
 		b = appendInstanceMetadataOptionsResponse(b, v.InstanceMetadataOptions)
 		b = append(b, "</instanceMetadataOptions>"...)
+	}
+	return b
+}
+
+func appendModifyLaunchTemplateResult(b []byte, v *ModifyLaunchTemplateResult) []byte {
+	if v.LaunchTemplate != nil {
+		b = append(b, "<launchTemplate>"...)
+		b = appendLaunchTemplate(b, v.LaunchTemplate)
+		b = append(b, "</launchTemplate>"...)
 	}
 	return b
 }
@@ -3042,6 +4205,12 @@ func appendNetworkAclEntry(b []byte, v *NetworkAclEntry) []byte {
 		b = wire.AppendString(b, "ruleAction", v.RuleAction)
 	}
 	b = wire.AppendInt(b, "ruleNumber", int64(v.RuleNumber))
+	return b
+}
+
+func appendNetworkBandwidthGbps(b []byte, v *NetworkBandwidthGbps) []byte {
+	b = wire.AppendFloat(b, "min", v.Min)
+	b = wire.AppendFloat(b, "max", v.Max)
 	return b
 }
 
@@ -3266,6 +4435,12 @@ func appendNetworkInterfaceAttachment(b []byte, v *NetworkInterfaceAttachment) [
 	return b
 }
 
+func appendNetworkInterfaceCount(b []byte, v *NetworkInterfaceCount) []byte {
+	b = wire.AppendInt(b, "min", int64(v.Min))
+	b = wire.AppendInt(b, "max", int64(v.Max))
+	return b
+}
+
 func appendNetworkInterfaceIpv6Address(b []byte, v *NetworkInterfaceIpv6Address) []byte {
 	if v.Ipv6Address != "" {
 		b = wire.AppendString(b, "ipv6Address", v.Ipv6Address)
@@ -3386,6 +4561,38 @@ func appendPlacement(b []byte, v *Placement) []byte {
 	return b
 }
 
+func appendPlacementGroup(b []byte, v *PlacementGroup) []byte {
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "groupName", v.GroupName)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.Strategy != "" {
+		b = wire.AppendString(b, "strategy", v.Strategy)
+	}
+	b = wire.AppendInt(b, "partitionCount", int64(v.PartitionCount))
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "groupId", v.GroupId)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.GroupArn != "" {
+		b = wire.AppendString(b, "groupArn", v.GroupArn)
+	}
+	if v.SpreadLevel != "" {
+		b = wire.AppendString(b, "spreadLevel", v.SpreadLevel)
+	}
+	return b
+}
+
 func appendPlacementGroupInfo(b []byte, v *PlacementGroupInfo) []byte {
 	if v.SupportedStrategies != nil {
 		b = append(b, "<supportedStrategies>"...)
@@ -3417,6 +4624,12 @@ func appendPrefixListId(b []byte, v *PrefixListId) []byte {
 	return b
 }
 
+func appendPricingDetail(b []byte, v *PricingDetail) []byte {
+	b = wire.AppendInt(b, "count", int64(v.Count))
+	b = wire.AppendFloat(b, "price", v.Price)
+	return b
+}
+
 func appendPrivateDnsNameOptionsOnLaunch(b []byte, v *PrivateDnsNameOptionsOnLaunch) []byte {
 	if v.HostnameType != "" {
 		b = wire.AppendString(b, "hostnameType", v.HostnameType)
@@ -3432,6 +4645,16 @@ func appendPrivateDnsNameOptionsResponse(b []byte, v *PrivateDnsNameOptionsRespo
 	}
 	b = wire.AppendBool(b, "enableResourceNameDnsARecord", v.EnableResourceNameDnsARecord)
 	b = wire.AppendBool(b, "enableResourceNameDnsAAAARecord", v.EnableResourceNameDnsAAAARecord)
+	return b
+}
+
+func appendPrivateIpAddressSpecification(b []byte, v *PrivateIpAddressSpecification) []byte {
+	if v.Primary != nil {
+		b = wire.AppendBool(b, "primary", *v.Primary)
+	}
+	if v.PrivateIpAddress != "" {
+		b = wire.AppendString(b, "privateIpAddress", v.PrivateIpAddress)
+	}
 	return b
 }
 
@@ -3487,8 +4710,23 @@ func appendPtrUpdateStatus(b []byte, v *PtrUpdateStatus) []byte {
 	return b
 }
 
+func appendPurchaseReservedInstancesOfferingResult(b []byte, v *PurchaseReservedInstancesOfferingResult) []byte {
+	if v.ReservedInstancesId != "" {
+		b = wire.AppendString(b, "reservedInstancesId", v.ReservedInstancesId)
+	}
+	return b
+}
+
 func appendRebootInstancesResult(b []byte, v *RebootInstancesResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendRecurringCharge(b []byte, v *RecurringCharge) []byte {
+	b = wire.AppendFloat(b, "amount", v.Amount)
+	if v.Frequency != "" {
+		b = wire.AppendString(b, "frequency", v.Frequency)
+	}
 	return b
 }
 
@@ -3574,6 +4812,17 @@ func appendReplaceRouteTableAssociationResult(b []byte, v *ReplaceRouteTableAsso
 	return b
 }
 
+func appendRequestSpotInstancesResult(b []byte, v *RequestSpotInstancesResult) []byte {
+	b = append(b, "<spotInstanceRequestSet>"...)
+	for i := range v.SpotInstanceRequests {
+		b = append(b, "<item>"...)
+		b = appendSpotInstanceRequest(b, &v.SpotInstanceRequests[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</spotInstanceRequestSet>"...)
+	return b
+}
+
 func appendReservation(b []byte, v *Reservation) []byte {
 	b = append(b, "<groupSet>"...)
 	for i := range v.Groups {
@@ -3603,8 +4852,294 @@ func appendReservation(b []byte, v *Reservation) []byte {
 	return b
 }
 
+func appendReservedInstances(b []byte, v *ReservedInstances) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	b = wire.AppendInt(b, "duration", v.Duration)
+	if !v.End.IsZero() {
+		b = wire.AppendTime(b, "end", v.End, wire.ISOMillis)
+	}
+	b = wire.AppendFloat(b, "fixedPrice", v.FixedPrice)
+	b = wire.AppendInt(b, "instanceCount", int64(v.InstanceCount))
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.ProductDescription != "" {
+		b = wire.AppendString(b, "productDescription", v.ProductDescription)
+	}
+	if v.ReservedInstancesId != "" {
+		b = wire.AppendString(b, "reservedInstancesId", v.ReservedInstancesId)
+	}
+	if !v.Start.IsZero() {
+		b = wire.AppendTime(b, "start", v.Start, wire.ISOMillis)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	b = wire.AppendFloat(b, "usagePrice", v.UsagePrice)
+	if v.CurrencyCode != "" {
+		b = wire.AppendString(b, "currencyCode", v.CurrencyCode)
+	}
+	if v.InstanceTenancy != "" {
+		b = wire.AppendString(b, "instanceTenancy", v.InstanceTenancy)
+	}
+	if v.OfferingClass != "" {
+		b = wire.AppendString(b, "offeringClass", v.OfferingClass)
+	}
+	if v.OfferingType != "" {
+		b = wire.AppendString(b, "offeringType", v.OfferingType)
+	}
+	if v.RecurringCharges != nil {
+		b = append(b, "<recurringCharges>"...)
+		for i := range v.RecurringCharges {
+			b = append(b, "<item>"...)
+			b = appendRecurringCharge(b, &v.RecurringCharges[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</recurringCharges>"...)
+	}
+	if v.Scope != "" {
+		b = wire.AppendString(b, "scope", v.Scope)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	return b
+}
+
+func appendReservedInstancesOffering(b []byte, v *ReservedInstancesOffering) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	b = wire.AppendInt(b, "duration", v.Duration)
+	b = wire.AppendFloat(b, "fixedPrice", v.FixedPrice)
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.ProductDescription != "" {
+		b = wire.AppendString(b, "productDescription", v.ProductDescription)
+	}
+	if v.ReservedInstancesOfferingId != "" {
+		b = wire.AppendString(b, "reservedInstancesOfferingId", v.ReservedInstancesOfferingId)
+	}
+	b = wire.AppendFloat(b, "usagePrice", v.UsagePrice)
+	if v.CurrencyCode != "" {
+		b = wire.AppendString(b, "currencyCode", v.CurrencyCode)
+	}
+	if v.InstanceTenancy != "" {
+		b = wire.AppendString(b, "instanceTenancy", v.InstanceTenancy)
+	}
+	b = wire.AppendBool(b, "marketplace", v.Marketplace)
+	if v.OfferingClass != "" {
+		b = wire.AppendString(b, "offeringClass", v.OfferingClass)
+	}
+	if v.OfferingType != "" {
+		b = wire.AppendString(b, "offeringType", v.OfferingType)
+	}
+	if v.PricingDetails != nil {
+		b = append(b, "<pricingDetailsSet>"...)
+		for i := range v.PricingDetails {
+			b = append(b, "<item>"...)
+			b = appendPricingDetail(b, &v.PricingDetails[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</pricingDetailsSet>"...)
+	}
+	if v.RecurringCharges != nil {
+		b = append(b, "<recurringCharges>"...)
+		for i := range v.RecurringCharges {
+			b = append(b, "<item>"...)
+			b = appendRecurringCharge(b, &v.RecurringCharges[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</recurringCharges>"...)
+	}
+	if v.Scope != "" {
+		b = wire.AppendString(b, "scope", v.Scope)
+	}
+	return b
+}
+
 func appendResetImageAttributeResult(b []byte, v *ResetImageAttributeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendResponseError(b []byte, v *ResponseError) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendResponseLaunchTemplateData(b []byte, v *ResponseLaunchTemplateData) []byte {
+	if v.KernelId != "" {
+		b = wire.AppendString(b, "kernelId", v.KernelId)
+	}
+	b = wire.AppendBool(b, "ebsOptimized", v.EbsOptimized)
+	if v.IamInstanceProfile != nil {
+		b = append(b, "<iamInstanceProfile>"...)
+		b = appendLaunchTemplateIamInstanceProfileSpecification(b, v.IamInstanceProfile)
+		b = append(b, "</iamInstanceProfile>"...)
+	}
+	if v.BlockDeviceMappings != nil {
+		b = append(b, "<blockDeviceMappingSet>"...)
+		for i := range v.BlockDeviceMappings {
+			b = append(b, "<item>"...)
+			b = appendLaunchTemplateBlockDeviceMapping(b, &v.BlockDeviceMappings[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</blockDeviceMappingSet>"...)
+	}
+	if v.NetworkInterfaces != nil {
+		b = append(b, "<networkInterfaceSet>"...)
+		for i := range v.NetworkInterfaces {
+			b = append(b, "<item>"...)
+			b = appendLaunchTemplateInstanceNetworkInterfaceSpecification(b, &v.NetworkInterfaces[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</networkInterfaceSet>"...)
+	}
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.KeyName != "" {
+		b = wire.AppendString(b, "keyName", v.KeyName)
+	}
+	if v.Monitoring != nil {
+		b = append(b, "<monitoring>"...)
+		b = appendLaunchTemplatesMonitoring(b, v.Monitoring)
+		b = append(b, "</monitoring>"...)
+	}
+	if v.Placement != nil {
+		b = append(b, "<placement>"...)
+		b = appendLaunchTemplatePlacement(b, v.Placement)
+		b = append(b, "</placement>"...)
+	}
+	if v.RamDiskId != "" {
+		b = wire.AppendString(b, "ramDiskId", v.RamDiskId)
+	}
+	b = wire.AppendBool(b, "disableApiTermination", v.DisableApiTermination)
+	if v.InstanceInitiatedShutdownBehavior != "" {
+		b = wire.AppendString(b, "instanceInitiatedShutdownBehavior", v.InstanceInitiatedShutdownBehavior)
+	}
+	if v.UserData != "" {
+		b = wire.AppendString(b, "userData", v.UserData)
+	}
+	if v.TagSpecifications != nil {
+		b = append(b, "<tagSpecificationSet>"...)
+		for i := range v.TagSpecifications {
+			b = append(b, "<item>"...)
+			b = appendLaunchTemplateTagSpecification(b, &v.TagSpecifications[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSpecificationSet>"...)
+	}
+	if v.ElasticGpuSpecifications != nil {
+		b = append(b, "<elasticGpuSpecificationSet>"...)
+		for i := range v.ElasticGpuSpecifications {
+			b = append(b, "<item>"...)
+			b = appendElasticGpuSpecificationResponse(b, &v.ElasticGpuSpecifications[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</elasticGpuSpecificationSet>"...)
+	}
+	if v.ElasticInferenceAccelerators != nil {
+		b = append(b, "<elasticInferenceAcceleratorSet>"...)
+		for i := range v.ElasticInferenceAccelerators {
+			b = append(b, "<item>"...)
+			b = appendLaunchTemplateElasticInferenceAcceleratorResponse(b, &v.ElasticInferenceAccelerators[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</elasticInferenceAcceleratorSet>"...)
+	}
+	if v.SecurityGroupIds != nil {
+		b = append(b, "<securityGroupIdSet>"...)
+		for _, x := range v.SecurityGroupIds {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</securityGroupIdSet>"...)
+	}
+	if v.SecurityGroups != nil {
+		b = append(b, "<securityGroupSet>"...)
+		for _, x := range v.SecurityGroups {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</securityGroupSet>"...)
+	}
+	if v.InstanceMarketOptions != nil {
+		b = append(b, "<instanceMarketOptions>"...)
+		b = appendLaunchTemplateInstanceMarketOptions(b, v.InstanceMarketOptions)
+		b = append(b, "</instanceMarketOptions>"...)
+	}
+	if v.CreditSpecification != nil {
+		b = append(b, "<creditSpecification>"...)
+		b = appendCreditSpecification(b, v.CreditSpecification)
+		b = append(b, "</creditSpecification>"...)
+	}
+	if v.CpuOptions != nil {
+		b = append(b, "<cpuOptions>"...)
+		b = appendLaunchTemplateCpuOptions(b, v.CpuOptions)
+		b = append(b, "</cpuOptions>"...)
+	}
+	if v.CapacityReservationSpecification != nil {
+		b = append(b, "<capacityReservationSpecification>"...)
+		b = appendLaunchTemplateCapacityReservationSpecificationResponse(b, v.CapacityReservationSpecification)
+		b = append(b, "</capacityReservationSpecification>"...)
+	}
+	if v.LicenseSpecifications != nil {
+		b = append(b, "<licenseSet>"...)
+		for i := range v.LicenseSpecifications {
+			b = append(b, "<item>"...)
+			b = appendLaunchTemplateLicenseConfiguration(b, &v.LicenseSpecifications[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</licenseSet>"...)
+	}
+	if v.HibernationOptions != nil {
+		b = append(b, "<hibernationOptions>"...)
+		b = appendLaunchTemplateHibernationOptions(b, v.HibernationOptions)
+		b = append(b, "</hibernationOptions>"...)
+	}
+	if v.MetadataOptions != nil {
+		b = append(b, "<metadataOptions>"...)
+		b = appendLaunchTemplateInstanceMetadataOptions(b, v.MetadataOptions)
+		b = append(b, "</metadataOptions>"...)
+	}
+	if v.EnclaveOptions != nil {
+		b = append(b, "<enclaveOptions>"...)
+		b = appendLaunchTemplateEnclaveOptions(b, v.EnclaveOptions)
+		b = append(b, "</enclaveOptions>"...)
+	}
+	if v.InstanceRequirements != nil {
+		b = append(b, "<instanceRequirements>"...)
+		b = appendInstanceRequirements(b, v.InstanceRequirements)
+		b = append(b, "</instanceRequirements>"...)
+	}
+	if v.PrivateDnsNameOptions != nil {
+		b = append(b, "<privateDnsNameOptions>"...)
+		b = appendLaunchTemplatePrivateDnsNameOptions(b, v.PrivateDnsNameOptions)
+		b = append(b, "</privateDnsNameOptions>"...)
+	}
+	if v.MaintenanceOptions != nil {
+		b = append(b, "<maintenanceOptions>"...)
+		b = appendLaunchTemplateInstanceMaintenanceOptions(b, v.MaintenanceOptions)
+		b = append(b, "</maintenanceOptions>"...)
+	}
+	b = wire.AppendBool(b, "disableApiStop", v.DisableApiStop)
 	return b
 }
 
@@ -3810,6 +5345,11 @@ func appendRouteTableAssociationState(b []byte, v *RouteTableAssociationState) [
 	return b
 }
 
+func appendRunInstancesMonitoringEnabled(b []byte, v *RunInstancesMonitoringEnabled) []byte {
+	b = wire.AppendBool(b, "enabled", v.Enabled)
+	return b
+}
+
 func appendRunInstancesResult(b []byte, v *RunInstancesResult) []byte {
 	b = append(b, "<groupSet>"...)
 	for i := range v.Groups {
@@ -3964,6 +5504,132 @@ func appendSnapshotDetail(b []byte, v *SnapshotDetail) []byte {
 		b = append(b, "<userBucket>"...)
 		b = appendUserBucketDetails(b, v.UserBucket)
 		b = append(b, "</userBucket>"...)
+	}
+	return b
+}
+
+func appendSpotInstanceRequest(b []byte, v *SpotInstanceRequest) []byte {
+	if v.ActualBlockHourlyPrice != "" {
+		b = wire.AppendString(b, "actualBlockHourlyPrice", v.ActualBlockHourlyPrice)
+	}
+	if v.AvailabilityZoneGroup != "" {
+		b = wire.AppendString(b, "availabilityZoneGroup", v.AvailabilityZoneGroup)
+	}
+	b = wire.AppendInt(b, "blockDurationMinutes", int64(v.BlockDurationMinutes))
+	if !v.CreateTime.IsZero() {
+		b = wire.AppendTime(b, "createTime", v.CreateTime, wire.ISOMillis)
+	}
+	if v.Fault != nil {
+		b = append(b, "<fault>"...)
+		b = appendSpotInstanceStateFault(b, v.Fault)
+		b = append(b, "</fault>"...)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.LaunchGroup != "" {
+		b = wire.AppendString(b, "launchGroup", v.LaunchGroup)
+	}
+	if v.LaunchSpecification != nil {
+		b = append(b, "<launchSpecification>"...)
+		b = appendLaunchSpecification(b, v.LaunchSpecification)
+		b = append(b, "</launchSpecification>"...)
+	}
+	if v.LaunchedAvailabilityZone != "" {
+		b = wire.AppendString(b, "launchedAvailabilityZone", v.LaunchedAvailabilityZone)
+	}
+	if v.ProductDescription != "" {
+		b = wire.AppendString(b, "productDescription", v.ProductDescription)
+	}
+	if v.SpotInstanceRequestId != "" {
+		b = wire.AppendString(b, "spotInstanceRequestId", v.SpotInstanceRequestId)
+	}
+	if v.SpotPrice != "" {
+		b = wire.AppendString(b, "spotPrice", v.SpotPrice)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.Status != nil {
+		b = append(b, "<status>"...)
+		b = appendSpotInstanceStatus(b, v.Status)
+		b = append(b, "</status>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.Type != "" {
+		b = wire.AppendString(b, "type", v.Type)
+	}
+	if !v.ValidFrom.IsZero() {
+		b = wire.AppendTime(b, "validFrom", v.ValidFrom, wire.ISOMillis)
+	}
+	if !v.ValidUntil.IsZero() {
+		b = wire.AppendTime(b, "validUntil", v.ValidUntil, wire.ISOMillis)
+	}
+	if v.InstanceInterruptionBehavior != "" {
+		b = wire.AppendString(b, "instanceInterruptionBehavior", v.InstanceInterruptionBehavior)
+	}
+	return b
+}
+
+func appendSpotInstanceStateFault(b []byte, v *SpotInstanceStateFault) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendSpotInstanceStatus(b []byte, v *SpotInstanceStatus) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	if !v.UpdateTime.IsZero() {
+		b = wire.AppendTime(b, "updateTime", v.UpdateTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendSpotPlacement(b []byte, v *SpotPlacement) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "groupName", v.GroupName)
+	}
+	if v.Tenancy != "" {
+		b = wire.AppendString(b, "tenancy", v.Tenancy)
+	}
+	return b
+}
+
+func appendSpotPrice(b []byte, v *SpotPrice) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.InstanceType != "" {
+		b = wire.AppendString(b, "instanceType", v.InstanceType)
+	}
+	if v.ProductDescription != "" {
+		b = wire.AppendString(b, "productDescription", v.ProductDescription)
+	}
+	if v.SpotPrice != "" {
+		b = wire.AppendString(b, "spotPrice", v.SpotPrice)
+	}
+	if !v.Timestamp.IsZero() {
+		b = wire.AppendTime(b, "timestamp", v.Timestamp, wire.ISOMillis)
 	}
 	return b
 }
@@ -4134,6 +5800,12 @@ func appendTerminateInstancesResult(b []byte, v *TerminateInstancesResult) []byt
 	return b
 }
 
+func appendTotalLocalStorageGB(b []byte, v *TotalLocalStorageGB) []byte {
+	b = wire.AppendFloat(b, "min", v.Min)
+	b = wire.AppendFloat(b, "max", v.Max)
+	return b
+}
+
 func appendUserBucketDetails(b []byte, v *UserBucketDetails) []byte {
 	if v.S3Bucket != "" {
 		b = wire.AppendString(b, "s3Bucket", v.S3Bucket)
@@ -4169,6 +5841,12 @@ func appendUserIdGroupPair(b []byte, v *UserIdGroupPair) []byte {
 	return b
 }
 
+func appendVCpuCountRange(b []byte, v *VCpuCountRange) []byte {
+	b = wire.AppendInt(b, "min", int64(v.Min))
+	b = wire.AppendInt(b, "max", int64(v.Max))
+	return b
+}
+
 func appendVCpuInfo(b []byte, v *VCpuInfo) []byte {
 	b = wire.AppendInt(b, "defaultVCpus", int64(v.DefaultVCpus))
 	b = wire.AppendInt(b, "defaultCores", int64(v.DefaultCores))
@@ -4186,6 +5864,29 @@ func appendVCpuInfo(b []byte, v *VCpuInfo) []byte {
 			b = wire.AppendInt(b, "item", int64(x))
 		}
 		b = append(b, "</validThreadsPerCore>"...)
+	}
+	return b
+}
+
+func appendValidationError(b []byte, v *ValidationError) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendValidationWarning(b []byte, v *ValidationWarning) []byte {
+	if v.Errors != nil {
+		b = append(b, "<errorSet>"...)
+		for i := range v.Errors {
+			b = append(b, "<item>"...)
+			b = appendValidationError(b, &v.Errors[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</errorSet>"...)
 	}
 	return b
 }

@@ -2,6 +2,46 @@
 
 package ec2
 
+// Values of AcceleratorManufacturer.
+const (
+	AcceleratorManufacturerAmazonWebServices = "amazon-web-services"
+	AcceleratorManufacturerAmd               = "amd"
+	AcceleratorManufacturerNvidia            = "nvidia"
+	AcceleratorManufacturerXilinx            = "xilinx"
+	AcceleratorManufacturerHabana            = "habana"
+)
+
+// Values of AcceleratorName.
+const (
+	AcceleratorNameA100          = "a100"
+	AcceleratorNameInferentia    = "inferentia"
+	AcceleratorNameK520          = "k520"
+	AcceleratorNameK80           = "k80"
+	AcceleratorNameM60           = "m60"
+	AcceleratorNameRadeonProV520 = "radeon-pro-v520"
+	AcceleratorNameT4            = "t4"
+	AcceleratorNameVu9p          = "vu9p"
+	AcceleratorNameV100          = "v100"
+	AcceleratorNameA10g          = "a10g"
+	AcceleratorNameH100          = "h100"
+	AcceleratorNameT4g           = "t4g"
+	AcceleratorNameL40s          = "l40s"
+	AcceleratorNameL4            = "l4"
+	AcceleratorNameGaudiHl205    = "gaudi-hl-205"
+	AcceleratorNameInferentia2   = "inferentia2"
+	AcceleratorNameTrainium      = "trainium"
+	AcceleratorNameTrainium2     = "trainium2"
+	AcceleratorNameU30           = "u30"
+)
+
+// Values of AcceleratorType.
+const (
+	AcceleratorTypeGpu       = "gpu"
+	AcceleratorTypeFpga      = "fpga"
+	AcceleratorTypeInference = "inference"
+	AcceleratorTypeMedia     = "media"
+)
+
 // Values of AccountAttributeName.
 const (
 	AccountAttributeNameSupportedPlatforms = "supported-platforms"
@@ -11,6 +51,23 @@ const (
 // Values of AddressAttributeName.
 const (
 	AddressAttributeNameDomainName = "domain-name"
+)
+
+// Values of AllocationState.
+const (
+	AllocationStateAvailable                = "available"
+	AllocationStateUnderAssessment          = "under-assessment"
+	AllocationStatePermanentFailure         = "permanent-failure"
+	AllocationStateReleased                 = "released"
+	AllocationStateReleasedPermanentFailure = "released-permanent-failure"
+	AllocationStatePending                  = "pending"
+	AllocationStateConfiguring              = "configuring"
+)
+
+// Values of AllowsMultipleInstanceTypes.
+const (
+	AllowsMultipleInstanceTypesOn  = "on"
+	AllowsMultipleInstanceTypesOff = "off"
 )
 
 // Values of AmdSevSnpSpecification.
@@ -45,6 +102,12 @@ const (
 	AttachmentStatusDetached  = "detached"
 )
 
+// Values of AutoPlacement.
+const (
+	AutoPlacementOn  = "on"
+	AutoPlacementOff = "off"
+)
+
 // Values of AvailabilityZoneOptInStatus.
 const (
 	AvailabilityZoneOptInStatusOptInNotRequired = "opt-in-not-required"
@@ -61,6 +124,13 @@ const (
 	AvailabilityZoneStateConstrained = "constrained"
 )
 
+// Values of BareMetal.
+const (
+	BareMetalIncluded = "included"
+	BareMetalRequired = "required"
+	BareMetalExcluded = "excluded"
+)
+
 // Values of BootModeType.
 const (
 	BootModeTypeLegacyBios = "legacy-bios"
@@ -74,11 +144,31 @@ const (
 	BootModeValuesUefiPreferred = "uefi-preferred"
 )
 
+// Values of BurstablePerformance.
+const (
+	BurstablePerformanceIncluded = "included"
+	BurstablePerformanceRequired = "required"
+	BurstablePerformanceExcluded = "excluded"
+)
+
 // Values of CapacityReservationPreference.
 const (
 	CapacityReservationPreferenceCapacityReservationsOnly = "capacity-reservations-only"
 	CapacityReservationPreferenceOpen                     = "open"
 	CapacityReservationPreferenceNone                     = "none"
+)
+
+// Values of CpuManufacturer.
+const (
+	CpuManufacturerIntel             = "intel"
+	CpuManufacturerAmd               = "amd"
+	CpuManufacturerAmazonWebServices = "amazon-web-services"
+	CpuManufacturerApple             = "apple"
+)
+
+// Values of CurrencyCodeValues.
+const (
+	CurrencyCodeValuesUsd = "USD"
 )
 
 // Values of DeviceType.
@@ -140,6 +230,18 @@ const (
 	EventCodeSystemMaintenance  = "system-maintenance"
 	EventCodeInstanceRetirement = "instance-retirement"
 	EventCodeInstanceStop       = "instance-stop"
+)
+
+// Values of HostMaintenance.
+const (
+	HostMaintenanceOn  = "on"
+	HostMaintenanceOff = "off"
+)
+
+// Values of HostRecovery.
+const (
+	HostRecoveryOn  = "on"
+	HostRecoveryOff = "off"
 )
 
 // Values of HostnameType.
@@ -233,6 +335,12 @@ const (
 	InstanceBootModeValuesUefi       = "uefi"
 )
 
+// Values of InstanceGeneration.
+const (
+	InstanceGenerationCurrent  = "current"
+	InstanceGenerationPrevious = "previous"
+)
+
 // Values of InstanceInterruptionBehavior.
 const (
 	InstanceInterruptionBehaviorHibernate = "hibernate"
@@ -319,6 +427,65 @@ const (
 	KeyTypeEd25519 = "ed25519"
 )
 
+// Values of LaunchTemplateAutoRecoveryState.
+const (
+	LaunchTemplateAutoRecoveryStateDefault  = "default"
+	LaunchTemplateAutoRecoveryStateDisabled = "disabled"
+)
+
+// Values of LaunchTemplateErrorCode.
+const (
+	LaunchTemplateErrorCodeLaunchTemplateIdDoesNotExist      = "launchTemplateIdDoesNotExist"
+	LaunchTemplateErrorCodeLaunchTemplateIdMalformed         = "launchTemplateIdMalformed"
+	LaunchTemplateErrorCodeLaunchTemplateNameDoesNotExist    = "launchTemplateNameDoesNotExist"
+	LaunchTemplateErrorCodeLaunchTemplateNameMalformed       = "launchTemplateNameMalformed"
+	LaunchTemplateErrorCodeLaunchTemplateVersionDoesNotExist = "launchTemplateVersionDoesNotExist"
+	LaunchTemplateErrorCodeUnexpectedError                   = "unexpectedError"
+)
+
+// Values of LaunchTemplateHttpTokensState.
+const (
+	LaunchTemplateHttpTokensStateOptional = "optional"
+	LaunchTemplateHttpTokensStateRequired = "required"
+)
+
+// Values of LaunchTemplateInstanceMetadataEndpointState.
+const (
+	LaunchTemplateInstanceMetadataEndpointStateDisabled = "disabled"
+	LaunchTemplateInstanceMetadataEndpointStateEnabled  = "enabled"
+)
+
+// Values of LaunchTemplateInstanceMetadataOptionsState.
+const (
+	LaunchTemplateInstanceMetadataOptionsStatePending = "pending"
+	LaunchTemplateInstanceMetadataOptionsStateApplied = "applied"
+)
+
+// Values of LaunchTemplateInstanceMetadataProtocolIpv6.
+const (
+	LaunchTemplateInstanceMetadataProtocolIpv6Disabled = "disabled"
+	LaunchTemplateInstanceMetadataProtocolIpv6Enabled  = "enabled"
+)
+
+// Values of LaunchTemplateInstanceMetadataTagsState.
+const (
+	LaunchTemplateInstanceMetadataTagsStateDisabled = "disabled"
+	LaunchTemplateInstanceMetadataTagsStateEnabled  = "enabled"
+)
+
+// Values of LocalStorage.
+const (
+	LocalStorageIncluded = "included"
+	LocalStorageRequired = "required"
+	LocalStorageExcluded = "excluded"
+)
+
+// Values of LocalStorageType.
+const (
+	LocalStorageTypeHdd = "hdd"
+	LocalStorageTypeSsd = "ssd"
+)
+
 // Values of LocationType.
 const (
 	LocationTypeRegion             = "region"
@@ -386,6 +553,22 @@ const (
 	NitroTpmSupportSupported   = "supported"
 )
 
+// Values of OfferingClassType.
+const (
+	OfferingClassTypeStandard    = "standard"
+	OfferingClassTypeConvertible = "convertible"
+)
+
+// Values of OfferingTypeValues.
+const (
+	OfferingTypeValuesHeavyUtilization  = "Heavy Utilization"
+	OfferingTypeValuesMediumUtilization = "Medium Utilization"
+	OfferingTypeValuesLightUtilization  = "Light Utilization"
+	OfferingTypeValuesNoUpfront         = "No Upfront"
+	OfferingTypeValuesPartialUpfront    = "Partial Upfront"
+	OfferingTypeValuesAllUpfront        = "All Upfront"
+)
+
 // Values of OperationType.
 const (
 	OperationTypeAdd    = "add"
@@ -403,11 +586,27 @@ const (
 	PhcSupportSupported   = "supported"
 )
 
+// Values of PlacementGroupState.
+const (
+	PlacementGroupStatePending   = "pending"
+	PlacementGroupStateAvailable = "available"
+	PlacementGroupStateDeleting  = "deleting"
+	PlacementGroupStateDeleted   = "deleted"
+)
+
 // Values of PlacementGroupStrategy.
 const (
 	PlacementGroupStrategyCluster   = "cluster"
 	PlacementGroupStrategyPartition = "partition"
 	PlacementGroupStrategySpread    = "spread"
+)
+
+// Values of PlacementStrategy.
+const (
+	PlacementStrategyCluster       = "cluster"
+	PlacementStrategySpread        = "spread"
+	PlacementStrategyPartition     = "partition"
+	PlacementStrategyPrecisionTime = "precision-time"
 )
 
 // Values of PlatformValues.
@@ -419,6 +618,29 @@ const (
 const (
 	ProductCodeValuesDevpay      = "devpay"
 	ProductCodeValuesMarketplace = "marketplace"
+)
+
+// Values of RIProductDescription.
+const (
+	RIProductDescriptionLinuxUnix          = "Linux/UNIX"
+	RIProductDescriptionLinuxUnixAmazonVpc = "Linux/UNIX (Amazon VPC)"
+	RIProductDescriptionWindows            = "Windows"
+	RIProductDescriptionWindowsAmazonVpc   = "Windows (Amazon VPC)"
+)
+
+// Values of RecurringChargeFrequency.
+const (
+	RecurringChargeFrequencyHourly = "Hourly"
+)
+
+// Values of ReservedInstanceState.
+const (
+	ReservedInstanceStatePaymentPending = "payment-pending"
+	ReservedInstanceStateActive         = "active"
+	ReservedInstanceStatePaymentFailed  = "payment-failed"
+	ReservedInstanceStateRetired        = "retired"
+	ReservedInstanceStateQueued         = "queued"
+	ReservedInstanceStateQueuedDeleted  = "queued-deleted"
 )
 
 // Values of ResetImageAttributeName.
@@ -585,16 +807,38 @@ const (
 	SSETypeNone   = "none"
 )
 
+// Values of Scope.
+const (
+	ScopeAvailabilityZone = "Availability Zone"
+	ScopeRegional         = "Region"
+)
+
 // Values of ShutdownBehavior.
 const (
 	ShutdownBehaviorStop      = "stop"
 	ShutdownBehaviorTerminate = "terminate"
 )
 
+// Values of SpotInstanceState.
+const (
+	SpotInstanceStateOpen      = "open"
+	SpotInstanceStateActive    = "active"
+	SpotInstanceStateClosed    = "closed"
+	SpotInstanceStateCancelled = "cancelled"
+	SpotInstanceStateFailed    = "failed"
+	SpotInstanceStateDisabled  = "disabled"
+)
+
 // Values of SpotInstanceType.
 const (
 	SpotInstanceTypeOneTime    = "one-time"
 	SpotInstanceTypePersistent = "persistent"
+)
+
+// Values of SpreadLevel.
+const (
+	SpreadLevelHost = "host"
+	SpreadLevelRack = "rack"
 )
 
 // Values of StatusName.

@@ -40,6 +40,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "AllocateHosts"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeAllocateHostsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AllocateHostsResponse", appendAllocateHostsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AllocateHosts(ctx, in.(*AllocateHostsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "AssociateAddress"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeAssociateAddressRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -198,6 +208,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateLaunchTemplate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateLaunchTemplateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateLaunchTemplateResponse", appendCreateLaunchTemplateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateLaunchTemplate(ctx, in.(*CreateLaunchTemplateRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateLaunchTemplateVersion"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateLaunchTemplateVersionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateLaunchTemplateVersionResponse", appendCreateLaunchTemplateVersionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateLaunchTemplateVersion(ctx, in.(*CreateLaunchTemplateVersionRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateNetworkAcl"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateNetworkAclRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -217,6 +251,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreatePlacementGroup"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreatePlacementGroupRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreatePlacementGroupResponse", appendCreatePlacementGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreatePlacementGroup(ctx, in.(*CreatePlacementGroupRequest))
 			},
 		},
 		{
@@ -326,6 +372,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteLaunchTemplate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteLaunchTemplateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteLaunchTemplateResponse", appendDeleteLaunchTemplateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteLaunchTemplate(ctx, in.(*DeleteLaunchTemplateRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteLaunchTemplateVersions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteLaunchTemplateVersionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteLaunchTemplateVersionsResponse", appendDeleteLaunchTemplateVersionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteLaunchTemplateVersions(ctx, in.(*DeleteLaunchTemplateVersionsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeleteNetworkAcl"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteNetworkAclRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -345,6 +415,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeletePlacementGroup"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeletePlacementGroupRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeletePlacementGroupResponse", appendDeletePlacementGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeletePlacementGroup(ctx, in.(*DeletePlacementGroupRequest))
 			},
 		},
 		{
@@ -490,6 +572,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "DescribeHosts"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeHostsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeHostsResponse", appendDescribeHostsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeHosts(ctx, in.(*DescribeHostsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeImageAttribute"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeImageAttributeRequest)
@@ -618,6 +710,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeLaunchTemplateVersions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeLaunchTemplateVersionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeLaunchTemplateVersionsResponse", appendDescribeLaunchTemplateVersionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeLaunchTemplateVersions(ctx, in.(*DescribeLaunchTemplateVersionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeLaunchTemplates"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeLaunchTemplatesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeLaunchTemplatesResponse", appendDescribeLaunchTemplatesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeLaunchTemplates(ctx, in.(*DescribeLaunchTemplatesRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeNetworkAcls"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeNetworkAclsRequest)
@@ -642,6 +758,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribePlacementGroups"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribePlacementGroupsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribePlacementGroupsResponse", appendDescribePlacementGroupsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribePlacementGroups(ctx, in.(*DescribePlacementGroupsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DescribeRegions"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeRegionsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -649,6 +777,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeRegions(ctx, in.(*DescribeRegionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeReservedInstances"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeReservedInstancesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeReservedInstancesResponse", appendDescribeReservedInstancesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeReservedInstances(ctx, in.(*DescribeReservedInstancesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeReservedInstancesOfferings"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeReservedInstancesOfferingsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeReservedInstancesOfferingsResponse", appendDescribeReservedInstancesOfferingsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeReservedInstancesOfferings(ctx, in.(*DescribeReservedInstancesOfferingsRequest))
 			},
 		},
 		{
@@ -685,6 +837,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeSpotInstanceRequests"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeSpotInstanceRequestsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeSpotInstanceRequestsResponse", appendDescribeSpotInstanceRequestsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeSpotInstanceRequests(ctx, in.(*DescribeSpotInstanceRequestsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeSpotPriceHistory"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeSpotPriceHistoryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeSpotPriceHistoryResponse", appendDescribeSpotPriceHistoryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeSpotPriceHistory(ctx, in.(*DescribeSpotPriceHistoryRequest))
 			},
 		},
 		{
@@ -798,6 +974,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisableSerialConsoleAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableSerialConsoleAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableSerialConsoleAccessResponse", appendDisableSerialConsoleAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableSerialConsoleAccess(ctx, in.(*DisableSerialConsoleAccessRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisassociateAddress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisassociateAddressRequest)
@@ -834,6 +1022,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "EnableSerialConsoleAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableSerialConsoleAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableSerialConsoleAccessResponse", appendEnableSerialConsoleAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableSerialConsoleAccess(ctx, in.(*EnableSerialConsoleAccessRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "EnableVolumeIO"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeEnableVolumeIORequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -851,6 +1051,52 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetConsoleOutput(ctx, in.(*GetConsoleOutputRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetConsoleScreenshot"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetConsoleScreenshotRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetConsoleScreenshotResponse", appendGetConsoleScreenshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetConsoleScreenshot(ctx, in.(*GetConsoleScreenshotRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetLaunchTemplateData"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetLaunchTemplateDataRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetLaunchTemplateDataResponse", appendGetLaunchTemplateDataResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetLaunchTemplateData(ctx, in.(*GetLaunchTemplateDataRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetPasswordData"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeGetPasswordDataRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetPasswordDataResponse", appendGetPasswordDataResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetPasswordData(ctx, in.(*GetPasswordDataRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetSerialConsoleAccessStatus"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetSerialConsoleAccessStatusRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetSerialConsoleAccessStatusResponse", appendGetSerialConsoleAccessStatusResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSerialConsoleAccessStatus(ctx, in.(*GetSerialConsoleAccessStatusRequest))
 			},
 		},
 		{
@@ -910,6 +1156,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ModifyLaunchTemplate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyLaunchTemplateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyLaunchTemplateResponse", appendModifyLaunchTemplateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyLaunchTemplate(ctx, in.(*ModifyLaunchTemplateRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "ModifySubnetAttribute"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeModifySubnetAttributeRequest)
@@ -963,6 +1221,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PurchaseReservedInstancesOffering"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodePurchaseReservedInstancesOfferingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "PurchaseReservedInstancesOfferingResponse", appendPurchaseReservedInstancesOfferingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PurchaseReservedInstancesOffering(ctx, in.(*PurchaseReservedInstancesOfferingRequest))
 			},
 		},
 		{
@@ -1029,6 +1299,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ReplaceRouteTableAssociation(ctx, in.(*ReplaceRouteTableAssociationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RequestSpotInstances"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeRequestSpotInstancesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RequestSpotInstancesResponse", appendRequestSpotInstancesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RequestSpotInstances(ctx, in.(*RequestSpotInstancesRequest))
 			},
 		},
 		{

@@ -6,6 +6,26 @@ import (
 	"time"
 )
 
+type AcceleratorCount struct {
+	Min int
+	Max int
+}
+
+type AcceleratorCountRequest struct {
+	Min *int
+	Max *int
+}
+
+type AcceleratorTotalMemoryMiB struct {
+	Min int
+	Max int
+}
+
+type AcceleratorTotalMemoryMiBRequest struct {
+	Min *int
+	Max *int
+}
+
 type AccountAttribute struct {
 	AttributeName   string
 	AttributeValues []AccountAttributeValue
@@ -60,6 +80,24 @@ type AllocateAddressResult struct {
 	CustomerOwnedIp       string
 	CustomerOwnedIpv4Pool string
 	CarrierIp             string
+}
+
+type AllocateHostsRequest struct {
+	AutoPlacement     string // values: AutoPlacement
+	AvailabilityZone  string // required
+	ClientToken       string
+	InstanceType      string
+	InstanceFamily    string
+	Quantity          *int
+	TagSpecifications []TagSpecification
+	HostRecovery      string // values: HostRecovery
+	OutpostArn        string
+	HostMaintenance   string // values: HostMaintenance
+	AssetIds          []string
+}
+
+type AllocateHostsResult struct {
+	HostIds []string
 }
 
 type AssociateAddressRequest struct {
@@ -221,6 +259,21 @@ type AvailabilityZoneMessage struct {
 	Message string
 }
 
+type AvailableCapacity struct {
+	AvailableInstanceCapacity []InstanceCapacity
+	AvailableVCpus            int
+}
+
+type BaselineEbsBandwidthMbps struct {
+	Min int
+	Max int
+}
+
+type BaselineEbsBandwidthMbpsRequest struct {
+	Min *int
+	Max *int
+}
+
 type BlockDeviceMapping struct {
 	DeviceName  string
 	VirtualName string
@@ -271,6 +324,12 @@ type ConnectionTrackingConfiguration struct {
 	TcpEstablishedTimeout int
 	UdpStreamTimeout      int
 	UdpTimeout            int
+}
+
+type ConnectionTrackingSpecification struct {
+	TcpEstablishedTimeout int
+	UdpTimeout            int
+	UdpStreamTimeout      int
 }
 
 type ConnectionTrackingSpecificationRequest struct {
@@ -350,6 +409,36 @@ type CreateKeyPairResult struct {
 	Tags           []Tag
 }
 
+type CreateLaunchTemplateRequest struct {
+	DryRun             *bool
+	ClientToken        string
+	LaunchTemplateName string // required
+	VersionDescription string
+	LaunchTemplateData *RequestLaunchTemplateData // required
+	TagSpecifications  []TagSpecification
+}
+
+type CreateLaunchTemplateResult struct {
+	LaunchTemplate *LaunchTemplate
+	Warning        *ValidationWarning
+}
+
+type CreateLaunchTemplateVersionRequest struct {
+	DryRun             *bool
+	ClientToken        string
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	SourceVersion      string
+	VersionDescription string
+	LaunchTemplateData *RequestLaunchTemplateData // required
+	ResolveAlias       *bool
+}
+
+type CreateLaunchTemplateVersionResult struct {
+	LaunchTemplateVersion *LaunchTemplateVersion
+	Warning               *ValidationWarning
+}
+
 type CreateNetworkAclEntryRequest struct {
 	CidrBlock     string
 	DryRun        *bool
@@ -376,6 +465,19 @@ type CreateNetworkAclRequest struct {
 type CreateNetworkAclResult struct {
 	NetworkAcl  *NetworkAcl
 	ClientToken string
+}
+
+type CreatePlacementGroupRequest struct {
+	DryRun            *bool
+	GroupName         string
+	Strategy          string // values: PlacementStrategy
+	PartitionCount    *int
+	TagSpecifications []TagSpecification
+	SpreadLevel       string // values: SpreadLevel
+}
+
+type CreatePlacementGroupResult struct {
+	PlacementGroup *PlacementGroup
 }
 
 type CreateRouteRequest struct {
@@ -511,6 +613,10 @@ type CreateVpcResult struct {
 	Vpc *Vpc
 }
 
+type CreditSpecification struct {
+	CpuCredits string
+}
+
 type CreditSpecificationRequest struct {
 	CpuCredits string // required
 }
@@ -542,6 +648,41 @@ type DeleteKeyPairResult struct {
 	KeyPairId string
 }
 
+type DeleteLaunchTemplateRequest struct {
+	DryRun             *bool
+	LaunchTemplateId   string
+	LaunchTemplateName string
+}
+
+type DeleteLaunchTemplateResult struct {
+	LaunchTemplate *LaunchTemplate
+}
+
+type DeleteLaunchTemplateVersionsRequest struct {
+	DryRun             *bool
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	Versions           []string // required
+}
+
+type DeleteLaunchTemplateVersionsResponseErrorItem struct {
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	VersionNumber      int64
+	ResponseError      *ResponseError
+}
+
+type DeleteLaunchTemplateVersionsResponseSuccessItem struct {
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	VersionNumber      int64
+}
+
+type DeleteLaunchTemplateVersionsResult struct {
+	SuccessfullyDeletedLaunchTemplateVersions   []DeleteLaunchTemplateVersionsResponseSuccessItem
+	UnsuccessfullyDeletedLaunchTemplateVersions []DeleteLaunchTemplateVersionsResponseErrorItem
+}
+
 type DeleteNetworkAclEntryRequest struct {
 	DryRun       *bool
 	Egress       bool   // required
@@ -558,6 +699,14 @@ type DeleteNetworkAclRequest struct {
 }
 
 type DeleteNetworkAclResult struct {
+}
+
+type DeletePlacementGroupRequest struct {
+	DryRun    *bool
+	GroupName string // required
+}
+
+type DeletePlacementGroupResult struct {
 }
 
 type DeleteRouteRequest struct {
@@ -689,6 +838,18 @@ type DescribeDhcpOptionsRequest struct {
 type DescribeDhcpOptionsResult struct {
 	DhcpOptions []DhcpOptions
 	NextToken   string
+}
+
+type DescribeHostsRequest struct {
+	Filter     []Filter
+	HostIds    []string
+	MaxResults *int
+	NextToken  string
+}
+
+type DescribeHostsResult struct {
+	Hosts     []Host
+	NextToken string
 }
 
 type DescribeImageAttributeRequest struct {
@@ -864,6 +1025,38 @@ type DescribeKeyPairsResult struct {
 	KeyPairs []KeyPairInfo
 }
 
+type DescribeLaunchTemplateVersionsRequest struct {
+	DryRun             *bool
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	Versions           []string
+	MinVersion         string
+	MaxVersion         string
+	NextToken          string
+	MaxResults         *int
+	Filters            []Filter
+	ResolveAlias       *bool
+}
+
+type DescribeLaunchTemplateVersionsResult struct {
+	LaunchTemplateVersions []LaunchTemplateVersion
+	NextToken              string
+}
+
+type DescribeLaunchTemplatesRequest struct {
+	DryRun              *bool
+	LaunchTemplateIds   []string
+	LaunchTemplateNames []string
+	Filters             []Filter
+	NextToken           string
+	MaxResults          *int
+}
+
+type DescribeLaunchTemplatesResult struct {
+	LaunchTemplates []LaunchTemplate
+	NextToken       string
+}
+
 type DescribeNetworkAclsRequest struct {
 	Filters       []Filter
 	DryRun        *bool
@@ -891,6 +1084,17 @@ type DescribeNetworkInterfacesResult struct {
 	NextToken         string
 }
 
+type DescribePlacementGroupsRequest struct {
+	Filters    []Filter
+	DryRun     *bool
+	GroupNames []string
+	GroupIds   []string
+}
+
+type DescribePlacementGroupsResult struct {
+	PlacementGroups []PlacementGroup
+}
+
 type DescribeRegionsRequest struct {
 	Filters     []Filter
 	RegionNames []string
@@ -900,6 +1104,41 @@ type DescribeRegionsRequest struct {
 
 type DescribeRegionsResult struct {
 	Regions []Region
+}
+
+type DescribeReservedInstancesOfferingsRequest struct {
+	AvailabilityZone             string
+	Filters                      []Filter
+	IncludeMarketplace           *bool
+	InstanceType                 string // values: InstanceType
+	MaxDuration                  *int64
+	MaxInstanceCount             *int
+	MinDuration                  *int64
+	OfferingClass                string // values: OfferingClassType
+	ProductDescription           string // values: RIProductDescription
+	ReservedInstancesOfferingIds []string
+	DryRun                       *bool
+	InstanceTenancy              string // values: Tenancy
+	MaxResults                   *int
+	NextToken                    string
+	OfferingType                 string // values: OfferingTypeValues
+}
+
+type DescribeReservedInstancesOfferingsResult struct {
+	ReservedInstancesOfferings []ReservedInstancesOffering
+	NextToken                  string
+}
+
+type DescribeReservedInstancesRequest struct {
+	Filters              []Filter
+	OfferingClass        string // values: OfferingClassType
+	ReservedInstancesIds []string
+	DryRun               *bool
+	OfferingType         string // values: OfferingTypeValues
+}
+
+type DescribeReservedInstancesResult struct {
+	ReservedInstances []ReservedInstances
 }
 
 type DescribeRouteTablesRequest struct {
@@ -940,6 +1179,36 @@ type DescribeSecurityGroupsRequest struct {
 type DescribeSecurityGroupsResult struct {
 	SecurityGroups []SecurityGroup
 	NextToken      string
+}
+
+type DescribeSpotInstanceRequestsRequest struct {
+	Filters                []Filter
+	DryRun                 *bool
+	SpotInstanceRequestIds []string
+	NextToken              string
+	MaxResults             *int
+}
+
+type DescribeSpotInstanceRequestsResult struct {
+	SpotInstanceRequests []SpotInstanceRequest
+	NextToken            string
+}
+
+type DescribeSpotPriceHistoryRequest struct {
+	Filters             []Filter
+	AvailabilityZone    string
+	DryRun              *bool
+	EndTime             time.Time
+	InstanceTypes       []string // values: InstanceType
+	MaxResults          *int
+	NextToken           string
+	ProductDescriptions []string
+	StartTime           time.Time
+}
+
+type DescribeSpotPriceHistoryResult struct {
+	NextToken        string
+	SpotPriceHistory []SpotPrice
 }
 
 type DescribeSubnetsRequest struct {
@@ -1084,6 +1353,14 @@ type DhcpOptions struct {
 	Tags               []Tag
 }
 
+type DisableSerialConsoleAccessRequest struct {
+	DryRun *bool
+}
+
+type DisableSerialConsoleAccessResult struct {
+	SerialConsoleAccessEnabled bool
+}
+
 type DisassociateAddressRequest struct {
 	AssociationId string
 	PublicIp      string
@@ -1187,6 +1464,10 @@ type ElasticGpuSpecification struct {
 	Type string // required
 }
 
+type ElasticGpuSpecificationResponse struct {
+	Type string
+}
+
 type ElasticInferenceAccelerator struct {
 	Type  string // required
 	Count *int
@@ -1206,6 +1487,14 @@ type EnaSrdSpecificationRequest struct {
 
 type EnaSrdUdpSpecificationRequest struct {
 	EnaSrdUdpEnabled *bool
+}
+
+type EnableSerialConsoleAccessRequest struct {
+	DryRun *bool
+}
+
+type EnableSerialConsoleAccessResult struct {
+	SerialConsoleAccessEnabled bool
 }
 
 type EnableVolumeIORequest struct {
@@ -1257,6 +1546,45 @@ type GetConsoleOutputResult struct {
 	Timestamp  time.Time
 }
 
+type GetConsoleScreenshotRequest struct {
+	DryRun     *bool
+	InstanceId string // required
+	WakeUp     *bool
+}
+
+type GetConsoleScreenshotResult struct {
+	ImageData  string
+	InstanceId string
+}
+
+type GetLaunchTemplateDataRequest struct {
+	DryRun     *bool
+	InstanceId string // required
+}
+
+type GetLaunchTemplateDataResult struct {
+	LaunchTemplateData *ResponseLaunchTemplateData
+}
+
+type GetPasswordDataRequest struct {
+	InstanceId string // required
+	DryRun     *bool
+}
+
+type GetPasswordDataResult struct {
+	InstanceId   string
+	PasswordData string
+	Timestamp    time.Time
+}
+
+type GetSerialConsoleAccessStatusRequest struct {
+	DryRun *bool
+}
+
+type GetSerialConsoleAccessStatusResult struct {
+	SerialConsoleAccessEnabled bool
+}
+
 type GpuDeviceInfo struct {
 	Name         string
 	Manufacturer string
@@ -1284,6 +1612,43 @@ type HibernationOptions struct {
 
 type HibernationOptionsRequest struct {
 	Configured *bool
+}
+
+type Host struct {
+	AutoPlacement                      string // values: AutoPlacement
+	AvailabilityZone                   string
+	AvailableCapacity                  *AvailableCapacity
+	ClientToken                        string
+	HostId                             string
+	HostProperties                     *HostProperties
+	HostReservationId                  string
+	Instances                          []HostInstance
+	State                              string // values: AllocationState
+	AllocationTime                     time.Time
+	ReleaseTime                        time.Time
+	Tags                               []Tag
+	HostRecovery                       string // values: HostRecovery
+	AllowsMultipleInstanceTypes        string // values: AllowsMultipleInstanceTypes
+	OwnerId                            string
+	AvailabilityZoneId                 string
+	MemberOfServiceLinkedResourceGroup bool
+	OutpostArn                         string
+	HostMaintenance                    string // values: HostMaintenance
+	AssetId                            string
+}
+
+type HostInstance struct {
+	InstanceId   string
+	InstanceType string
+	OwnerId      string
+}
+
+type HostProperties struct {
+	Cores          int
+	InstanceType   string
+	InstanceFamily string
+	Sockets        int
+	TotalVCpus     int
 }
 
 type IamInstanceProfile struct {
@@ -1528,6 +1893,12 @@ type InstanceBlockDeviceMappingSpecification struct {
 	VirtualName string
 }
 
+type InstanceCapacity struct {
+	AvailableCapacity int
+	InstanceType      string
+	TotalCapacity     int
+}
+
 type InstanceCreditSpecification struct {
 	InstanceId string
 	CpuCredits string
@@ -1540,6 +1911,10 @@ type InstanceIpv4Prefix struct {
 type InstanceIpv6Address struct {
 	Ipv6Address   string
 	IsPrimaryIpv6 *bool
+}
+
+type InstanceIpv6AddressRequest struct {
+	Ipv6Address string
 }
 
 type InstanceIpv6Prefix struct {
@@ -1647,6 +2022,60 @@ type InstancePrivateIpAddress struct {
 	Primary          bool
 	PrivateDnsName   string
 	PrivateIpAddress string
+}
+
+type InstanceRequirements struct {
+	VCpuCount                                      *VCpuCountRange
+	MemoryMiB                                      *MemoryMiB
+	CpuManufacturers                               []string // values: CpuManufacturer
+	MemoryGiBPerVCpu                               *MemoryGiBPerVCpu
+	ExcludedInstanceTypes                          []string
+	InstanceGenerations                            []string // values: InstanceGeneration
+	SpotMaxPricePercentageOverLowestPrice          int
+	OnDemandMaxPricePercentageOverLowestPrice      int
+	BareMetal                                      string // values: BareMetal
+	BurstablePerformance                           string // values: BurstablePerformance
+	RequireHibernateSupport                        bool
+	NetworkInterfaceCount                          *NetworkInterfaceCount
+	LocalStorage                                   string   // values: LocalStorage
+	LocalStorageTypes                              []string // values: LocalStorageType
+	TotalLocalStorageGB                            *TotalLocalStorageGB
+	BaselineEbsBandwidthMbps                       *BaselineEbsBandwidthMbps
+	AcceleratorTypes                               []string // values: AcceleratorType
+	AcceleratorCount                               *AcceleratorCount
+	AcceleratorManufacturers                       []string // values: AcceleratorManufacturer
+	AcceleratorNames                               []string // values: AcceleratorName
+	AcceleratorTotalMemoryMiB                      *AcceleratorTotalMemoryMiB
+	NetworkBandwidthGbps                           *NetworkBandwidthGbps
+	AllowedInstanceTypes                           []string
+	MaxSpotPriceAsPercentageOfOptimalOnDemandPrice int
+}
+
+type InstanceRequirementsRequest struct {
+	VCpuCount                                      *VCpuCountRangeRequest // required
+	MemoryMiB                                      *MemoryMiBRequest      // required
+	CpuManufacturers                               []string               // values: CpuManufacturer
+	MemoryGiBPerVCpu                               *MemoryGiBPerVCpuRequest
+	ExcludedInstanceTypes                          []string
+	InstanceGenerations                            []string // values: InstanceGeneration
+	SpotMaxPricePercentageOverLowestPrice          *int
+	OnDemandMaxPricePercentageOverLowestPrice      *int
+	BareMetal                                      string // values: BareMetal
+	BurstablePerformance                           string // values: BurstablePerformance
+	RequireHibernateSupport                        *bool
+	NetworkInterfaceCount                          *NetworkInterfaceCountRequest
+	LocalStorage                                   string   // values: LocalStorage
+	LocalStorageTypes                              []string // values: LocalStorageType
+	TotalLocalStorageGB                            *TotalLocalStorageGBRequest
+	BaselineEbsBandwidthMbps                       *BaselineEbsBandwidthMbpsRequest
+	AcceleratorTypes                               []string // values: AcceleratorType
+	AcceleratorCount                               *AcceleratorCountRequest
+	AcceleratorManufacturers                       []string // values: AcceleratorManufacturer
+	AcceleratorNames                               []string // values: AcceleratorName
+	AcceleratorTotalMemoryMiB                      *AcceleratorTotalMemoryMiBRequest
+	NetworkBandwidthGbps                           *NetworkBandwidthGbpsRequest
+	AllowedInstanceTypes                           []string
+	MaxSpotPriceAsPercentageOfOptimalOnDemandPrice *int
 }
 
 type InstanceState struct {
@@ -1775,11 +2204,19 @@ type Ipv4PrefixSpecificationRequest struct {
 	Ipv4Prefix string
 }
 
+type Ipv4PrefixSpecificationResponse struct {
+	Ipv4Prefix string
+}
+
 type Ipv6PrefixSpecification struct {
 	Ipv6Prefix string
 }
 
 type Ipv6PrefixSpecificationRequest struct {
+	Ipv6Prefix string
+}
+
+type Ipv6PrefixSpecificationResponse struct {
 	Ipv6Prefix string
 }
 
@@ -1810,10 +2247,315 @@ type LaunchPermissionModifications struct {
 	Remove []LaunchPermission
 }
 
+type LaunchSpecification struct {
+	UserData            string
+	SecurityGroups      []GroupIdentifier
+	AddressingType      string
+	BlockDeviceMappings []BlockDeviceMapping
+	EbsOptimized        bool
+	IamInstanceProfile  *IamInstanceProfileSpecification
+	ImageId             string
+	InstanceType        string // values: InstanceType
+	KernelId            string
+	KeyName             string
+	NetworkInterfaces   []InstanceNetworkInterfaceSpecification
+	Placement           *SpotPlacement
+	RamdiskId           string
+	SubnetId            string
+	Monitoring          *RunInstancesMonitoringEnabled
+}
+
+type LaunchTemplate struct {
+	LaunchTemplateId     string
+	LaunchTemplateName   string
+	CreateTime           time.Time
+	CreatedBy            string
+	DefaultVersionNumber int64
+	LatestVersionNumber  int64
+	Tags                 []Tag
+}
+
+type LaunchTemplateBlockDeviceMapping struct {
+	DeviceName  string
+	VirtualName string
+	Ebs         *LaunchTemplateEbsBlockDevice
+	NoDevice    string
+}
+
+type LaunchTemplateBlockDeviceMappingRequest struct {
+	DeviceName  string
+	VirtualName string
+	Ebs         *LaunchTemplateEbsBlockDeviceRequest
+	NoDevice    string
+}
+
+type LaunchTemplateCapacityReservationSpecificationRequest struct {
+	CapacityReservationPreference string // values: CapacityReservationPreference
+	CapacityReservationTarget     *CapacityReservationTarget
+}
+
+type LaunchTemplateCapacityReservationSpecificationResponse struct {
+	CapacityReservationPreference string // values: CapacityReservationPreference
+	CapacityReservationTarget     *CapacityReservationTargetResponse
+}
+
+type LaunchTemplateCpuOptions struct {
+	CoreCount      int
+	ThreadsPerCore int
+	AmdSevSnp      string // values: AmdSevSnpSpecification
+}
+
+type LaunchTemplateCpuOptionsRequest struct {
+	CoreCount      *int
+	ThreadsPerCore *int
+	AmdSevSnp      string // values: AmdSevSnpSpecification
+}
+
+type LaunchTemplateEbsBlockDevice struct {
+	Encrypted           bool
+	DeleteOnTermination bool
+	Iops                int
+	KmsKeyId            string
+	SnapshotId          string
+	VolumeSize          int
+	VolumeType          string // values: VolumeType
+	Throughput          int
+}
+
+type LaunchTemplateEbsBlockDeviceRequest struct {
+	Encrypted           *bool
+	DeleteOnTermination *bool
+	Iops                *int
+	KmsKeyId            string
+	SnapshotId          string
+	VolumeSize          *int
+	VolumeType          string // values: VolumeType
+	Throughput          *int
+}
+
+type LaunchTemplateElasticInferenceAccelerator struct {
+	Type  string // required
+	Count *int
+}
+
+type LaunchTemplateElasticInferenceAcceleratorResponse struct {
+	Type  string
+	Count int
+}
+
+type LaunchTemplateEnaSrdSpecification struct {
+	EnaSrdEnabled          bool
+	EnaSrdUdpSpecification *LaunchTemplateEnaSrdUdpSpecification
+}
+
+type LaunchTemplateEnaSrdUdpSpecification struct {
+	EnaSrdUdpEnabled bool
+}
+
+type LaunchTemplateEnclaveOptions struct {
+	Enabled bool
+}
+
+type LaunchTemplateEnclaveOptionsRequest struct {
+	Enabled *bool
+}
+
+type LaunchTemplateHibernationOptions struct {
+	Configured bool
+}
+
+type LaunchTemplateHibernationOptionsRequest struct {
+	Configured *bool
+}
+
+type LaunchTemplateIamInstanceProfileSpecification struct {
+	Arn  string
+	Name string
+}
+
+type LaunchTemplateIamInstanceProfileSpecificationRequest struct {
+	Arn  string
+	Name string
+}
+
+type LaunchTemplateInstanceMaintenanceOptions struct {
+	AutoRecovery string // values: LaunchTemplateAutoRecoveryState
+}
+
+type LaunchTemplateInstanceMaintenanceOptionsRequest struct {
+	AutoRecovery string // values: LaunchTemplateAutoRecoveryState
+}
+
+type LaunchTemplateInstanceMarketOptions struct {
+	MarketType  string // values: MarketType
+	SpotOptions *LaunchTemplateSpotMarketOptions
+}
+
+type LaunchTemplateInstanceMarketOptionsRequest struct {
+	MarketType  string // values: MarketType
+	SpotOptions *LaunchTemplateSpotMarketOptionsRequest
+}
+
+type LaunchTemplateInstanceMetadataOptions struct {
+	State                   string // values: LaunchTemplateInstanceMetadataOptionsState
+	HttpTokens              string // values: LaunchTemplateHttpTokensState
+	HttpPutResponseHopLimit int
+	HttpEndpoint            string // values: LaunchTemplateInstanceMetadataEndpointState
+	HttpProtocolIpv6        string // values: LaunchTemplateInstanceMetadataProtocolIpv6
+	InstanceMetadataTags    string // values: LaunchTemplateInstanceMetadataTagsState
+}
+
+type LaunchTemplateInstanceMetadataOptionsRequest struct {
+	HttpTokens              string // values: LaunchTemplateHttpTokensState
+	HttpPutResponseHopLimit *int
+	HttpEndpoint            string // values: LaunchTemplateInstanceMetadataEndpointState
+	HttpProtocolIpv6        string // values: LaunchTemplateInstanceMetadataProtocolIpv6
+	InstanceMetadataTags    string // values: LaunchTemplateInstanceMetadataTagsState
+}
+
+type LaunchTemplateInstanceNetworkInterfaceSpecification struct {
+	AssociateCarrierIpAddress       bool
+	AssociatePublicIpAddress        bool
+	DeleteOnTermination             bool
+	Description                     string
+	DeviceIndex                     int
+	Groups                          []string
+	InterfaceType                   string
+	Ipv6AddressCount                int
+	Ipv6Addresses                   []InstanceIpv6Address
+	NetworkInterfaceId              string
+	PrivateIpAddress                string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  int
+	SubnetId                        string
+	NetworkCardIndex                int
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationResponse
+	Ipv4PrefixCount                 int
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationResponse
+	Ipv6PrefixCount                 int
+	PrimaryIpv6                     bool
+	EnaSrdSpecification             *LaunchTemplateEnaSrdSpecification
+	ConnectionTrackingSpecification *ConnectionTrackingSpecification
+}
+
+type LaunchTemplateInstanceNetworkInterfaceSpecificationRequest struct {
+	AssociateCarrierIpAddress       *bool
+	AssociatePublicIpAddress        *bool
+	DeleteOnTermination             *bool
+	Description                     string
+	DeviceIndex                     *int
+	Groups                          []string
+	InterfaceType                   string
+	Ipv6AddressCount                *int
+	Ipv6Addresses                   []InstanceIpv6AddressRequest
+	NetworkInterfaceId              string
+	PrivateIpAddress                string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  *int
+	SubnetId                        string
+	NetworkCardIndex                *int
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationRequest
+	Ipv4PrefixCount                 *int
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationRequest
+	Ipv6PrefixCount                 *int
+	PrimaryIpv6                     *bool
+	EnaSrdSpecification             *EnaSrdSpecificationRequest
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+}
+
+type LaunchTemplateLicenseConfiguration struct {
+	LicenseConfigurationArn string
+}
+
+type LaunchTemplateLicenseConfigurationRequest struct {
+	LicenseConfigurationArn string
+}
+
+type LaunchTemplatePlacement struct {
+	AvailabilityZone     string
+	Affinity             string
+	GroupName            string
+	HostId               string
+	Tenancy              string // values: Tenancy
+	SpreadDomain         string
+	HostResourceGroupArn string
+	PartitionNumber      int
+	GroupId              string
+}
+
+type LaunchTemplatePlacementRequest struct {
+	AvailabilityZone     string
+	Affinity             string
+	GroupName            string
+	HostId               string
+	Tenancy              string // values: Tenancy
+	SpreadDomain         string
+	HostResourceGroupArn string
+	PartitionNumber      *int
+	GroupId              string
+}
+
+type LaunchTemplatePrivateDnsNameOptions struct {
+	HostnameType                    string // values: HostnameType
+	EnableResourceNameDnsARecord    bool
+	EnableResourceNameDnsAAAARecord bool
+}
+
+type LaunchTemplatePrivateDnsNameOptionsRequest struct {
+	HostnameType                    string // values: HostnameType
+	EnableResourceNameDnsARecord    *bool
+	EnableResourceNameDnsAAAARecord *bool
+}
+
 type LaunchTemplateSpecification struct {
 	LaunchTemplateId   string
 	LaunchTemplateName string
 	Version            string
+}
+
+type LaunchTemplateSpotMarketOptions struct {
+	MaxPrice                     string
+	SpotInstanceType             string // values: SpotInstanceType
+	BlockDurationMinutes         int
+	ValidUntil                   time.Time
+	InstanceInterruptionBehavior string // values: InstanceInterruptionBehavior
+}
+
+type LaunchTemplateSpotMarketOptionsRequest struct {
+	MaxPrice                     string
+	SpotInstanceType             string // values: SpotInstanceType
+	BlockDurationMinutes         *int
+	ValidUntil                   time.Time
+	InstanceInterruptionBehavior string // values: InstanceInterruptionBehavior
+}
+
+type LaunchTemplateTagSpecification struct {
+	ResourceType string // values: ResourceType
+	Tags         []Tag
+}
+
+type LaunchTemplateTagSpecificationRequest struct {
+	ResourceType string // values: ResourceType
+	Tags         []Tag
+}
+
+type LaunchTemplateVersion struct {
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	VersionNumber      int64
+	VersionDescription string
+	CreateTime         time.Time
+	CreatedBy          string
+	DefaultVersion     bool
+	LaunchTemplateData *ResponseLaunchTemplateData
+}
+
+type LaunchTemplatesMonitoring struct {
+	Enabled bool
+}
+
+type LaunchTemplatesMonitoringRequest struct {
+	Enabled *bool
 }
 
 type LicenseConfiguration struct {
@@ -1840,8 +2582,28 @@ type MediaDeviceMemoryInfo struct {
 	SizeInMiB int
 }
 
+type MemoryGiBPerVCpu struct {
+	Min float64
+	Max float64
+}
+
+type MemoryGiBPerVCpuRequest struct {
+	Min *float64
+	Max *float64
+}
+
 type MemoryInfo struct {
 	SizeInMiB int64
+}
+
+type MemoryMiB struct {
+	Min int
+	Max int
+}
+
+type MemoryMiBRequest struct {
+	Min int // required
+	Max *int
 }
 
 type ModifyImageAttributeRequest struct {
@@ -1899,6 +2661,18 @@ type ModifyInstanceMetadataOptionsRequest struct {
 type ModifyInstanceMetadataOptionsResult struct {
 	InstanceId              string
 	InstanceMetadataOptions *InstanceMetadataOptionsResponse
+}
+
+type ModifyLaunchTemplateRequest struct {
+	DryRun             *bool
+	ClientToken        string
+	LaunchTemplateId   string
+	LaunchTemplateName string
+	DefaultVersion     string
+}
+
+type ModifyLaunchTemplateResult struct {
+	LaunchTemplate *LaunchTemplate
 }
 
 type ModifySubnetAttributeRequest struct {
@@ -1992,6 +2766,16 @@ type NetworkAclEntry struct {
 	RuleNumber    int
 }
 
+type NetworkBandwidthGbps struct {
+	Min float64
+	Max float64
+}
+
+type NetworkBandwidthGbpsRequest struct {
+	Min *float64
+	Max *float64
+}
+
 type NetworkCardInfo struct {
 	NetworkCardIndex         int
 	NetworkPerformance       string
@@ -2070,6 +2854,16 @@ type NetworkInterfaceAttachment struct {
 	EnaSrdSpecification *AttachmentEnaSrdSpecification
 }
 
+type NetworkInterfaceCount struct {
+	Min int
+	Max int
+}
+
+type NetworkInterfaceCountRequest struct {
+	Min *int
+	Max *int
+}
+
 type NetworkInterfaceIpv6Address struct {
 	Ipv6Address   string
 	IsPrimaryIpv6 bool
@@ -2130,6 +2924,17 @@ type Placement struct {
 	AvailabilityZoneId   string
 }
 
+type PlacementGroup struct {
+	GroupName      string
+	State          string // values: PlacementGroupState
+	Strategy       string // values: PlacementStrategy
+	PartitionCount int
+	GroupId        string
+	Tags           []Tag
+	GroupArn       string
+	SpreadLevel    string // values: SpreadLevel
+}
+
 type PlacementGroupInfo struct {
 	SupportedStrategies []string // values: PlacementGroupStrategy
 }
@@ -2142,6 +2947,11 @@ type PortRange struct {
 type PrefixListId struct {
 	Description  string
 	PrefixListId string
+}
+
+type PricingDetail struct {
+	Count int
+	Price float64
 }
 
 type PrivateDnsNameOptionsOnLaunch struct {
@@ -2189,12 +2999,29 @@ type PtrUpdateStatus struct {
 	Reason string
 }
 
+type PurchaseReservedInstancesOfferingRequest struct {
+	InstanceCount               int    // required
+	ReservedInstancesOfferingId string // required
+	DryRun                      *bool
+	LimitPrice                  *ReservedInstanceLimitPrice
+	PurchaseTime                time.Time
+}
+
+type PurchaseReservedInstancesOfferingResult struct {
+	ReservedInstancesId string
+}
+
 type RebootInstancesRequest struct {
 	InstanceIds []string // required
 	DryRun      *bool
 }
 
 type RebootInstancesResult struct {
+}
+
+type RecurringCharge struct {
+	Amount    float64
+	Frequency string // values: RecurringChargeFrequency
 }
 
 type ReferencedSecurityGroup struct {
@@ -2286,12 +3113,129 @@ type ReplaceRouteTableAssociationResult struct {
 	AssociationState *RouteTableAssociationState
 }
 
+type RequestLaunchTemplateData struct {
+	KernelId                          string
+	EbsOptimized                      *bool
+	IamInstanceProfile                *LaunchTemplateIamInstanceProfileSpecificationRequest
+	BlockDeviceMappings               []LaunchTemplateBlockDeviceMappingRequest
+	NetworkInterfaces                 []LaunchTemplateInstanceNetworkInterfaceSpecificationRequest
+	ImageId                           string
+	InstanceType                      string // values: InstanceType
+	KeyName                           string
+	Monitoring                        *LaunchTemplatesMonitoringRequest
+	Placement                         *LaunchTemplatePlacementRequest
+	RamDiskId                         string
+	DisableApiTermination             *bool
+	InstanceInitiatedShutdownBehavior string // values: ShutdownBehavior
+	UserData                          string
+	TagSpecifications                 []LaunchTemplateTagSpecificationRequest
+	ElasticGpuSpecifications          []ElasticGpuSpecification
+	ElasticInferenceAccelerators      []LaunchTemplateElasticInferenceAccelerator
+	SecurityGroupIds                  []string
+	SecurityGroups                    []string
+	InstanceMarketOptions             *LaunchTemplateInstanceMarketOptionsRequest
+	CreditSpecification               *CreditSpecificationRequest
+	CpuOptions                        *LaunchTemplateCpuOptionsRequest
+	CapacityReservationSpecification  *LaunchTemplateCapacityReservationSpecificationRequest
+	LicenseSpecifications             []LaunchTemplateLicenseConfigurationRequest
+	HibernationOptions                *LaunchTemplateHibernationOptionsRequest
+	MetadataOptions                   *LaunchTemplateInstanceMetadataOptionsRequest
+	EnclaveOptions                    *LaunchTemplateEnclaveOptionsRequest
+	InstanceRequirements              *InstanceRequirementsRequest
+	PrivateDnsNameOptions             *LaunchTemplatePrivateDnsNameOptionsRequest
+	MaintenanceOptions                *LaunchTemplateInstanceMaintenanceOptionsRequest
+	DisableApiStop                    *bool
+}
+
+type RequestSpotInstancesRequest struct {
+	AvailabilityZoneGroup        string
+	BlockDurationMinutes         *int
+	ClientToken                  string
+	DryRun                       *bool
+	InstanceCount                *int
+	LaunchGroup                  string
+	LaunchSpecification          *RequestSpotLaunchSpecification
+	SpotPrice                    string
+	Type                         string // values: SpotInstanceType
+	ValidFrom                    time.Time
+	ValidUntil                   time.Time
+	TagSpecifications            []TagSpecification
+	InstanceInterruptionBehavior string // values: InstanceInterruptionBehavior
+}
+
+type RequestSpotInstancesResult struct {
+	SpotInstanceRequests []SpotInstanceRequest
+}
+
+type RequestSpotLaunchSpecification struct {
+	SecurityGroupIds    []string
+	SecurityGroups      []string
+	AddressingType      string
+	BlockDeviceMappings []BlockDeviceMapping
+	EbsOptimized        *bool
+	IamInstanceProfile  *IamInstanceProfileSpecification
+	ImageId             string
+	InstanceType        string // values: InstanceType
+	KernelId            string
+	KeyName             string
+	Monitoring          *RunInstancesMonitoringEnabled
+	NetworkInterfaces   []InstanceNetworkInterfaceSpecification
+	Placement           *SpotPlacement
+	RamdiskId           string
+	SubnetId            string
+	UserData            string
+}
+
 type Reservation struct {
 	Groups        []GroupIdentifier
 	Instances     []Instance
 	OwnerId       string
 	RequesterId   string
 	ReservationId string
+}
+
+type ReservedInstanceLimitPrice struct {
+	Amount       *float64
+	CurrencyCode string // values: CurrencyCodeValues
+}
+
+type ReservedInstances struct {
+	AvailabilityZone    string
+	Duration            int64
+	End                 time.Time
+	FixedPrice          float64
+	InstanceCount       int
+	InstanceType        string // values: InstanceType
+	ProductDescription  string // values: RIProductDescription
+	ReservedInstancesId string
+	Start               time.Time
+	State               string // values: ReservedInstanceState
+	UsagePrice          float64
+	CurrencyCode        string // values: CurrencyCodeValues
+	InstanceTenancy     string // values: Tenancy
+	OfferingClass       string // values: OfferingClassType
+	OfferingType        string // values: OfferingTypeValues
+	RecurringCharges    []RecurringCharge
+	Scope               string // values: Scope
+	Tags                []Tag
+}
+
+type ReservedInstancesOffering struct {
+	AvailabilityZone            string
+	Duration                    int64
+	FixedPrice                  float64
+	InstanceType                string // values: InstanceType
+	ProductDescription          string // values: RIProductDescription
+	ReservedInstancesOfferingId string
+	UsagePrice                  float64
+	CurrencyCode                string // values: CurrencyCodeValues
+	InstanceTenancy             string // values: Tenancy
+	Marketplace                 bool
+	OfferingClass               string // values: OfferingClassType
+	OfferingType                string // values: OfferingTypeValues
+	PricingDetails              []PricingDetail
+	RecurringCharges            []RecurringCharge
+	Scope                       string // values: Scope
 }
 
 type ResetImageAttributeRequest struct {
@@ -2301,6 +3245,45 @@ type ResetImageAttributeRequest struct {
 }
 
 type ResetImageAttributeResult struct {
+}
+
+type ResponseError struct {
+	Code    string // values: LaunchTemplateErrorCode
+	Message string
+}
+
+type ResponseLaunchTemplateData struct {
+	KernelId                          string
+	EbsOptimized                      bool
+	IamInstanceProfile                *LaunchTemplateIamInstanceProfileSpecification
+	BlockDeviceMappings               []LaunchTemplateBlockDeviceMapping
+	NetworkInterfaces                 []LaunchTemplateInstanceNetworkInterfaceSpecification
+	ImageId                           string
+	InstanceType                      string // values: InstanceType
+	KeyName                           string
+	Monitoring                        *LaunchTemplatesMonitoring
+	Placement                         *LaunchTemplatePlacement
+	RamDiskId                         string
+	DisableApiTermination             bool
+	InstanceInitiatedShutdownBehavior string // values: ShutdownBehavior
+	UserData                          string
+	TagSpecifications                 []LaunchTemplateTagSpecification
+	ElasticGpuSpecifications          []ElasticGpuSpecificationResponse
+	ElasticInferenceAccelerators      []LaunchTemplateElasticInferenceAcceleratorResponse
+	SecurityGroupIds                  []string
+	SecurityGroups                    []string
+	InstanceMarketOptions             *LaunchTemplateInstanceMarketOptions
+	CreditSpecification               *CreditSpecification
+	CpuOptions                        *LaunchTemplateCpuOptions
+	CapacityReservationSpecification  *LaunchTemplateCapacityReservationSpecificationResponse
+	LicenseSpecifications             []LaunchTemplateLicenseConfiguration
+	HibernationOptions                *LaunchTemplateHibernationOptions
+	MetadataOptions                   *LaunchTemplateInstanceMetadataOptions
+	EnclaveOptions                    *LaunchTemplateEnclaveOptions
+	InstanceRequirements              *InstanceRequirements
+	PrivateDnsNameOptions             *LaunchTemplatePrivateDnsNameOptions
+	MaintenanceOptions                *LaunchTemplateInstanceMaintenanceOptions
+	DisableApiStop                    bool
 }
 
 type RevokeSecurityGroupEgressRequest struct {
@@ -2501,12 +3484,59 @@ type SnapshotDetail struct {
 	UserBucket    *UserBucketDetails
 }
 
+type SpotInstanceRequest struct {
+	ActualBlockHourlyPrice       string
+	AvailabilityZoneGroup        string
+	BlockDurationMinutes         int
+	CreateTime                   time.Time
+	Fault                        *SpotInstanceStateFault
+	InstanceId                   string
+	LaunchGroup                  string
+	LaunchSpecification          *LaunchSpecification
+	LaunchedAvailabilityZone     string
+	ProductDescription           string // values: RIProductDescription
+	SpotInstanceRequestId        string
+	SpotPrice                    string
+	State                        string // values: SpotInstanceState
+	Status                       *SpotInstanceStatus
+	Tags                         []Tag
+	Type                         string // values: SpotInstanceType
+	ValidFrom                    time.Time
+	ValidUntil                   time.Time
+	InstanceInterruptionBehavior string // values: InstanceInterruptionBehavior
+}
+
+type SpotInstanceStateFault struct {
+	Code    string
+	Message string
+}
+
+type SpotInstanceStatus struct {
+	Code       string
+	Message    string
+	UpdateTime time.Time
+}
+
 type SpotMarketOptions struct {
 	MaxPrice                     string
 	SpotInstanceType             string // values: SpotInstanceType
 	BlockDurationMinutes         *int
 	ValidUntil                   time.Time
 	InstanceInterruptionBehavior string // values: InstanceInterruptionBehavior
+}
+
+type SpotPlacement struct {
+	AvailabilityZone string
+	GroupName        string
+	Tenancy          string // values: Tenancy
+}
+
+type SpotPrice struct {
+	AvailabilityZone   string
+	InstanceType       string // values: InstanceType
+	ProductDescription string // values: RIProductDescription
+	SpotPrice          string
+	Timestamp          time.Time
 }
 
 type StartInstancesRequest struct {
@@ -2602,6 +3632,16 @@ type TerminateInstancesResult struct {
 	TerminatingInstances []InstanceStateChange
 }
 
+type TotalLocalStorageGB struct {
+	Min float64
+	Max float64
+}
+
+type TotalLocalStorageGBRequest struct {
+	Min *float64
+	Max *float64
+}
+
 type UserBucket struct {
 	S3Bucket string
 	S3Key    string
@@ -2622,12 +3662,31 @@ type UserIdGroupPair struct {
 	VpcPeeringConnectionId string
 }
 
+type VCpuCountRange struct {
+	Min int
+	Max int
+}
+
+type VCpuCountRangeRequest struct {
+	Min int // required
+	Max *int
+}
+
 type VCpuInfo struct {
 	DefaultVCpus          int
 	DefaultCores          int
 	DefaultThreadsPerCore int
 	ValidCores            []int
 	ValidThreadsPerCore   []int
+}
+
+type ValidationError struct {
+	Code    string
+	Message string
+}
+
+type ValidationWarning struct {
+	Errors []ValidationError
 }
 
 type Volume struct {

@@ -1,0 +1,45 @@
+package resource
+
+import "encoding/json"
+
+// LaunchTemplate is a named list of versions of launch parameters. Numbers of versions are never used twice.
+type LaunchTemplate struct {
+	Owned
+	ID          string `json:"id"`   // lt-…
+	Name        string `json:"name"` // unique in account and region
+	CreatedBy   string `json:"created_by"`
+	Default     int64  `json:"default"` // number of the default version: it always exists
+	Newest      int64  `json:"newest"`  // the highest number given so far
+	ClientToken string `json:"client_token,omitempty"`
+	TokenDigest string `json:"token_digest,omitempty"`
+}
+
+// LaunchTemplateVersion is one version; immutable.
+type LaunchTemplateVersion struct {
+	Owned
+	TemplateID  string `json:"template"`
+	Number      int64  `json:"number"`
+	Description string `json:"description,omitempty"`
+	CreatedBy   string `json:"created_by"`
+	// Data is the launch parameters: a JSON object whose names are AWS's (RequestLaunchTemplateData).
+	Data        json.RawMessage `json:"data"`
+	ClientToken string          `json:"client_token,omitempty"`
+	TokenDigest string          `json:"token_digest,omitempty"`
+}
+
+// PlacementGroup says how its instances lie on nodes.
+type PlacementGroup struct {
+	Owned
+	ID         string `json:"id"`       // pg-…
+	Name       string `json:"name"`     // unique in account and region
+	Strategy   string `json:"strategy"` // "cluster", "spread" or "partition"
+	Partitions int    `json:"partitions,omitempty"`
+}
+
+// ComputeSettings are an account's settings of EC2 in one region. No record means the zero value.
+type ComputeSettings struct {
+	Owner         string `json:"owner"` // Owned.OwnedBy: ACCOUNT/REGION
+	SerialConsole bool   `json:"serial_console,omitempty"`
+	// BlockPublicImages refuses to make images public.
+	BlockPublicImages bool `json:"block_public_images,omitempty"`
+}
