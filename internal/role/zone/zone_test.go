@@ -458,18 +458,22 @@ func TestRemotes(t *testing.T) {
 		remotes := func() string {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return fmt.Sprint(a.desired[len(a.desired)-1].Network.VPCs[0].Remotes)
+			var out []string
+			for _, r := range a.desired[len(a.desired)-1].Network.VPCs[0].Remotes {
+				out = append(out, fmt.Sprint(r.PrivateIP, " ", r.MAC, " ", r.Underlay))
+			}
+			return fmt.Sprint(out)
 		}
 		r.is("remotes", remotes(), "[]")
 		r.connect("node-2", 1)
-		r.is("remotes", remotes(), "[{10.0.0.5 02:00:00:00:00:01 192.0.2.1 }]")
+		r.is("remotes", remotes(), "[{10.0.0.5 02:00:00:00:00:01 192.0.2.1]")
 		r.put(func(tx *store.Tx) error {
 			n := *store.Nodes.Get(tx, "node-2")
 			n.Underlay = "192.0.2.9"
 			return store.Nodes.Put(tx, &n)
 		})
 		time.Sleep(time.Second)
-		r.is("remotes", remotes(), "[{10.0.0.5 02:00:00:00:00:01 192.0.2.9 }]")
+		r.is("remotes", remotes(), "[{10.0.0.5 02:00:00:00:00:01 192.0.2.9]")
 	})
 }
 
