@@ -466,14 +466,14 @@ func TestRemotes(t *testing.T) {
 		}
 		r.is("remotes", remotes(), "[]")
 		r.connect("node-2", 1)
-		r.is("remotes", remotes(), "[{10.0.0.5 02:00:00:00:00:01 192.0.2.1]")
+		r.is("remotes", remotes(), "[10.0.0.5 02:00:00:00:00:01 192.0.2.1]")
 		r.put(func(tx *store.Tx) error {
 			n := *store.Nodes.Get(tx, "node-2")
 			n.Underlay = "192.0.2.9"
 			return store.Nodes.Put(tx, &n)
 		})
 		time.Sleep(time.Second)
-		r.is("remotes", remotes(), "[{10.0.0.5 02:00:00:00:00:01 192.0.2.9]")
+		r.is("remotes", remotes(), "[10.0.0.5 02:00:00:00:00:01 192.0.2.9]")
 	})
 }
 
