@@ -215,10 +215,20 @@ var (
 	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
 )
 
+// BucketConfigKey is the key of a bucket's configuration; engine is Bucket.Engine.
+func BucketConfigKey(engine string, kind resource.BucketPart) string {
+	return engine + "/" + string(kind)
+}
+
 // Objects.
 var (
 	Buckets        = table("buckets", 1, func(b *resource.Bucket) string { return b.Name })
 	BucketsByOwner = index(Buckets, "account", func(b *resource.Bucket) []string { return []string{b.AccountID} })
+
+	Webhooks          = table("webhooks", 1, func(w *resource.Webhook) string { return w.ARN })
+	WebhooksByAccount = index(Webhooks, "account", func(w *resource.Webhook) []string { return []string{w.AccountID} })
+
+	BucketConfigs = table("bucket-configs", 1, func(c *resource.BucketConfig) string { return BucketConfigKey(c.Bucket, c.Kind) })
 )
 
 // Volumes.

@@ -228,7 +228,7 @@ func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
 			return err
 		}
 		err := c.deps.Store.Update(ctx, func(tx *store.Tx) error {
-			store.Buckets.Delete(tx, b.Name)
+			s3.Forget(tx, b)
 			return nil
 		})
 		if err != nil {
