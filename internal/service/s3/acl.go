@@ -2,12 +2,9 @@ package s3
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
-	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -260,18 +257,3 @@ func (s *Service) GetBucketAcl(ctx context.Context, in *shape.GetBucketAclReques
 func (s *Service) shown(r store.Reader, a *acl) (*shape.Owner, []shape.Grant) {
 	return s.ownerByID(r, a.Owner), a.Grants
 }
-
-// readACL reads an object's ACL; nil if it has none of its own.
-func readACL(data []byte) (*acl, error) {
-	if len(data) == 0 {
-		return nil, nil
-	}
-	a := new(acl)
-	if err := json.Unmarshal(data, a); err != nil {
-		return nil, fmt.Errorf("read an object's ACL: %w", err)
-	}
-	return a, nil
-}
-
-// callerID is the canonical id of who makes a request, "" for nobody.
-func callerID(ctx context.Context) string { return call.From(ctx).CanonicalID }

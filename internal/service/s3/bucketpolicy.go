@@ -69,31 +69,6 @@ func (s *Service) GetBucketPolicyStatus(ctx context.Context, in *shape.GetBucket
 	return &shape.GetBucketPolicyStatusResult{PolicyStatus: &shape.PolicyStatus{IsPublic: public(p)}}, nil
 }
 
-// bucketPolicy is a bucket's policy, compiled.
-type bucketPolicy struct {
-	*policy.Policy
-	public bool
-}
-
-// policyOf gives a bucket's policy, nil if there is none.
-func (s *Service) policyOf(r store.Reader, b *resource.Bucket) (*bucketPolicy, error) {
-	c := store.BucketConfigs.Get(r, store.BucketConfigKey(b.Engine, resource.PartPolicy))
-	if c == nil {
-		return nil, nil
-	}
-	return once(&s.compiled, c, func(*resource.BucketConfig) (*bucketPolicy, error) {
-		doc, err := config[policyDocument](s, r, b, resource.PartPolicy)
-		if err != nil {
-			return nil, err
-		}
-		p, err := policy.Parse(doc.Text, policy.Resource)
-		if err != nil { // a text that no longer parses refuses: leaving it out could lose a Deny
-			return nil, err
-		}
-		return &bucketPolicy{p, public(p)}, nil
-	})
-}
-
 // readPolicy judges the text of a policy for a bucket.
 func readPolicy(text, bucket string) (*policy.Policy, error) {
 	malformed := func(message string) error { return awserr.New("MalformedPolicy", "%s", message) }

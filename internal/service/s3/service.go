@@ -55,8 +55,7 @@ type Service struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	read     readings // configurations
-	compiled readings // policies
+	read readings // configurations
 }
 
 var _ shape.API = (*Service)(nil)
