@@ -32,8 +32,8 @@ type IAMRole struct {
 	ID          string        `json:"id"`   // AROA…
 	Path        string        `json:"path"`
 	Description string        `json:"description,omitempty"`
-	Trust       Bound         `json:"trust"`           // who may assume it
-	MaxSession  time.Duration `json:"max_session"`     // an hour to twelve
+	Trust       Bound         `json:"trust"`            // who may assume it
+	MaxSession  time.Duration `json:"max_session"`      // an hour to twelve
 	Linked      string        `json:"linked,omitempty"` // service-linked: the service, "autoscaling.amazonaws.com"
 	// RevokedAt makes sessions worthless that were issued before it.
 	RevokedAt time.Time `json:"revoked,omitzero"`

@@ -139,6 +139,15 @@ var (
 		return []string{"yes"}
 	})
 
+	// InstancesWithProfile holds, under "yes", live instances that have a role.
+	InstancesWithProfile = index(Instances, "profile", func(i *resource.Instance) []string {
+		if i.ProfileID == "" || !i.State.Alive() {
+			return nil
+		}
+		return []string{"yes"}
+	})
+	InstanceCredentials = table("instance-credentials", 1, func(c *resource.InstanceCredentials) string { return c.InstanceID })
+
 	Usages = table("usages", 1, func(u *resource.Usage) string { return u.Owner })
 
 	KeyPairs        = table("key-pairs", 1, func(k *resource.KeyPair) string { return k.ID })

@@ -16,7 +16,7 @@ func groupOperations() map[string]members {
 		"DescribeSecurityGroups":     {used: pageMembers + "GroupIds GroupNames"},
 		"DescribeSecurityGroupRules": {used: pageMembers + "SecurityGroupRuleIds"},
 		"AuthorizeSecurityGroupIngress": {
-			on: "security-group:GroupId,GroupName security-group-rule:+",
+			on:   "security-group:GroupId,GroupName security-group-rule:+",
 			used: target + "GroupName TagSpecifications", refused: noTarget, harmless: peering,
 			note: "Groups of other accounts cannot be named in a rule.",
 		},

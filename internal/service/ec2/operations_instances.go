@@ -18,10 +18,14 @@ func instanceOperations() map[string]members {
 			refused: "BlockDeviceMappings SriovNetSupport EnaSupport EbsOptimized DisableApiStop InstanceType Kernel Ramdisk UserData",
 			note:    "Instance-store instances cannot be stopped, and type, kernel, ramdisk and user data change only on stopped ones.",
 		},
-		"RunInstances":                         runInstancesMembers(),
-		"DescribeInstanceTypes":                {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
-		"DescribeInstanceTypeOfferings":        {used: pageMembers + "LocationType"},
-		"DescribeInstanceCreditSpecifications": {used: pageMembers + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
+		"RunInstances":                           runInstancesMembers(),
+		"AssociateIamInstanceProfile":            {on: "instance:InstanceId", also: passAssociated, used: "InstanceId IamInstanceProfile"},
+		"DescribeIamInstanceProfileAssociations": {used: "AssociationIds Filters MaxResults NextToken"},
+		"DisassociateIamInstanceProfile":         {also: onAssociated, used: "AssociationId"},
+		"ReplaceIamInstanceProfileAssociation":   {also: onAssociated, used: "AssociationId IamInstanceProfile"},
+		"DescribeInstanceTypes":                  {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
+		"DescribeInstanceTypeOfferings":          {used: pageMembers + "LocationType"},
+		"DescribeInstanceCreditSpecifications":   {used: pageMembers + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
 	}
 }
 
@@ -39,8 +43,8 @@ func runInstancesMembers() members {
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +
-			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex",
-		refused: "InstanceMarketOptions IamInstanceProfile EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
+			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex IamInstanceProfile",
+		refused: "InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
 			"ElasticGpuSpecification ElasticInferenceAccelerators HibernationOptions LicenseSpecifications EnclaveOptions DisableApiStop " +
 			"CpuOptions.AmdSevSnp CapacityReservationSpecification.CapacityReservationTarget " +
 			"Placement.Affinity Placement.HostId Placement.SpreadDomain Placement.HostResourceGroupArn " +
