@@ -156,6 +156,11 @@ func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesReques
 		if err != nil {
 			return err
 		}
+		if in.IamInstanceProfile == nil && plan.profile != nil {
+			if err := s.mayPass(ctx, tx, plan.profile); err != nil {
+				return err
+			}
+		}
 		list, err = s.make(tx, info, plan, rnd)
 		return err
 	})
