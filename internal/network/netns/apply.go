@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,6 +70,9 @@ func (d *Driver) apply(ctx context.Context, state network.State) error {
 	if err := d.makeEdge(); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	if err := d.makeSpaces(host); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
 	wanted := map[string]bool{}
 	unchanged := samePool
 	for i, v := range host.VPCs {
@@ -85,6 +89,12 @@ func (d *Driver) apply(ctx context.Context, state network.State) error {
 			errs = append(errs, fmt.Errorf("netns: %s: %w", v.ID, err))
 		}
 	}
+	for _, g := range host.NATs {
+		wanted[g.ID] = true
+		if err := d.applyNAT(g, unchanged); err != nil {
+			errs = append(errs, fmt.Errorf("netns: %s: %w", g.ID, err))
+		}
+	}
 	if err := d.applyEdge(host.Edge, unchanged); err != nil {
 		errs = append(errs, fmt.Errorf("netns: edge: %w", err))
 	}
@@ -94,6 +104,11 @@ func (d *Driver) apply(ctx context.Context, state network.State) error {
 	for id := range d.vpcs {
 		if !wanted[id] {
 			errs = append(errs, d.dropVPC(id))
+		}
+	}
+	for id := range d.nats {
+		if !wanted[id] {
+			errs = append(errs, d.dropNAT(id))
 		}
 	}
 	return errors.Join(errs...)
@@ -107,6 +122,9 @@ func (d *Driver) adopt(host rules.Host) error {
 	keep := map[string]bool{d.spaceName("edge"): true}
 	for _, v := range host.VPCs {
 		keep[d.spaceName(v.ID)] = true
+	}
+	for _, g := range host.NATs {
+		keep[d.spaceName(g.ID)] = true
 	}
 	names, err := namedSpaces(d.prefix())
 	if err != nil {
@@ -136,17 +154,101 @@ func (d *Driver) makeEdge() error {
 	return nil
 }
 
-// applyVPC brings one VPC to what it should be. same says that it was so before.
-func (d *Driver) applyVPC(want rules.VPC, state network.VPC, same bool) error {
-	v := d.vpcs[want.ID]
-	if v == nil {
+// makeSpaces makes the namespaces of VPCs and NAT gateways: links between them need both.
+func (d *Driver) makeSpaces(host rules.Host) error {
+	for _, want := range host.VPCs {
+		if d.vpcs[want.ID] != nil {
+			continue
+		}
 		s, err := makeSpace(d.spaceName(want.ID), &d.writes)
 		if err != nil {
 			return err
 		}
-		v = &vpc{space: s, services: newServices(d, want.ID, s)}
-		d.vpcs[want.ID] = v
+		d.vpcs[want.ID] = &vpc{space: s, services: newServices(d, want.ID, s)}
 	}
+	for _, g := range host.NATs {
+		if d.nats[g.ID] != nil {
+			continue
+		}
+		s, err := makeSpace(d.spaceName(g.ID), &d.writes)
+		if err != nil {
+			return err
+		}
+		if err := s.enter(func() error { return setting("netfilter/nf_conntrack_tcp_timeout_established", natIdle) }); err != nil {
+			return err
+		}
+		d.nats[g.ID] = s
+	}
+	return nil
+}
+
+// natIdle is how many seconds a NAT gateway remembers a TCP connection on which nothing passes: EC2's time.
+const natIdle = "350"
+
+// applyNAT brings a NAT gateway to what it should be. Its link has been made with its VPC.
+func (d *Driver) applyNAT(want rules.Gateway, same bool) error {
+	s := d.nats[want.ID]
+	if err := s.filter.apply(want.Tables); err != nil {
+		return err
+	}
+	have, _, err := d.look(s, allOurs, same)
+	if err != nil {
+		return err
+	}
+	return d.bring(s, have, want.Namespace)
+}
+
+// other gives the namespace at the other end of a link, and forgets what is known of it.
+func (d *Driver) other(id string) *space {
+	if v := d.vpcs[id]; v != nil {
+		return v.space
+	}
+	return d.nats[id]
+}
+
+// joinAll makes the VPC's links to other VPCs and NAT gateways, and removes those that are not wanted.
+func (v *vpc) joinAll(d *Driver, want rules.VPC, devices map[string]device) error {
+	wanted := map[string]bool{}
+	for _, l := range want.Links {
+		wanted[l.Name] = true
+	}
+	for name := range devices {
+		if (strings.HasPrefix(name, "pcx") || strings.HasPrefix(name, "nat")) && !wanted[name] {
+			d.writes.Add(1)
+			delete(v.index, name)
+			if err := v.deleteLink(name); err != nil {
+				return err
+			}
+		}
+	}
+	for _, l := range want.Links {
+		far := d.other(l.To)
+		if l.ByOtherSide || far == nil {
+			continue
+		}
+		theirs, err := far.devices()
+		if err != nil {
+			return err
+		}
+		if far.index == nil {
+			far.index = map[string]int{}
+		}
+		made, err := join(end{v.space, l.Name, l.MAC, l.Group}, end{far, l.There, l.ThereMAC, 0}, gatewayMTU, devices, theirs)
+		if made {
+			d.writes.Add(1)
+			far.known = false // its routes over the link are gone
+		}
+		if err != nil {
+			return err
+		}
+	}
+	v.joined = want.Links
+	return nil
+}
+
+// applyVPC brings one VPC to what it should be. same says that it was so before.
+func (d *Driver) applyVPC(want rules.VPC, state network.VPC, same bool) error {
+	v := d.vpcs[want.ID]
 	before := v.filter.have
 	if err := v.filter.apply(want.Tables); err != nil { // rules first: nothing passes unfiltered
 		return err
@@ -187,7 +289,7 @@ func (w *writer) write(what string, err error) {
 // makeLinks makes the VPC's links what they should be, and says what the namespace holds now.
 func (v *vpc) makeLinks(d *Driver, want rules.VPC, same bool) (rules.Namespace, error) {
 	have := v.have
-	if v.known && !same && v.gateway == want.Gateway && v.overlay == want.Overlay {
+	if v.known && !same && v.gateway == want.Gateway && v.overlay == want.Overlay && slices.Equal(v.joined, want.Links) {
 		out, in := differ(have.Taps, want.Taps)
 		return have, v.changeTaps(d, out, in, nil)
 	}
@@ -224,6 +326,9 @@ func (v *vpc) makeLinks(d *Driver, want rules.VPC, same bool) (rules.Namespace, 
 		return have, err
 	}
 	if err := v.gatewayLink(d, want, devices); err != nil {
+		return have, err
+	}
+	if err := v.joinAll(d, want, devices); err != nil {
 		return have, err
 	}
 	if want.Overlay {
@@ -274,7 +379,7 @@ func (v *vpc) gatewayLink(d *Driver, want rules.VPC, devices map[string]device) 
 		d.edge.index = map[string]int{}
 	}
 	made, err := join(
-		end{v.space, rules.GatewayName, rules.GatewayMAC}, end{d.edge, want.EdgeName(), rules.EdgeVPCMAC},
+		end{v.space, rules.GatewayName, rules.GatewayMAC, 0}, end{d.edge, want.EdgeName(), rules.EdgeVPCMAC, 0},
 		gatewayMTU, devices, edgeDevices)
 	if made {
 		d.writes.Add(1)
@@ -305,7 +410,7 @@ func (d *Driver) applyEdge(want rules.Namespace, same bool) error {
 			d.root.index[name] = dev.index
 		}
 		made, err := join(
-			end{d.edge, rules.EdgeLink, rules.EdgeLinkMAC}, end{d.root, d.rules.Link, rules.HostLinkMAC},
+			end{d.edge, rules.EdgeLink, rules.EdgeLinkMAC, 0}, end{d.root, d.rules.Link, rules.HostLinkMAC, 0},
 			gatewayMTU, devices, rootDevices)
 		if made {
 			d.writes.Add(1)
@@ -349,7 +454,7 @@ func leaving(have, want rules.Namespace, before []rules.Table) map[netip.Addr]bo
 	out := map[netip.Addr]bool{}
 	routes, _ := differ(have.Routes, want.Routes)
 	for _, r := range routes {
-		if r.Kind == rules.Unicast && strings.HasPrefix(r.Device, "eni") {
+		if r.Kind == rules.Unicast && (strings.HasPrefix(r.Device, "eni") || strings.HasPrefix(r.Device, "nat")) && r.Table == rules.MainTable && r.Destination.IsSingleIP() {
 			out[r.Destination.Addr()] = true
 		}
 	}

@@ -121,14 +121,17 @@ func (s *space) deleteLink(name string) error {
 
 // end is one end of a veth pair.
 type end struct {
-	in   *space
-	name string
-	mac  string
+	in    *space
+	name  string
+	mac   string
+	group uint32
 }
 
 // join makes the veth pair a–b be there, up and with its MACs; it says whether anything was to do.
 func join(a, b end, mtu int, da, db map[string]device) (bool, error) {
-	good := func(d device, e end) bool { return d.kind == "veth" && d.up && d.mac == e.mac && d.mtu == mtu }
+	good := func(d device, e end) bool {
+		return d.kind == "veth" && d.up && d.mac == e.mac && d.mtu == mtu && d.group == e.group
+	}
 	if good(da[a.name], a) && good(db[b.name], b) {
 		return false, nil
 	}
@@ -148,21 +151,28 @@ func join(a, b end, mtu int, da, db map[string]device) (bool, error) {
 			return true, fmt.Errorf("make link %s–%s: %w", a.name, b.name, err)
 		}
 	}
-	_, err := b.in.setUp(b.name, b.mac, mtu, 0)
-	_, err2 := a.in.setUp(a.name, a.mac, mtu, 0)
+	_, err := b.in.setUp(b.name, b.mac, mtu, b.group)
+	_, err2 := a.in.setUp(a.name, a.mac, mtu, a.group)
 	return true, errors.Join(err, err2)
 }
 
 // makeOverlay makes a VPC's VXLAN device. It is born in the host's namespace and moved: its outer socket stays.
 func makeOverlay(root, s *space, vni uint32, underlay netip.Addr, mtu int, devices map[string]device) (bool, error) {
 	mac := rules.OverlayMAC(underlay)
-	if d, ok := devices[rules.OverlayName]; ok && d.kind == "vxlan" && d.up && d.mac == mac && d.mtu == mtu {
+	d, ok := devices[rules.OverlayName]
+	if ok && !d.gbp { // made before marks went with packets
+		if err := s.deleteLink(rules.OverlayName); err != nil {
+			return true, err
+		}
+		ok = false
+	}
+	if ok && d.kind == "vxlan" && d.up && d.mac == mac && d.mtu == mtu {
 		return false, nil
 	} else if !ok {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = fmt.Sprintf("kvx%d", vni)
 		err := root.links.LinkAdd(&netlink.Vxlan{
-			LinkAttrs: attrs, VxlanId: int(vni), SrcAddr: underlay.AsSlice(), Port: 4789, Learning: false,
+			LinkAttrs: attrs, VxlanId: int(vni), SrcAddr: underlay.AsSlice(), Port: 4789, Learning: false, GBP: true,
 		})
 		if err != nil {
 			return true, fmt.Errorf("make VXLAN device for %d: %w", vni, err)

@@ -72,6 +72,7 @@ type Driver struct {
 	root     *space
 	edge     *space
 	vpcs     map[string]*vpc
+	nats     map[string]*space // by NAT gateway
 	adopted  bool
 	last     *network.State
 	compiled rules.Host
@@ -88,6 +89,7 @@ type Driver struct {
 type vpc struct {
 	*space
 	gateway, overlay bool
+	joined           []rules.Link
 	services         *services
 }
 
@@ -124,7 +126,7 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	if deps.Rand == nil {
 		deps.Rand = rand.Reader
 	}
-	d := &Driver{cfg: cfg, deps: deps, vpcs: map[string]*vpc{}}
+	d := &Driver{cfg: cfg, deps: deps, vpcs: map[string]*vpc{}, nats: map[string]*space{}}
 	d.rules = rules.Options{Link: "kr-" + cfg.Name, Underlay: cfg.Underlay, PublicInterface: cfg.PublicInterface}
 	root, err := openSpace("", cfg.HostNamespace, true, &d.writes)
 	if err != nil {
@@ -187,6 +189,9 @@ func (d *Driver) Close() error {
 		v.services.close()
 		v.close()
 	}
+	for _, s := range d.nats {
+		s.close()
+	}
 	if d.edge != nil {
 		d.edge.close()
 	}
@@ -208,6 +213,9 @@ func (d *Driver) Destroy(ctx context.Context) error {
 	for id := range d.vpcs {
 		errs = append(errs, d.dropVPC(id))
 	}
+	for id := range d.nats {
+		errs = append(errs, d.dropNAT(id))
+	}
 	if d.edge != nil {
 		d.edge.close()
 		d.edge = nil
@@ -220,6 +228,14 @@ func (d *Driver) Destroy(ctx context.Context) error {
 	removeRunDir()
 	d.adopted = false
 	return errors.Join(errs...)
+}
+
+// dropNAT ends a NAT gateway's namespace.
+func (d *Driver) dropNAT(id string) error {
+	s := d.nats[id]
+	delete(d.nats, id)
+	s.close()
+	return d.dropSpace(s.name)
 }
 
 // dropVPC ends a VPC's services and namespace.

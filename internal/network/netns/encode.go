@@ -154,6 +154,9 @@ func load(fields ...rules.Field) []expr.Any {
 				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint16(unix.ARPHRD_ETHER)},
 			}
 			payload(expr.PayloadBaseLLHeader, 6, 6)
+		case rules.NextHop:
+			out = append(out, &expr.Rt{Register: reg, Key: expr.RtNexthop4})
+			words++
 		case rules.IPSource:
 			payload(expr.PayloadBaseNetworkHeader, 12, 4)
 		case rules.IPDest:
@@ -234,6 +237,16 @@ func encodeTerm(term rules.Term) []expr.Any {
 		return append(load(t.Field),
 			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true})
+	case rules.MarkAs:
+		return []expr.Any{
+			&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(uint32(t))},
+			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
+		}
+	case rules.SNAT:
+		return []expr.Any{
+			&expr.Immediate{Register: 1, Data: t.To.AsSlice()},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+		}
 	case rules.NAT:
 		field, kind := rules.IPDest, expr.NATTypeDestNAT
 		if t.Source {

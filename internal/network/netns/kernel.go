@@ -39,6 +39,7 @@ type device struct {
 	mtu   int
 	mac   string
 	up    bool
+	gbp   bool // of a VXLAN device: packets' marks go with them
 }
 
 // devices reads the interfaces of the namespace.
@@ -50,9 +51,11 @@ func (s *space) devices() (map[string]device, error) {
 	out := make(map[string]device, len(list))
 	for _, l := range list {
 		a := l.Attrs()
+		vx, _ := l.(*netlink.Vxlan)
 		out[a.Name] = device{
 			index: a.Index, kind: l.Type(), group: a.Group, mtu: a.MTU,
 			mac: a.HardwareAddr.String(), up: a.Flags&net.FlagUp != 0,
+			gbp: vx != nil && vx.GBP,
 		}
 	}
 	return out, nil

@@ -42,7 +42,7 @@ func TestReach(t *testing.T) {
 	})
 	t.Run("port not allowed", func(t *testing.T) { ga.cannotReach("10.0.0.11:8") })
 	t.Run("unassigned addresses", func(t *testing.T) {
-		if out, err := ga.try("ping", "-c1", "-W1", "10.0.0.99"); err == nil {
+		if out, err := ga.try("busybox", "ping", "-c1", "-W1", "10.0.0.99"); err == nil {
 			t.Errorf("somebody answers:\n%s", out)
 		}
 		if out := ga.run("ip", "neigh", "show", "10.0.0.99"); strings.Contains(out, "lladdr") {

@@ -9,10 +9,11 @@ import (
 
 // acls gives the chains of network ACLs: stateless, before conntrack, and only where a packet crosses a subnet's
 // border. An ACL that lets everything through has no chain.
-func acls(s *sets, v network.VPC, ps []port, overlay bool) []Chain {
+func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain {
 	var here []network.Subnet
 	for _, sub := range v.Subnets {
-		if slices.ContainsFunc(ps, func(p port) bool { return p.SubnetID == sub.ID }) {
+		if slices.ContainsFunc(ps, func(p port) bool { return p.SubnetID == sub.ID }) ||
+			slices.ContainsFunc(gates, func(g gate) bool { return g.SubnetID == sub.ID }) {
 			here = append(here, sub)
 		}
 	}

@@ -28,6 +28,9 @@ const (
 
 	TapMAC      = "0e:6b:61:72:72:69" // of every tap's host end
 	GatewayMAC  = "0e:6b:61:72:72:01" // of GatewayName
+	LowerMAC    = "0e:6b:61:72:72:05" // of a peering's end in the VPC with the lower id
+	UpperMAC    = "0e:6b:61:72:72:06" // of the other end
+	NATLink     = "up0"               // in a NAT gateway: its link to its VPC
 	EdgeVPCMAC  = "0e:6b:61:72:72:02" // of the edge's end of it
 	EdgeLinkMAC = "0e:6b:61:72:72:03" // of EdgeLink
 	HostLinkMAC = "0e:6b:61:72:72:04" // of the host's end of it
@@ -38,6 +41,8 @@ var (
 	EdgeAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 1})
 	HostAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 2})
 	gatewayAddr = netip.AddrFrom4([4]byte{100, 64, 0, 3})
+	peerAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 4}) // the other end of a peering
+	routerAddr  = netip.AddrFrom4([4]byte{100, 64, 0, 5}) // a NAT gateway's way into its VPC
 
 	// MetadataAddr, ResolverAddr and APIAddr are the same in every VPC.
 	MetadataAddr = netip.AddrFrom4([4]byte{169, 254, 169, 254})
@@ -53,8 +58,15 @@ func Compile(o Options, state network.State) (Host, error) {
 	var h Host
 	var errs []error
 	public := map[netip.Addr]string{} // address in use → device of the edge
+	here := map[string]bool{}
 	for _, v := range state.VPCs {
-		c, addresses, err := compileVPC(o, v)
+		here[v.ID] = true
+	}
+	for _, v := range state.VPCs {
+		c, addresses, err := compileVPC(o, v, here)
+		for _, g := range localNATs(o, v) {
+			h.NATs = append(h.NATs, compileNAT(g))
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", v.ID, err))
 		}
@@ -78,7 +90,7 @@ type port struct {
 	tap    string
 	mac    string
 	subnet network.Subnet
-	public bool // PublicIP is in force
+	addrs  []network.Address // all IPv4 ones, the primary first; Public only where it is in force
 }
 
 // TapName is the name of an interface's tap; it fits the kernel's 15 characters.
@@ -99,18 +111,34 @@ func plainID(id string) bool {
 
 func v4(a netip.Addr) bool { return a.Is4() && !a.IsUnspecified() }
 
+// publicTables gives the route tables with a way to the internet gateway.
+func publicTables(v network.VPC) (ids []string) {
+	for _, t := range v.RouteTables {
+		if slices.ContainsFunc(t.Routes, func(r network.Route) bool {
+			return r.Target == network.InternetGateway && r.Destination.Addr().Is4()
+		}) {
+			ids = append(ids, t.ID)
+		}
+	}
+	return ids
+}
+
+// inForce takes public addresses away where there is no way to the internet gateway.
+func inForce(addrs []network.Address, public bool) {
+	for i := range addrs {
+		if !public || !v4(addrs[i].Public) {
+			addrs[i].Public = netip.Addr{}
+		}
+	}
+}
+
 // ports gives the interfaces that can be served, and why others cannot.
 func ports(v network.VPC) ([]port, error) {
 	subnets := map[string]network.Subnet{}
 	for _, s := range v.Subnets {
 		subnets[s.ID] = s
 	}
-	var internet []string
-	for _, t := range v.RouteTables {
-		if slices.ContainsFunc(t.Routes, func(r network.Route) bool { return r.Target == network.InternetGateway }) {
-			internet = append(internet, t.ID)
-		}
-	}
+	internet := publicTables(v)
 	var out []port
 	var errs []error
 	seen := map[string]string{}
@@ -128,7 +156,21 @@ func ports(v network.VPC) ([]port, error) {
 		case !v4(i.PrivateIP) || !p.subnet.CIDR.Contains(i.PrivateIP) || slices.Contains(local(v), i.PrivateIP):
 			err = fmt.Errorf("address %s is not for guests of %s", i.PrivateIP, p.subnet.CIDR)
 		}
-		for _, key := range []string{p.tap, i.PrivateIP.String()} {
+		for _, a := range i.Secondary {
+			if err == nil && (!v4(a.Private) || !p.subnet.CIDR.Contains(a.Private) || slices.Contains(local(v), a.Private)) {
+				err = fmt.Errorf("address %s is not for guests of %s", a.Private, p.subnet.CIDR)
+			}
+		}
+		for _, r := range i.Prefixes {
+			if err == nil && r.Addr().Is4() && (r.Bits() < p.subnet.CIDR.Bits() || !p.subnet.CIDR.Contains(r.Addr())) {
+				err = fmt.Errorf("prefix %s is not inside %s", r, p.subnet.CIDR)
+			}
+		}
+		keys := []string{p.tap, i.PrivateIP.String()}
+		for _, a := range i.Secondary {
+			keys = append(keys, a.Private.String())
+		}
+		for _, key := range keys {
 			if other, taken := seen[key]; taken && err == nil {
 				err = fmt.Errorf("%s is taken by %s", key, other)
 			}
@@ -137,9 +179,13 @@ func ports(v network.VPC) ([]port, error) {
 			errs = append(errs, fmt.Errorf("interface %s: %w", i.ID, err))
 			continue
 		}
-		seen[p.tap], seen[i.PrivateIP.String()] = i.ID, i.ID
+		for _, key := range keys {
+			seen[key] = i.ID
+		}
 		p.mac = mac.String()
-		p.public = v4(i.PublicIP) && slices.Contains(internet, p.subnet.RouteTable)
+		p.addrs = append(p.addrs, network.Address{Private: i.PrivateIP, Public: i.PublicIP})
+		p.addrs = append(p.addrs, i.Secondary...)
+		inForce(p.addrs, slices.Contains(internet, p.subnet.RouteTable))
 		out = append(out, p)
 	}
 	return out, errors.Join(errs...)

@@ -12,9 +12,16 @@ import (
 // groups gives the forward chains: what conntrack knows passes; else the sender's groups must let it out and the
 // receiver's let it in. One chain pair per group, one per distinct combination of groups; which combination a
 // tap has is one lookup in a verdict map.
-func groups(s *sets, v network.VPC, ps []port) []Chain {
+func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Peering, overlay bool) []Chain {
 	out, in := s.mapTo("eni_out", Verdict, InName), s.mapTo("eni_in", Verdict, OutName)
-	for _, name := range []string{GatewayName, OverlayName} {
+	open := []string{GatewayName, OverlayName} // what is beyond them has no group here
+	for _, g := range gates {
+		open = append(open, g.link)
+	}
+	for _, p := range joined {
+		open = append(open, PeerName(p.ID))
+	}
+	for _, name := range open {
 		out.put("goto ingress", name)
 		in.put("accept", name)
 	}
@@ -43,6 +50,11 @@ func groups(s *sets, v network.VPC, ps []port) []Chain {
 		{State{Invalid}, Do("drop")},
 		{Jump{Fields{InName}, "eni_out"}},
 	}}
+	if overlay { // between a peer and another host this one is on the way only, and may see just half of a connection
+		for _, p := range joined {
+			forward.Rules = append([]Rule{{Name{InName, PeerName(p.ID)}, Name{OutName, OverlayName}, Do("accept")}}, forward.Rules...)
+		}
+	}
 	ingress := Chain{Name: "ingress", Rules: []Rule{{Jump{Fields{OutName}, "eni_in"}}, {Do("drop")}}}
 	chains := []Chain{forward, ingress}
 

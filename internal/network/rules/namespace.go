@@ -14,6 +14,7 @@ type Host struct {
 	Root Namespace // what stands in the host's own namespace
 	Edge Namespace // between the host and the VPCs' internet gateways
 	VPCs []VPC     // sorted by ID
+	NATs []Gateway // local NAT gateways
 }
 
 // VPC is one VPC's namespace and its place on the edge.
@@ -22,6 +23,23 @@ type VPC struct {
 	VNI     uint32
 	Gateway bool // a veth GatewayName here and EdgeName there
 	Overlay bool // a VXLAN device OverlayName
+	Links   []Link
+	Namespace
+}
+
+// Link is a veth pair between the VPC's namespace and another one.
+type Link struct {
+	Name, MAC   string // here
+	Group       uint32
+	To          string // id of the other namespace: a VPC's or a NAT gateway's
+	There       string // name of the other end
+	ThereMAC    string
+	ByOtherSide bool // the other namespace's list makes it
+}
+
+// Gateway is a NAT gateway's namespace.
+type Gateway struct {
+	ID string
 	Namespace
 }
 
@@ -162,6 +180,12 @@ func (h Host) String() string {
 	fmt.Fprintf(&b, "## host\n%s## edge\n%s", h.Root, h.Edge)
 	for _, v := range h.VPCs {
 		fmt.Fprintf(&b, "## %s vni %d gateway %v overlay %v\n%s", v.ID, v.VNI, v.Gateway, v.Overlay, v.Namespace)
+		for _, l := range v.Links {
+			fmt.Fprintf(&b, "link %s %s group %d to %s %s %s made there %v\n", l.Name, l.MAC, l.Group, l.To, l.There, l.ThereMAC, l.ByOtherSide)
+		}
+	}
+	for _, g := range h.NATs {
+		fmt.Fprintf(&b, "## %s\n%s", g.ID, g.Namespace)
 	}
 	return b.String()
 }

@@ -71,6 +71,7 @@ const (
 	IPDest
 	ARPEther
 	ARPSource
+	NextHop // of the route that was taken
 )
 
 // Fields are up to three fields side by side, as a set's key.
@@ -119,6 +120,10 @@ type (
 		Field Field
 		Map   string
 	}
+	// MarkAs gives the packet a mark.
+	MarkAs uint32
+	// SNAT rewrites the source to one address.
+	SNAT struct{ To netip.Addr }
 	// NAT rewrites the source (or destination) address to what a map has for it.
 	NAT struct {
 		Source bool

@@ -65,6 +65,38 @@ func full() network.State {
 	}
 }
 
+// routed is full with NAT gateways here and elsewhere, routes to interfaces, and a peering.
+func routed() network.State {
+	s := full()
+	v := &s.VPCs[0]
+	v.Interfaces[0].Secondary = []network.Address{{Private: addr("10.0.0.8"), Public: addr("198.51.100.8")}}
+	v.Interfaces[0].Prefixes = []netip.Prefix{prefix("10.0.0.64/28")}
+	v.Remotes[0].ID, v.Remotes[0].Others = "eni-far", []netip.Prefix{prefix("10.0.0.9/32")}
+	v.NATGateways = []network.NATGateway{
+		{ID: "nat-1", SubnetID: "subnet-a", MAC: "02:00:00:00:00:50", Addresses: []network.Address{{Private: addr("10.0.0.50"), Public: addr("198.51.100.50")}}},
+		{ID: "nat-2", SubnetID: "subnet-a", MAC: "02:00:00:00:00:51", Underlay: addr("172.16.0.2"), Addresses: []network.Address{{Private: addr("10.0.0.51")}}},
+	}
+	v.Peerings = []network.Peering{{ID: "pcx-1", VPC: "vpc-2", CIDRs: []netip.Prefix{prefix("10.2.0.0/16")}}}
+	v.RouteTables[1].Routes = []network.Route{
+		{Destination: prefix("0.0.0.0/0"), Target: network.ToNATGateway, ID: "nat-1"},
+		{Destination: prefix("192.168.1.0/24"), Target: network.ToNATGateway, ID: "nat-2"},
+		{Destination: prefix("192.168.2.0/24"), Target: network.ToInterface, ID: "eni-far"},
+		{Destination: prefix("192.168.3.0/24"), Target: network.ToInterface, ID: "eni-0000000000000000a"}, // it checks
+		{Destination: prefix("10.0.0.0/24"), Target: network.ToInterface, ID: "eni-0000000000000000b"},
+		{Destination: prefix("10.2.0.0/16"), Target: network.ToPeering, ID: "pcx-1"},
+		{Destination: prefix("192.168.4.0/24"), Target: network.ToPeering, ID: "pcx-gone"},
+		{Destination: prefix("192.168.5.0/24"), Target: network.VPNGateway},
+	}
+	s.VPCs = append(s.VPCs, network.VPC{
+		ID: "vpc-2", VNI: 2, CIDRs: []netip.Prefix{prefix("10.2.0.0/16")},
+		Subnets:     []network.Subnet{{ID: "subnet-c", Index: 1, CIDR: prefix("10.2.0.0/24"), RouteTable: "rtb-3"}},
+		RouteTables: []network.RouteTable{{ID: "rtb-3", Index: 1}},
+		Peerings:    []network.Peering{{ID: "pcx-1", VPC: "vpc-1", CIDRs: []netip.Prefix{prefix("10.0.0.0/16")}}},
+		DNS:         network.DNS{Domain: "ec2.internal"},
+	})
+	return s
+}
+
 func TestCompile(t *testing.T) {
 	bare := full()
 	bare.VPCs = nil
@@ -76,6 +108,7 @@ func TestCompile(t *testing.T) {
 		"alone":   {Options{Link: "kr-x"}, full()},
 		"overlay": {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, full()},
 		"public":  {Options{Link: "kr-x", PublicInterface: "eth0"}, full()},
+		"routes":  {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, routed()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := Compile(c.o, c.s)

@@ -19,6 +19,7 @@ var fields = map[Field]struct {
 	InGroup: {"iifgroup", DevGroup}, OutGroup: {"oifgroup", DevGroup},
 	EtherSource: {"ether saddr", EtherAddr},
 	IPSource:    {"ip saddr", IPv4Addr}, IPDest: {"ip daddr", IPv4Addr},
+	NextHop:  {"rt ip nexthop", IPv4Addr},
 	ARPEther: {"arp saddr ether", EtherAddr}, ARPSource: {"arp saddr ip", IPv4Addr},
 }
 
@@ -71,6 +72,8 @@ func (t ICMP) text() string {
 }
 func (t State) text() string   { return "ct state " + string(t.State) }
 func (t SetMark) text() string { return fmt.Sprintf("meta mark set %s map @%s", t.Field, t.Map) }
+func (t MarkAs) text() string  { return fmt.Sprintf("meta mark set %d", uint32(t)) }
+func (t SNAT) text() string    { return "snat to " + t.To.String() }
 func (t NAT) text() string {
 	if t.Source {
 		return "snat to ip saddr map @" + t.Map

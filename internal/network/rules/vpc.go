@@ -17,15 +17,18 @@ const (
 
 // Priorities of the policy rules; 0 is the kernel's own, for local addresses.
 const (
+	prefForward    = 400  // what another host sends to a route's target here
+	prefSpecific   = 500  // routes inside the VPC's own ranges
 	prefLocalRoute = 1000 // the VPC's own ranges come first
 	prefRouteTable = 2000
 	prefEnd        = 3000
 	prefMain       = 32766 // the kernel's own for its main table, which the edge keeps
 	tableBase      = 100   // route table n is kernel table 100+n
+	specificBase   = 10000 // and its routes inside the VPC's ranges are in 10000+n
 )
 
 // compileVPC gives a VPC's namespace, and the public addresses in force in it.
-func compileVPC(o Options, v network.VPC) (VPC, []netip.Addr, error) {
+func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Addr, error) {
 	ps, err := ports(v)
 	out := VPC{ID: v.ID, VNI: v.VNI, Overlay: o.Underlay.IsValid()}
 	n := &out.Namespace
@@ -34,42 +37,81 @@ func compileVPC(o Options, v network.VPC) (VPC, []netip.Addr, error) {
 		n.Taps = append(n.Taps, Tap{Name: p.tap, ID: p.ID, Group: p.subnet.Index})
 		n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(p.PrivateIP), Kind: Unicast, Device: p.tap})
 		n.Neighbors = append(n.Neighbors, Neighbor{Device: p.tap, IP: p.PrivateIP, MAC: p.mac})
+		for _, a := range p.addrs[1:] {
+			n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(a.Private), Kind: Unicast, Device: p.tap, Via: p.PrivateIP})
+		}
+		for _, r := range p.prefixes() {
+			n.Routes = append(n.Routes, Route{Table: MainTable, Destination: r, Kind: Unicast, Device: p.tap, Via: p.PrivateIP})
+		}
+	}
+	gates := localNATs(o, v)
+	for _, g := range gates {
+		out.Links = append(out.Links, Link{Name: g.link, MAC: TapMAC, Group: g.subnet.Index, To: g.ID, There: NATLink, ThereMAC: g.mac})
+		n.Neighbors = append(n.Neighbors, Neighbor{Device: g.link, IP: g.addrs[0].Private, MAC: g.mac})
+		for _, a := range g.addrs {
+			n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(a.Private), Kind: Unicast, Device: g.link, Via: g.addrs[0].Private})
+		}
+	}
+	joined := peers(v, here)
+	for _, p := range joined {
+		mine, theirs := LowerMAC, UpperMAC
+		if v.ID > p.VPC {
+			mine, theirs = theirs, mine
+		}
+		link := PeerName(p.ID)
+		out.Links = append(out.Links, Link{Name: link, MAC: mine, To: p.VPC, There: link, ThereMAC: theirs, ByOtherSide: v.ID > p.VPC})
+		n.Neighbors = append(n.Neighbors, Neighbor{Device: link, IP: peerAddr, MAC: theirs})
 	}
 	for _, c := range v.CIDRs {
+		if !c.Addr().Is4() {
+			continue
+		}
 		n.Routes = append(n.Routes, Route{Table: MainTable, Destination: c.Masked(), Kind: Unreachable})
 	}
+	targets := newTargets(o, v, ps, gates, joined)
 	if out.Overlay {
-		remotes(n, v)
+		remotes(n, o, v)
+		targets.forward(n)
 	}
 	n.Policies = append(n.Policies, Policy{Priority: prefLocalRoute, Table: MainTable, NoDefaultRoute: true})
 	for _, t := range v.RouteTables {
 		table := tableBase + int(t.Index)
 		n.Policies = append(n.Policies, Policy{Priority: prefRouteTable, Mark: t.Index, Table: table})
+		specific := false
 		for _, r := range t.Routes {
+			if !r.Destination.IsValid() || !r.Destination.Addr().Is4() {
+				continue
+			}
 			route := Route{Table: table, Destination: r.Destination.Masked(), Kind: BlackholeR}
 			if r.Target == network.InternetGateway {
 				out.Gateway = true
 				route.Kind, route.Via, route.Device = Unicast, EdgeAddr, GatewayName
+			} else if device, via, ok := targets.find(r); ok {
+				route.Kind, route.Via, route.Device = Unicast, via, device
+			}
+			if inside(v, r.Destination) {
+				route.Table, specific = specificBase+int(t.Index), true
 			}
 			n.Routes = append(n.Routes, route)
+		}
+		if specific {
+			n.Policies = append(n.Policies, Policy{Priority: prefSpecific, Mark: t.Index, Table: specificBase + int(t.Index)})
 		}
 	}
 	n.Policies = append(n.Policies, Policy{Priority: prefEnd})
 	if out.Gateway {
 		n.Neighbors = append(n.Neighbors, Neighbor{Device: GatewayName, IP: EdgeAddr, MAC: EdgeVPCMAC})
 	}
-	n.Tables = []Table{filter(v, ps, out.Overlay), arp(ps)}
+	n.Tables = []Table{filter(v, ps, gates, joined, targets, out.Overlay), arp(ps)}
 	var public []netip.Addr
-	for _, p := range ps {
-		if p.public {
-			public = append(public, p.PublicIP)
-		}
+	for _, a := range translated(ps, gates) {
+		public = append(public, a.Public)
 	}
 	return out, sorted(public), err
 }
 
 // remotes adds the ways to the VPC's interfaces on other hosts.
-func remotes(n *Namespace, v network.VPC) {
+func remotes(n *Namespace, o Options, v network.VPC) {
 	hosts := map[netip.Addr]bool{}
 	for _, r := range v.Remotes {
 		if !v4(r.PrivateIP) || !v4(r.Underlay) {
@@ -80,6 +122,22 @@ func remotes(n *Namespace, v network.VPC) {
 			Table: MainTable, Destination: host(r.PrivateIP), Kind: Unicast,
 			Device: OverlayName, Via: hostLink(r.Underlay),
 		})
+		for _, p := range r.Others {
+			if p.IsValid() && p.Addr().Is4() {
+				n.Routes = append(n.Routes, Route{Table: MainTable, Destination: p.Masked(), Kind: Unicast, Device: OverlayName, Via: hostLink(r.Underlay)})
+			}
+		}
+	}
+	for _, g := range v.NATGateways {
+		if !elsewhere(g, o) {
+			continue
+		}
+		hosts[g.Underlay] = true
+		for _, a := range g.Addresses {
+			if v4(a.Private) {
+				n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(a.Private), Kind: Unicast, Device: OverlayName, Via: hostLink(g.Underlay)})
+			}
+		}
 	}
 	var order []netip.Addr
 	for h := range hosts {
@@ -92,7 +150,7 @@ func remotes(n *Namespace, v network.VPC) {
 }
 
 // filter is the VPC's ip table.
-func filter(v network.VPC, ps []port, overlay bool) Table {
+func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, targets *targets, overlay bool) Table {
 	s := newSets()
 	var (
 		bind     = s.set("bind", InName, EtherSource, IPSource)
@@ -107,16 +165,21 @@ func filter(v network.VPC, ps []port, overlay bool) Table {
 	s.add(Set{Name: "rate", Key: []Type{IfName}, Dynamic: true})
 	s.add(Set{Name: "conns", Key: []Type{IfName}, Dynamic: true})
 	for _, p := range ps {
-		bind.put("", p.tap, p.mac, p.PrivateIP.String())
+		for _, a := range p.addrs {
+			bind.put("", p.tap, p.mac, a.Private.String())
+		}
 		macs.put("", p.tap, p.mac)
 		if p.NoSourceCheck {
 			free.put("", p.tap, p.mac)
 		}
-		if p.public {
-			public.put("", p.PublicIP.String())
-			eipIn.put(p.PrivateIP.String(), p.PublicIP.String())
-			eipOut.put(p.PublicIP.String(), p.PrivateIP.String())
-		}
+	}
+	for _, g := range gates {
+		free.put("", g.link, g.mac)
+	}
+	for _, a := range translated(ps, gates) {
+		public.put("", a.Public.String())
+		eipIn.put(a.Private.String(), a.Public.String())
+		eipOut.put(a.Public.String(), a.Private.String())
 	}
 	for _, sub := range v.Subnets {
 		if i := slices.IndexFunc(v.RouteTables, func(t network.RouteTable) bool { return t.ID == sub.RouteTable }); i >= 0 {
@@ -168,8 +231,31 @@ func filter(v network.VPC, ps []port, overlay bool) Table {
 			{Prefix{IPDest, host(APIAddr)}, Proto{6}, Ports{8773, 8773}, Do("accept")},
 		}},
 	}
-	chains = append(chains, acls(s, v, ps, overlay)...)
-	chains = append(chains, groups(s, v, ps)...)
+	spoof := &chains[0]
+	for _, p := range ps {
+		for _, r := range p.prefixes() {
+			spoof.Rules = append(spoof.Rules, Rule{Name{InName, p.tap}, In{Fields: from, Set: "macs"}, Prefix{IPSource, r}, Do("accept")})
+		}
+	}
+	for _, p := range joined {
+		for _, c := range p.CIDRs {
+			if c.Addr().Is4() {
+				spoof.Rules = append(spoof.Rules, Rule{Name{InName, PeerName(p.ID)}, Prefix{IPSource, c.Masked()}, Do("accept")})
+			}
+		}
+	}
+	if overlay { // the mark goes with the packet, and says to the other host whom a route leads to
+		hops := s.mapTo("hops", Mark, NextHop)
+		for _, f := range targets.far {
+			hops.put(fmt.Sprint(f.mark), f.hop.String())
+		}
+		chains = append(chains, Chain{Name: "overlay", Base: &Base{"filter", "postrouting", 310, false}, Rules: []Rule{
+			{Name{OutName, OverlayName}, MarkAs(0)},
+			{Name{OutName, OverlayName}, SetMark{NextHop, "hops"}},
+		}})
+	}
+	chains = append(chains, acls(s, v, ps, gates, overlay)...)
+	chains = append(chains, groups(s, v, ps, gates, joined, overlay)...)
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}
 }
 
@@ -178,18 +264,24 @@ func arp(ps []port) Table {
 	s := newSets()
 	bind, macs, free := s.set("abind", InName, ARPEther, ARPSource), s.set("macs", InName, ARPEther), s.set("nosdc", InName, ARPEther)
 	for _, p := range ps {
-		bind.put("", p.tap, p.mac, p.PrivateIP.String())
+		for _, a := range p.addrs {
+			bind.put("", p.tap, p.mac, a.Private.String())
+		}
 		macs.put("", p.tap, p.mac)
 		if p.NoSourceCheck {
 			free.put("", p.tap, p.mac)
 		}
 	}
 	from := Fields{InName, ARPEther}
-	return Table{Family: "arp", Name: TableName, Sets: s.all(), Chains: []Chain{
-		{Name: "antispoof", Base: &Base{"filter", "input", 0, true}, Rules: []Rule{
-			{In{Fields: Fields{InName, ARPEther, ARPSource}, Set: "abind"}, Do("accept")},
-			{In{Fields: from, Set: "macs"}, Prefix{ARPSource, host(netip.IPv4Unspecified())}, Do("accept")},
-			{In{Fields: from, Set: "nosdc"}, Do("accept")},
-		}},
-	}}
+	rules := []Rule{
+		{In{Fields: Fields{InName, ARPEther, ARPSource}, Set: "abind"}, Do("accept")},
+		{In{Fields: from, Set: "macs"}, Prefix{ARPSource, host(netip.IPv4Unspecified())}, Do("accept")},
+		{In{Fields: from, Set: "nosdc"}, Do("accept")},
+	}
+	for _, p := range ps {
+		for _, r := range p.prefixes() {
+			rules = append(rules, Rule{Name{InName, p.tap}, In{Fields: from, Set: "macs"}, Prefix{ARPSource, r}, Do("accept")})
+		}
+	}
+	return Table{Family: "arp", Name: TableName, Sets: s.all(), Chains: []Chain{{Name: "antispoof", Base: &Base{"filter", "input", 0, true}, Rules: rules}}}
 }

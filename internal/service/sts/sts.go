@@ -24,7 +24,6 @@ type Deps struct {
 	Store    *store.Store
 	Sessions Sessions
 	Denials  *denial.Codec
-	Roles    Roles
 	Now      func() time.Time
 }
 
@@ -32,7 +31,6 @@ type Deps struct {
 type Service struct {
 	Deps
 	managed map[string]bool // ARNs of the cloud's own policies
-	actions actions
 }
 
 var _ shape.API = (*Service)(nil)
@@ -42,7 +40,7 @@ func New(deps Deps) *Service {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &Service{Deps: deps, managed: map[string]bool{}, actions: newActions()}
+	s := &Service{Deps: deps, managed: map[string]bool{}}
 	managed, err := policy.Managed()
 	if err != nil {
 		panic(err) // they are part of the program
