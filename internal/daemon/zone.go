@@ -15,6 +15,7 @@ import (
 	"karri.dev/internal/admin"
 	"karri.dev/internal/block/file"
 	"karri.dev/internal/imagelink"
+	"karri.dev/internal/instancerole"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/placement"
@@ -61,7 +62,11 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	if err != nil {
 		return err
 	}
-	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain}, zone.Deps{
+	roleKey, err := instancerole.NewSealer(w.ImageKey)
+	if err != nil {
+		return err
+	}
+	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey}, zone.Deps{
 		Store: st, Log: log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return links.URL(m.Cloud, img.ID), nil },
 		Volumes:  volumes,

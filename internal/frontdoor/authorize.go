@@ -31,6 +31,10 @@ func (OwnAccount) Authorize(_ context.Context, a Access) error {
 	if a.Info.Anonymous() {
 		return accessDenied(a.Service)
 	}
+	if s := a.Info.Session; s != nil && s.Kind != call.UserSession && a.Info.Service != "sts" {
+		// Policies limit these sessions, and here none are looked at.
+		return awserr.New("AccessDenied", "User: %s is not authorized to perform: %s:%s", a.Info.ARN, a.Info.Service, a.Operation).WithStatus(403)
+	}
 	return nil
 }
 

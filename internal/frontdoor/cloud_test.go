@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"karri.dev/internal/audit"
+	"karri.dev/internal/authz"
 	"karri.dev/internal/denial"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
@@ -82,7 +83,7 @@ func newCloud(t testing.TB, change ...func(*frontdoor.Config, *frontdoor.Deps)) 
 		f(&cfg, &deps)
 	}
 	c.Door = frontdoor.New(cfg, deps)
-	c.Register(stsshape.Service(), sts.New(sts.Deps{Store: c.store, Sessions: c.id, Denials: denial.New(sealer), Now: func() time.Time { return c.now() }}))
+	c.Register(stsshape.Service(), sts.New(sts.Deps{Store: c.store, Sessions: c.id, Denials: denial.New(sealer), Roles: authz.New(authz.Deps{Store: c.store, Log: log}), Now: func() time.Time { return c.now() }}))
 	c.Register(iamshape.Service(), iam.New(c.store, c.id))
 	return c
 }

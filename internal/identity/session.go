@@ -18,7 +18,8 @@ type opened struct {
 	secret  string
 
 	account *resource.Account
-	user    *resource.User // nil for root's sessions
+	user    *resource.User    // nil for root's sessions
+	role    *resource.IAMRole // of a role's session
 	Principal
 }
 
@@ -57,19 +58,24 @@ func (i *Identity) lookupSession(keyID, token string, now time.Time) (*Principal
 		return nil, ErrNoKey
 	}
 	var user *resource.User
+	var role *resource.IAMRole
 	switch {
 	case o.session.Kind == call.RoleSession:
-		return nil, ErrNoKey
+		role = store.RolesByID.One(snap, o.session.PrincipalID)
+		if role == nil || role.AccountID != account.ID || o.session.IssuedAt.Before(role.RevokedAt) {
+			i.sessions.drop(name)
+			return nil, ErrNoKey
+		}
 	case o.session.PrincipalID != account.ID:
 		if user = store.UsersByID.One(snap, o.session.PrincipalID); user == nil || user.AccountID != account.ID {
 			i.sessions.drop(name)
 			return nil, ErrNoKey
 		}
 	}
-	if o.account == account && o.user == user {
+	if o.account == account && o.user == user && o.role == role {
 		return &o.Principal, nil
 	}
-	fresh := &opened{key: keyID, session: o.session, secret: o.secret, account: account, user: user}
+	fresh := &opened{key: keyID, session: o.session, secret: o.secret, account: account, user: user, role: role}
 	fresh.Principal = Principal{Caller: sessionCaller(fresh), Secret: o.secret}
 	i.sessions.put(name, fresh)
 	return &fresh.Principal, nil
@@ -87,6 +93,9 @@ func sessionCaller(o *opened) call.Caller {
 		if u := o.user; u != nil {
 			c.UserName, c.UserID, c.ARN = u.Name, u.ID, UserARN(u)
 		}
+	case call.RoleSession:
+		s.RoleARN, s.RoleName = o.role.ARN(), o.role.Name
+		c.UserID, c.ARN = o.role.ID+":"+s.Name, call.AssumedRoleARN(o.account.ID, o.role.Name, s.Name)
 	case call.FederatedSession:
 		c.UserID, c.ARN = o.account.ID+":"+s.Name, "arn:aws:sts::"+o.account.ID+":federated-user/"+s.Name
 	}

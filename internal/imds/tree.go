@@ -90,6 +90,7 @@ func tree(c Caller) map[string]string {
 	put("block-device-mapping/root", "/dev/sda1")
 	put("events/maintenance/history", "[]")
 	put("events/maintenance/scheduled", "[]")
+	putRole(put, m.Role)
 	put("hostname", m.PrivateName)
 	put("instance-action", "none")
 	put("instance-id", c.InstanceID)

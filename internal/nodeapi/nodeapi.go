@@ -64,6 +64,20 @@ type Metadata struct {
 	PublicName    string               `json:"public_name,omitempty"`
 	PrivateName   string               `json:"private_name"`
 	Interfaces    []Interface          `json:"interfaces"`
+	Role          *Role                `json:"role,omitempty"` // of the instance's profile
+}
+
+// Role is what an instance gets of its profile's role.
+type Role struct {
+	ProfileARN  string    `json:"profile_arn"`
+	ProfileID   string    `json:"profile"`
+	Name        string    `json:"name,omitempty"`
+	Problem     string    `json:"problem,omitempty"` // why there are no credentials
+	AccessKeyID string    `json:"id,omitempty"`
+	Secret      string    `json:"secret,omitempty"`
+	Token       string    `json:"token,omitempty"`
+	IssuedAt    time.Time `json:"issued"`
+	ExpiresAt   time.Time `json:"expires,omitzero"`
 }
 
 // Interface is one ENI as metadata shows it.

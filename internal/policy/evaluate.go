@@ -28,6 +28,7 @@ type Policies struct {
 	Boundary *Policy   // nil: none
 	Session  []*Policy // given when the session was made, together one limit; none: no limit but for FederatedUser
 	Resource *Policy   // of the resource: bucket policy, trust policy; nil: none
+	Grants   *Policy   // what else the resource grants: its access control list as a policy; nil: nothing
 	// Trust says that the resource decides alone: without its policy's word the account's own policies allow
 	// nothing. It is so for roles' trust policies.
 	Trust bool
@@ -128,6 +129,9 @@ func (e *evaluation) decide(p *Policies) Decision {
 	}
 	if p.Resource != nil {
 		e.scan(&resource, p.Resource, ResourceLayer)
+	}
+	if p.Grants != nil {
+		e.scan(&resource, p.Grants, ResourceLayer)
 	}
 	switch {
 	case identity.deny != nil:

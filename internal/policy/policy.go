@@ -1,6 +1,9 @@
 package policy
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Policy is a compiled policy. It is immutable and safe for concurrent use.
 type Policy struct {
@@ -148,4 +151,32 @@ func (s *statement) conditionsHold(e *evaluation) bool {
 		}
 	}
 	return true
+}
+
+// Bind gives the policy with other names for its AWS principals: rename gets each as it is written. It is meant for
+// unique ids in place of ARNs.
+func (p *Policy) Bind(kind Kind, rename func(string) string) (*Policy, error) {
+	doc := p.doc
+	doc.Statements = slices.Clone(doc.Statements)
+	for i := range doc.Statements {
+		s := &doc.Statements[i]
+		s.Principal, s.NotPrincipal = s.Principal.renamed(rename), s.NotPrincipal.renamed(rename)
+	}
+	bound, err := compile(&doc, kind)
+	if err != nil {
+		return nil, err
+	}
+	return bound, nil
+}
+
+func (p *Principals) renamed(rename func(string) string) *Principals {
+	if p == nil {
+		return nil
+	}
+	out := *p
+	out.AWS = make([]string, len(p.AWS))
+	for i, name := range p.AWS {
+		out.AWS[i] = rename(name)
+	}
+	return &out
 }

@@ -154,3 +154,11 @@ func (v *Value) text() string {
 	}
 	return v.str
 }
+
+// Texts gives every value as text.
+func (v Value) Texts() []string {
+	if v.kind == manyStrings {
+		return v.list
+	}
+	return []string{v.text()}
+}

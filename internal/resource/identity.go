@@ -24,6 +24,8 @@ type User struct {
 	Path      string    `json:"path"` // "/" or "/…/"
 	CreatedAt time.Time `json:"created"`
 	Tags      Tags      `json:"tags,omitempty"`
+	Permissions
+	Groups []string `json:"groups,omitempty"` // unique ids
 }
 
 // AccessKey is a pair of key id and secret. The secret is sealed with the cloud's key, which is not in the store.

@@ -79,6 +79,12 @@ type Instance struct {
 	PlacementGroup string `json:"placement_group,omitempty"` // id
 	Partition      int    `json:"partition,omitempty"`       // in a group of the strategy partition, from 1
 
+	// ProfileID is the unique id of the instance's profile, "" without one, ProfileAssociation the association's
+	// (iip-assoc-…), and ProfileSince when it began.
+	ProfileID          string    `json:"profile,omitempty"`
+	ProfileAssociation string    `json:"profile_association,omitempty"`
+	ProfileSince       time.Time `json:"profile_since,omitzero"`
+
 	Power   Power `json:"power"`
 	Reboots int   `json:"reboots,omitempty"` // counts RebootInstances calls; the node catches up
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"karri.dev/internal/resource"
@@ -56,6 +57,36 @@ var (
 	AccessKeysByUser = index(AccessKeys, "user", func(k *resource.AccessKey) []string { return []string{UserKey(k.AccountID, k.UserName)} })
 )
 
+// Identity: who may do what. Keys are UserKey(account, name).
+var (
+	UsersByPolicy = index(Users, "policy", func(u *resource.User) []string { return policiesOf(&u.Permissions) })
+	UsersByGroup  = index(Users, "group", func(u *resource.User) []string { return u.Groups })
+
+	Groups         = table("groups", 1, func(g *resource.Group) string { return UserKey(g.AccountID, g.Name) })
+	GroupsByID     = unique(Groups, "id", func(g *resource.Group) []string { return some(g.ID) })
+	GroupsByPolicy = index(Groups, "policy", func(g *resource.Group) []string { return policiesOf(&g.Permissions) })
+
+	Roles         = table("roles", 1, func(r *resource.IAMRole) string { return UserKey(r.AccountID, r.Name) })
+	RolesByID     = unique(Roles, "id", func(r *resource.IAMRole) []string { return some(r.ID) })
+	RolesByPolicy = index(Roles, "policy", func(r *resource.IAMRole) []string { return policiesOf(&r.Permissions) })
+
+	Policies     = table("policies", 1, func(p *resource.Policy) string { return UserKey(p.AccountID, p.Name) })
+	PoliciesByID = unique(Policies, "id", func(p *resource.Policy) []string { return some(p.ID) })
+
+	InstanceProfiles       = table("instance-profiles", 1, func(p *resource.InstanceProfile) string { return UserKey(p.AccountID, p.Name) })
+	InstanceProfilesByID   = unique(InstanceProfiles, "id", func(p *resource.InstanceProfile) []string { return some(p.ID) })
+	InstanceProfilesByRole = index(InstanceProfiles, "role", func(p *resource.InstanceProfile) []string { return some(p.RoleID) })
+)
+
+// policiesOf gives the ARNs of the managed policies that an entity uses, "boundary " before those that bound it.
+func policiesOf(p *resource.Permissions) []string {
+	out := slices.Clone(p.Attached)
+	if p.Boundary != "" {
+		out = append(out, "boundary "+p.Boundary)
+	}
+	return out
+}
+
 // UserKey is a user's key: names are unique in an account without regard to case.
 func UserKey(account, name string) string { return account + "/" + strings.ToLower(name) }
 
@@ -107,6 +138,15 @@ var (
 		}
 		return []string{"yes"}
 	})
+
+	// InstancesWithProfile holds, under "yes", live instances that have a role.
+	InstancesWithProfile = index(Instances, "profile", func(i *resource.Instance) []string {
+		if i.ProfileID == "" || !i.State.Alive() {
+			return nil
+		}
+		return []string{"yes"}
+	})
+	InstanceCredentials = table("instance-credentials", 1, func(c *resource.InstanceCredentials) string { return c.InstanceID })
 
 	Usages = table("usages", 1, func(u *resource.Usage) string { return u.Owner })
 
@@ -215,10 +255,20 @@ var (
 	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
 )
 
+// BucketConfigKey is the key of a bucket's configuration; engine is Bucket.Engine.
+func BucketConfigKey(engine string, kind resource.BucketPart) string {
+	return engine + "/" + string(kind)
+}
+
 // Objects.
 var (
 	Buckets        = table("buckets", 1, func(b *resource.Bucket) string { return b.Name })
 	BucketsByOwner = index(Buckets, "account", func(b *resource.Bucket) []string { return []string{b.AccountID} })
+
+	Webhooks          = table("webhooks", 1, func(w *resource.Webhook) string { return w.ARN })
+	WebhooksByAccount = index(Webhooks, "account", func(w *resource.Webhook) []string { return []string{w.AccountID} })
+
+	BucketConfigs = table("bucket-configs", 1, func(c *resource.BucketConfig) string { return BucketConfigKey(c.Bucket, c.Kind) })
 )
 
 // Volumes.

@@ -49,3 +49,8 @@ type Session struct {
 	RoleARN  string `json:"-"`
 	RoleName string `json:"-"`
 }
+
+// AssumedRoleARN is the ARN of a role's session.
+func AssumedRoleARN(account, role, session string) string {
+	return "arn:aws:sts::" + account + ":assumed-role/" + role + "/" + session
+}

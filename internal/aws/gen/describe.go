@@ -90,6 +90,8 @@ type additions struct {
 	// Always lists members of answers ("Struct.Member") that are written even when empty, Optional
 	// those that are left out when zero although they are numbers or booleans.
 	Always, Optional []string
+	// Pointers lists strings of which absent and empty mean different things.
+	Pointers []string
 }
 
 type operationAddition struct {

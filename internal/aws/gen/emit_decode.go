@@ -142,6 +142,8 @@ func (m *model) decodeREST(out *source, op *operation) error {
 			out.f("v.%s = d.Stream()\n", f.Name)
 		case f.Type.Kind == "struct":
 			out.f("v.%s = wire.Payload(d, %q, %v, decode%s)\n", f.Name, f.In, f.Required, f.Type.Struct.Name)
+		case f.Type.Kind == "string":
+			out.f("v.%s = d.TextPayload()\n", f.Name)
 		default:
 			return fmt.Errorf("%s: payload of type %s is not supported", f.Name, f.Type.Kind)
 		}

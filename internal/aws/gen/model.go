@@ -268,6 +268,9 @@ func (m *model) settle() {
 			if slices.Contains(m.Add.Optional, name) {
 				f.Always = false
 			}
+			if slices.Contains(m.Add.Pointers, name) {
+				f.Pointer = true
+			}
 		}
 	}
 }
@@ -279,7 +282,7 @@ func (m *model) unusedAdditions() error {
 			return fmt.Errorf("additions: no struct %s", name)
 		}
 	}
-	for _, name := range slices.Concat(m.Add.Always, m.Add.Optional) {
+	for _, name := range slices.Concat(m.Add.Always, m.Add.Optional, m.Add.Pointers) {
 		s, f, _ := strings.Cut(name, ".")
 		if m.Structs[s] == nil || !slices.ContainsFunc(m.Structs[s].Fields, func(x *field) bool { return x.Name == f }) {
 			return fmt.Errorf("additions: no member %s", name)

@@ -108,6 +108,9 @@ func (d *Decoder) invalid(v Value, kind string) {
 // String gives the text; absent is "".
 func (d *Decoder) String(v Value) string { return v.Text }
 
+// StringPtr gives the text, nil when absent.
+func (d *Decoder) StringPtr(v Value) *string { return optional(v.Text, v.Set) }
+
 // text is what a number or the like is read from; set is false when there is none.
 func (d *Decoder) text(v Value) (text string, set bool) {
 	if d.protocol == RestXML {

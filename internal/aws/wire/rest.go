@@ -152,6 +152,18 @@ func Payload[T any](d *Decoder, root string, required bool, decode func(*Decoder
 	return v
 }
 
+// TextPayload gives a payload that is text of its own (a policy), "" when it is empty.
+func (d *Decoder) TextPayload() string {
+	if d.err != nil {
+		return ""
+	}
+	payload, err := d.readPayload()
+	if err != nil {
+		d.fail(err)
+	}
+	return string(payload)
+}
+
 // EncodeREST writes an answer of the RestXML protocol; encode sets headers and payload.
 func EncodeREST[T any](w *Response, out any, status int, encode func(*Response, *T)) error {
 	v, err := output[T](out)

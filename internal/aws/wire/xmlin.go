@@ -21,7 +21,7 @@ func malformedXML() *awserr.Error {
 }
 
 // parseXML makes the tree of a payload; nil when it is empty. Document types, and so all entities but
-// the five of XML itself, are refused; attributes and namespaces are ignored, as S3 does.
+// the five of XML itself, are refused; attributes (but a grantee's type) and namespaces are ignored, as S3 does.
 func parseXML(payload []byte, root string) (*Node, *awserr.Error) {
 	if len(payload) == 0 {
 		return nil, nil
@@ -45,6 +45,7 @@ func parseXML(payload []byte, root string) (*Node, *awserr.Error) {
 				return nil, malformedXML()
 			}
 			n := &Node{name: token.Name.Local, parent: at}
+			n.kids = kindOf(token)
 			if at == nil {
 				top = n
 			} else {
@@ -75,6 +76,19 @@ func parseXML(payload []byte, root string) (*Node, *awserr.Error) {
 	}
 	top.used = true // <Delete/> is a struct without members
 	return top, nil
+}
+
+// kindOf gives the one attribute that means something, the xsi:type of a Grantee, as a child.
+func kindOf(e xml.StartElement) []*Node {
+	if e.Name.Local != "Grantee" {
+		return nil
+	}
+	for _, a := range e.Attr {
+		if a.Name.Local == "type" && a.Name.Space != "" {
+			return []*Node{{name: "xsi:type", text: a.Value, set: true}}
+		}
+	}
+	return nil
 }
 
 func blank(text []byte) bool {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/audit"
+	"karri.dev/internal/authz"
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
@@ -28,6 +29,7 @@ import (
 	"karri.dev/internal/ids"
 	"karri.dev/internal/imagelink"
 	"karri.dev/internal/importer"
+	"karri.dev/internal/instancerole"
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/membership"
@@ -86,7 +88,10 @@ type Cloud struct {
 	Links      *imagelink.Signer
 	EC2        *ec2.Service // for calls without HTTP: simulation
 	Events     *audit.Recent
+	Authz      *authz.Engine
+	RoleKey    *seal.Sealer // of the credentials of instances' roles; zones have it too
 
+	roles    *instancerole.Maker
 	objects  *s3.Service
 	importer *importer.Importer
 }
@@ -102,6 +107,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		events = audit.Both(deps.Audit, c.Events)
 	}
 	registry := prometheus.NewRegistry()
+	c.Authz = authz.New(authz.Deps{Store: deps.Store, Denials: denial.New(deps.Sealer), Log: deps.Log})
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
 		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile}, identity.Deps{
@@ -111,6 +117,13 @@ func New(cfg Config, deps Deps) *Cloud {
 			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainBuckets},
 			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error { return ec2.DeleteAccount(tx, a.ID) }},
 		},
+	})
+	var err error
+	if c.RoleKey, err = instancerole.NewSealer(deps.Sealer.Derive("image links")); err != nil {
+		panic(err) // a derived key has the right size
+	}
+	c.roles = instancerole.New(instancerole.Deps{
+		Store: deps.Store, Sessions: c.Identity, Roles: c.Authz, Sealer: c.RoleKey, Now: deps.Now, Log: deps.Log,
 	})
 	c.Links = imagelink.NewSigner(deps.Sealer.Derive("image links"), deps.Now)
 	c.Membership = &membership.Server{
@@ -125,11 +138,11 @@ func New(cfg Config, deps Deps) *Cloud {
 		})
 	c.Door.Register(shapes3.Service(), c.objects)
 	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
-	c.Door.Register(shapests.Service(), sts.New(sts.Deps{Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Now: deps.Now}))
+	c.Door.Register(shapests.Service(), sts.New(sts.Deps{Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Now: deps.Now}))
 	c.Door.Register(shapecloudtrail.Service(), cloudtrail.New(c.Events, page.New(deps.Sealer)))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
-		Console: consoles{c}, Objects: readable{c.objects}, Log: deps.Log,
+		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Log: deps.Log,
 	})
 	c.Door.Register(shapeec2.Service(), c.EC2)
 	c.Door.Handle("join", c.Membership)
@@ -168,6 +181,7 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return lifecycle.NewReaper(c.deps.Store, c.deps.Now, time.Minute, c.deps.Log).Run(ctx) })
 	g.Go(func() error { return c.objects.Run(ctx) })
+	g.Go(func() error { return c.roles.Run(ctx) })
 	if c.importer != nil {
 		g.Go(func() error { return c.importer.Run(ctx) })
 	}
@@ -228,7 +242,7 @@ func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
 			return err
 		}
 		err := c.deps.Store.Update(ctx, func(tx *store.Tx) error {
-			store.Buckets.Delete(tx, b.Name)
+			s3.Forget(tx, b)
 			return nil
 		})
 		if err != nil {

@@ -35,6 +35,7 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resourc
 		}
 		i := instance(snap, inst, enis, cfg.Domain)
 		i.Machine.Disks, i.Bases, i.Forced = append(i.Machine.Disks, disks...), bases, forced
+		i.Metadata.Role = roleOf(snap, inst, cfg.RoleKey)
 		d.Instances = append(d.Instances, i)
 	}
 	for id, enis := range local {

@@ -21,6 +21,7 @@ import (
 	"karri.dev/internal/placement"
 	"karri.dev/internal/reconcile"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
 )
 
@@ -30,6 +31,8 @@ type Config struct {
 	Placement  placement.Policy
 	PublicPool []netip.Prefix
 	Domain     string // of public DNS names
+	// RoleKey opens the credentials of instances' roles; nil: instances get none.
+	RoleKey *seal.Sealer
 	// NodeGrace is how long a node may be away before it counts as down; 0 means 30 s.
 	NodeGrace time.Duration
 }
@@ -88,7 +91,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes, store.Volumes)
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes, store.Volumes, store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -118,6 +121,14 @@ func (z *Zone) follow(ctx context.Context) error {
 				was, _ := c.Old.(*resource.Node)
 				is, _ := c.New.(*resource.Node)
 				z.nodeChanged(was, is)
+			case store.InstanceCredentials.Name():
+				for _, rec := range []any{c.Old, c.New} {
+					if cred, ok := rec.(*resource.InstanceCredentials); ok && cred != nil {
+						if inst := store.Instances.Get(z.deps.Store.Snapshot(), cred.InstanceID); inst != nil {
+							z.wake(inst.Node)
+						}
+					}
+				}
 			default:
 				for _, rec := range []any{c.Old, c.New} {
 					if id := vpcOf(rec); id != "" {

@@ -12,12 +12,15 @@ import (
 	"strconv"
 	"time"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/page"
+	"karri.dev/internal/policy"
+	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
 
@@ -42,6 +45,12 @@ type Objects interface {
 	Exists(ctx context.Context, bucket, key string) error
 }
 
+// Roles says who may take a role; authz.Engine does.
+type Roles interface {
+	Decide(ctx context.Context, q authz.Question) error
+	Trust(role *resource.IAMRole) (*policy.Policy, error)
+}
+
 // Config is what the cloud is.
 type Config struct {
 	// Domain is the cloud's DNS domain: it ends endpoints and public DNS names.
@@ -59,6 +68,7 @@ type Deps struct {
 	Types   *instancetype.Catalogue
 	Console Console
 	Objects Objects
+	Roles   Roles // nil: imports have no roles
 	Log     *slog.Logger
 }
 
@@ -67,6 +77,7 @@ type Service struct {
 	Deps
 	cfg     Config
 	members map[reflect.Type]*memberTree
+	assume  policy.Action
 }
 
 var _ shape.API = (*Service)(nil)
@@ -76,7 +87,7 @@ func New(cfg Config, deps Deps) *Service {
 	if deps.Types == nil {
 		deps.Types = instancetype.New()
 	}
-	return &Service{Deps: deps, cfg: cfg, members: compileMembers()}
+	return &Service{Deps: deps, cfg: cfg, members: compileMembers(), assume: policy.MakeAction("sts:AssumeRole")}
 }
 
 // begin is the first line of every operation: who calls, and whether the request asks for what we do not do.

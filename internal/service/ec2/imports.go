@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -15,6 +16,9 @@ import (
 
 // defaultRole is the role that AWS's importer takes when none is named.
 const defaultRole = "vmimport"
+
+// longestImport is how long the session of an import lasts; what is asked for with it is asked at its beginning.
+const longestImport = time.Hour
 
 // States of import tasks.
 const (
@@ -99,14 +103,11 @@ func importOf(in *shape.ImportImageRequest) (*resource.ImportTask, error) {
 	if strings.EqualFold(in.Platform, "windows") {
 		task.Platform = "Windows"
 	}
-	if task.RoleName == "" {
-		task.RoleName = defaultRole
-	}
 	return task, nil
 }
 
-// ImportImage begins to make an image of a disk in S3. AWS reads it with a role of the account's; until there
-// are roles, the caller must be able to read it.
+// ImportImage begins to make an image of a disk in S3, which is read with a role of the account's: the one named, or
+// "vmimport". Where none is named and there is no vmimport AWS refuses; here the caller must be able to read it.
 func (s *Service) ImportImage(ctx context.Context, in *shape.ImportImageRequest) (*shape.ImportImageResult, error) {
 	info, err := s.begin(ctx, in)
 	if err != nil {
@@ -116,11 +117,8 @@ func (s *Service) ImportImage(ctx context.Context, in *shape.ImportImageRequest)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Objects.Exists(ctx, task.Disks[0].Bucket, task.Disks[0].Key); err != nil {
-		if awserr.Code(err) == "" {
-			return nil, err
-		}
-		return nil, awserr.New("InvalidParameter", "The S3 object s3://%s/%s does not exist, or cannot be read by the caller.", task.Disks[0].Bucket, task.Disks[0].Key).Because(err)
+	if err := s.mayImport(ctx, info, task); err != nil {
+		return nil, err
 	}
 	task.Owned = s.owned(info, task.Tags)
 	task.ID, task.ImageID = s.IDs.Resource("import-ami-"), s.IDs.Resource("ami-")

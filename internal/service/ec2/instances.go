@@ -82,6 +82,7 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 	if !inst.State.Alive() {
 		return out
 	}
+	out.IamInstanceProfile = shapeProfile(r, inst)
 	out.VpcId, out.SubnetId = inst.VPCID, inst.SubnetID
 	for _, v := range volumesOf(r, inst) {
 		out.BlockDeviceMappings = append(out.BlockDeviceMappings, shape.InstanceBlockDeviceMapping{DeviceName: v.Attachment.Device, Ebs: shapeInstanceVolume(v)})

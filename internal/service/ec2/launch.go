@@ -156,6 +156,11 @@ func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesReques
 		if err != nil {
 			return err
 		}
+		if in.IamInstanceProfile == nil && plan.profile != nil {
+			if err := s.mayPass(ctx, tx, plan.profile); err != nil {
+				return err
+			}
+		}
 		list, err = s.make(tx, info, plan, rnd)
 		return err
 	})
@@ -181,6 +186,7 @@ type plan struct {
 	subnet          *resource.Subnet
 	vpc             *resource.VPC
 	groups          []string
+	profile         *resource.InstanceProfile
 	public          bool
 	count           int
 	placement       *resource.PlacementGroup
@@ -198,6 +204,9 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 	}
 	if p.image.State != resource.ImageAvailable {
 		return nil, awserr.New("InvalidAMIID.Unavailable", "The image ID '%s' is not available", p.image.ID)
+	}
+	if p.profile, err = findProfile(tx, info, l.in.IamInstanceProfile); err != nil {
+		return nil, err
 	}
 	types, err := s.Types.At(tx)
 	if err != nil {
@@ -285,6 +294,9 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 			VPCID: p.vpc.ID, SubnetID: p.subnet.ID, IMDS: p.imds, APITermination: isTrue(p.in.DisableApiTermination), OnShutdown: "terminate",
 			Monitoring: p.in.Monitoring != nil && p.in.Monitoring.Enabled, Power: resource.PowerOn, State: resource.Pending, LaunchedAt: now,
 			StateReason: resource.StateReason{Code: "pending", Message: "pending"},
+		}
+		if p.profile != nil {
+			inst.ProfileID, inst.ProfileAssociation, inst.ProfileSince = p.profile.ID, s.IDs.Resource("iip-assoc-"), now
 		}
 		if p.in.ClientToken != "" {
 			inst.TokenDigest = p.digest

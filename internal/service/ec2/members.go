@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
 )
@@ -18,6 +19,9 @@ type members struct {
 	refused  string            // given and asking for something, the request is refused
 	harmless map[string]string // accepted without effect, and why that is no lie
 	note     string            // more for the operator
+	// What the operation asks leave for: authz.Entry's On, Keys and Also. A Describe… needs none of it.
+	on, keys string
+	also     func(*authz.Asking)
 }
 
 // memberTree finds refused members in a request.

@@ -6,12 +6,12 @@ func accountOperations() map[string]members {
 		"DescribeRegions":           {used: "DryRun Filters RegionNames", harmless: map[string]string{"AllRegions": "every region of the cloud is enabled"}},
 		"DescribeAvailabilityZones": {used: "DryRun Filters ZoneNames ZoneIds", harmless: map[string]string{"AllAvailabilityZones": "every zone of the cloud is enabled"}},
 		"DescribeAccountAttributes": {used: "DryRun AttributeNames"},
-		"CreateKeyPair":             {used: "DryRun KeyName KeyType KeyFormat TagSpecifications", note: "KeyFormat ppk is refused."},
-		"ImportKeyPair":             {used: "DryRun KeyName PublicKeyMaterial TagSpecifications"},
+		"CreateKeyPair":             {on: "key-pair:+KeyName", used: "DryRun KeyName KeyType KeyFormat TagSpecifications", note: "KeyFormat ppk is refused."},
+		"ImportKeyPair":             {on: "key-pair:+KeyName", used: "DryRun KeyName PublicKeyMaterial TagSpecifications"},
 		"DescribeKeyPairs":          {used: "DryRun Filters KeyNames KeyPairIds IncludePublicKey"},
-		"DeleteKeyPair":             {used: "DryRun KeyName KeyPairId"},
-		"CreateTags":                {used: "DryRun Resources Tags"},
-		"DeleteTags":                {used: "DryRun Resources Tags"},
+		"DeleteKeyPair":             {on: "key-pair:KeyName,KeyPairId", used: "DryRun KeyName KeyPairId"},
+		"CreateTags":                {on: "any:Resources", used: "DryRun Resources Tags"},
+		"DeleteTags":                {on: "any:Resources", used: "DryRun Resources Tags"},
 		"DescribeTags":              {used: pageMembers},
 	}
 }

@@ -11,16 +11,17 @@ func groupOperations() map[string]members {
 	)
 	peering := map[string]string{"IpPermissions.UserIdGroupPairs.PeeringStatus": "AWS only answers it"}
 	return map[string]members{
-		"CreateSecurityGroup":        {used: "DryRun GroupName Description VpcId TagSpecifications"},
-		"DeleteSecurityGroup":        {used: "DryRun GroupId GroupName"},
+		"CreateSecurityGroup":        {on: "security-group:+ vpc:VpcId?", used: "DryRun GroupName Description VpcId TagSpecifications"},
+		"DeleteSecurityGroup":        {on: "security-group:GroupId,GroupName", used: "DryRun GroupId GroupName"},
 		"DescribeSecurityGroups":     {used: pageMembers + "GroupIds GroupNames"},
 		"DescribeSecurityGroupRules": {used: pageMembers + "SecurityGroupRuleIds"},
 		"AuthorizeSecurityGroupIngress": {
+			on:   "security-group:GroupId,GroupName security-group-rule:+",
 			used: target + "GroupName TagSpecifications", refused: noTarget, harmless: peering,
 			note: "Groups of other accounts cannot be named in a rule.",
 		},
-		"AuthorizeSecurityGroupEgress": {used: target + "TagSpecifications", refused: noTarget, harmless: peering},
-		"RevokeSecurityGroupIngress":   {used: target + "GroupName SecurityGroupRuleIds", refused: noTarget, harmless: peering},
-		"RevokeSecurityGroupEgress":    {used: target + "SecurityGroupRuleIds", refused: noTarget, harmless: peering},
+		"AuthorizeSecurityGroupEgress": {on: "security-group:GroupId security-group-rule:+", used: target + "TagSpecifications", refused: noTarget, harmless: peering},
+		"RevokeSecurityGroupIngress":   {on: "security-group:GroupId,GroupName", used: target + "GroupName SecurityGroupRuleIds", refused: noTarget, harmless: peering},
+		"RevokeSecurityGroupEgress":    {on: "security-group:GroupId", used: target + "SecurityGroupRuleIds", refused: noTarget, harmless: peering},
 	}
 }

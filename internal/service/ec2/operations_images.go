@@ -4,6 +4,7 @@ package ec2
 func imageOperations() map[string]members {
 	return map[string]members{
 		"ImportImage": {
+			on: "image:+ import-image-task:+",
 			used: "DryRun Architecture ClientToken Description DiskContainers.Description DiskContainers.DeviceName DiskContainers.Format " +
 				"DiskContainers.Url DiskContainers.UserBucket Hypervisor Platform RoleName BootMode LicenseType TagSpecifications UsageOperation",
 			refused: "Encrypted KmsKeyId LicenseSpecifications DiskContainers.SnapshotId",
@@ -13,16 +14,17 @@ func imageOperations() map[string]members {
 			note: "One disk container. RoleName is kept, but until roles exist the caller's own access to the object counts. The image is instance-store.",
 		},
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
-		"CancelImportTask":         {used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
-		"DeregisterImage":          {used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
+		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
+		"DeregisterImage":          {on: "image:ImageId", used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
 		"DescribeImages":           {used: pageMembers + "ImageIds Owners ExecutableUsers", harmless: map[string]string{"IncludeDeprecated": "no image is deprecated", "IncludeDisabled": "no image is disabled"}},
 		"DescribeImageAttribute":   {used: "DryRun ImageId Attribute"},
 		"ModifyImageAttribute": {
+			on: "image:ImageId", keys: "ec2:Attribute=Attribute",
 			used: "DryRun ImageId Attribute Description LaunchPermission.Add.Group LaunchPermission.Add.UserId LaunchPermission.Remove.Group " +
 				"LaunchPermission.Remove.UserId OperationType UserGroups UserIds Value",
 			refused: "ProductCodes OrganizationArns OrganizationalUnitArns ImdsSupport LaunchPermission.Add.OrganizationArn LaunchPermission.Add.OrganizationalUnitArn " +
 				"LaunchPermission.Remove.OrganizationArn LaunchPermission.Remove.OrganizationalUnitArn",
 		},
-		"ResetImageAttribute": {used: "DryRun ImageId Attribute"},
+		"ResetImageAttribute": {on: "image:ImageId", keys: "ec2:Attribute=Attribute", used: "DryRun ImageId Attribute"},
 	}
 }

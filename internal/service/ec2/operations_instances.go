@@ -5,35 +5,46 @@ func instanceOperations() map[string]members {
 	return map[string]members{
 		"DescribeInstances":             {used: pageMembers + "InstanceIds", harmless: nothingManaged},
 		"DescribeInstanceStatus":        {used: pageMembers + "InstanceIds IncludeAllInstances", harmless: nothingManaged, note: "The checks say what Karri knows: ok while the machine runs on a node that is up."},
-		"TerminateInstances":            {used: "DryRun InstanceIds", refused: "SkipOsShutdown", harmless: map[string]string{"Force": "an ending machine always ends, after a grace at most"}},
-		"StopInstances":                 {used: "DryRun InstanceIds", harmless: map[string]string{"Force": "instance-store instances cannot be stopped at all", "Hibernate": "likewise", "SkipOsShutdown": "likewise"}},
-		"StartInstances":                {used: "DryRun InstanceIds", harmless: map[string]string{"AdditionalInfo": "reserved by AWS"}},
-		"RebootInstances":               {used: "DryRun InstanceIds"},
-		"GetConsoleOutput":              {used: "DryRun InstanceId", harmless: map[string]string{"Latest": "every answer is the latest"}},
+		"TerminateInstances":            {on: "instance:InstanceIds", used: "DryRun InstanceIds", refused: "SkipOsShutdown", harmless: map[string]string{"Force": "an ending machine always ends, after a grace at most"}},
+		"StopInstances":                 {on: "instance:InstanceIds", used: "DryRun InstanceIds", harmless: map[string]string{"Force": "instance-store instances cannot be stopped at all", "Hibernate": "likewise", "SkipOsShutdown": "likewise"}},
+		"StartInstances":                {on: "instance:InstanceIds", used: "DryRun InstanceIds", harmless: map[string]string{"AdditionalInfo": "reserved by AWS"}},
+		"RebootInstances":               {on: "instance:InstanceIds", used: "DryRun InstanceIds"},
+		"GetConsoleOutput":              {on: "instance:InstanceId", used: "DryRun InstanceId", harmless: map[string]string{"Latest": "every answer is the latest"}},
 		"DescribeInstanceAttribute":     {used: "DryRun InstanceId Attribute"},
-		"ModifyInstanceMetadataOptions": {used: "DryRun InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint HttpProtocolIpv6 InstanceMetadataTags", note: "HttpProtocolIpv6 enabled is refused."},
+		"ModifyInstanceMetadataOptions": {on: "instance:InstanceId", keys: "ec2:MetadataHttpTokens=HttpTokens ec2:MetadataHttpEndpoint=HttpEndpoint ec2:MetadataHttpPutResponseHopLimit=HttpPutResponseHopLimit", used: "DryRun InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint HttpProtocolIpv6 InstanceMetadataTags", note: "HttpProtocolIpv6 enabled is refused."},
 		"ModifyInstanceAttribute": {
+			on: "instance:InstanceId security-group:Groups?", keys: "ec2:Attribute=Attribute",
 			used:    "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior",
 			refused: "BlockDeviceMappings SriovNetSupport EnaSupport EbsOptimized DisableApiStop InstanceType Kernel Ramdisk UserData",
 			note:    "Instance-store instances cannot be stopped, and type, kernel, ramdisk and user data change only on stopped ones.",
 		},
-		"RunInstances":                         runInstancesMembers(),
-		"DescribeInstanceTypes":                {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
-		"DescribeInstanceTypeOfferings":        {used: pageMembers + "LocationType"},
-		"DescribeInstanceCreditSpecifications": {used: pageMembers + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
+		"RunInstances":                           runInstancesMembers(),
+		"AssociateIamInstanceProfile":            {on: "instance:InstanceId", also: passAssociated, used: "InstanceId IamInstanceProfile"},
+		"DescribeIamInstanceProfileAssociations": {used: "AssociationIds Filters MaxResults NextToken"},
+		"DisassociateIamInstanceProfile":         {also: onAssociated, used: "AssociationId"},
+		"ReplaceIamInstanceProfileAssociation":   {also: onAssociated, used: "AssociationId IamInstanceProfile"},
+		"DescribeInstanceTypes":                  {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
+		"DescribeInstanceTypeOfferings":          {used: pageMembers + "LocationType"},
+		"DescribeInstanceCreditSpecifications":   {used: pageMembers + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
 	}
 }
 
 func runInstancesMembers() members {
 	return members{
+		on: "image:ImageId instance:+ network-interface:+ subnet:SubnetId,NetworkInterfaces.SubnetId? " +
+			"security-group:SecurityGroupIds,SecurityGroups,NetworkInterfaces.Groups? network-interface:NetworkInterfaces.NetworkInterfaceId? key-pair:KeyName?",
+		keys: "ec2:InstanceType=InstanceType ec2:AvailabilityZone=Placement.AvailabilityZone ec2:Tenancy=Placement.Tenancy ec2:EbsOptimized=EbsOptimized " +
+			"ec2:MetadataHttpTokens=MetadataOptions.HttpTokens ec2:MetadataHttpEndpoint=MetadataOptions.HttpEndpoint " +
+			"ec2:MetadataHttpPutResponseHopLimit=MetadataOptions.HttpPutResponseHopLimit ec2:KeyPairName=KeyName",
+		also: launchUses,
 		used: "DryRun ImageId InstanceType KernelId RamdiskId KeyName MinCount MaxCount ClientToken UserData Monitoring SecurityGroupIds SecurityGroups " +
 			"SubnetId PrivateIpAddress DisableApiTermination InstanceInitiatedShutdownBehavior TagSpecifications MetadataOptions " +
 			"Placement.AvailabilityZone Placement.AvailabilityZoneId Placement.Tenancy Placement.GroupName Placement.GroupId Placement.PartitionNumber LaunchTemplate BlockDeviceMappings CpuOptions.CoreCount CpuOptions.ThreadsPerCore CreditSpecification " +
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +
-			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex",
-		refused: "InstanceMarketOptions IamInstanceProfile EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
+			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex IamInstanceProfile",
+		refused: "InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
 			"ElasticGpuSpecification ElasticInferenceAccelerators HibernationOptions LicenseSpecifications EnclaveOptions DisableApiStop " +
 			"CpuOptions.AmdSevSnp CapacityReservationSpecification.CapacityReservationTarget " +
 			"Placement.Affinity Placement.HostId Placement.SpreadDomain Placement.HostResourceGroupArn " +

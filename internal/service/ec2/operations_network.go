@@ -12,10 +12,10 @@ func networkOperations() map[string]members {
 		"DescribeDhcpOptions":        {used: pageMembers + "DhcpOptionsIds"},
 		"DescribeNetworkInterfaces":  {used: pageMembers + "NetworkInterfaceIds", harmless: nothingManaged},
 		"DescribeAddresses":          {used: "DryRun Filters PublicIps AllocationIds"},
-		"AllocateAddress":            {used: "DryRun Domain Address TagSpecifications NetworkBorderGroup PublicIpv4Pool", refused: "CustomerOwnedIpv4Pool IpamPoolId", note: "NetworkBorderGroup must be the region, PublicIpv4Pool amazon."},
-		"AssociateAddress":           {used: "DryRun AllocationId InstanceId PublicIp AllowReassociation NetworkInterfaceId PrivateIpAddress"},
-		"DisassociateAddress":        {used: "DryRun AssociationId PublicIp"},
-		"ReleaseAddress":             {used: "DryRun AllocationId PublicIp NetworkBorderGroup"},
+		"AllocateAddress":            {on: "elastic-ip:+", used: "DryRun Domain Address TagSpecifications NetworkBorderGroup PublicIpv4Pool", refused: "CustomerOwnedIpv4Pool IpamPoolId", note: "NetworkBorderGroup must be the region, PublicIpv4Pool amazon."},
+		"AssociateAddress":           {on: "elastic-ip:AllocationId,PublicIp instance:InstanceId? network-interface:NetworkInterfaceId?", used: "DryRun AllocationId InstanceId PublicIp AllowReassociation NetworkInterfaceId PrivateIpAddress"},
+		"DisassociateAddress":        {on: "elastic-ip:AssociationId,PublicIp", used: "DryRun AssociationId PublicIp"},
+		"ReleaseAddress":             {on: "elastic-ip:AllocationId,PublicIp", used: "DryRun AllocationId PublicIp NetworkBorderGroup"},
 		"DescribeAddressesAttribute": {used: "DryRun AllocationIds Attribute MaxResults NextToken", note: "No address has a reverse DNS name."},
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -379,7 +380,11 @@ func shapeRule(g *resource.SecurityGroup, rule *resource.Rule) shape.SecurityGro
 // taggedRules lets the tag operations see security group rules, which are parts of their group's record.
 func taggedRules() tagged {
 	return tagged{
-		prefix: "sgr-", name: "security-group-rule",
+		prefix: "sgr-", name: "security-group-rule", access: authz.Kind{
+			ARN: func(b []byte, info *call.Info, name string) []byte {
+				return appendARN(b, info, "security-group-rule", name)
+			},
+		},
 		retag: func(tx *store.Tx, info *call.Info, id string, edit func(resource.Tags) (resource.Tags, error)) error {
 			for g := range store.SecurityGroupsByOwner.By(tx, ownerKey(info)) {
 				i := slices.IndexFunc(g.Rules, func(r resource.Rule) bool { return r.ID == id })

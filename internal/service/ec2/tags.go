@@ -8,6 +8,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -95,6 +96,7 @@ func shapeTags(tags resource.Tags) []shape.Tag {
 // tagged is a kind of resource as the tag operations see it.
 type tagged struct {
 	prefix, name string
+	access       authz.Kind
 	// retag replaces the tags of the caller's resource with what edit makes of them.
 	retag func(tx *store.Tx, info *call.Info, id string, edit func(resource.Tags) (resource.Tags, error)) error
 	// each calls yield with all the caller's resources of the kind, in order of id.
@@ -103,7 +105,7 @@ type tagged struct {
 
 func (k *kind[T]) tagged() tagged {
 	return tagged{
-		prefix: k.prefix, name: k.name,
+		prefix: k.prefix, name: k.name, access: k.access(),
 		retag: func(tx *store.Tx, info *call.Info, id string, edit func(resource.Tags) (resource.Tags, error)) error {
 			old, err := k.find(tx, info, id)
 			if err != nil {

@@ -38,8 +38,8 @@ const (
 
 // bucket finds a bucket for the caller. owner is x-amz-expected-bucket-owner.
 func (s *Service) bucket(ctx context.Context, name, owner string, act action) (*resource.Bucket, error) {
-	b := store.Buckets.Get(s.store.Snapshot(), name)
-	if b == nil || b.System {
+	b := s.visible(s.store.Snapshot(), name)
+	if b == nil {
 		if !validBucketName(name) {
 			return nil, invalidBucketName(name)
 		}
@@ -52,6 +52,15 @@ func (s *Service) bucket(ctx context.Context, name, owner string, act action) (*
 		return nil, accessDenied()
 	}
 	return b, nil
+}
+
+// visible gives a bucket, nil if there is none for anybody outside.
+func (s *Service) visible(r store.Reader, name string) *resource.Bucket {
+	b := store.Buckets.Get(r, name)
+	if b == nil || b.System {
+		return nil
+	}
+	return b
 }
 
 // object finds the bucket of a key for the caller, and judges the key.

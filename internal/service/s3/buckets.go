@@ -53,6 +53,15 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 				return awserr.New("TooManyBuckets", "You have attempted to create more buckets than allowed")
 			}
 		}
+		docs, err := s.newAccess(tx, b, in)
+		if err != nil {
+			return err
+		}
+		for kind, doc := range docs {
+			if err := putConfig(tx, b, kind, doc); err != nil {
+				return err
+			}
+		}
 		return store.Buckets.Put(tx, b)
 	})
 	if err != nil {
@@ -107,21 +116,53 @@ func (s *Service) newBucketRegion(ctx context.Context, c *shape.CreateBucketConf
 }
 
 func checkNewBucket(in *shape.CreateBucketRequest) error {
-	grants := []string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWrite, in.GrantWriteACP}
-	switch in.ObjectOwnership {
-	case "", "BucketOwnerEnforced":
-	case "BucketOwnerPreferred", "ObjectWriter":
-		return notImplemented("x-amz-object-ownership")
-	default:
+	if in.ObjectOwnership != "" && !validOwnership(in.ObjectOwnership) {
 		return invalidArgument("x-amz-object-ownership", in.ObjectOwnership, "Invalid x-amz-object-ownership header")
-	}
-	if in.ACL != "" && in.ACL != "private" || slices.ContainsFunc(grants, notEmpty) {
-		return awserr.New("InvalidBucketAclWithObjectOwnership", "Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
 	}
 	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
 		return notImplemented("x-amz-bucket-object-lock-enabled")
 	}
 	return nil
+}
+
+// newAccess gives the documents about access that a new bucket begins with.
+func (s *Service) newAccess(tx *store.Tx, b *resource.Bucket, in *shape.CreateBucketRequest) (map[resource.BucketPart]any, error) {
+	docs := map[resource.BucketPart]any{}
+	defaults, err := s.Defaults(tx, b.AccountID)
+	if err != nil {
+		return nil, err
+	}
+	ownership := in.ObjectOwnership
+	if ownership == "" {
+		ownership = ownerEnforced
+		if defaults.ACLs {
+			ownership = objectWriter
+			docs[resource.PartOwnership] = ownershipDocument{}
+		}
+	} else if ownership != ownerEnforced {
+		docs[resource.PartOwnership] = ownershipDocument{ownership}
+	}
+	if defaults.Public {
+		docs[resource.PartPublicAccess] = blockDocument{}
+	}
+	name := in.ACL
+	if name == "bucket-owner-read" || name == "bucket-owner-full-control" {
+		name = "private"
+	}
+	grants := grantHeaders{in.GrantFullControl, in.GrantRead, in.GrantWrite, in.GrantReadACP, in.GrantWriteACP}
+	a, err := fromHeaders(tx, name, grants, s.canonical(tx, b.AccountID), "")
+	switch {
+	case err != nil:
+		return nil, err
+	case a == nil || name == "private":
+		return docs, nil
+	case ownership == ownerEnforced:
+		return nil, aclWithOwnership()
+	case publicACL(a) && !defaults.Public:
+		return nil, awserr.New("InvalidBucketAclWithBlockPublicAccessError", "Bucket cannot have public ACLs set with BlockPublicAccess enabled")
+	}
+	docs[resource.PartACL] = a
+	return docs, nil
 }
 
 // HeadBucket says that a bucket is there and may be used.
@@ -213,6 +254,14 @@ func (s *Service) owner(r store.Reader, account string) *shape.Owner {
 		return &shape.Owner{ID: a.CanonicalID}
 	}
 	return &shape.Owner{ID: account}
+}
+
+// ownerByID names the account of a canonical id.
+func (s *Service) ownerByID(r store.Reader, id string) *shape.Owner {
+	if a := store.AccountsByCanon.One(r, id); a != nil {
+		return s.owner(r, a.ID)
+	}
+	return &shape.Owner{ID: id}
 }
 
 // Continuation tokens are opaque to clients: the last name given, encoded.

@@ -21,21 +21,20 @@ func Notes() map[string]string {
 		"HeadObject":              customer + " " + versions,
 		"DeleteObject":            versions + " Refused: conditions (If-Match and its kin), x-amz-bypass-governance-retention. x-amz-mfa has no effect: no bucket has MFA delete.",
 		"DeleteObjects":           versions + " Refused: conditions, x-amz-bypass-governance-retention. x-amz-mfa has no effect: no bucket has MFA delete.",
-		"CreateBucket":            "Refused: object lock, ACLs but private, object ownership but BucketOwnerEnforced, directory buckets.",
+		"CreateBucket":            "Refused: object lock, directory buckets.",
 		"ListObjects":             "x-amz-optional-object-attributes can only be RestoreStatus, which no object has.",
 		"ListObjectsV2":           "x-amz-optional-object-attributes can only be RestoreStatus, which no object has.",
 		"GetBucketVersioning":     "Versioning cannot be enabled.",
-		"GetBucketAcl":            "ACLs are off: the owner has everything.",
 		"GetObjectAcl":            "ACLs are off: the owner has everything.",
 		"GetObjectTagging":        "Objects cannot have tags.",
-		"GetPublicAccessBlock":    "Nothing can be made public: all four are on.",
 		"GetBucketEncryption":     "Nothing is encrypted at rest.",
 	}
-	for _, op := range []string{
-		"GetBucketAccelerateConfiguration", "GetBucketCors", "GetBucketLifecycleConfiguration", "GetBucketLogging",
-		"GetBucketNotificationConfiguration", "GetBucketPolicy", "GetBucketPolicyStatus", "GetBucketReplication", "GetBucketWebsite", "GetObjectLockConfiguration",
-	} {
+	for _, op := range []string{"GetBucketReplication", "GetObjectLockConfiguration"} {
 		notes[op] = never
 	}
+	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
+	notes["PutBucketLogging"] = "Refused: target grants."
+	notes["PutBucketNotificationConfiguration"] = "Topics only, and of them those that are webhooks (docs/s3.md). Refused: queues, functions, EventBridge, and events that do not happen here."
+	notes["PutBucketRequestPayment"] = "Nobody pays: what is honoured is that others than the owner must send x-amz-request-payer."
 	return notes
 }

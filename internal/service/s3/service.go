@@ -54,6 +54,8 @@ type Service struct {
 	ids    *ids.Source
 	now    func() time.Time
 	log    *slog.Logger
+
+	read readings // configurations
 }
 
 var _ shape.API = (*Service)(nil)
@@ -122,7 +124,7 @@ func (s *Service) Recover(ctx context.Context) error {
 func (s *Service) forget(ctx context.Context, b *resource.Bucket) error {
 	err := s.store.Update(ctx, func(tx *store.Tx) error {
 		if now := store.Buckets.Get(tx, b.Name); now != nil && now.Engine == b.Engine {
-			store.Buckets.Delete(tx, b.Name)
+			Forget(tx, b)
 		}
 		return nil
 	})

@@ -19,31 +19,6 @@ func (s *Service) never(ctx context.Context, bucket, owner string, act action, c
 	return awserr.New(code, "%s", message).WithStatus(404).With("BucketName", bucket)
 }
 
-// GetBucketPolicy says that there is none.
-func (s *Service) GetBucketPolicy(ctx context.Context, in *shape.GetBucketPolicyRequest) (*shape.GetBucketPolicyResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketPolicy", "NoSuchBucketPolicy", "The bucket policy does not exist")
-}
-
-// GetBucketPolicyStatus says that there is no policy.
-func (s *Service) GetBucketPolicyStatus(ctx context.Context, in *shape.GetBucketPolicyStatusRequest) (*shape.GetBucketPolicyStatusResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketPolicyStatus", "NoSuchBucketPolicy", "The bucket policy does not exist")
-}
-
-// GetBucketCors says that there is no configuration.
-func (s *Service) GetBucketCors(ctx context.Context, in *shape.GetBucketCorsRequest) (*shape.GetBucketCorsResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketCORS", "NoSuchCORSConfiguration", "The CORS configuration does not exist")
-}
-
-// GetBucketWebsite says that there is no configuration.
-func (s *Service) GetBucketWebsite(ctx context.Context, in *shape.GetBucketWebsiteRequest) (*shape.GetBucketWebsiteResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketWebsite", "NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration")
-}
-
-// GetBucketLifecycleConfiguration says that there is no configuration.
-func (s *Service) GetBucketLifecycleConfiguration(ctx context.Context, in *shape.GetBucketLifecycleConfigurationRequest) (*shape.GetBucketLifecycleConfigurationResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetLifecycleConfiguration", "NoSuchLifecycleConfiguration", "The lifecycle configuration does not exist")
-}
-
 // GetBucketReplication says that there is no configuration.
 func (s *Service) GetBucketReplication(ctx context.Context, in *shape.GetBucketReplicationRequest) (*shape.GetBucketReplicationResult, error) {
 	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetReplicationConfiguration", "ReplicationConfigurationNotFoundError", "The replication configuration was not found")
@@ -58,66 +33,6 @@ func (s *Service) GetBucketEncryption(ctx context.Context, in *shape.GetBucketEn
 // GetObjectLockConfiguration says that there is no configuration.
 func (s *Service) GetObjectLockConfiguration(ctx context.Context, in *shape.GetObjectLockConfigurationRequest) (*shape.GetObjectLockConfigurationResult, error) {
 	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")
-}
-
-// GetBucketAccelerateConfiguration answers that acceleration was never set.
-func (s *Service) GetBucketAccelerateConfiguration(ctx context.Context, in *shape.GetBucketAccelerateConfigurationRequest) (*shape.GetBucketAccelerateConfigurationResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetAccelerateConfiguration"); err != nil {
-		return nil, err
-	}
-	return &shape.GetBucketAccelerateConfigurationResult{}, checkPayer(in.RequestPayer)
-}
-
-// GetBucketLogging answers that nothing is logged.
-func (s *Service) GetBucketLogging(ctx context.Context, in *shape.GetBucketLoggingRequest) (*shape.GetBucketLoggingResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketLogging"); err != nil {
-		return nil, err
-	}
-	return &shape.GetBucketLoggingResult{}, nil
-}
-
-// GetBucketNotificationConfiguration answers that nobody is notified.
-func (s *Service) GetBucketNotificationConfiguration(ctx context.Context, in *shape.GetBucketNotificationConfigurationRequest) (*shape.GetBucketNotificationConfigurationResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketNotification"); err != nil {
-		return nil, err
-	}
-	return &shape.GetBucketNotificationConfigurationResult{}, nil
-}
-
-// GetBucketRequestPayment answers that the owner pays.
-func (s *Service) GetBucketRequestPayment(ctx context.Context, in *shape.GetBucketRequestPaymentRequest) (*shape.GetBucketRequestPaymentResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketRequestPayment"); err != nil {
-		return nil, err
-	}
-	return &shape.GetBucketRequestPaymentResult{Payer: "BucketOwner"}, nil
-}
-
-// GetBucketOwnershipControls answers what every bucket has: objects are the bucket owner's, ACLs are off.
-func (s *Service) GetBucketOwnershipControls(ctx context.Context, in *shape.GetBucketOwnershipControlsRequest) (*shape.GetBucketOwnershipControlsResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketOwnershipControls"); err != nil {
-		return nil, err
-	}
-	rules := []shape.OwnershipControlsRule{{ObjectOwnership: "BucketOwnerEnforced"}}
-	return &shape.GetBucketOwnershipControlsResult{OwnershipControls: &shape.OwnershipControls{Rules: rules}}, nil
-}
-
-// GetPublicAccessBlock answers what every bucket has: nothing can be made public.
-func (s *Service) GetPublicAccessBlock(ctx context.Context, in *shape.GetPublicAccessBlockRequest) (*shape.GetPublicAccessBlockResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketPublicAccessBlock"); err != nil {
-		return nil, err
-	}
-	all := &shape.PublicAccessBlockConfiguration{BlockPublicAcls: true, IgnorePublicAcls: true, BlockPublicPolicy: true, RestrictPublicBuckets: true}
-	return &shape.GetPublicAccessBlockResult{PublicAccessBlockConfiguration: all}, nil
-}
-
-// GetBucketAcl answers the one ACL there is: all to the owner.
-func (s *Service) GetBucketAcl(ctx context.Context, in *shape.GetBucketAclRequest) (*shape.GetBucketAclResult, error) {
-	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketAcl")
-	if err != nil {
-		return nil, err
-	}
-	owner := s.owner(s.store.Snapshot(), b.AccountID)
-	return &shape.GetBucketAclResult{Owner: owner, Grants: ownerOnly(owner)}, nil
 }
 
 // GetObjectAcl answers the one ACL there is: all to the bucket's owner.

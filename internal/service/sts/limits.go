@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/sts"
@@ -88,7 +89,10 @@ func (s *Service) policies(to *call.Session, inline string, arns []shape.PolicyD
 }
 
 // policyExists says whether a managed policy is the cloud's or the account's.
-func (s *Service) policyExists(_, arn string) bool { return s.managed[arn] }
+func (s *Service) policyExists(account, arn string) bool {
+	p := authz.FindPolicy(s.Store.Snapshot(), arn)
+	return s.managed[arn] || p != nil && p.AccountID == account
+}
 
 // tags checks session tags and notes them in the session, beside those that a chain hands on.
 func tags(to *call.Session, list []shape.Tag, transitive []string) error {

@@ -24,6 +24,7 @@ type Deps struct {
 	Store    *store.Store
 	Sessions Sessions
 	Denials  *denial.Codec
+	Roles    Roles
 	Now      func() time.Time
 }
 
@@ -31,6 +32,7 @@ type Deps struct {
 type Service struct {
 	Deps
 	managed map[string]bool // ARNs of the cloud's own policies
+	actions actions
 }
 
 var _ shape.API = (*Service)(nil)
@@ -40,7 +42,7 @@ func New(deps Deps) *Service {
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &Service{Deps: deps, managed: map[string]bool{}}
+	s := &Service{Deps: deps, managed: map[string]bool{}, actions: newActions()}
 	managed, err := policy.Managed()
 	if err != nil {
 		panic(err) // they are part of the program

@@ -59,6 +59,12 @@ func decodeAssociateDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *Associa
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeAssociateIamInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *AssociateIamInstanceProfileRequest) {
+	d.Require(n, "IamInstanceProfile", "InstanceId")
+	v.IamInstanceProfile = wire.Struct(d, n, "IamInstanceProfile", decodeIamInstanceProfileSpecification)
+	v.InstanceId = d.String(n.Take("InstanceId"))
+}
+
 func decodeAssociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *AssociateRouteTableRequest) {
 	d.Require(n, "RouteTableId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -510,6 +516,13 @@ func decodeDescribeHostsRequest(d *wire.Decoder, n *wire.Node, v *DescribeHostsR
 	v.NextToken = d.String(n.Take("NextToken"))
 }
 
+func decodeDescribeIamInstanceProfileAssociationsRequest(d *wire.Decoder, n *wire.Node, v *DescribeIamInstanceProfileAssociationsRequest) {
+	v.AssociationIds = wire.Scalars(d, n, "AssociationId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
 func decodeDescribeImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeImageAttributeRequest) {
 	d.Require(n, "Attribute", "ImageId")
 	v.Attribute = d.String(n.Take("Attribute"))
@@ -813,6 +826,11 @@ func decodeDisassociateAddressRequest(d *wire.Decoder, n *wire.Node, v *Disassoc
 	v.AssociationId = d.String(n.Take("AssociationId"))
 	v.PublicIp = d.String(n.Take("PublicIp"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisassociateIamInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *DisassociateIamInstanceProfileRequest) {
+	d.Require(n, "AssociationId")
+	v.AssociationId = d.String(n.Take("AssociationId"))
 }
 
 func decodeDisassociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *DisassociateRouteTableRequest) {
@@ -1418,6 +1436,12 @@ func decodeReleaseAddressRequest(d *wire.Decoder, n *wire.Node, v *ReleaseAddres
 	v.PublicIp = d.String(n.Take("PublicIp"))
 	v.NetworkBorderGroup = d.String(n.Take("NetworkBorderGroup"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeReplaceIamInstanceProfileAssociationRequest(d *wire.Decoder, n *wire.Node, v *ReplaceIamInstanceProfileAssociationRequest) {
+	d.Require(n, "IamInstanceProfile", "AssociationId")
+	v.IamInstanceProfile = wire.Struct(d, n, "IamInstanceProfile", decodeIamInstanceProfileSpecification)
+	v.AssociationId = d.String(n.Take("AssociationId"))
 }
 
 func decodeReplaceNetworkAclAssociationRequest(d *wire.Decoder, n *wire.Node, v *ReplaceNetworkAclAssociationRequest) {

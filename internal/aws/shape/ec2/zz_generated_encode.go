@@ -163,6 +163,15 @@ func appendAssociateDhcpOptionsResult(b []byte, v *AssociateDhcpOptionsResult) [
 	return b
 }
 
+func appendAssociateIamInstanceProfileResult(b []byte, v *AssociateIamInstanceProfileResult) []byte {
+	if v.IamInstanceProfileAssociation != nil {
+		b = append(b, "<iamInstanceProfileAssociation>"...)
+		b = appendIamInstanceProfileAssociation(b, v.IamInstanceProfileAssociation)
+		b = append(b, "</iamInstanceProfileAssociation>"...)
+	}
+	return b
+}
+
 func appendAssociateRouteTableResult(b []byte, v *AssociateRouteTableResult) []byte {
 	if v.AssociationId != "" {
 		b = wire.AppendString(b, "associationId", v.AssociationId)
@@ -894,6 +903,20 @@ func appendDescribeHostsResult(b []byte, v *DescribeHostsResult) []byte {
 	return b
 }
 
+func appendDescribeIamInstanceProfileAssociationsResult(b []byte, v *DescribeIamInstanceProfileAssociationsResult) []byte {
+	b = append(b, "<iamInstanceProfileAssociationSet>"...)
+	for i := range v.IamInstanceProfileAssociations {
+		b = append(b, "<item>"...)
+		b = appendIamInstanceProfileAssociation(b, &v.IamInstanceProfileAssociations[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</iamInstanceProfileAssociationSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeImageAttributeResult(b []byte, v *DescribeImageAttributeResult) []byte {
 	b = append(b, "<blockDeviceMapping>"...)
 	for i := range v.BlockDeviceMappings {
@@ -1571,6 +1594,15 @@ func appendDisassociateAddressResult(b []byte, v *DisassociateAddressResult) []b
 	return b
 }
 
+func appendDisassociateIamInstanceProfileResult(b []byte, v *DisassociateIamInstanceProfileResult) []byte {
+	if v.IamInstanceProfileAssociation != nil {
+		b = append(b, "<iamInstanceProfileAssociation>"...)
+		b = appendIamInstanceProfileAssociation(b, v.IamInstanceProfileAssociation)
+		b = append(b, "</iamInstanceProfileAssociation>"...)
+	}
+	return b
+}
+
 func appendDisassociateRouteTableResult(b []byte, v *DisassociateRouteTableResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -2039,6 +2071,27 @@ func appendIamInstanceProfile(b []byte, v *IamInstanceProfile) []byte {
 	}
 	if v.Id != "" {
 		b = wire.AppendString(b, "id", v.Id)
+	}
+	return b
+}
+
+func appendIamInstanceProfileAssociation(b []byte, v *IamInstanceProfileAssociation) []byte {
+	if v.AssociationId != "" {
+		b = wire.AppendString(b, "associationId", v.AssociationId)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.IamInstanceProfile != nil {
+		b = append(b, "<iamInstanceProfile>"...)
+		b = appendIamInstanceProfile(b, v.IamInstanceProfile)
+		b = append(b, "</iamInstanceProfile>"...)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if !v.Timestamp.IsZero() {
+		b = wire.AppendTime(b, "timestamp", v.Timestamp, wire.ISOMillis)
 	}
 	return b
 }
@@ -4780,6 +4833,15 @@ func appendRegionGeography(b []byte, v *RegionGeography) []byte {
 
 func appendReleaseAddressResult(b []byte, v *ReleaseAddressResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendReplaceIamInstanceProfileAssociationResult(b []byte, v *ReplaceIamInstanceProfileAssociationResult) []byte {
+	if v.IamInstanceProfileAssociation != nil {
+		b = append(b, "<iamInstanceProfileAssociation>"...)
+		b = appendIamInstanceProfileAssociation(b, v.IamInstanceProfileAssociation)
+		b = append(b, "</iamInstanceProfileAssociation>"...)
+	}
 	return b
 }
 

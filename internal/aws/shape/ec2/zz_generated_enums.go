@@ -262,6 +262,14 @@ const (
 	HypervisorTypeXen = "xen"
 )
 
+// Values of IamInstanceProfileAssociationState.
+const (
+	IamInstanceProfileAssociationStateAssociating    = "associating"
+	IamInstanceProfileAssociationStateAssociated     = "associated"
+	IamInstanceProfileAssociationStateDisassociating = "disassociating"
+	IamInstanceProfileAssociationStateDisassociated  = "disassociated"
+)
+
 // Values of ImageAttributeName.
 const (
 	ImageAttributeNameDescription              = "description"

@@ -72,6 +72,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "AssociateIamInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssociateIamInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssociateIamInstanceProfileResponse", appendAssociateIamInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssociateIamInstanceProfile(ctx, in.(*AssociateIamInstanceProfileRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AssociateRouteTable"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeAssociateRouteTableRequest)
@@ -582,6 +594,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeIamInstanceProfileAssociations"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeIamInstanceProfileAssociationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeIamInstanceProfileAssociationsResponse", appendDescribeIamInstanceProfileAssociationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeIamInstanceProfileAssociations(ctx, in.(*DescribeIamInstanceProfileAssociationsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeImageAttribute"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeImageAttributeRequest)
@@ -998,6 +1022,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisassociateIamInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisassociateIamInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisassociateIamInstanceProfileResponse", appendDisassociateIamInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisassociateIamInstanceProfile(ctx, in.(*DisassociateIamInstanceProfileRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisassociateRouteTable"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisassociateRouteTableRequest)
@@ -1253,6 +1289,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ReleaseAddress(ctx, in.(*ReleaseAddressRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ReplaceIamInstanceProfileAssociation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeReplaceIamInstanceProfileAssociationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ReplaceIamInstanceProfileAssociationResponse", appendReplaceIamInstanceProfileAssociationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ReplaceIamInstanceProfileAssociation(ctx, in.(*ReplaceIamInstanceProfileAssociationRequest))
 			},
 		},
 		{

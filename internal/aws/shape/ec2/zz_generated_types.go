@@ -123,6 +123,15 @@ type AssociateDhcpOptionsRequest struct {
 type AssociateDhcpOptionsResult struct {
 }
 
+type AssociateIamInstanceProfileRequest struct {
+	IamInstanceProfile *IamInstanceProfileSpecification // required
+	InstanceId         string                           // required
+}
+
+type AssociateIamInstanceProfileResult struct {
+	IamInstanceProfileAssociation *IamInstanceProfileAssociation
+}
+
 type AssociateRouteTableRequest struct {
 	DryRun       *bool
 	RouteTableId string // required
@@ -852,6 +861,18 @@ type DescribeHostsResult struct {
 	NextToken string
 }
 
+type DescribeIamInstanceProfileAssociationsRequest struct {
+	AssociationIds []string
+	Filters        []Filter
+	MaxResults     *int
+	NextToken      string
+}
+
+type DescribeIamInstanceProfileAssociationsResult struct {
+	IamInstanceProfileAssociations []IamInstanceProfileAssociation
+	NextToken                      string
+}
+
 type DescribeImageAttributeRequest struct {
 	Attribute string // required; values: ImageAttributeName
 	ImageId   string // required
@@ -1370,6 +1391,14 @@ type DisassociateAddressRequest struct {
 type DisassociateAddressResult struct {
 }
 
+type DisassociateIamInstanceProfileRequest struct {
+	AssociationId string // required
+}
+
+type DisassociateIamInstanceProfileResult struct {
+	IamInstanceProfileAssociation *IamInstanceProfileAssociation
+}
+
 type DisassociateRouteTableRequest struct {
 	AssociationId string // required
 	DryRun        *bool
@@ -1654,6 +1683,14 @@ type HostProperties struct {
 type IamInstanceProfile struct {
 	Arn string
 	Id  string
+}
+
+type IamInstanceProfileAssociation struct {
+	AssociationId      string
+	InstanceId         string
+	IamInstanceProfile *IamInstanceProfile
+	State              string // values: IamInstanceProfileAssociationState
+	Timestamp          time.Time
 }
 
 type IamInstanceProfileSpecification struct {
@@ -3051,6 +3088,15 @@ type ReleaseAddressRequest struct {
 }
 
 type ReleaseAddressResult struct {
+}
+
+type ReplaceIamInstanceProfileAssociationRequest struct {
+	IamInstanceProfile *IamInstanceProfileSpecification // required
+	AssociationId      string                           // required
+}
+
+type ReplaceIamInstanceProfileAssociationResult struct {
+	IamInstanceProfileAssociation *IamInstanceProfileAssociation
 }
 
 type ReplaceNetworkAclAssociationRequest struct {

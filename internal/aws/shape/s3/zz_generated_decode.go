@@ -187,12 +187,77 @@ func headersDeleteBucket(name string) bool {
 	return false
 }
 
+func decodeDeleteBucketCorsRequest(d *wire.Decoder, v *DeleteBucketCorsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketCors(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeDeleteBucketLifecycleRequest(d *wire.Decoder, v *DeleteBucketLifecycleRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketLifecycle(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeDeleteBucketOwnershipControlsRequest(d *wire.Decoder, v *DeleteBucketOwnershipControlsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketOwnershipControls(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeDeleteBucketPolicyRequest(d *wire.Decoder, v *DeleteBucketPolicyRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketPolicy(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeDeleteBucketTaggingRequest(d *wire.Decoder, v *DeleteBucketTaggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
 }
 
 func headersDeleteBucketTagging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeDeleteBucketWebsiteRequest(d *wire.Decoder, v *DeleteBucketWebsiteRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketWebsite(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner":
 		return true
@@ -234,6 +299,19 @@ func decodeDeleteObjectsRequest(d *wire.Decoder, v *DeleteObjectsRequest) {
 func headersDeleteObjects(name string) bool {
 	switch name {
 	case "x-amz-mfa", "x-amz-request-payer", "x-amz-bypass-governance-retention", "x-amz-expected-bucket-owner", "x-amz-sdk-checksum-algorithm":
+		return true
+	}
+	return false
+}
+
+func decodeDeletePublicAccessBlockRequest(d *wire.Decoder, v *DeletePublicAccessBlockRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeletePublicAccessBlock(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false
@@ -678,6 +756,154 @@ func headersListParts(name string) bool {
 	return false
 }
 
+func decodePutBucketAccelerateConfigurationRequest(d *wire.Decoder, v *PutBucketAccelerateConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.AccelerateConfiguration = wire.Payload(d, "AccelerateConfiguration", true, decodeAccelerateConfiguration)
+}
+
+func headersPutBucketAccelerateConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner", "x-amz-sdk-checksum-algorithm":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketAclRequest(d *wire.Decoder, v *PutBucketAclRequest) {
+	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
+	v.GrantWrite = d.String(d.Header("x-amz-grant-write"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.AccessControlPolicy = wire.Payload(d, "AccessControlPolicy", false, decodeAccessControlPolicy)
+}
+
+func headersPutBucketAcl(name string) bool {
+	switch name {
+	case "x-amz-acl", "x-amz-sdk-checksum-algorithm", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketCorsRequest(d *wire.Decoder, v *PutBucketCorsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.CORSConfiguration = wire.Payload(d, "CORSConfiguration", true, decodeCORSConfiguration)
+}
+
+func headersPutBucketCors(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketLifecycleConfigurationRequest(d *wire.Decoder, v *PutBucketLifecycleConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.TransitionDefaultMinimumObjectSize = d.String(d.Header("x-amz-transition-default-minimum-object-size"))
+	v.LifecycleConfiguration = wire.Payload(d, "LifecycleConfiguration", false, decodeBucketLifecycleConfiguration)
+}
+
+func headersPutBucketLifecycleConfiguration(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner", "x-amz-transition-default-minimum-object-size":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketLoggingRequest(d *wire.Decoder, v *PutBucketLoggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.BucketLoggingStatus = wire.Payload(d, "BucketLoggingStatus", true, decodeBucketLoggingStatus)
+}
+
+func headersPutBucketLogging(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketNotificationConfigurationRequest(d *wire.Decoder, v *PutBucketNotificationConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.SkipDestinationValidation = d.BoolPtr(d.Header("x-amz-skip-destination-validation"))
+	v.NotificationConfiguration = wire.Payload(d, "NotificationConfiguration", true, decodeNotificationConfiguration)
+}
+
+func headersPutBucketNotificationConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner", "x-amz-skip-destination-validation":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketOwnershipControlsRequest(d *wire.Decoder, v *PutBucketOwnershipControlsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.OwnershipControls = wire.Payload(d, "OwnershipControls", true, decodeOwnershipControls)
+}
+
+func headersPutBucketOwnershipControls(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketPolicyRequest(d *wire.Decoder, v *PutBucketPolicyRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ConfirmRemoveSelfBucketAccess = d.BoolPtr(d.Header("x-amz-confirm-remove-self-bucket-access"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.Policy = d.TextPayload()
+}
+
+func headersPutBucketPolicy(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-confirm-remove-self-bucket-access", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketRequestPaymentRequest(d *wire.Decoder, v *PutBucketRequestPaymentRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPaymentConfiguration = wire.Payload(d, "RequestPaymentConfiguration", true, decodeRequestPaymentConfiguration)
+}
+
+func headersPutBucketRequestPayment(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutBucketTaggingRequest(d *wire.Decoder, v *PutBucketTaggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ContentMD5 = d.String(d.Header("Content-MD5"))
@@ -687,6 +913,22 @@ func decodePutBucketTaggingRequest(d *wire.Decoder, v *PutBucketTaggingRequest) 
 }
 
 func headersPutBucketTagging(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketWebsiteRequest(d *wire.Decoder, v *PutBucketWebsiteRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.WebsiteConfiguration = wire.Payload(d, "WebsiteConfiguration", true, decodeWebsiteConfiguration)
+}
+
+func headersPutBucketWebsite(name string) bool {
 	switch name {
 	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
 		return true
@@ -744,6 +986,22 @@ func headersPutObject(name string) bool {
 		return true
 	}
 	return strings.HasPrefix(name, "x-amz-meta-")
+}
+
+func decodePutPublicAccessBlockRequest(d *wire.Decoder, v *PutPublicAccessBlockRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.PublicAccessBlockConfiguration = wire.Payload(d, "PublicAccessBlockConfiguration", true, decodePublicAccessBlockConfiguration)
+}
+
+func headersPutPublicAccessBlock(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
 }
 
 func decodeUploadPartRequest(d *wire.Decoder, v *UploadPartRequest) {
@@ -810,9 +1068,46 @@ func headersUploadPartCopy(name string) bool {
 	return false
 }
 
+func decodeAbortIncompleteMultipartUpload(d *wire.Decoder, n *wire.Node, v *AbortIncompleteMultipartUpload) {
+	v.DaysAfterInitiation = d.IntPtr(n.Take("DaysAfterInitiation"))
+}
+
+func decodeAccelerateConfiguration(d *wire.Decoder, n *wire.Node, v *AccelerateConfiguration) {
+	v.Status = d.String(n.Take("Status"))
+}
+
+func decodeAccessControlPolicy(d *wire.Decoder, n *wire.Node, v *AccessControlPolicy) {
+	v.Grants = wire.List(d, n, "AccessControlList", "Grant", decodeGrant)
+	v.Owner = wire.Struct(d, n, "Owner", decodeOwner)
+}
+
 func decodeBucketInfo(d *wire.Decoder, n *wire.Node, v *BucketInfo) {
 	v.DataRedundancy = d.String(n.Take("DataRedundancy"))
 	v.Type = d.String(n.Take("Type"))
+}
+
+func decodeBucketLifecycleConfiguration(d *wire.Decoder, n *wire.Node, v *BucketLifecycleConfiguration) {
+	d.Require(n, "Rule")
+	v.Rules = wire.List(d, n, "Rule", "", decodeLifecycleRule)
+}
+
+func decodeBucketLoggingStatus(d *wire.Decoder, n *wire.Node, v *BucketLoggingStatus) {
+	v.LoggingEnabled = wire.Struct(d, n, "LoggingEnabled", decodeLoggingEnabled)
+}
+
+func decodeCORSConfiguration(d *wire.Decoder, n *wire.Node, v *CORSConfiguration) {
+	d.Require(n, "CORSRule")
+	v.CORSRules = wire.List(d, n, "CORSRule", "", decodeCORSRule)
+}
+
+func decodeCORSRule(d *wire.Decoder, n *wire.Node, v *CORSRule) {
+	d.Require(n, "AllowedMethod", "AllowedOrigin")
+	v.ID = d.String(n.Take("ID"))
+	v.AllowedHeaders = wire.Scalars(d, n, "AllowedHeader", "", d.String)
+	v.AllowedMethods = wire.Scalars(d, n, "AllowedMethod", "", d.String)
+	v.AllowedOrigins = wire.Scalars(d, n, "AllowedOrigin", "", d.String)
+	v.ExposeHeaders = wire.Scalars(d, n, "ExposeHeader", "", d.String)
+	v.MaxAgeSeconds = d.IntPtr(n.Take("MaxAgeSeconds"))
 }
 
 func decodeCompletedMultipartUpload(d *wire.Decoder, n *wire.Node, v *CompletedMultipartUpload) {
@@ -829,6 +1124,11 @@ func decodeCompletedPart(d *wire.Decoder, n *wire.Node, v *CompletedPart) {
 	v.ChecksumCRC64NVME = d.String(n.Take("ChecksumCRC64NVME"))
 }
 
+func decodeCondition(d *wire.Decoder, n *wire.Node, v *Condition) {
+	v.HttpErrorCodeReturnedEquals = d.String(n.Take("HttpErrorCodeReturnedEquals"))
+	v.KeyPrefixEquals = d.String(n.Take("KeyPrefixEquals"))
+}
+
 func decodeCreateBucketConfiguration(d *wire.Decoder, n *wire.Node, v *CreateBucketConfiguration) {
 	v.LocationConstraint = d.String(n.Take("LocationConstraint"))
 	v.Location = wire.Struct(d, n, "Location", decodeLocationInfo)
@@ -842,9 +1142,113 @@ func decodeDelete(d *wire.Decoder, n *wire.Node, v *Delete) {
 	v.Quiet = d.BoolPtr(n.Take("Quiet"))
 }
 
+func decodeErrorDocument(d *wire.Decoder, n *wire.Node, v *ErrorDocument) {
+	d.Require(n, "Key")
+	v.Key = d.String(n.Take("Key"))
+}
+
+func decodeEventBridgeConfiguration(d *wire.Decoder, n *wire.Node, v *EventBridgeConfiguration) {
+}
+
+func decodeFilterRule(d *wire.Decoder, n *wire.Node, v *FilterRule) {
+	v.Name = d.String(n.Take("Name"))
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodeGrant(d *wire.Decoder, n *wire.Node, v *Grant) {
+	v.Grantee = wire.Struct(d, n, "Grantee", decodeGrantee)
+	v.Permission = d.String(n.Take("Permission"))
+}
+
+func decodeGrantee(d *wire.Decoder, n *wire.Node, v *Grantee) {
+	d.Require(n, "xsi:type")
+	v.DisplayName = d.String(n.Take("DisplayName"))
+	v.EmailAddress = d.String(n.Take("EmailAddress"))
+	v.ID = d.String(n.Take("ID"))
+	v.Type = d.String(n.Take("xsi:type"))
+	v.URI = d.String(n.Take("URI"))
+}
+
+func decodeIndexDocument(d *wire.Decoder, n *wire.Node, v *IndexDocument) {
+	d.Require(n, "Suffix")
+	v.Suffix = d.String(n.Take("Suffix"))
+}
+
+func decodeLambdaFunctionConfiguration(d *wire.Decoder, n *wire.Node, v *LambdaFunctionConfiguration) {
+	d.Require(n, "CloudFunction", "Event")
+	v.Id = d.String(n.Take("Id"))
+	v.LambdaFunctionArn = d.String(n.Take("CloudFunction"))
+	v.Events = wire.Scalars(d, n, "Event", "", d.String)
+	v.Filter = wire.Struct(d, n, "Filter", decodeNotificationConfigurationFilter)
+}
+
+func decodeLifecycleExpiration(d *wire.Decoder, n *wire.Node, v *LifecycleExpiration) {
+	v.Date = d.Time(n.Take("Date"))
+	v.Days = d.IntPtr(n.Take("Days"))
+	v.ExpiredObjectDeleteMarker = d.BoolPtr(n.Take("ExpiredObjectDeleteMarker"))
+}
+
+func decodeLifecycleRule(d *wire.Decoder, n *wire.Node, v *LifecycleRule) {
+	d.Require(n, "Status")
+	v.Expiration = wire.Struct(d, n, "Expiration", decodeLifecycleExpiration)
+	v.ID = d.String(n.Take("ID"))
+	v.Prefix = d.StringPtr(n.Take("Prefix"))
+	v.Filter = wire.Struct(d, n, "Filter", decodeLifecycleRuleFilter)
+	v.Status = d.String(n.Take("Status"))
+	v.Transitions = wire.List(d, n, "Transition", "", decodeTransition)
+	v.NoncurrentVersionTransitions = wire.List(d, n, "NoncurrentVersionTransition", "", decodeNoncurrentVersionTransition)
+	v.NoncurrentVersionExpiration = wire.Struct(d, n, "NoncurrentVersionExpiration", decodeNoncurrentVersionExpiration)
+	v.AbortIncompleteMultipartUpload = wire.Struct(d, n, "AbortIncompleteMultipartUpload", decodeAbortIncompleteMultipartUpload)
+}
+
+func decodeLifecycleRuleAndOperator(d *wire.Decoder, n *wire.Node, v *LifecycleRuleAndOperator) {
+	v.Prefix = d.StringPtr(n.Take("Prefix"))
+	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+	v.ObjectSizeGreaterThan = d.LongPtr(n.Take("ObjectSizeGreaterThan"))
+	v.ObjectSizeLessThan = d.LongPtr(n.Take("ObjectSizeLessThan"))
+}
+
+func decodeLifecycleRuleFilter(d *wire.Decoder, n *wire.Node, v *LifecycleRuleFilter) {
+	v.Prefix = d.StringPtr(n.Take("Prefix"))
+	v.Tag = wire.Struct(d, n, "Tag", decodeTag)
+	v.ObjectSizeGreaterThan = d.LongPtr(n.Take("ObjectSizeGreaterThan"))
+	v.ObjectSizeLessThan = d.LongPtr(n.Take("ObjectSizeLessThan"))
+	v.And = wire.Struct(d, n, "And", decodeLifecycleRuleAndOperator)
+}
+
 func decodeLocationInfo(d *wire.Decoder, n *wire.Node, v *LocationInfo) {
 	v.Type = d.String(n.Take("Type"))
 	v.Name = d.String(n.Take("Name"))
+}
+
+func decodeLoggingEnabled(d *wire.Decoder, n *wire.Node, v *LoggingEnabled) {
+	d.Require(n, "TargetBucket", "TargetPrefix")
+	v.TargetBucket = d.String(n.Take("TargetBucket"))
+	v.TargetGrants = wire.List(d, n, "TargetGrants", "Grant", decodeTargetGrant)
+	v.TargetPrefix = d.String(n.Take("TargetPrefix"))
+	v.TargetObjectKeyFormat = wire.Struct(d, n, "TargetObjectKeyFormat", decodeTargetObjectKeyFormat)
+}
+
+func decodeNoncurrentVersionExpiration(d *wire.Decoder, n *wire.Node, v *NoncurrentVersionExpiration) {
+	v.NoncurrentDays = d.IntPtr(n.Take("NoncurrentDays"))
+	v.NewerNoncurrentVersions = d.IntPtr(n.Take("NewerNoncurrentVersions"))
+}
+
+func decodeNoncurrentVersionTransition(d *wire.Decoder, n *wire.Node, v *NoncurrentVersionTransition) {
+	v.NoncurrentDays = d.IntPtr(n.Take("NoncurrentDays"))
+	v.StorageClass = d.String(n.Take("StorageClass"))
+	v.NewerNoncurrentVersions = d.IntPtr(n.Take("NewerNoncurrentVersions"))
+}
+
+func decodeNotificationConfiguration(d *wire.Decoder, n *wire.Node, v *NotificationConfiguration) {
+	v.TopicConfigurations = wire.List(d, n, "TopicConfiguration", "", decodeTopicConfiguration)
+	v.QueueConfigurations = wire.List(d, n, "QueueConfiguration", "", decodeQueueConfiguration)
+	v.LambdaFunctionConfigurations = wire.List(d, n, "CloudFunctionConfiguration", "", decodeLambdaFunctionConfiguration)
+	v.EventBridgeConfiguration = wire.Struct(d, n, "EventBridgeConfiguration", decodeEventBridgeConfiguration)
+}
+
+func decodeNotificationConfigurationFilter(d *wire.Decoder, n *wire.Node, v *NotificationConfigurationFilter) {
+	v.Key = wire.Struct(d, n, "S3Key", decodeS3KeyFilter)
 }
 
 func decodeObjectIdentifier(d *wire.Decoder, n *wire.Node, v *ObjectIdentifier) {
@@ -856,6 +1260,72 @@ func decodeObjectIdentifier(d *wire.Decoder, n *wire.Node, v *ObjectIdentifier) 
 	v.Size = d.LongPtr(n.Take("Size"))
 }
 
+func decodeOwner(d *wire.Decoder, n *wire.Node, v *Owner) {
+	v.DisplayName = d.String(n.Take("DisplayName"))
+	v.ID = d.String(n.Take("ID"))
+}
+
+func decodeOwnershipControls(d *wire.Decoder, n *wire.Node, v *OwnershipControls) {
+	d.Require(n, "Rule")
+	v.Rules = wire.List(d, n, "Rule", "", decodeOwnershipControlsRule)
+}
+
+func decodeOwnershipControlsRule(d *wire.Decoder, n *wire.Node, v *OwnershipControlsRule) {
+	d.Require(n, "ObjectOwnership")
+	v.ObjectOwnership = d.String(n.Take("ObjectOwnership"))
+}
+
+func decodePartitionedPrefix(d *wire.Decoder, n *wire.Node, v *PartitionedPrefix) {
+	v.PartitionDateSource = d.String(n.Take("PartitionDateSource"))
+}
+
+func decodePublicAccessBlockConfiguration(d *wire.Decoder, n *wire.Node, v *PublicAccessBlockConfiguration) {
+	v.BlockPublicAcls = d.BoolPtr(n.Take("BlockPublicAcls"))
+	v.IgnorePublicAcls = d.BoolPtr(n.Take("IgnorePublicAcls"))
+	v.BlockPublicPolicy = d.BoolPtr(n.Take("BlockPublicPolicy"))
+	v.RestrictPublicBuckets = d.BoolPtr(n.Take("RestrictPublicBuckets"))
+}
+
+func decodeQueueConfiguration(d *wire.Decoder, n *wire.Node, v *QueueConfiguration) {
+	d.Require(n, "Queue", "Event")
+	v.Id = d.String(n.Take("Id"))
+	v.QueueArn = d.String(n.Take("Queue"))
+	v.Events = wire.Scalars(d, n, "Event", "", d.String)
+	v.Filter = wire.Struct(d, n, "Filter", decodeNotificationConfigurationFilter)
+}
+
+func decodeRedirect(d *wire.Decoder, n *wire.Node, v *Redirect) {
+	v.HostName = d.String(n.Take("HostName"))
+	v.HttpRedirectCode = d.String(n.Take("HttpRedirectCode"))
+	v.Protocol = d.String(n.Take("Protocol"))
+	v.ReplaceKeyPrefixWith = d.StringPtr(n.Take("ReplaceKeyPrefixWith"))
+	v.ReplaceKeyWith = d.StringPtr(n.Take("ReplaceKeyWith"))
+}
+
+func decodeRedirectAllRequestsTo(d *wire.Decoder, n *wire.Node, v *RedirectAllRequestsTo) {
+	d.Require(n, "HostName")
+	v.HostName = d.String(n.Take("HostName"))
+	v.Protocol = d.String(n.Take("Protocol"))
+}
+
+func decodeRequestPaymentConfiguration(d *wire.Decoder, n *wire.Node, v *RequestPaymentConfiguration) {
+	d.Require(n, "Payer")
+	v.Payer = d.String(n.Take("Payer"))
+}
+
+func decodeRoutingRule(d *wire.Decoder, n *wire.Node, v *RoutingRule) {
+	d.Require(n, "Redirect")
+	v.Condition = wire.Struct(d, n, "Condition", decodeCondition)
+	v.Redirect = wire.Struct(d, n, "Redirect", decodeRedirect)
+}
+
+func decodeS3KeyFilter(d *wire.Decoder, n *wire.Node, v *S3KeyFilter) {
+	v.FilterRules = wire.List(d, n, "FilterRule", "", decodeFilterRule)
+}
+
+func decodeSimplePrefix(d *wire.Decoder, n *wire.Node, v *SimplePrefix) {
+}
+
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 	d.Require(n, "Key", "Value")
 	v.Key = d.String(n.Take("Key"))
@@ -865,4 +1335,35 @@ func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 func decodeTagging(d *wire.Decoder, n *wire.Node, v *Tagging) {
 	d.Require(n, "TagSet")
 	v.TagSet = wire.List(d, n, "TagSet", "Tag", decodeTag)
+}
+
+func decodeTargetGrant(d *wire.Decoder, n *wire.Node, v *TargetGrant) {
+	v.Grantee = wire.Struct(d, n, "Grantee", decodeGrantee)
+	v.Permission = d.String(n.Take("Permission"))
+}
+
+func decodeTargetObjectKeyFormat(d *wire.Decoder, n *wire.Node, v *TargetObjectKeyFormat) {
+	v.SimplePrefix = wire.Struct(d, n, "SimplePrefix", decodeSimplePrefix)
+	v.PartitionedPrefix = wire.Struct(d, n, "PartitionedPrefix", decodePartitionedPrefix)
+}
+
+func decodeTopicConfiguration(d *wire.Decoder, n *wire.Node, v *TopicConfiguration) {
+	d.Require(n, "Topic", "Event")
+	v.Id = d.String(n.Take("Id"))
+	v.TopicArn = d.String(n.Take("Topic"))
+	v.Events = wire.Scalars(d, n, "Event", "", d.String)
+	v.Filter = wire.Struct(d, n, "Filter", decodeNotificationConfigurationFilter)
+}
+
+func decodeTransition(d *wire.Decoder, n *wire.Node, v *Transition) {
+	v.Date = d.Time(n.Take("Date"))
+	v.Days = d.IntPtr(n.Take("Days"))
+	v.StorageClass = d.String(n.Take("StorageClass"))
+}
+
+func decodeWebsiteConfiguration(d *wire.Decoder, n *wire.Node, v *WebsiteConfiguration) {
+	v.ErrorDocument = wire.Struct(d, n, "ErrorDocument", decodeErrorDocument)
+	v.IndexDocument = wire.Struct(d, n, "IndexDocument", decodeIndexDocument)
+	v.RedirectAllRequestsTo = wire.Struct(d, n, "RedirectAllRequestsTo", decodeRedirectAllRequestsTo)
+	v.RoutingRules = wire.List(d, n, "RoutingRules", "RoutingRule", decodeRoutingRule)
 }

@@ -112,7 +112,22 @@ func encodeCreateMultipartUploadResult(w *wire.Response, v *CreateMultipartUploa
 func encodeDeleteBucketResult(w *wire.Response, v *DeleteBucketResult) {
 }
 
+func encodeDeleteBucketCorsResult(w *wire.Response, v *DeleteBucketCorsResult) {
+}
+
+func encodeDeleteBucketLifecycleResult(w *wire.Response, v *DeleteBucketLifecycleResult) {
+}
+
+func encodeDeleteBucketOwnershipControlsResult(w *wire.Response, v *DeleteBucketOwnershipControlsResult) {
+}
+
+func encodeDeleteBucketPolicyResult(w *wire.Response, v *DeleteBucketPolicyResult) {
+}
+
 func encodeDeleteBucketTaggingResult(w *wire.Response, v *DeleteBucketTaggingResult) {
+}
+
+func encodeDeleteBucketWebsiteResult(w *wire.Response, v *DeleteBucketWebsiteResult) {
 }
 
 func encodeDeleteObjectResult(w *wire.Response, v *DeleteObjectResult) {
@@ -139,6 +154,9 @@ func encodeDeleteObjectsResult(w *wire.Response, v *DeleteObjectsResult) {
 	}
 	w.Body = b
 	w.CloseXML("DeleteResult")
+}
+
+func encodeDeletePublicAccessBlockResult(w *wire.Response, v *DeletePublicAccessBlockResult) {
 }
 
 func encodeGetBucketAccelerateConfigurationResult(w *wire.Response, v *GetBucketAccelerateConfigurationResult) {
@@ -698,7 +716,38 @@ func encodeListPartsResult(w *wire.Response, v *ListPartsResult) {
 	w.CloseXML("ListPartsResult")
 }
 
+func encodePutBucketAccelerateConfigurationResult(w *wire.Response, v *PutBucketAccelerateConfigurationResult) {
+}
+
+func encodePutBucketAclResult(w *wire.Response, v *PutBucketAclResult) {
+}
+
+func encodePutBucketCorsResult(w *wire.Response, v *PutBucketCorsResult) {
+}
+
+func encodePutBucketLifecycleConfigurationResult(w *wire.Response, v *PutBucketLifecycleConfigurationResult) {
+	w.SetString("x-amz-transition-default-minimum-object-size", v.TransitionDefaultMinimumObjectSize)
+}
+
+func encodePutBucketLoggingResult(w *wire.Response, v *PutBucketLoggingResult) {
+}
+
+func encodePutBucketNotificationConfigurationResult(w *wire.Response, v *PutBucketNotificationConfigurationResult) {
+}
+
+func encodePutBucketOwnershipControlsResult(w *wire.Response, v *PutBucketOwnershipControlsResult) {
+}
+
+func encodePutBucketPolicyResult(w *wire.Response, v *PutBucketPolicyResult) {
+}
+
+func encodePutBucketRequestPaymentResult(w *wire.Response, v *PutBucketRequestPaymentResult) {
+}
+
 func encodePutBucketTaggingResult(w *wire.Response, v *PutBucketTaggingResult) {
+}
+
+func encodePutBucketWebsiteResult(w *wire.Response, v *PutBucketWebsiteResult) {
 }
 
 func encodePutObjectResult(w *wire.Response, v *PutObjectResult) {
@@ -723,6 +772,9 @@ func encodePutObjectResult(w *wire.Response, v *PutObjectResult) {
 	if v.Size != 0 {
 		w.SetInt("x-amz-object-size", int64(v.Size))
 	}
+}
+
+func encodePutPublicAccessBlockResult(w *wire.Response, v *PutPublicAccessBlockResult) {
 }
 
 func encodeUploadPartResult(w *wire.Response, v *UploadPartResult) {
@@ -760,7 +812,9 @@ func encodeUploadPartCopyResult(w *wire.Response, v *UploadPartCopyResult) {
 }
 
 func appendAbortIncompleteMultipartUpload(b []byte, v *AbortIncompleteMultipartUpload) []byte {
-	b = wire.AppendInt(b, "DaysAfterInitiation", int64(v.DaysAfterInitiation))
+	if v.DaysAfterInitiation != nil {
+		b = wire.AppendInt(b, "DaysAfterInitiation", int64(*v.DaysAfterInitiation))
+	}
 	return b
 }
 
@@ -803,7 +857,9 @@ func appendCORSRule(b []byte, v *CORSRule) []byte {
 	for _, x := range v.ExposeHeaders {
 		b = wire.AppendString(b, "ExposeHeader", x)
 	}
-	b = wire.AppendInt(b, "MaxAgeSeconds", int64(v.MaxAgeSeconds))
+	if v.MaxAgeSeconds != nil {
+		b = wire.AppendInt(b, "MaxAgeSeconds", int64(*v.MaxAgeSeconds))
+	}
 	return b
 }
 
@@ -987,9 +1043,7 @@ func appendFilterRule(b []byte, v *FilterRule) []byte {
 	if v.Name != "" {
 		b = wire.AppendString(b, "Name", v.Name)
 	}
-	if v.Value != "" {
-		b = wire.AppendString(b, "Value", v.Value)
-	}
+	b = wire.AppendString(b, "Value", v.Value)
 	return b
 }
 
@@ -1062,8 +1116,12 @@ func appendLifecycleExpiration(b []byte, v *LifecycleExpiration) []byte {
 	if !v.Date.IsZero() {
 		b = wire.AppendTime(b, "Date", v.Date, wire.ISOMillis)
 	}
-	b = wire.AppendInt(b, "Days", int64(v.Days))
-	b = wire.AppendBool(b, "ExpiredObjectDeleteMarker", v.ExpiredObjectDeleteMarker)
+	if v.Days != nil {
+		b = wire.AppendInt(b, "Days", int64(*v.Days))
+	}
+	if v.ExpiredObjectDeleteMarker != nil {
+		b = wire.AppendBool(b, "ExpiredObjectDeleteMarker", *v.ExpiredObjectDeleteMarker)
+	}
 	return b
 }
 
@@ -1076,8 +1134,8 @@ func appendLifecycleRule(b []byte, v *LifecycleRule) []byte {
 	if v.ID != "" {
 		b = wire.AppendString(b, "ID", v.ID)
 	}
-	if v.Prefix != "" {
-		b = wire.AppendString(b, "Prefix", v.Prefix)
+	if v.Prefix != nil {
+		b = wire.AppendString(b, "Prefix", *v.Prefix)
 	}
 	if v.Filter != nil {
 		b = append(b, "<Filter>"...)
@@ -1111,30 +1169,38 @@ func appendLifecycleRule(b []byte, v *LifecycleRule) []byte {
 }
 
 func appendLifecycleRuleAndOperator(b []byte, v *LifecycleRuleAndOperator) []byte {
-	if v.Prefix != "" {
-		b = wire.AppendString(b, "Prefix", v.Prefix)
+	if v.Prefix != nil {
+		b = wire.AppendString(b, "Prefix", *v.Prefix)
 	}
 	for i := range v.Tags {
 		b = append(b, "<Tag>"...)
 		b = appendTag(b, &v.Tags[i])
 		b = append(b, "</Tag>"...)
 	}
-	b = wire.AppendInt(b, "ObjectSizeGreaterThan", v.ObjectSizeGreaterThan)
-	b = wire.AppendInt(b, "ObjectSizeLessThan", v.ObjectSizeLessThan)
+	if v.ObjectSizeGreaterThan != nil {
+		b = wire.AppendInt(b, "ObjectSizeGreaterThan", *v.ObjectSizeGreaterThan)
+	}
+	if v.ObjectSizeLessThan != nil {
+		b = wire.AppendInt(b, "ObjectSizeLessThan", *v.ObjectSizeLessThan)
+	}
 	return b
 }
 
 func appendLifecycleRuleFilter(b []byte, v *LifecycleRuleFilter) []byte {
-	if v.Prefix != "" {
-		b = wire.AppendString(b, "Prefix", v.Prefix)
+	if v.Prefix != nil {
+		b = wire.AppendString(b, "Prefix", *v.Prefix)
 	}
 	if v.Tag != nil {
 		b = append(b, "<Tag>"...)
 		b = appendTag(b, v.Tag)
 		b = append(b, "</Tag>"...)
 	}
-	b = wire.AppendInt(b, "ObjectSizeGreaterThan", v.ObjectSizeGreaterThan)
-	b = wire.AppendInt(b, "ObjectSizeLessThan", v.ObjectSizeLessThan)
+	if v.ObjectSizeGreaterThan != nil {
+		b = wire.AppendInt(b, "ObjectSizeGreaterThan", *v.ObjectSizeGreaterThan)
+	}
+	if v.ObjectSizeLessThan != nil {
+		b = wire.AppendInt(b, "ObjectSizeLessThan", *v.ObjectSizeLessThan)
+	}
 	if v.And != nil {
 		b = append(b, "<And>"...)
 		b = appendLifecycleRuleAndOperator(b, v.And)
@@ -1156,9 +1222,7 @@ func appendLoggingEnabled(b []byte, v *LoggingEnabled) []byte {
 		}
 		b = append(b, "</TargetGrants>"...)
 	}
-	if v.TargetPrefix != "" {
-		b = wire.AppendString(b, "TargetPrefix", v.TargetPrefix)
-	}
+	b = wire.AppendString(b, "TargetPrefix", v.TargetPrefix)
 	if v.TargetObjectKeyFormat != nil {
 		b = append(b, "<TargetObjectKeyFormat>"...)
 		b = appendTargetObjectKeyFormat(b, v.TargetObjectKeyFormat)
@@ -1212,17 +1276,25 @@ func appendMultipartUpload(b []byte, v *MultipartUpload) []byte {
 }
 
 func appendNoncurrentVersionExpiration(b []byte, v *NoncurrentVersionExpiration) []byte {
-	b = wire.AppendInt(b, "NoncurrentDays", int64(v.NoncurrentDays))
-	b = wire.AppendInt(b, "NewerNoncurrentVersions", int64(v.NewerNoncurrentVersions))
+	if v.NoncurrentDays != nil {
+		b = wire.AppendInt(b, "NoncurrentDays", int64(*v.NoncurrentDays))
+	}
+	if v.NewerNoncurrentVersions != nil {
+		b = wire.AppendInt(b, "NewerNoncurrentVersions", int64(*v.NewerNoncurrentVersions))
+	}
 	return b
 }
 
 func appendNoncurrentVersionTransition(b []byte, v *NoncurrentVersionTransition) []byte {
-	b = wire.AppendInt(b, "NoncurrentDays", int64(v.NoncurrentDays))
+	if v.NoncurrentDays != nil {
+		b = wire.AppendInt(b, "NoncurrentDays", int64(*v.NoncurrentDays))
+	}
 	if v.StorageClass != "" {
 		b = wire.AppendString(b, "StorageClass", v.StorageClass)
 	}
-	b = wire.AppendInt(b, "NewerNoncurrentVersions", int64(v.NewerNoncurrentVersions))
+	if v.NewerNoncurrentVersions != nil {
+		b = wire.AppendInt(b, "NewerNoncurrentVersions", int64(*v.NewerNoncurrentVersions))
+	}
 	return b
 }
 
@@ -1355,10 +1427,18 @@ func appendPolicyStatus(b []byte, v *PolicyStatus) []byte {
 }
 
 func appendPublicAccessBlockConfiguration(b []byte, v *PublicAccessBlockConfiguration) []byte {
-	b = wire.AppendBool(b, "BlockPublicAcls", v.BlockPublicAcls)
-	b = wire.AppendBool(b, "IgnorePublicAcls", v.IgnorePublicAcls)
-	b = wire.AppendBool(b, "BlockPublicPolicy", v.BlockPublicPolicy)
-	b = wire.AppendBool(b, "RestrictPublicBuckets", v.RestrictPublicBuckets)
+	if v.BlockPublicAcls != nil {
+		b = wire.AppendBool(b, "BlockPublicAcls", *v.BlockPublicAcls)
+	}
+	if v.IgnorePublicAcls != nil {
+		b = wire.AppendBool(b, "IgnorePublicAcls", *v.IgnorePublicAcls)
+	}
+	if v.BlockPublicPolicy != nil {
+		b = wire.AppendBool(b, "BlockPublicPolicy", *v.BlockPublicPolicy)
+	}
+	if v.RestrictPublicBuckets != nil {
+		b = wire.AppendBool(b, "RestrictPublicBuckets", *v.RestrictPublicBuckets)
+	}
 	return b
 }
 
@@ -1390,11 +1470,11 @@ func appendRedirect(b []byte, v *Redirect) []byte {
 	if v.Protocol != "" {
 		b = wire.AppendString(b, "Protocol", v.Protocol)
 	}
-	if v.ReplaceKeyPrefixWith != "" {
-		b = wire.AppendString(b, "ReplaceKeyPrefixWith", v.ReplaceKeyPrefixWith)
+	if v.ReplaceKeyPrefixWith != nil {
+		b = wire.AppendString(b, "ReplaceKeyPrefixWith", *v.ReplaceKeyPrefixWith)
 	}
-	if v.ReplaceKeyWith != "" {
-		b = wire.AppendString(b, "ReplaceKeyWith", v.ReplaceKeyWith)
+	if v.ReplaceKeyWith != nil {
+		b = wire.AppendString(b, "ReplaceKeyWith", *v.ReplaceKeyWith)
 	}
 	return b
 }
@@ -1656,7 +1736,9 @@ func appendTransition(b []byte, v *Transition) []byte {
 	if !v.Date.IsZero() {
 		b = wire.AppendTime(b, "Date", v.Date, wire.ISOMillis)
 	}
-	b = wire.AppendInt(b, "Days", int64(v.Days))
+	if v.Days != nil {
+		b = wire.AppendInt(b, "Days", int64(*v.Days))
+	}
 	if v.StorageClass != "" {
 		b = wire.AppendString(b, "StorageClass", v.StorageClass)
 	}

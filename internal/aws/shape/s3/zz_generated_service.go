@@ -91,6 +91,54 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteBucketCors", Method: "DELETE", Path: "/{Bucket}?cors", Query: []string{"cors"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketCors, decodeDeleteBucketCorsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketCorsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketCors(ctx, in.(*DeleteBucketCorsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteBucketLifecycle", Method: "DELETE", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketLifecycle, decodeDeleteBucketLifecycleRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketLifecycleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketLifecycle(ctx, in.(*DeleteBucketLifecycleRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteBucketOwnershipControls", Method: "DELETE", Path: "/{Bucket}?ownershipControls", Query: []string{"ownershipControls"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketOwnershipControls, decodeDeleteBucketOwnershipControlsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketOwnershipControlsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketOwnershipControls(ctx, in.(*DeleteBucketOwnershipControlsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteBucketPolicy", Method: "DELETE", Path: "/{Bucket}?policy", Query: []string{"policy"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketPolicy, decodeDeleteBucketPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketPolicy(ctx, in.(*DeleteBucketPolicyRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteBucketTagging", Method: "DELETE", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersDeleteBucketTagging, decodeDeleteBucketTaggingRequest)
@@ -100,6 +148,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteBucketTagging(ctx, in.(*DeleteBucketTaggingRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteBucketWebsite", Method: "DELETE", Path: "/{Bucket}?website", Query: []string{"website"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketWebsite, decodeDeleteBucketWebsiteRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketWebsiteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketWebsite(ctx, in.(*DeleteBucketWebsiteRequest))
 			},
 		},
 		{
@@ -120,6 +180,18 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeDeleteObjectsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteObjects(ctx, in.(*DeleteObjectsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeletePublicAccessBlock", Method: "DELETE", Path: "/{Bucket}?publicAccessBlock", Query: []string{"publicAccessBlock"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeletePublicAccessBlock, decodeDeletePublicAccessBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeletePublicAccessBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeletePublicAccessBlock(ctx, in.(*DeletePublicAccessBlockRequest))
 			},
 		},
 		{
@@ -439,6 +511,110 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "PutBucketAccelerateConfiguration", Method: "PUT", Path: "/{Bucket}?accelerate", Query: []string{"accelerate"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketAccelerateConfiguration, decodePutBucketAccelerateConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketAccelerateConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketAccelerateConfiguration(ctx, in.(*PutBucketAccelerateConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketAcl", Method: "PUT", Path: "/{Bucket}?acl", Query: []string{"acl"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketAcl, decodePutBucketAclRequest)
+			},
+			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutBucketAclResult) },
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketAcl(ctx, in.(*PutBucketAclRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketCors", Method: "PUT", Path: "/{Bucket}?cors", Query: []string{"cors"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketCors, decodePutBucketCorsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutBucketCorsResult) },
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketCors(ctx, in.(*PutBucketCorsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketLifecycleConfiguration", Method: "PUT", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketLifecycleConfiguration, decodePutBucketLifecycleConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketLifecycleConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketLifecycleConfiguration(ctx, in.(*PutBucketLifecycleConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketLogging", Method: "PUT", Path: "/{Bucket}?logging", Query: []string{"logging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketLogging, decodePutBucketLoggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketLoggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketLogging(ctx, in.(*PutBucketLoggingRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketNotificationConfiguration", Method: "PUT", Path: "/{Bucket}?notification", Query: []string{"notification"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketNotificationConfiguration, decodePutBucketNotificationConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketNotificationConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketNotificationConfiguration(ctx, in.(*PutBucketNotificationConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketOwnershipControls", Method: "PUT", Path: "/{Bucket}?ownershipControls", Query: []string{"ownershipControls"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketOwnershipControls, decodePutBucketOwnershipControlsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketOwnershipControlsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketOwnershipControls(ctx, in.(*PutBucketOwnershipControlsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketPolicy", Method: "PUT", Path: "/{Bucket}?policy", Query: []string{"policy"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketPolicy, decodePutBucketPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketPolicy(ctx, in.(*PutBucketPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketRequestPayment", Method: "PUT", Path: "/{Bucket}?requestPayment", Query: []string{"requestPayment"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketRequestPayment, decodePutBucketRequestPaymentRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketRequestPaymentResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketRequestPayment(ctx, in.(*PutBucketRequestPaymentRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "PutBucketTagging", Method: "PUT", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersPutBucketTagging, decodePutBucketTaggingRequest)
@@ -451,6 +627,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "PutBucketWebsite", Method: "PUT", Path: "/{Bucket}?website", Query: []string{"website"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketWebsite, decodePutBucketWebsiteRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketWebsiteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketWebsite(ctx, in.(*PutBucketWebsiteRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "PutObject", Method: "PUT", Path: "/{Bucket}/{Key+}"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersPutObject, decodePutObjectRequest)
@@ -458,6 +646,18 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).PutObject(ctx, in.(*PutObjectRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutPublicAccessBlock", Method: "PUT", Path: "/{Bucket}?publicAccessBlock", Query: []string{"publicAccessBlock"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutPublicAccessBlock, decodePutPublicAccessBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutPublicAccessBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutPublicAccessBlock(ctx, in.(*PutPublicAccessBlockRequest))
 			},
 		},
 		{

@@ -8,7 +8,7 @@ import (
 )
 
 type AbortIncompleteMultipartUpload struct {
-	DaysAfterInitiation int
+	DaysAfterInitiation *int
 }
 
 type AbortMultipartUploadRequest struct {
@@ -22,6 +22,15 @@ type AbortMultipartUploadRequest struct {
 
 type AbortMultipartUploadResult struct {
 	RequestCharged string // values: RequestCharged
+}
+
+type AccelerateConfiguration struct {
+	Status string // values: BucketAccelerateStatus
+}
+
+type AccessControlPolicy struct {
+	Grants []Grant
+	Owner  *Owner
 }
 
 type AccessControlTranslation struct {
@@ -40,13 +49,25 @@ type BucketInfo struct {
 	Type           string // values: BucketType
 }
 
+type BucketLifecycleConfiguration struct {
+	Rules []LifecycleRule // required
+}
+
+type BucketLoggingStatus struct {
+	LoggingEnabled *LoggingEnabled
+}
+
+type CORSConfiguration struct {
+	CORSRules []CORSRule // required
+}
+
 type CORSRule struct {
 	ID             string
 	AllowedHeaders []string
-	AllowedMethods []string
-	AllowedOrigins []string
+	AllowedMethods []string // required
+	AllowedOrigins []string // required
 	ExposeHeaders  []string
-	MaxAgeSeconds  int
+	MaxAgeSeconds  *int
 }
 
 type CommonPrefix struct {
@@ -280,6 +301,38 @@ type Delete struct {
 	Quiet   *bool
 }
 
+type DeleteBucketCorsRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketCorsResult struct {
+}
+
+type DeleteBucketLifecycleRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketLifecycleResult struct {
+}
+
+type DeleteBucketOwnershipControlsRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketOwnershipControlsResult struct {
+}
+
+type DeleteBucketPolicyRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketPolicyResult struct {
+}
+
 type DeleteBucketRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
@@ -294,6 +347,14 @@ type DeleteBucketTaggingRequest struct {
 }
 
 type DeleteBucketTaggingResult struct {
+}
+
+type DeleteBucketWebsiteRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketWebsiteResult struct {
 }
 
 type DeleteMarkerReplication struct {
@@ -335,6 +396,14 @@ type DeleteObjectsResult struct {
 	Errors         []Error
 }
 
+type DeletePublicAccessBlockRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeletePublicAccessBlockResult struct {
+}
+
 type DeletedObject struct {
 	Key                   string
 	VersionId             string
@@ -364,7 +433,7 @@ type Error struct {
 }
 
 type ErrorDocument struct {
-	Key string
+	Key string // required
 }
 
 type EventBridgeConfiguration struct {
@@ -653,7 +722,7 @@ type Grantee struct {
 	DisplayName  string
 	EmailAddress string
 	ID           string
-	Type         string // values: Type
+	Type         string // required; values: Type
 	URI          string
 }
 
@@ -736,7 +805,7 @@ type HeadObjectResult struct {
 }
 
 type IndexDocument struct {
-	Suffix string
+	Suffix string // required
 }
 
 type Initiator struct {
@@ -746,23 +815,23 @@ type Initiator struct {
 
 type LambdaFunctionConfiguration struct {
 	Id                string
-	LambdaFunctionArn string
-	Events            []string // values: Event
+	LambdaFunctionArn string   // required
+	Events            []string // required; values: Event
 	Filter            *NotificationConfigurationFilter
 }
 
 type LifecycleExpiration struct {
 	Date                      time.Time
-	Days                      int
-	ExpiredObjectDeleteMarker bool
+	Days                      *int
+	ExpiredObjectDeleteMarker *bool
 }
 
 type LifecycleRule struct {
 	Expiration                     *LifecycleExpiration
 	ID                             string
-	Prefix                         string
+	Prefix                         *string
 	Filter                         *LifecycleRuleFilter
-	Status                         string // values: ExpirationStatus
+	Status                         string // required; values: ExpirationStatus
 	Transitions                    []Transition
 	NoncurrentVersionTransitions   []NoncurrentVersionTransition
 	NoncurrentVersionExpiration    *NoncurrentVersionExpiration
@@ -770,17 +839,17 @@ type LifecycleRule struct {
 }
 
 type LifecycleRuleAndOperator struct {
-	Prefix                string
+	Prefix                *string
 	Tags                  []Tag
-	ObjectSizeGreaterThan int64
-	ObjectSizeLessThan    int64
+	ObjectSizeGreaterThan *int64
+	ObjectSizeLessThan    *int64
 }
 
 type LifecycleRuleFilter struct {
-	Prefix                string
+	Prefix                *string
 	Tag                   *Tag
-	ObjectSizeGreaterThan int64
-	ObjectSizeLessThan    int64
+	ObjectSizeGreaterThan *int64
+	ObjectSizeLessThan    *int64
 	And                   *LifecycleRuleAndOperator
 }
 
@@ -920,9 +989,9 @@ type LocationInfo struct {
 }
 
 type LoggingEnabled struct {
-	TargetBucket          string
+	TargetBucket          string // required
 	TargetGrants          []TargetGrant
-	TargetPrefix          string
+	TargetPrefix          string // required
 	TargetObjectKeyFormat *TargetObjectKeyFormat
 }
 
@@ -943,14 +1012,21 @@ type MultipartUpload struct {
 }
 
 type NoncurrentVersionExpiration struct {
-	NoncurrentDays          int
-	NewerNoncurrentVersions int
+	NoncurrentDays          *int
+	NewerNoncurrentVersions *int
 }
 
 type NoncurrentVersionTransition struct {
-	NoncurrentDays          int
+	NoncurrentDays          *int
 	StorageClass            string // values: TransitionStorageClass
-	NewerNoncurrentVersions int
+	NewerNoncurrentVersions *int
+}
+
+type NotificationConfiguration struct {
+	TopicConfigurations          []TopicConfiguration
+	QueueConfigurations          []QueueConfiguration
+	LambdaFunctionConfigurations []LambdaFunctionConfiguration
+	EventBridgeConfiguration     *EventBridgeConfiguration
 }
 
 type NotificationConfigurationFilter struct {
@@ -992,11 +1068,11 @@ type Owner struct {
 }
 
 type OwnershipControls struct {
-	Rules []OwnershipControlsRule
+	Rules []OwnershipControlsRule // required
 }
 
 type OwnershipControlsRule struct {
-	ObjectOwnership string // values: ObjectOwnership
+	ObjectOwnership string // required; values: ObjectOwnership
 }
 
 type Part struct {
@@ -1020,10 +1096,114 @@ type PolicyStatus struct {
 }
 
 type PublicAccessBlockConfiguration struct {
-	BlockPublicAcls       bool
-	IgnorePublicAcls      bool
-	BlockPublicPolicy     bool
-	RestrictPublicBuckets bool
+	BlockPublicAcls       *bool
+	IgnorePublicAcls      *bool
+	BlockPublicPolicy     *bool
+	RestrictPublicBuckets *bool
+}
+
+type PutBucketAccelerateConfigurationRequest struct {
+	Bucket                  string                   // required
+	AccelerateConfiguration *AccelerateConfiguration // required
+	ExpectedBucketOwner     string
+	ChecksumAlgorithm       string // values: ChecksumAlgorithm
+}
+
+type PutBucketAccelerateConfigurationResult struct {
+}
+
+type PutBucketAclRequest struct {
+	ACL                 string // values: BucketCannedACL
+	AccessControlPolicy *AccessControlPolicy
+	Bucket              string // required
+	ContentMD5          string
+	ChecksumAlgorithm   string // values: ChecksumAlgorithm
+	GrantFullControl    string
+	GrantRead           string
+	GrantReadACP        string
+	GrantWrite          string
+	GrantWriteACP       string
+	ExpectedBucketOwner string
+}
+
+type PutBucketAclResult struct {
+}
+
+type PutBucketCorsRequest struct {
+	Bucket              string             // required
+	CORSConfiguration   *CORSConfiguration // required
+	ContentMD5          string
+	ChecksumAlgorithm   string // values: ChecksumAlgorithm
+	ExpectedBucketOwner string
+}
+
+type PutBucketCorsResult struct {
+}
+
+type PutBucketLifecycleConfigurationRequest struct {
+	Bucket                             string // required
+	ChecksumAlgorithm                  string // values: ChecksumAlgorithm
+	LifecycleConfiguration             *BucketLifecycleConfiguration
+	ExpectedBucketOwner                string
+	TransitionDefaultMinimumObjectSize string // values: TransitionDefaultMinimumObjectSize
+}
+
+type PutBucketLifecycleConfigurationResult struct {
+	TransitionDefaultMinimumObjectSize string // values: TransitionDefaultMinimumObjectSize
+}
+
+type PutBucketLoggingRequest struct {
+	Bucket              string               // required
+	BucketLoggingStatus *BucketLoggingStatus // required
+	ContentMD5          string
+	ChecksumAlgorithm   string // values: ChecksumAlgorithm
+	ExpectedBucketOwner string
+}
+
+type PutBucketLoggingResult struct {
+}
+
+type PutBucketNotificationConfigurationRequest struct {
+	Bucket                    string                     // required
+	NotificationConfiguration *NotificationConfiguration // required
+	ExpectedBucketOwner       string
+	SkipDestinationValidation *bool
+}
+
+type PutBucketNotificationConfigurationResult struct {
+}
+
+type PutBucketOwnershipControlsRequest struct {
+	Bucket              string // required
+	ContentMD5          string
+	ExpectedBucketOwner string
+	OwnershipControls   *OwnershipControls // required
+}
+
+type PutBucketOwnershipControlsResult struct {
+}
+
+type PutBucketPolicyRequest struct {
+	Bucket                        string // required
+	ContentMD5                    string
+	ChecksumAlgorithm             string // values: ChecksumAlgorithm
+	ConfirmRemoveSelfBucketAccess *bool
+	Policy                        string // required
+	ExpectedBucketOwner           string
+}
+
+type PutBucketPolicyResult struct {
+}
+
+type PutBucketRequestPaymentRequest struct {
+	Bucket                      string // required
+	ContentMD5                  string
+	ChecksumAlgorithm           string                       // values: ChecksumAlgorithm
+	RequestPaymentConfiguration *RequestPaymentConfiguration // required
+	ExpectedBucketOwner         string
+}
+
+type PutBucketRequestPaymentResult struct {
 }
 
 type PutBucketTaggingRequest struct {
@@ -1035,6 +1215,17 @@ type PutBucketTaggingRequest struct {
 }
 
 type PutBucketTaggingResult struct {
+}
+
+type PutBucketWebsiteRequest struct {
+	Bucket               string // required
+	ContentMD5           string
+	ChecksumAlgorithm    string                // values: ChecksumAlgorithm
+	WebsiteConfiguration *WebsiteConfiguration // required
+	ExpectedBucketOwner  string
+}
+
+type PutBucketWebsiteResult struct {
 }
 
 type PutObjectRequest struct {
@@ -1101,10 +1292,21 @@ type PutObjectResult struct {
 	Size                    int64
 }
 
+type PutPublicAccessBlockRequest struct {
+	Bucket                         string // required
+	ContentMD5                     string
+	ChecksumAlgorithm              string                          // values: ChecksumAlgorithm
+	PublicAccessBlockConfiguration *PublicAccessBlockConfiguration // required
+	ExpectedBucketOwner            string
+}
+
+type PutPublicAccessBlockResult struct {
+}
+
 type QueueConfiguration struct {
 	Id       string
-	QueueArn string
-	Events   []string // values: Event
+	QueueArn string   // required
+	Events   []string // required; values: Event
 	Filter   *NotificationConfigurationFilter
 }
 
@@ -1112,12 +1314,12 @@ type Redirect struct {
 	HostName             string
 	HttpRedirectCode     string
 	Protocol             string // values: Protocol
-	ReplaceKeyPrefixWith string
-	ReplaceKeyWith       string
+	ReplaceKeyPrefixWith *string
+	ReplaceKeyWith       *string
 }
 
 type RedirectAllRequestsTo struct {
-	HostName string
+	HostName string // required
 	Protocol string // values: Protocol
 }
 
@@ -1162,6 +1364,10 @@ type ReplicationTimeValue struct {
 	Minutes int
 }
 
+type RequestPaymentConfiguration struct {
+	Payer string // required; values: Payer
+}
+
 type RestoreStatus struct {
 	IsRestoreInProgress bool
 	RestoreExpiryDate   time.Time
@@ -1169,7 +1375,7 @@ type RestoreStatus struct {
 
 type RoutingRule struct {
 	Condition *Condition
-	Redirect  *Redirect
+	Redirect  *Redirect // required
 }
 
 type S3KeyFilter struct {
@@ -1223,14 +1429,14 @@ type TargetObjectKeyFormat struct {
 
 type TopicConfiguration struct {
 	Id       string
-	TopicArn string
-	Events   []string // values: Event
+	TopicArn string   // required
+	Events   []string // required; values: Event
 	Filter   *NotificationConfigurationFilter
 }
 
 type Transition struct {
 	Date         time.Time
-	Days         int
+	Days         *int
 	StorageClass string // values: TransitionStorageClass
 }
 
@@ -1301,4 +1507,11 @@ type UploadPartResult struct {
 	BucketKeyEnabled     bool
 	RequestCharged       string // values: RequestCharged
 	ChecksumCRC64NVME    string
+}
+
+type WebsiteConfiguration struct {
+	ErrorDocument         *ErrorDocument
+	IndexDocument         *IndexDocument
+	RedirectAllRequestsTo *RedirectAllRequestsTo
+	RoutingRules          []RoutingRule
 }

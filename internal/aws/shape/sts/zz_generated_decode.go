@@ -6,6 +6,22 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func decodeAssumeRoleRequest(d *wire.Decoder, n *wire.Node, v *AssumeRoleRequest) {
+	d.Require(n, "RoleArn", "RoleSessionName")
+	v.RoleArn = d.String(n.Take("RoleArn"))
+	v.RoleSessionName = d.String(n.Take("RoleSessionName"))
+	v.PolicyArns = wire.List(d, n, "PolicyArns", "member", decodePolicyDescriptorType)
+	v.Policy = d.String(n.Take("Policy"))
+	v.DurationSeconds = d.IntPtr(n.Take("DurationSeconds"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+	v.TransitiveTagKeys = wire.Scalars(d, n, "TransitiveTagKeys", "member", d.String)
+	v.ExternalId = d.String(n.Take("ExternalId"))
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+	v.TokenCode = d.String(n.Take("TokenCode"))
+	v.SourceIdentity = d.String(n.Take("SourceIdentity"))
+	v.ProvidedContexts = wire.List(d, n, "ProvidedContexts", "member", decodeProvidedContext)
+}
+
 func decodeDecodeAuthorizationMessageRequest(d *wire.Decoder, n *wire.Node, v *DecodeAuthorizationMessageRequest) {
 	d.Require(n, "EncodedMessage")
 	v.EncodedMessage = d.String(n.Take("EncodedMessage"))
@@ -36,6 +52,11 @@ func decodeGetSessionTokenRequest(d *wire.Decoder, n *wire.Node, v *GetSessionTo
 
 func decodePolicyDescriptorType(d *wire.Decoder, n *wire.Node, v *PolicyDescriptorType) {
 	v.Arn = d.String(n.Take("arn"))
+}
+
+func decodeProvidedContext(d *wire.Decoder, n *wire.Node, v *ProvidedContext) {
+	v.ProviderArn = d.String(n.Take("ProviderArn"))
+	v.ContextAssertion = d.String(n.Take("ContextAssertion"))
 }
 
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {

@@ -6,6 +6,34 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func appendAssumeRoleResult(b []byte, v *AssumeRoleResult) []byte {
+	if v.Credentials != nil {
+		b = append(b, "<Credentials>"...)
+		b = appendCredentials(b, v.Credentials)
+		b = append(b, "</Credentials>"...)
+	}
+	if v.AssumedRoleUser != nil {
+		b = append(b, "<AssumedRoleUser>"...)
+		b = appendAssumedRoleUser(b, v.AssumedRoleUser)
+		b = append(b, "</AssumedRoleUser>"...)
+	}
+	b = wire.AppendInt(b, "PackedPolicySize", int64(v.PackedPolicySize))
+	if v.SourceIdentity != "" {
+		b = wire.AppendString(b, "SourceIdentity", v.SourceIdentity)
+	}
+	return b
+}
+
+func appendAssumedRoleUser(b []byte, v *AssumedRoleUser) []byte {
+	if v.AssumedRoleId != "" {
+		b = wire.AppendString(b, "AssumedRoleId", v.AssumedRoleId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	return b
+}
+
 func appendCredentials(b []byte, v *Credentials) []byte {
 	if v.AccessKeyId != "" {
 		b = wire.AppendString(b, "AccessKeyId", v.AccessKeyId)

@@ -30,6 +30,16 @@ func namespace(version string) string {
 func operations() []wire.Operation {
 	return []wire.Operation{
 		{
+			Route:  wire.Route{Name: "AssumeRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeAssumeRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AssumeRoleResponse", "AssumeRoleResult", appendAssumeRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssumeRole(ctx, in.(*AssumeRoleRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DecodeAuthorizationMessage"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeDecodeAuthorizationMessageRequest)

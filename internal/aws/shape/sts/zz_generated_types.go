@@ -6,6 +6,33 @@ import (
 	"time"
 )
 
+type AssumeRoleRequest struct {
+	RoleArn           string // required
+	RoleSessionName   string // required
+	PolicyArns        []PolicyDescriptorType
+	Policy            string
+	DurationSeconds   *int
+	Tags              []Tag
+	TransitiveTagKeys []string
+	ExternalId        string
+	SerialNumber      string
+	TokenCode         string
+	SourceIdentity    string
+	ProvidedContexts  []ProvidedContext
+}
+
+type AssumeRoleResult struct {
+	Credentials      *Credentials
+	AssumedRoleUser  *AssumedRoleUser
+	PackedPolicySize int
+	SourceIdentity   string
+}
+
+type AssumedRoleUser struct {
+	AssumedRoleId string
+	Arn           string
+}
+
 type Credentials struct {
 	AccessKeyId     string
 	SecretAccessKey string
@@ -69,6 +96,11 @@ type GetSessionTokenResult struct {
 
 type PolicyDescriptorType struct {
 	Arn string
+}
+
+type ProvidedContext struct {
+	ProviderArn      string
+	ContextAssertion string
 }
 
 type Tag struct {

@@ -30,7 +30,7 @@ func TestMatch(t *testing.T) {
 		{"PUT", "/b?versioning", "", "PutBucketVersioning", "NotImplemented"},
 		{"PUT", "/b?location", "", "CreateBucket", "MethodNotAllowed"},
 		{"DELETE", "/b", "", "DeleteBucket", ""},
-		{"DELETE", "/b?policy", "", "DeleteBucketPolicy", "NotImplemented"},
+		{"DELETE", "/b?inventory&id=x", "", "DeleteBucketInventoryConfiguration", "NotImplemented"},
 		{"DELETE", "/b?versioning", "", "DeleteBucket", "MethodNotAllowed"},
 		{"HEAD", "/b", "", "HeadBucket", ""},
 		{"HEAD", "/b/k?tagging", "", "HeadObject", "MethodNotAllowed"},

@@ -1,0 +1,296 @@
+package ec2
+
+import (
+	"strings"
+
+	"karri.dev/internal/authz"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/policy"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// Permissions is what each operation asks leave for: the table's on, keys and also. A Describe… without them is
+// about "*", as AWS has it.
+func Permissions() authz.Service {
+	s := authz.Service{Table: authz.Table{}, Kinds: map[string]authz.Kind{}}
+	for name, m := range operations() {
+		if m.on != "" || m.also != nil || strings.HasPrefix(name, "Describe") {
+			s.Table[name] = authz.Entry{On: m.on, Keys: m.keys, Also: m.also}
+		}
+	}
+	for _, t := range taggables() {
+		s.Kinds[t.name] = t.access
+	}
+	s.Kinds["any"] = anyKind()
+	return s
+}
+
+// access makes what authz knows of a kind. Ids of others are not found, so that their tags stay theirs.
+func (k *kind[T]) access() authz.Kind {
+	out := authz.Kind{
+		ARN: func(b []byte, info *call.Info, name string) []byte { return appendARN(b, info, k.name, name) },
+		Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+			if v := k.table.Get(r, name); v != nil && k.mine(info, v) {
+				return found[T]{k, v}
+			}
+			return nil
+		},
+	}
+	switch k.name {
+	case "image":
+		out.Name = func(_ store.Reader, _ *call.Info, given string) string { return imageID(given) }
+	case "security-group":
+		out.Name = groupID
+	case "elastic-ip":
+		out.Name = allocationID
+	case "key-pair":
+		out.Name = keyName
+		out.New = func(_ *call.Info, members []string) string { return members[0] }
+		out.Find = func(r store.Reader, info *call.Info, name string) authz.Resource {
+			if v := store.KeyPairsByName.One(r, ownerKey(info)+"/"+name); v != nil {
+				return found[resource.KeyPair]{keyPairs, v}
+			}
+			return nil
+		}
+	}
+	return out
+}
+
+// appendARN names a resource of the caller's. Images and snapshots have no account in their ARNs.
+func appendARN(b []byte, info *call.Info, kind, name string) []byte {
+	account := info.AccountID
+	if kind == "image" || kind == "snapshot" {
+		account = ""
+	}
+	if name == "" {
+		name = "*"
+	}
+	for _, s := range []string{"arn:aws:ec2:", info.Region, ":", account, ":", kind, "/", name} {
+		b = append(b, s...)
+	}
+	return b
+}
+
+// groupID gives the id of a security group that is named by id, or by name in the default VPC.
+func groupID(r store.Reader, info *call.Info, given string) string {
+	if strings.HasPrefix(given, "sg-") {
+		return given
+	}
+	if v := defaultVPC(r, info); v != nil {
+		if g := store.SecurityGroupsByName.One(r, v.ID+"/"+given); g != nil {
+			return g.ID
+		}
+	}
+	return given
+}
+
+// keyName gives the name of a key pair, which its ARN is made of.
+func keyName(r store.Reader, info *call.Info, given string) string {
+	if k := store.KeyPairs.Get(r, given); k != nil && keyPairs.mine(info, k) {
+		return k.Name
+	}
+	return given
+}
+
+// allocationID gives the id of an elastic IP that is named by itself or by its association.
+func allocationID(r store.Reader, info *call.Info, given string) string {
+	switch {
+	case strings.HasPrefix(given, "eipalloc-"):
+	case strings.HasPrefix(given, "eipassoc-"):
+		for a := range store.AddressesByOwner.By(r, ownerKey(info)) {
+			if a.AssociationID == given {
+				return a.AllocationID
+			}
+		}
+	default:
+		if a := store.AddressesByIP.One(r, given); a != nil && addresses.mine(info, a) {
+			return a.AllocationID
+		}
+	}
+	return given
+}
+
+// anyKind is for the tag calls: resources of every kind, told apart by the prefix of their ids. Its names are KIND/NAME.
+func anyKind() authz.Kind {
+	kinds := map[string]tagged{}
+	for _, k := range taggables() {
+		kinds[k.name] = k
+	}
+	return authz.Kind{
+		Name: func(r store.Reader, info *call.Info, given string) string {
+			given = imageID(given)
+			for _, k := range kinds {
+				if !wellFormed(k.prefix, given) {
+					continue
+				}
+				if k.access.Name != nil {
+					given = k.access.Name(r, info, given)
+				}
+				return k.name + "/" + given
+			}
+			return "*/" + given // no such kind: the handler will say so
+		},
+		ARN: func(b []byte, info *call.Info, name string) []byte {
+			kind, id, _ := strings.Cut(name, "/")
+			return appendARN(b, info, kind, id)
+		},
+		Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+			kind, id, _ := strings.Cut(name, "/")
+			if find := kinds[kind].access.Find; find != nil {
+				return find(r, info, id)
+			}
+			return nil
+		},
+	}
+}
+
+// found gives a resource's condition keys.
+type found[T any] struct {
+	kind *kind[T]
+	v    *T
+}
+
+// Value implements authz.Resource.
+func (f found[T]) Value(k policy.Key) (policy.Value, bool) {
+	switch k.Name {
+	case "aws:resourcetag", "ec2:resourcetag":
+		return authz.Tag(f.kind.owned(f.v).Tags, k.Arg)
+	case "ec2:resourceid":
+		return policy.String(f.kind.id(f.v)), true
+	}
+	switch v := any(f.v).(type) {
+	case *resource.Instance:
+		return instanceKey(v, k.Name)
+	case *resource.Subnet:
+		switch k.Name {
+		case "ec2:vpc":
+			return vpcKey(&v.Owned, v.VPCID)
+		case "ec2:availabilityzone":
+			return policy.String(v.Zone), true
+		case "ec2:subnetid":
+			return policy.String(v.ID), true
+		}
+	case *resource.SecurityGroup:
+		return vpcOnly(&v.Owned, v.VPCID, k.Name)
+	case *resource.Interface:
+		switch k.Name {
+		case "ec2:subnet":
+			return policy.String(subnetARN(&v.Owned, v.SubnetID)), true
+		case "ec2:availabilityzone":
+			return policy.String(v.Zone), true
+		}
+		return vpcOnly(&v.Owned, v.VPCID, k.Name)
+	case *resource.RouteTable:
+		return vpcOnly(&v.Owned, v.VPCID, k.Name)
+	case *resource.NetworkACL:
+		return vpcOnly(&v.Owned, v.VPCID, k.Name)
+	case *resource.Image:
+		switch k.Name {
+		case "ec2:owner":
+			return policy.String(v.AccountID), true
+		case "ec2:public":
+			return policy.Bool(v.Public), true
+		}
+	}
+	return policy.Value{}, false
+}
+
+func instanceKey(v *resource.Instance, key string) (policy.Value, bool) {
+	switch key {
+	case "ec2:instancetype":
+		return policy.String(v.Type), true
+	case "ec2:availabilityzone":
+		return policy.String(v.Zone), true
+	case "ec2:instanceid":
+		return policy.String(v.ID), true
+	case "ec2:tenancy":
+		return policy.String("default"), true
+	case "ec2:metadatahttptokens":
+		if v.IMDS.TokensNeeded {
+			return policy.String("required"), true
+		}
+		return policy.String("optional"), true
+	}
+	return policy.Value{}, false
+}
+
+func vpcOnly(o *resource.Owned, vpc, key string) (policy.Value, bool) {
+	if key == "ec2:vpc" {
+		return vpcKey(o, vpc)
+	}
+	return policy.Value{}, false
+}
+
+func vpcKey(o *resource.Owned, id string) (policy.Value, bool) {
+	return policy.String("arn:aws:ec2:" + o.Region + ":" + o.AccountID + ":vpc/" + id), id != ""
+}
+
+func subnetARN(o *resource.Owned, id string) string {
+	return "arn:aws:ec2:" + o.Region + ":" + o.AccountID + ":subnet/" + id
+}
+
+var (
+	actRun      = policy.MakeAction("ec2:RunInstances")
+	actPassRole = policy.MakeAction("iam:PassRole")
+)
+
+// launchUses asks for what a launch takes that its request names only by leaving it out, the default VPC's subnets
+// and group, and for the passing on of its role.
+func launchUses(a *authz.Asking) {
+	in := a.Input.(*shape.RunInstancesRequest)
+	subnet, zone := in.SubnetId, ""
+	groups := len(in.SecurityGroupIds) > 0 || len(in.SecurityGroups) > 0
+	for i := range in.NetworkInterfaces {
+		e := &in.NetworkInterfaces[i]
+		groups = groups || len(e.Groups) > 0
+		if subnet == "" {
+			subnet = e.SubnetId
+		}
+	}
+	if in.Placement != nil {
+		zone = in.Placement.AvailabilityZone
+	}
+	if v := defaultVPC(a.Reader, a.Info); subnet == "" && v != nil {
+		for s := range store.SubnetsByVPC.By(a.Reader, v.ID) { // whichever the cloud may choose
+			if s.Default && (zone == "" || s.Zone == zone) {
+				a.On(actRun, "subnet", s.ID, nil)
+				subnet = s.ID
+			}
+		}
+	}
+	if s := store.Subnets.Get(a.Reader, subnet); !groups && s != nil && subnets.mine(a.Info, s) {
+		if v := store.VPCs.Get(a.Reader, s.VPCID); v != nil {
+			a.On(actRun, "security-group", v.DefaultGroup, nil)
+		}
+	}
+	if p := in.IamInstanceProfile; p != nil {
+		passProfile(a, p.Arn, p.Name)
+	}
+}
+
+// passProfile asks for iam:PassRole on the role of an instance profile, which is named by ARN or by name: who puts
+// a role on an instance gets its powers. One that is not there is for the handler to refuse.
+func passProfile(a *authz.Asking, arn, name string) {
+	if name == "" {
+		_, name = authz.SplitARN(arn)
+	}
+	p := store.InstanceProfiles.Get(a.Reader, store.UserKey(a.Info.AccountID, name))
+	if p == nil {
+		return
+	}
+	role := store.RolesByID.One(a.Reader, p.RoleID)
+	if role == nil || role.AccountID != a.Info.AccountID {
+		return
+	}
+	a.Ask(actPassRole, role.ARN(), func(k policy.Key) (policy.Value, bool) {
+		switch k.Name {
+		case "iam:passedtoservice":
+			return policy.String("ec2.amazonaws.com"), true
+		case "iam:resourcetag", "aws:resourcetag":
+			return authz.Tag(role.Tags, k.Arg)
+		}
+		return policy.Value{}, false
+	})
+}

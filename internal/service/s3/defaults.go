@@ -1,0 +1,34 @@
+package s3
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"karri.dev/internal/store"
+)
+
+// Defaults are the ways in which an account's S3 differs from AWS's of today, so that older tools and suites can
+// run. The administrator sets them; the zero value is AWS.
+type Defaults struct {
+	ACLs     bool `json:"acls,omitempty"`     // new buckets have ACLs on: no ownership controls
+	Public   bool `json:"public,omitempty"`   // new buckets have no public access block
+	Names    bool `json:"names,omitempty"`    // owners have a DisplayName
+	SigV2    bool `json:"sigv2,omitempty"`    // Signature Version 2 in headers and forms, in every region
+	Recreate bool `json:"recreate,omitempty"` // making one's own bucket again is an error in us-east-1, too
+}
+
+// DefaultsName is the name of the setting that holds an account's Defaults.
+func DefaultsName(account string) string { return "s3/defaults/" + account }
+
+// Defaults gives those of an account.
+func (s *Service) Defaults(r store.Reader, account string) (Defaults, error) {
+	var d Defaults
+	set := store.Settings.Get(r, DefaultsName(account))
+	if set == nil {
+		return d, nil
+	}
+	if err := json.Unmarshal([]byte(set.Value), &d); err != nil {
+		return d, fmt.Errorf("read the S3 defaults of account %s: %w", account, err)
+	}
+	return d, nil
+}

@@ -1,0 +1,65 @@
+package s3
+
+import (
+	"context"
+	"strings"
+
+	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/resource"
+)
+
+// PutBucketRequestPayment says who pays for requests. Nobody does here; what is honoured is that others than the
+// owner must say that they would.
+func (s *Service) PutBucketRequestPayment(ctx context.Context, in *shape.PutBucketRequestPaymentRequest) (*shape.PutBucketRequestPaymentResult, error) {
+	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "PutBucketRequestPayment")
+	if err != nil {
+		return nil, err
+	}
+	c := in.RequestPaymentConfiguration
+	if c == nil || c.Payer != "Requester" && c.Payer != "BucketOwner" {
+		return nil, malformedXML()
+	}
+	return &shape.PutBucketRequestPaymentResult{}, s.setConfig(ctx, b, resource.PartRequestPayment, c)
+}
+
+// GetBucketRequestPayment answers who pays for requests.
+func (s *Service) GetBucketRequestPayment(ctx context.Context, in *shape.GetBucketRequestPaymentRequest) (*shape.GetBucketRequestPaymentResult, error) {
+	c, err := asked[shape.RequestPaymentConfiguration](ctx, s, in.Bucket, in.ExpectedBucketOwner, "GetBucketRequestPayment", resource.PartRequestPayment, "", "")
+	if err != nil {
+		return nil, err
+	}
+	out := &shape.GetBucketRequestPaymentResult{Payer: "BucketOwner"}
+	if c != nil {
+		out.Payer = c.Payer
+	}
+	return out, nil
+}
+
+// PutBucketAccelerateConfiguration sets whether a bucket may be used by its accelerated endpoint.
+func (s *Service) PutBucketAccelerateConfiguration(ctx context.Context, in *shape.PutBucketAccelerateConfigurationRequest) (*shape.PutBucketAccelerateConfigurationResult, error) {
+	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "PutAccelerateConfiguration")
+	if err != nil {
+		return nil, err
+	}
+	c := in.AccelerateConfiguration
+	if c == nil || c.Status != "Enabled" && c.Status != "Suspended" {
+		return nil, malformedXML()
+	}
+	if strings.Contains(b.Name, ".") {
+		return nil, invalidRequest("S3 Transfer Acceleration is not supported for buckets with periods (.) in their names")
+	}
+	return &shape.PutBucketAccelerateConfigurationResult{}, s.setConfig(ctx, b, resource.PartAccelerate, c)
+}
+
+// GetBucketAccelerateConfiguration answers whether a bucket may be used by its accelerated endpoint.
+func (s *Service) GetBucketAccelerateConfiguration(ctx context.Context, in *shape.GetBucketAccelerateConfigurationRequest) (*shape.GetBucketAccelerateConfigurationResult, error) {
+	c, err := asked[shape.AccelerateConfiguration](ctx, s, in.Bucket, in.ExpectedBucketOwner, "GetAccelerateConfiguration", resource.PartAccelerate, "", "")
+	if err != nil {
+		return nil, err
+	}
+	out := &shape.GetBucketAccelerateConfigurationResult{}
+	if c != nil {
+		out.Status = c.Status
+	}
+	return out, checkPayer(in.RequestPayer)
+}
