@@ -50,7 +50,7 @@ boto3, Terraform and every other AWS client.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.AddCommand(upCommand(), cloudCommand(), zoneCommand(), nodeCommand(), downCommand(),
-		statusCommand(), operationsCommand(), accountCommand(), userCommand(), tokenCommand(), nodesCommand(),
+		statusCommand(), operationsCommand(), withAccounts(accountCommand()), withUsers(userCommand()), tokenCommand(), nodesCommand(),
 		imageCommand(), versionCommand())
 	return root
 }

@@ -211,7 +211,7 @@ func (p *cloudProcess) run(ctx context.Context) error {
 	g.Go(func() error { return p.audit.Run(ctx) })
 	g.Go(func() error { return p.role.Run(ctx) })
 	g.Go(func() error { return p.api.serve(ctx, p.role.Handler(), p.log) })
-	g.Go(func() error { return admin.Serve(ctx, p.cfg.DataDir, p.log, p.methods()) })
+	g.Go(func() error { return admin.Serve(ctx, p.cfg.DataDir, p.log, p.allMethods()) })
 	return g.Wait()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/resource"
@@ -18,6 +19,13 @@ type NewAccount struct {
 	Name       string
 	Key        Key
 	CloudAdmin bool
+
+	Email   string        // "" where none is known; unique in the cloud
+	Tags    resource.Tags // as Organizations has them
+	Request string        // id of the CreateAccount that asked for it
+	NoKey   bool          // root gets no access key
+	// Then runs in the transaction that makes the account, after the Create hooks; nil: nothing more.
+	Then func(tx *store.Tx, a resource.Account) error
 }
 
 // CreateAccount makes an account with a root key and what the Create hooks add, all or nothing.
@@ -29,11 +37,24 @@ func (i *Identity) CreateAccount(ctx context.Context, n NewAccount) (resource.Ac
 	if err != nil {
 		return resource.Account{}, Key{}, err
 	}
+	if n.NoKey {
+		key = Key{}
+	}
+	if n.Email != "" {
+		if err := CheckEmail(n.Email); err != nil {
+			return resource.Account{}, Key{}, err
+		}
+	}
 	account := resource.Account{
 		ID: i.deps.IDs.Account(), Name: n.Name, CanonicalID: i.deps.IDs.Canonical(),
-		CloudAdmin: n.CloudAdmin, CreatedAt: i.deps.Now().UTC(),
+		CloudAdmin: n.CloudAdmin, CreatedAt: i.deps.Now().UTC(), Email: n.Email, Tags: n.Tags, Request: n.Request,
 	}
-	err = i.deps.Store.Update(ctx, func(tx *store.Tx) error { return i.addAccount(tx, account, key) })
+	err = i.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		if err := i.addAccount(tx, account, key); err != nil || n.Then == nil {
+			return err
+		}
+		return n.Then(tx, account)
+	})
 	if err != nil {
 		return resource.Account{}, Key{}, err
 	}
@@ -47,11 +68,16 @@ func (i *Identity) addAccount(tx *store.Tx, account resource.Account, key Key) e
 	if store.AccountsByName.One(tx, account.Name) != nil {
 		return awserr.New("EntityAlreadyExists", "The account %s already exists.", account.Name).WithStatus(409)
 	}
+	if account.Email != "" && store.AccountsByEmail.One(tx, strings.ToLower(account.Email)) != nil {
+		return awserr.New("EntityAlreadyExists", "The e-mail address %s already belongs to an account.", account.Email).WithStatus(409)
+	}
 	if err := store.Accounts.Put(tx, &account); err != nil {
 		return err
 	}
-	if _, err := i.AddKey(tx, account.ID, "", key); err != nil {
-		return err
+	if key.ID != "" {
+		if _, err := i.AddKey(tx, account.ID, "", key); err != nil {
+			return err
+		}
 	}
 	for _, hook := range i.deps.Hooks.Create {
 		if err := hook(tx, account); err != nil {

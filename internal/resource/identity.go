@@ -11,6 +11,9 @@ type Account struct {
 	Closing     bool      `json:"closing,omitempty"`     // being deleted: its keys no longer work
 	Suspended   bool      `json:"suspended,omitempty"`   // by the administrator: its keys do not work until it is resumed
 	CreatedAt   time.Time `json:"created"`
+	Email       string    `json:"email,omitempty"` // unique in the cloud, without regard to case
+	Tags        Tags      `json:"tags,omitempty"`
+	Request     string    `json:"request,omitempty"` // the CreateAccount that asked for it: "car-…"
 }
 
 // Open says that the account's principals may do anything at all.

@@ -48,6 +48,7 @@ func some(values ...string) []string {
 var (
 	Accounts        = table("accounts", 1, func(a *resource.Account) string { return a.ID })
 	AccountsByName  = unique(Accounts, "name", func(a *resource.Account) []string { return some(a.Name) })
+	AccountsByEmail = unique(Accounts, "email", func(a *resource.Account) []string { return some(strings.ToLower(a.Email)) })
 	AccountsByCanon = unique(Accounts, "canonical", func(a *resource.Account) []string { return some(a.CanonicalID) })
 
 	Users     = table("users", 1, func(u *resource.User) string { return UserKey(u.AccountID, u.Name) })

@@ -21,6 +21,7 @@ import (
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
+	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/denial"
@@ -41,6 +42,7 @@ import (
 	"karri.dev/internal/service/cloudtrail"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
@@ -140,6 +142,9 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
 	c.Door.Register(shapests.Service(), sts.New(sts.Deps{Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Now: deps.Now}))
 	c.Door.Register(shapecloudtrail.Service(), cloudtrail.New(c.Events, page.New(deps.Sealer)))
+	c.Door.Register(shapeorganizations.Service(), organizations.New(organizations.Deps{
+		Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Tokens: page.New(deps.Sealer), Now: deps.Now,
+	}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
 		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Log: deps.Log,
@@ -155,6 +160,9 @@ func New(cfg Config, deps Deps) *Cloud {
 	}
 	return c
 }
+
+// NewRequestID gives an id for a call that did not come by the API.
+func (c *Cloud) NewRequestID() string { return c.deps.IDs.UUID() }
 
 // Handler serves the API.
 func (c *Cloud) Handler() http.Handler { return c.Door }

@@ -4,10 +4,12 @@ import (
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
+	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire"
 	"karri.dev/internal/service/ec2"
+	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
 )
 
@@ -30,7 +32,7 @@ func Operations() []ServiceOperations {
 	for _, s := range []struct {
 		service *wire.Service
 		notes   map[string]string
-	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}, {shapecloudtrail.Service(), nil}} {
+	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}, {shapecloudtrail.Service(), nil}, {shapeorganizations.Service(), organizations.Notes()}} {
 		out := ServiceOperations{Service: s.service.Name, Known: len(s.service.Known)}
 		for _, op := range s.service.Operations {
 			out.Operations = append(out.Operations, Operation{op.Name, s.notes[op.Name]})
