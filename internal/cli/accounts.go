@@ -12,6 +12,7 @@ import (
 
 	"karri.dev/internal/admin"
 	"karri.dev/internal/daemon"
+	"karri.dev/internal/resource"
 )
 
 // withAccounts adds what the administrator does with accounts that are there.
@@ -45,7 +46,39 @@ func withAccounts(account *cobra.Command) *cobra.Command {
 		dataDirFlag(c, &dir)
 		return c
 	}
-	account.AddCommand(describe,
+	requests := &cobra.Command{
+		Use: "requests", Short: "List who asked for accounts", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out []resource.SignUp
+			if err := admin.Call(c.Context(), dir, "signup-list", struct{}{}, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			for _, s := range out {
+				fmt.Fprintf(c.OutOrStdout(), "%s  %-9s  %s  %q  %q\n", s.ID, s.State, s.CreatedAt.Format(time.RFC3339), s.Account, s.Email)
+			}
+			return nil
+		},
+	}
+	dataDirFlag(requests, &dir)
+	requests.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	for _, accept := range []bool{true, false} {
+		use, short := "reject ID", "Refuse a request for an account"
+		if accept {
+			use, short = "accept ID", "Accept a request for an account: its author gets an activation link"
+		}
+		decide := &cobra.Command{
+			Use: use, Short: short, Args: cobra.ExactArgs(1),
+			RunE: func(c *cobra.Command, args []string) error {
+				return admin.Call(c.Context(), dir, "signup-decide", daemon.Decision{ID: args[0], Accept: accept}, new(struct{}))
+			},
+		}
+		dataDirFlag(decide, &dir)
+		account.AddCommand(decide)
+	}
+	account.AddCommand(describe, requests,
 		simple("suspend NAME", "Shut an account's users and sessions out; what it has runs on", "account-suspend"),
 		simple("resume NAME", "Let a suspended account in again", "account-resume"))
 	return account

@@ -52,6 +52,7 @@ type (
 // allMethods are those of methods and those about accounts.
 func (p *cloudProcess) allMethods() map[string]admin.Method {
 	all := p.methods()
+	maps.Copy(all, p.signUpMethods())
 	maps.Copy(all, map[string]admin.Method{
 		"account-describe": admin.Handle(p.describeAccount),
 		"account-suspend": admin.Handle(func(ctx context.Context, name string) (struct{}, error) {

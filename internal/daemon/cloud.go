@@ -28,6 +28,7 @@ import (
 	"karri.dev/internal/role/cloud"
 	"karri.dev/internal/role/zone"
 	"karri.dev/internal/seal"
+	"karri.dev/internal/signup"
 	"karri.dev/internal/store"
 	"karri.dev/internal/store/embedded"
 )
@@ -114,12 +115,22 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if err != nil {
 		return nil, err
 	}
+	sender, err := cfg.Mail.sender()
+	if err != nil {
+		return nil, err
+	}
+	base := cfg.Mail.Base
+	if base == "" {
+		base = p.api.url(cfg)
+	}
 	p.role = cloud.New(cloud.Config{
+		SignUp: signup.Config{Admin: cfg.Mail.Admin, Base: base},
+
 		Region: cfg.Region, Domain: cfg.Domain, Endpoint: p.api.url(cfg), PublicPool: cfg.PublicPool,
 		UsageFile: under(cfg.DataDir, "key-usage.json"), ScratchDir: under(cfg.DataDir, "scratch"),
 	}, cloud.Deps{
 		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
-		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Console: p.readConsole, Screen: p.readScreen, Converter: converter,
+		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter,
 	})
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)

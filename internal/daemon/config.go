@@ -29,6 +29,8 @@ type CloudConfig struct {
 
 	PublicPool []netip.Prefix
 
+	Mail Mail
+
 	guests string // socket on which guests of a node in the same process reach the API; "" = none
 }
 
@@ -41,6 +43,17 @@ func (c *CloudConfig) defaults() error {
 		c.PublicPool = []netip.Prefix{DefaultPool}
 	}
 	return nil
+}
+
+// Mail says how the cloud sends mails, and who decides about sign-ups. Without From there are none.
+type Mail struct {
+	From         string
+	Admin        string // the administrator's address
+	Dir          string // write mails into this folder instead (development)
+	Server       string // SMTP, HOST:PORT
+	User         string
+	PasswordFile string
+	Base         string // URL of the API in links; "" = as clients know it
 }
 
 // Etcd is a cluster that others run; without endpoints, none.

@@ -84,9 +84,6 @@ func TestOrganization(t *testing.T) {
 			_, err := theirs.CreateAccount(ctx, &organizations.CreateAccountInput{AccountName: aws.String("x"), Email: aws.String("x@example.com")})
 			return err
 		}},
-			_, err := theirs.CreateAccount(ctx, &organizations.CreateAccountInput{AccountName: aws.String("x"), Email: aws.String("x@example.com")})
-			return err
-		}},
 		"members describe": {"AccessDeniedException 400", func() error {
 			_, err := theirs.DescribeAccount(ctx, &organizations.DescribeAccountInput{AccountId: &id})
 			return err

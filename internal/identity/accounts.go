@@ -30,7 +30,7 @@ type NewAccount struct {
 
 // CreateAccount makes an account with a root key and what the Create hooks add, all or nothing.
 func (i *Identity) CreateAccount(ctx context.Context, n NewAccount) (resource.Account, Key, error) {
-	if err := checkAccountName(n.Name); err != nil {
+	if err := CheckAccountName(n.Name); err != nil {
 		return resource.Account{}, Key{}, err
 	}
 	key, err := i.newKey(n.Key)

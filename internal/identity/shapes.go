@@ -43,8 +43,8 @@ func CheckPath(path string) error {
 	return invalid("The specified value for path is invalid. It must begin and end with / and contain only alphanumeric characters and/or / characters.")
 }
 
-// checkAccountName applies AWS's rule for account aliases.
-func checkAccountName(name string) error {
+// CheckAccountName applies AWS's rule for account aliases.
+func CheckAccountName(name string) error {
 	plain := func(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' }
 	isID := len(name) == 12 && only(name, func(c byte) bool { return c >= '0' && c <= '9' })
 	if len(name) < 3 || len(name) > 63 || !only(name, plain) || isID ||

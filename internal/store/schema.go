@@ -88,6 +88,12 @@ func policiesOf(p *resource.Permissions) []string {
 	return out
 }
 
+// People who want accounts.
+var (
+	SignUps        = table("sign-ups", 1, func(s *resource.SignUp) string { return s.ID })
+	SignUpsByToken = unique(SignUps, "token", func(s *resource.SignUp) []string { return some(s.Token) })
+)
+
 // UserKey is a user's key: names are unique in an account without regard to case.
 func UserKey(account, name string) string { return account + "/" + strings.ToLower(name) }
 

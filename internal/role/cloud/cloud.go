@@ -33,6 +33,7 @@ import (
 	"karri.dev/internal/instancerole"
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/mail"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/object"
 	"karri.dev/internal/page"
@@ -45,6 +46,7 @@ import (
 	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/service/sts"
+	"karri.dev/internal/signup"
 	"karri.dev/internal/store"
 )
 
@@ -56,6 +58,7 @@ type Config struct {
 	PublicPool []netip.Prefix
 	UsageFile  string // when access keys were last used; "" = memory only
 	ScratchDir string // of the importer
+	SignUp     signup.Config
 	// Throttle, per account; 0 means the front door's default.
 	RatePerSecond float64
 }
@@ -70,7 +73,8 @@ type Deps struct {
 	IDs     *ids.Source
 	Now     func() time.Time
 	Log     *slog.Logger
-	Audit   audit.Sink // nil: none
+	Audit   audit.Sink  // nil: none
+	Mail    mail.Sender // nil: there is no signing up
 	// Console reads an instance's console through its zone.
 	Console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
 	// Screen reads what an instance's display shows, likewise.
@@ -94,6 +98,7 @@ type Cloud struct {
 	RoleKey    *seal.Sealer // of the credentials of instances' roles; zones have it too
 
 	roles    *instancerole.Maker
+	SignUp   *signup.Server // nil without mail
 	objects  *s3.Service
 	importer *importer.Importer
 }
@@ -150,6 +155,10 @@ func New(cfg Config, deps Deps) *Cloud {
 		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Log: deps.Log,
 	})
 	c.Door.Register(shapeec2.Service(), c.EC2)
+	if deps.Mail != nil {
+		c.SignUp = signup.New(cfg.SignUp, signup.Deps{Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Mail: deps.Mail, Now: deps.Now, Log: deps.Log})
+		c.Door.Handle("signup/", c.SignUp)
+	}
 	c.Door.Handle("join", c.Membership)
 	c.Door.Handle("renew", c.Membership)
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
@@ -190,6 +199,9 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g.Go(func() error { return lifecycle.NewReaper(c.deps.Store, c.deps.Now, time.Minute, c.deps.Log).Run(ctx) })
 	g.Go(func() error { return c.objects.Run(ctx) })
 	g.Go(func() error { return c.roles.Run(ctx) })
+	if c.SignUp != nil {
+		g.Go(func() error { return c.SignUp.Run(ctx) })
+	}
 	if c.importer != nil {
 		g.Go(func() error { return c.importer.Run(ctx) })
 	}
