@@ -20,11 +20,22 @@ type Lease struct {
 	Domain   string
 	Hostname string
 	MTU      int
+	NTP      []netip.Addr
+	NetBIOS  []netip.Addr // name servers
+	NodeType int          // of NetBIOS; 0 = not said
 	Duration time.Duration
 }
 
 // maxMessage is the longest request looked at, in bytes.
 const maxMessage = 1500
+
+func addresses(list []netip.Addr) []net.IP {
+	out := make([]net.IP, len(list))
+	for i, a := range list {
+		out[i] = a.AsSlice()
+	}
+	return out
+}
 
 var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
 
@@ -82,11 +93,16 @@ func Answer(message []byte, l Lease) ([]byte, netip.Addr, bool) {
 	a.UpdateOption(dhcpv4.OptSubnetMask(net.CIDRMask(l.Subnet.Bits(), 32)))
 	a.UpdateOption(dhcpv4.OptRouter(l.Router.AsSlice()))
 	if len(l.Servers) > 0 {
-		servers := make([]net.IP, len(l.Servers))
-		for i, s := range l.Servers {
-			servers[i] = s.AsSlice()
-		}
-		a.UpdateOption(dhcpv4.OptDNS(servers...))
+		a.UpdateOption(dhcpv4.OptDNS(addresses(l.Servers)...))
+	}
+	if len(l.NTP) > 0 {
+		a.UpdateOption(dhcpv4.OptNTPServers(addresses(l.NTP)...))
+	}
+	if len(l.NetBIOS) > 0 {
+		a.UpdateOption(dhcpv4.OptNetBIOSNameServers(addresses(l.NetBIOS)...))
+	}
+	if l.NodeType > 0 {
+		a.UpdateOption(dhcpv4.OptGeneric(dhcpv4.OptionNetBIOSOverTCPIPNodeType, []byte{byte(l.NodeType)}))
 	}
 	if l.Domain != "" {
 		a.UpdateOption(dhcpv4.OptDomainName(l.Domain))

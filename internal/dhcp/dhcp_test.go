@@ -14,7 +14,8 @@ func lease() Lease {
 		MAC: net.HardwareAddr{2, 0, 0, 0, 0, 5}, IP: netip.MustParseAddr("10.0.0.5"),
 		Subnet: netip.MustParsePrefix("10.0.0.0/24"), Router: netip.MustParseAddr("10.0.0.1"),
 		Servers: []netip.Addr{netip.MustParseAddr("10.0.0.2")}, Domain: "ec2.internal", Hostname: "ip-10-0-0-5",
-		MTU: 1450, Duration: time.Hour,
+		MTU: 1450, Duration: time.Hour, NTP: []netip.Addr{netip.MustParseAddr("169.254.169.123")},
+		NetBIOS: []netip.Addr{netip.MustParseAddr("10.0.0.7")}, NodeType: 2,
 	}
 }
 
@@ -77,6 +78,10 @@ func TestAnswer(t *testing.T) {
 			}
 			if a.Router()[0].String() != "10.0.0.1" || a.DNS()[0].String() != "10.0.0.2" || a.DomainName() != "ec2.internal" ||
 				a.HostName() != "ip-10-0-0-5" || net.IP(a.SubnetMask()).String() != "255.255.255.0" {
+				t.Errorf("options: %s", a.Summary())
+			}
+			if a.NTPServers()[0].String() != "169.254.169.123" || a.NetBIOSNameServers()[0].String() != "10.0.0.7" ||
+				string(a.Options.Get(dhcpv4.OptionNetBIOSOverTCPIPNodeType)) != "\x02" {
 				t.Errorf("options: %s", a.Summary())
 			}
 			if mtu := a.Options.Get(dhcpv4.OptionInterfaceMTU); len(mtu) != 2 || int(mtu[0])<<8|int(mtu[1]) != 1450 {

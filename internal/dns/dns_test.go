@@ -16,6 +16,8 @@ func resolver(t testing.TB, cfg Config) *Resolver {
 		{"ip-10-0-0-5.ec2.internal", netip.MustParseAddr("10.0.0.5")},
 		{"web.ec2.internal", netip.MustParseAddr("10.0.0.5")},
 		{"ec2-198-51-100-7.compute-1.example.com", netip.MustParseAddr("198.51.100.7")},
+		{"web.ec2.internal", netip.MustParseAddr("2001:db8::5")},
+		{"*.s3.example.com", netip.MustParseAddr("169.254.169.252")},
 	})
 	cfg.Zone = func() *Zone { return z }
 	return New(cfg)
@@ -38,6 +40,9 @@ func TestAnswer(t *testing.T) {
 		{"ec2-198-51-100-7.compute-1.example.com.", dns.TypeA, dns.RcodeSuccess, "198.51.100.7"},
 		{"ec2.internal.", dns.TypeA, dns.RcodeSuccess, ""},
 		{"example.org.", dns.TypeA, dns.RcodeNameError, ""},
+		{"web.ec2.internal.", dns.TypeAAAA, dns.RcodeSuccess, "2001:db8::5"},
+		{"my.bucket.s3.example.com.", dns.TypeA, dns.RcodeSuccess, "169.254.169.252"},
+		{"s3.example.com.", dns.TypeA, dns.RcodeNameError, ""},
 		{"ec2.internal.", dns.TypeAXFR, dns.RcodeRefused, ""},
 	} {
 		q := new(dns.Msg)
@@ -48,6 +53,8 @@ func TestAnswer(t *testing.T) {
 			switch rr := a.Answer[0].(type) {
 			case *dns.A:
 				got = rr.A.String()
+			case *dns.AAAA:
+				got = rr.AAAA.String()
 			case *dns.PTR:
 				got = rr.Ptr
 			}

@@ -15,9 +15,20 @@ import (
 type Config struct {
 	Zone      func() *Zone // the zone of the moment
 	Upstreams []netip.AddrPort
+	// Forwards gives servers inside the VPC for some domains; nil = none. DialVPC connects to them.
+	Forwards func() []Forward
+	DialVPC  func(ctx context.Context, network, address string) (net.Conn, error)
+	// Disabled says that the VPC has no resolver just now: questions get no answer. nil = never.
+	Disabled func() bool
 	// Dial connects to upstreams; nil = net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	Now  func() time.Time
+}
+
+// Forward sends questions about a domain and all below it to servers of somebody's own.
+type Forward struct {
+	Domain  string
+	Servers []netip.AddrPort
 }
 
 // Limits. One caller's flood must leave the others their answers.
@@ -80,7 +91,7 @@ func (r *Resolver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 
 // Answer gives the answer to a message, nil for silence.
 func (r *Resolver) Answer(q *dns.Msg, tcp bool) *dns.Msg {
-	if q.Response {
+	if q.Response || r.cfg.Disabled != nil && r.cfg.Disabled() {
 		return nil
 	}
 	m := new(dns.Msg)
@@ -102,10 +113,12 @@ func (r *Resolver) Answer(q *dns.Msg, tcp bool) *dns.Msg {
 		m.Rcode = dns.RcodeFormatError
 	case q.Question[0].Qclass != dns.ClassINET || q.Question[0].Qtype == dns.TypeAXFR || q.Question[0].Qtype == dns.TypeIXFR:
 		m.Rcode = dns.RcodeRefused
+	case r.mine(q.Question[0].Name) != nil:
+		return r.forward(q, m, tcp, size, r.mine(q.Question[0].Name), r.cfg.DialVPC)
 	case r.cfg.Zone().answer(m, q.Question[0]):
 		m.Authoritative = true
 	case len(r.cfg.Upstreams) > 0:
-		return r.forward(q, m, tcp, size)
+		return r.forward(q, m, tcp, size, r.cfg.Upstreams, r.cfg.Dial)
 	default:
 		m.Rcode = dns.RcodeNameError
 		m.Ns = r.cfg.Zone().authority(canonical(q.Question[0].Name))
@@ -116,8 +129,24 @@ func (r *Resolver) Answer(q *dns.Msg, tcp bool) *dns.Msg {
 	return m
 }
 
-// forward asks the upstreams in turn.
-func (r *Resolver) forward(q, m *dns.Msg, tcp bool, size int) *dns.Msg {
+// mine gives the servers of the longest forwarded domain that a name is in.
+func (r *Resolver) mine(name string) (servers []netip.AddrPort) {
+	if r.cfg.Forwards == nil {
+		return nil
+	}
+	longest := -1
+	for _, f := range r.cfg.Forwards() {
+		if d := canonical(f.Domain); len(d) > longest && dns.IsSubDomain(d, canonical(name)) {
+			longest, servers = len(d), f.Servers
+		}
+	}
+	return servers
+}
+
+type dialer func(ctx context.Context, network, address string) (net.Conn, error)
+
+// forward asks servers in turn.
+func (r *Resolver) forward(q, m *dns.Msg, tcp bool, size int, servers []netip.AddrPort, dial dialer) *dns.Msg {
 	m.Rcode = dns.RcodeServerFailure
 	select {
 	case r.forwards <- struct{}{}:
@@ -130,9 +159,9 @@ func (r *Resolver) forward(q, m *dns.Msg, tcp bool, size int) *dns.Msg {
 	out := new(dns.Msg)
 	out.SetQuestion(q.Question[0].Name, q.Question[0].Qtype)
 	out.SetEdns0(maxUDP, false)
-	for _, u := range r.cfg.Upstreams {
+	for _, u := range servers {
 		for _, network := range []string{"udp", "tcp"} {
-			a, err := r.exchange(ctx, network, u.String(), out)
+			a, err := r.exchange(ctx, dial, network, u.String(), out)
 			if err != nil {
 				break
 			}
@@ -149,8 +178,8 @@ func (r *Resolver) forward(q, m *dns.Msg, tcp bool, size int) *dns.Msg {
 	return m
 }
 
-func (r *Resolver) exchange(ctx context.Context, network, address string, q *dns.Msg) (*dns.Msg, error) {
-	c, err := r.cfg.Dial(ctx, network, address)
+func (r *Resolver) exchange(ctx context.Context, dial dialer, network, address string, q *dns.Msg) (*dns.Msg, error) {
+	c, err := dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

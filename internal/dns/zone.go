@@ -11,7 +11,7 @@ import (
 
 // Record is one name and its address.
 type Record struct {
-	Name string // fully qualified, without the last dot
+	Name string // fully qualified, without the last dot; "*.NAME" = all below NAME without a record of their own
 	IP   netip.Addr
 }
 
@@ -19,20 +19,30 @@ type Record struct {
 // names of its addresses.
 type Zone struct {
 	domain string // "ec2.internal."
-	names  map[string]netip.Addr
+	names  map[string]addresses
 	ptr    map[string]string // reverse name → name
 }
 
+// addresses are those of a name, one of a family.
+type addresses struct{ v4, v6 netip.Addr }
+
 // NewZone makes a zone. The first name of an address is its reverse name.
 func NewZone(domain string, records []Record) *Zone {
-	z := &Zone{domain: canonical(domain), names: map[string]netip.Addr{}, ptr: map[string]string{}}
+	z := &Zone{domain: canonical(domain), names: map[string]addresses{}, ptr: map[string]string{}}
 	for _, r := range records {
 		name := canonical(r.Name)
-		if _, ok := dns.IsDomainName(name); !ok || !r.IP.Is4() {
+		if _, ok := dns.IsDomainName(name); !ok || !r.IP.IsValid() {
 			continue
 		}
-		if _, taken := z.names[name]; !taken {
-			z.names[name] = r.IP
+		at := z.names[name]
+		if r.IP.Is4() && !at.v4.IsValid() {
+			at.v4 = r.IP
+		} else if r.IP.Is6() && !at.v6.IsValid() {
+			at.v6 = r.IP
+		}
+		z.names[name] = at
+		if strings.HasPrefix(name, "*") {
+			continue
 		}
 		if rev, err := dns.ReverseAddr(r.IP.String()); err == nil && z.ptr[rev] == "" {
 			z.ptr[rev] = name
@@ -50,10 +60,13 @@ const ttl = 60
 func (z *Zone) answer(m *dns.Msg, q dns.Question) bool {
 	name := canonical(q.Name)
 	head := dns.RR_Header{Name: q.Name, Rrtype: q.Qtype, Class: dns.ClassINET, Ttl: ttl}
-	if ip, ok := z.names[name]; ok {
-		if q.Qtype == dns.TypeA {
-			m.Answer = []dns.RR{&dns.A{Hdr: head, A: ip.AsSlice()}}
-		} else {
+	if at, ok := z.find(name); ok {
+		switch {
+		case q.Qtype == dns.TypeA && at.v4.IsValid():
+			m.Answer = []dns.RR{&dns.A{Hdr: head, A: at.v4.AsSlice()}}
+		case q.Qtype == dns.TypeAAAA && at.v6.IsValid():
+			m.Answer = []dns.RR{&dns.AAAA{Hdr: head, AAAA: at.v6.AsSlice()}}
+		default:
 			m.Ns = z.authority(name) // the name exists, the type does not
 		}
 		return true
@@ -74,6 +87,16 @@ func (z *Zone) answer(m *dns.Msg, q dns.Question) bool {
 	}
 	m.Ns = z.authority(name)
 	return true
+}
+
+// find gives a name's addresses, or those of the nearest wildcard above it.
+func (z *Zone) find(name string) (addresses, bool) {
+	at, ok := z.names[name]
+	for i := strings.IndexByte(name, '.'); !ok && i >= 0 && i+1 < len(name); i = strings.IndexByte(name, '.') {
+		name = name[i+1:]
+		at, ok = z.names["*."+name]
+	}
+	return at, ok
 }
 
 // private says whether a reverse name is of a range that nobody outside could know.

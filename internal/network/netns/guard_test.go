@@ -158,3 +158,13 @@ func TestAddressIsNotInherited(t *testing.T) {
 	}
 	host.reaches("198.51.100.1:7")
 }
+
+// silent demands that a message gets no answer.
+func silent(t *testing.T, c *net.UDPConn, message []byte, to string) {
+	t.Helper()
+	send(t, c, to, string(message))
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	if n, err := c.Read(make([]byte, 1500)); err == nil {
+		t.Errorf("%s answers %d bytes", to, n)
+	}
+}

@@ -39,6 +39,7 @@ func TestNATGateway(t *testing.T) {
 	v, w := natVPC("vpc-n", 1, ""), plainVPC("vpc-w", 2)
 	a, c := nic(1, "subnet-a", "10.0.0.10"), nic(2, "subnet-b", "10.0.1.10")
 	out := withPublic(nic(3, "subnet-a", "10.0.0.10"), "198.51.100.2")
+	w.Groups[0].Rules = append(w.Groups[0].Rules, all(false))
 	v.Interfaces, w.Interfaces = []network.Interface{a, c}, []network.Interface{out}
 	apply(t, d, state(v, w))
 	ga, gc, gw := newGuest(t, d, a, subnetA), newGuest(t, d, c, subnetB), newGuest(t, d, out, subnetA)

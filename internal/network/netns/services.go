@@ -40,9 +40,17 @@ type services struct {
 
 // view is what the services answer from; it is replaced as a whole.
 type view struct {
-	leases    map[int]dhcp.Lease    // by the tap's number
-	instances map[netip.Addr]string // instance by private address
+	leases    map[int]dhcp.Lease  // by the tap's number
+	instances map[netip.Addr]owns // by private address
+	disabled  bool                // no resolver
+	forwards  []dns.Forward
 	zone      *dns.Zone
+}
+
+// owns says whose an address is, and its interface's primary address, by which metadata is kept.
+type owns struct {
+	instance string
+	primary  netip.Addr
 }
 
 func newServices(d *Driver, vpcID string, s *space) *services {
@@ -51,7 +59,14 @@ func newServices(d *Driver, vpcID string, s *space) *services {
 
 // update tells the services of a new state, and starts them the first time.
 func (s *services) update(state network.VPC, want rules.VPC) error {
-	v := &view{leases: map[int]dhcp.Lease{}, instances: map[netip.Addr]string{}}
+	v := &view{leases: map[int]dhcp.Lease{}, instances: map[netip.Addr]owns{}, disabled: state.DNS.Disabled}
+	for _, f := range state.DNS.Forward {
+		v.forwards = append(v.forwards, dns.Forward(f))
+	}
+	domain := state.DNS.Domain // as DHCP says it
+	if state.DHCP.Domain != "" {
+		domain = state.DHCP.Domain
+	}
 	resolver, ok := rules.VPCResolver(state)
 	if !ok {
 		return fmt.Errorf("%s has no IPv4 range", state.ID)
@@ -84,10 +99,14 @@ func (s *services) update(state network.VPC, want rules.VPC) error {
 			continue // compiling has said so
 		}
 		sub := subnets[i.SubnetID]
-		v.instances[i.PrivateIP] = i.InstanceID
+		v.instances[i.PrivateIP] = owns{i.InstanceID, i.PrivateIP}
+		for _, a := range i.Secondary {
+			v.instances[a.Private] = owns{i.InstanceID, i.PrivateIP}
+		}
 		v.leases[s.space.index[rules.TapName(i.ID)]] = dhcp.Lease{
 			MAC: mac, IP: i.PrivateIP, Subnet: sub.CIDR, Router: rules.GatewayAddr(sub.CIDR), Servers: servers,
-			Domain: state.DNS.Domain, Hostname: i.Hostname, MTU: s.d.cfg.MTU, Duration: leaseTime,
+			Domain: domain, Hostname: i.Hostname, MTU: s.d.cfg.MTU, Duration: leaseTime,
+			NTP: state.DHCP.NTP, NetBIOS: state.DHCP.NetBIOS, NodeType: state.DHCP.NetBIOSNodeType,
 		}
 		name(i.PrivateIP)
 		if i.Hostname != "" {
@@ -185,7 +204,9 @@ func (s *services) start(resolver netip.Addr) error {
 	})
 	r := dns.New(dns.Config{
 		Zone: func() *dns.Zone { return s.view.Load().zone }, Upstreams: s.d.cfg.Upstreams,
-		Dial: s.d.dialHost, Now: s.d.deps.Now,
+		Dial: s.d.dialHost, Now: s.d.deps.Now, DialVPC: s.dialFrom(resolver),
+		Forwards: func() []dns.Forward { return s.view.Load().forwards },
+		Disabled: func() bool { return s.view.Load().disabled },
 	})
 	for _, server := range r.Servers(packets, listeners) {
 		started := make(chan struct{})
@@ -228,12 +249,12 @@ func shutdown(server *mdns.Server, started <-chan struct{}) {
 
 // find gives who has an address, as the metadata service asks.
 func (s *services) find(ip netip.Addr) (imds.Caller, bool) {
-	id, ok := s.view.Load().instances[ip]
+	who, ok := s.view.Load().instances[ip]
 	if !ok {
 		return imds.Caller{}, false
 	}
-	m, ok := s.d.deps.Metadata.Lookup(s.vpcID, ip)
-	return imds.Caller{InstanceID: id, Metadata: m}, ok
+	m, ok := s.d.deps.Metadata.Lookup(s.vpcID, who.primary)
+	return imds.Caller{InstanceID: who.instance, Metadata: m}, ok
 }
 
 func (s *services) onStop(closer func() error) {
@@ -255,6 +276,23 @@ func (s *services) close() {
 	}
 	s.stop, s.resolver = nil, netip.Addr{}
 	s.work.Wait()
+}
+
+// dialFrom connects from inside the VPC, in the name of its resolver.
+func (s *services) dialFrom(resolver netip.Addr) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		d := &net.Dialer{LocalAddr: &net.UDPAddr{IP: resolver.AsSlice()}}
+		if network == "tcp" {
+			d.LocalAddr = &net.TCPAddr{IP: resolver.AsSlice()}
+		}
+		var c net.Conn
+		err := s.space.enter(func() error {
+			var err error
+			c, err = d.DialContext(ctx, network, address)
+			return err
+		})
+		return c, err
+	}
 }
 
 // dialHost connects from the host's own namespace.
