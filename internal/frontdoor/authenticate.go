@@ -22,14 +22,9 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 	if err := x.checkScope(sig); err != nil {
 		return nil, err
 	}
-	who, err := x.d.deps.Authenticator.Lookup(sig.AccessKeyID, sig.Token, x.info.Time)
-	switch {
-	case errors.Is(err, identity.ErrBadToken):
-		return nil, x.badToken(sig)
-	case errors.Is(err, session.ErrExpired):
-		return nil, x.expiredToken(sig)
-	case err != nil:
-		return nil, x.noSuchKey(sig)
+	who, err := x.lookup(sig)
+	if err != nil {
+		return nil, err
 	}
 	if err := sig.CheckTime(x.info.Time); err != nil {
 		return nil, x.refusal(sig, err)
@@ -39,6 +34,9 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 		Header: x.r.Header, ContentLength: x.r.ContentLength, Payload: payload,
 	}
 	var proof *sigv4.Proof
+	if sig.InHeader && !x.oldAllowed(who.Caller.AccountID) {
+		return nil, x.refusal(sig, &sigv4.Error{Reason: sigv4.Unsupported, Message: "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."})
+	}
 	if sig.Old {
 		path := x.r.URL.EscapedPath()
 		if x.bucket != "" {
@@ -54,6 +52,26 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 	x.info.Caller = who.Caller
 	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
 	return proof, nil
+}
+
+// lookup finds who a signature claims to be of.
+func (x *exchange) lookup(sig *sigv4.Signature) (*identity.Principal, error) {
+	who, err := x.d.deps.Authenticator.Lookup(sig.AccessKeyID, sig.Token, x.info.Time)
+	switch {
+	case errors.Is(err, identity.ErrBadToken):
+		return nil, x.badToken(sig)
+	case errors.Is(err, session.ErrExpired):
+		return nil, x.expiredToken(sig)
+	case err != nil:
+		return nil, x.noSuchKey(sig)
+	}
+	return who, nil
+}
+
+// oldAllowed says whether an account may sign with Version 2 in headers and forms.
+func (x *exchange) oldAllowed(account string) bool {
+	b := x.buckets()
+	return b != nil && b.OldSignatures(account)
 }
 
 // checkScope refuses a credential that is scoped to another service or to a region that is not served.
@@ -180,7 +198,7 @@ func (x *exchange) refuseS3(sig *sigv4.Signature, bad *sigv4.Error) *awserr.Erro
 		return awserr.New("AuthorizationHeaderMalformed", "The authorization header is malformed; %s", bad.Message)
 	case sigv4.QueryMalformed:
 		return awserr.New("AuthorizationQueryParametersError", "%s", bad.Message)
-	case sigv4.TwoMechanisms:
+	case sigv4.TwoMechanisms, sigv4.OldMalformed:
 		return awserr.New("InvalidArgument", "%s", bad.Message).With("ArgumentName", "Authorization")
 	case sigv4.Unsupported:
 		return awserr.New("InvalidRequest", "%s", bad.Message)

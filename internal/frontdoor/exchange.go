@@ -182,13 +182,14 @@ func (x *exchange) send() error {
 	if stream != nil || x.r.Method == http.MethodHead && x.out.Length >= 0 {
 		length = x.out.Length
 	}
-	if bodyless := status == http.StatusNoContent || status == http.StatusNotModified; !bodyless && length >= 0 && h["Content-Length"] == nil {
+	bodyless := status == http.StatusNoContent || status == http.StatusNotModified
+	if !bodyless && length >= 0 && h["Content-Length"] == nil {
 		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
 	x.sent = true
 	x.extend()
 	x.w.WriteHeader(status)
-	if x.r.Method == http.MethodHead {
+	if x.r.Method == http.MethodHead || bodyless {
 		return nil
 	}
 	if stream == nil {

@@ -13,6 +13,23 @@ import (
 // serveREST serves S3. The bucket stands in the host name or in the path; the key is the rest of the path,
 // byte for byte, so the path is never cleaned.
 func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
+	// Split as it was signed, decoded: an escaped slash never changes which bucket is meant.
+	bucket, key := t.bucket, strings.TrimPrefix(x.r.URL.Path, "/")
+	if bucket == "" {
+		bucket, key, _ = strings.Cut(key, "/")
+	}
+	switch {
+	case t.website && x.buckets() != nil:
+		return x.serveWebsite(bucket)
+	case t.fast && (x.buckets() == nil || !x.buckets().Accelerated(bucket)):
+		return awserr.New("InvalidRequest", "S3 Transfer Acceleration is not configured on this bucket")
+	case x.r.Method == http.MethodOptions:
+		return x.preflight(bucket, key)
+	}
+	x.crossOrigin(bucket)
+	if x.r.Method == http.MethodPost && key == "" && bucket != "" && sig == nil && isUpload(x.r.Header) {
+		return x.servePost(bucket)
+	}
 	payload := ""
 	if sig != nil {
 		payload = sig.Payload
@@ -25,11 +42,6 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 	proof, err := x.authenticate(sig, payload)
 	if err != nil {
 		return err
-	}
-	// Split as it was signed, decoded: an escaped slash never changes which bucket is meant.
-	bucket, key := t.bucket, strings.TrimPrefix(x.r.URL.Path, "/")
-	if bucket == "" {
-		bucket, key, _ = strings.Cut(key, "/")
 	}
 	header, form := x.r.Header.Clone(), x.query
 	if sig != nil && sig.Presigned {

@@ -16,10 +16,13 @@ type target struct {
 	region  string
 	bucket  string // from the host name; "" means the path's first element
 	byHost  bool   // the host name says which service
+	website bool   // the host name is that of a bucket's website
+	fast    bool   // the host name is that of the accelerated endpoint
 }
 
-// fromHost reads SERVICE.DOMAIN, SERVICE.REGION.DOMAIN and BUCKET.s3[.REGION].DOMAIN. A name of the domain
-// that is none of these means nothing, like an address.
+// fromHost reads SERVICE.DOMAIN, SERVICE.REGION.DOMAIN, BUCKET.s3[.REGION].DOMAIN, its forms with dualstack,
+// BUCKET.s3-accelerate.DOMAIN, and BUCKET.s3-website.REGION.DOMAIN or BUCKET.s3-website-REGION.DOMAIN. A name of the
+// domain that is none of these means nothing, like an address.
 func (d *Door) fromHost(host string) target {
 	if d.cfg.Domain == "" {
 		return target{}
@@ -36,6 +39,18 @@ func (d *Door) fromHost(host string) target {
 	if d.knowsRegion(last) {
 		t.region = last
 		head, last = cutLast(head)
+	}
+	if region, ok := strings.CutPrefix(last, "s3-website-"); ok && d.knowsRegion(region) {
+		t.region, last = region, "s3-website"
+	}
+	if last == "dualstack" {
+		head, last = cutLast(head)
+	}
+	switch {
+	case last == "s3-website" && head != "" && d.services["s3"] != nil:
+		t.website, last = true, "s3"
+	case last == "s3-accelerate" && head != "":
+		t.fast, last = true, "s3"
 	}
 	if _, ok := d.services[last]; !ok || head != "" && last != "s3" {
 		return target{}

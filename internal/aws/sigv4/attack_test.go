@@ -24,7 +24,7 @@ func TestParseRefusals(t *testing.T) {
 		want Reason
 	}{
 		"fine":               {good + sig, 0},
-		"old version":        {"AWS AKIA:sig", Unsupported},
+		"old version":        {"AWS AKIA", OldMalformed},
 		"asymmetric":         {strings.Replace(good, "AWS4-HMAC-SHA256", "AWS4-ECDSA-P256-SHA256", 1) + sig, Unsupported},
 		"basic":              {"Basic YTpi", Unsupported},
 		"nothing after it":   {"AWS4-HMAC-SHA256", Incomplete},

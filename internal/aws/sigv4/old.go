@@ -13,9 +13,10 @@ import (
 	"time"
 )
 
-// Presigned URLs of S3 in Signature Version 2: what botocore still makes by default in AWS's old regions, so
-// `aws s3 presign` and boto3. Nothing else is accepted in that version. It signs only some query parameters;
-// a URL with any other is refused, so here too nothing is used that was not signed.
+// Signature Version 2 of S3. Presigned URLs in it are what botocore still makes by default in AWS's old regions, so
+// `aws s3 presign` and boto3; headers and forms in it are for clients that know nothing newer, where the
+// administrator lets them. It signs only some query parameters; a URL with any other is refused, so there nothing
+// is used that was not signed. In headers, those that only page through a listing may come unsigned, as at AWS.
 
 // oldRegions are those in which AWS understands Signature Version 2.
 var oldRegions = []string{
@@ -27,6 +28,42 @@ var oldSigned = []string{
 	"acl", "cors", "delete", "lifecycle", "location", "logging", "notification", "partNumber", "policy", "requestPayment", "response-cache-control",
 	"response-content-disposition", "response-content-encoding", "response-content-language", "response-content-type", "response-expires",
 	"tagging", "torrent", "uploadId", "uploads", "versionId", "versioning", "versions", "website",
+}
+
+// oldUnsigned are the query parameters that a request signed in a header may have besides: none of them selects an
+// operation or an object.
+var oldUnsigned = []string{
+	"prefix", "delimiter", "marker", "max-keys", "encoding-type", "key-marker", "version-id-marker", "upload-id-marker", "max-uploads",
+	"max-parts", "part-number-marker", "list-type", "continuation-token", "start-after", "fetch-owner",
+}
+
+// parseOldHeader reads an Authorization header of Version 2: "AWS KEY:SIGNATURE".
+func parseOldHeader(h http.Header, rest string, query url.Values) (*Signature, error) {
+	key, signature, ok := strings.Cut(strings.TrimSpace(rest), ":")
+	if !ok || !token(key, 128) {
+		return nil, refuse(OldMalformed, "AWS authorization header is invalid.  Expected AwsAccessKeyId:signature")
+	}
+	for name, values := range query {
+		if len(values) > 1 || !slices.Contains(oldSigned, name) && !slices.Contains(oldUnsigned, name) {
+			return nil, refuse(Unsupported, "The query parameter %s cannot be signed with the authorization mechanism you have provided. Please use AWS4-HMAC-SHA256.", name)
+		}
+	}
+	s := &Signature{Old: true, InHeader: true, Hex: signature, Scope: Scope{AccessKeyID: key, Service: "s3"}}
+	text := h.Get("X-Amz-Date")
+	if text == "" {
+		text = h.Get("Date")
+	}
+	t, err := http.ParseTime(text)
+	if err != nil {
+		if t, err = time.Parse(time.RFC1123Z, text); err != nil {
+			if t, err = time.Parse(stampLayout, text); err != nil {
+				return nil, refuse(NotAllowed, "AWS authentication requires a valid Date or x-amz-date header")
+			}
+		}
+	}
+	s.Time, s.stamp, s.Token = t.UTC(), t.UTC().Format(stampLayout), h.Get("X-Amz-Security-Token")
+	s.Payload = UnsignedPayload
+	return s, nil
 }
 
 // parseOld reads the parameters of a URL of Version 2.
@@ -62,7 +99,7 @@ func parseOld(h http.Header, query url.Values) (*Signature, error) {
 // VerifyOld checks a signature of Version 2. escapedPath is the path as it came, with the bucket in front
 // where the host name has it.
 func (s *Signature) VerifyOld(r *Request, escapedPath, region, secret string) error {
-	if !slices.Contains(oldRegions, region) {
+	if !s.InHeader && !slices.Contains(oldRegions, region) {
 		return refuse(Unsupported, "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256.")
 	}
 	text := s.oldText(r, escapedPath)
@@ -81,13 +118,20 @@ func (s *Signature) oldText(r *Request, escapedPath string) string {
 	line := func(v string) { b.WriteString(v + "\n") }
 	line(r.Method)
 	for _, name := range []string{"content-md5", "content-type"} {
-		if v := r.Header.Get(name); v != "" {
+		if v := r.Header.Get(name); v != "" || s.InHeader {
 			line(v)
 		} else {
 			line(r.Query.Get(name))
 		}
 	}
-	line(r.Query.Get("Expires"))
+	switch {
+	case !s.InHeader:
+		line(r.Query.Get("Expires"))
+	case r.Header.Get("X-Amz-Date") != "":
+		line("")
+	default:
+		line(r.Header.Get("Date"))
+	}
 	amz := map[string]string{}
 	for _, from := range []map[string][]string{r.Header, r.Query} {
 		for name, values := range from {

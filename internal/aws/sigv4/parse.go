@@ -21,6 +21,9 @@ func Parse(h http.Header, query url.Values) (*Signature, error) {
 	case presigned:
 		return parseQuery(h, query)
 	case len(auth) == 1:
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(auth[0]), "AWS "); ok {
+			return parseOldHeader(h, rest, query)
+		}
 		return parseHeader(h, auth[0])
 	}
 	return nil, nil

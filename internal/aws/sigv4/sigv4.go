@@ -42,6 +42,7 @@ const (
 	Mismatch                           // signature is wrong
 	HeadersNotSigned                   // host or an x-amz- header is there but not signed
 	NotAllowed                         // a URL of Version 2 that is not well-formed
+	OldMalformed                       // an Authorization header of Version 2 that is not well-formed
 )
 
 // Error is a refusal.
@@ -79,7 +80,8 @@ type Signature struct {
 	Scope
 	Time      time.Time
 	Presigned bool
-	Old       bool          // a URL of Version 2: Time is when it ends, Hex is base64
+	Old       bool          // Version 2: Hex is base64; of a URL, Time is when it ends
+	InHeader  bool          // Old, and in the Authorization header
 	Expires   time.Duration // of a presigned URL
 	Token     string        // session token, "" for long-lived keys
 	Payload   string        // x-amz-content-sha256; "" where the client gave none
@@ -102,7 +104,7 @@ func (s *Signature) Covers(name string) bool {
 // CheckTime refuses signatures that are too old, too new or over.
 func (s *Signature) CheckTime(now time.Time) error {
 	now = now.UTC()
-	if s.Old {
+	if s.Old && !s.InHeader {
 		if !now.Before(s.Time) {
 			return refuse(Expired, "Request has expired")
 		}

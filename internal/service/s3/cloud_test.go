@@ -30,6 +30,7 @@ import (
 // cloud is S3 behind a front door, with two accounts.
 type cloud struct {
 	url        string
+	handler    http.Handler
 	store      *store.Store
 	engine     *disk.Engine
 	service    *s3.Service
@@ -70,8 +71,9 @@ func newCloud(t testing.TB) *cloud {
 	c.keys = []identity.Key{key, other}
 	regions := []string{region, "eu-west-1"}
 	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine})
-	door := frontdoor.New(frontdoor.Config{Regions: regions}, frontdoor.Deps{Authenticator: id})
+	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id})
 	door.Register(shape.Service(), c.service)
+	c.handler = door
 	server := httptest.NewUnstartedServer(nil)
 	server.Config = frontdoor.NewServer(door, log)
 	server.Start()

@@ -57,9 +57,10 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 			return nil, err
 		}
 		p.Headers = h.stored()
-	} else if bucket == in.Bucket && key == in.Key && in.StorageClass == "" && in.ServerSideEncryption == "" && in.ChecksumAlgorithm == "" {
+	} else if bucket == in.Bucket && key == in.Key && in.StorageClass == "" && in.WebsiteRedirectLocation == "" && in.ServerSideEncryption == "" && in.ChecksumAlgorithm == "" {
 		return nil, invalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
+	p.Headers = redirecting(p.Headers, in.WebsiteRedirectLocation)
 	if p.IfNoneMatch, p.IfMatch, err = writeConditions(in.IfNoneMatch, in.IfMatch); err != nil {
 		return nil, err
 	}

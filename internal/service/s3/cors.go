@@ -2,7 +2,9 @@ package s3
 
 import (
 	"context"
+	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	shape "karri.dev/internal/aws/shape/s3"
@@ -71,16 +73,9 @@ func checkCORS(c *shape.CORSConfiguration) error {
 	return nil
 }
 
-// Cross is what a bucket's CORS rules say to a page that asks.
-type Cross struct {
-	Origin                   string // for Access-Control-Allow-Origin: the page's, or "*"
-	Methods, Headers, Expose []string
-	MaxAge                   *int
-}
-
-// CORS finds the first rule that lets a page of origin use method with these headers (lower case); nil if there is
-// none. configured says whether the bucket has any rules.
-func (s *Service) CORS(bucket, origin, method string, headers []string) (found *Cross, configured bool, err error) {
+// CrossOrigin gives the headers that let a page of origin use a bucket with method and these headers (in lower case),
+// by the first rule that does; nil if there is none. configured says whether the bucket has any rules.
+func (s *Service) CrossOrigin(bucket, origin, method string, headers []string) (allow http.Header, configured bool, err error) {
 	snap := s.store.Snapshot()
 	b := s.visible(snap, bucket)
 	if b == nil {
@@ -91,15 +86,15 @@ func (s *Service) CORS(bucket, origin, method string, headers []string) (found *
 		return nil, false, err
 	}
 	for i := range c.CORSRules {
-		if x := cross(&c.CORSRules[i], origin, method, headers); x != nil {
-			return x, true, nil
+		if allow := cross(&c.CORSRules[i], origin, method, headers); allow != nil {
+			return allow, true, nil
 		}
 	}
 	return nil, true, nil
 }
 
 // cross applies one rule.
-func cross(r *shape.CORSRule, origin, method string, headers []string) *Cross {
+func cross(r *shape.CORSRule, origin, method string, headers []string) http.Header {
 	i := slices.IndexFunc(r.AllowedOrigins, func(p string) bool { return wild(p, origin) })
 	if i < 0 || !slices.Contains(r.AllowedMethods, method) {
 		return nil
@@ -109,11 +104,22 @@ func cross(r *shape.CORSRule, origin, method string, headers []string) *Cross {
 			return nil
 		}
 	}
-	x := &Cross{Origin: origin, Methods: r.AllowedMethods, Headers: headers, Expose: r.ExposeHeaders, MaxAge: r.MaxAgeSeconds}
+	allow := http.Header{}
 	if r.AllowedOrigins[i] == "*" {
-		x.Origin = "*"
+		allow.Set("Access-Control-Allow-Origin", "*")
+	} else {
+		allow.Set("Access-Control-Allow-Origin", origin)
+		allow.Set("Access-Control-Allow-Credentials", "true")
 	}
-	return x
+	allow.Set("Access-Control-Allow-Methods", strings.Join(r.AllowedMethods, ", "))
+	if len(r.ExposeHeaders) > 0 {
+		allow.Set("Access-Control-Expose-Headers", strings.Join(r.ExposeHeaders, ", "))
+	}
+	if r.MaxAgeSeconds != nil {
+		allow.Set("Access-Control-Max-Age", strconv.Itoa(*r.MaxAgeSeconds))
+	}
+	allow.Set("Vary", "Origin, Access-Control-Request-Headers, Access-Control-Request-Method")
+	return allow
 }
 
 // wild matches a pattern with at most one asterisk.

@@ -32,3 +32,9 @@ func (s *Service) Defaults(r store.Reader, account string) (Defaults, error) {
 	}
 	return d, nil
 }
+
+// OldSignatures says whether an account may still sign with Version 2 in headers and forms.
+func (s *Service) OldSignatures(account string) bool {
+	d, err := s.Defaults(s.store.Snapshot(), account)
+	return err == nil && d.SigV2
+}

@@ -42,7 +42,7 @@ func (s *Service) HeadObject(ctx context.Context, in *shape.HeadObjectRequest) (
 		ChecksumSHA1: out.ChecksumSHA1, ChecksumSHA256: out.ChecksumSHA256, ChecksumType: out.ChecksumType,
 		CacheControl: out.CacheControl, ContentDisposition: out.ContentDisposition, ContentEncoding: out.ContentEncoding,
 		ContentLanguage: out.ContentLanguage, ContentType: out.ContentType, Expires: out.Expires, Metadata: out.Metadata,
-		PartsCount: out.PartsCount,
+		PartsCount: out.PartsCount, WebsiteRedirectLocation: out.WebsiteRedirectLocation,
 	}, nil
 }
 
@@ -85,7 +85,7 @@ func describe(m object.Meta, in *shape.GetObjectRequest, r span) *shape.GetObjec
 	out := &shape.GetObjectResult{
 		AcceptRanges: "bytes", LastModified: m.Modified, ContentLength: r.length, ContentRange: r.contentRange(m.Size), ETag: quote(m.ETag),
 		CacheControl: h.cacheControl, ContentDisposition: h.disposition, ContentEncoding: h.encoding, ContentLanguage: h.language,
-		ContentType: h.contentType, Expires: h.expires, Metadata: h.user,
+		ContentType: h.contentType, Expires: h.expires, Metadata: h.user, WebsiteRedirectLocation: m.Headers[redirectKey],
 	}
 	if in.PartNumber != nil {
 		out.PartsCount = m.Parts

@@ -1,6 +1,7 @@
 package s3
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,4 +72,24 @@ func withoutChunked(encoding string) string {
 	list := strings.Split(encoding, ",")
 	list = slices.DeleteFunc(list, func(s string) bool { return strings.EqualFold(strings.TrimSpace(s), "aws-chunked") })
 	return strings.TrimSpace(strings.Join(list, ","))
+}
+
+// redirectKey is where an object keeps x-amz-website-redirect-location.
+const redirectKey = "X-Amz-Website-Redirect-Location"
+
+func validRedirect(to string) bool {
+	return to == "" || len(to) <= maxMetadata && (strings.HasPrefix(to, "/") || strings.HasPrefix(to, "http://") || strings.HasPrefix(to, "https://"))
+}
+
+// redirecting gives an object's stored headers with a website's redirect, in place of another one if there is.
+func redirecting(m map[string]string, to string) map[string]string {
+	if to == "" && m[redirectKey] == "" {
+		return m
+	}
+	out := maps.Clone(m)
+	delete(out, redirectKey)
+	if to != "" {
+		out[redirectKey] = to
+	}
+	return out
 }

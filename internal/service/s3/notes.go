@@ -5,7 +5,7 @@ package s3
 func Notes() map[string]string {
 	const (
 		write = "Refused: encryption of every kind (nothing is encrypted at rest; also x-amz-server-side-encryption AES256), storage classes but STANDARD, " +
-			"tags, website redirects, object lock, and ACLs but private and bucket-owner-full-control, as where ACLs are off. x-amz-request-payer has no effect: no bucket is paid for by requesters."
+			"tags, object lock, and ACLs but private and bucket-owner-full-control, as where ACLs are off. x-amz-request-payer has no effect: no bucket is paid for by requesters."
 		versions = "versionId can only be null: there are no versions."
 		customer = "Refused: keys of the customer's (SSE-C)."
 		never    = "Nothing can set it: answers as of a bucket that never got one."

@@ -211,7 +211,7 @@ func TestRefusals(t *testing.T) {
 		"class":     {awss3.PutObjectInput{StorageClass: types.StorageClassGlacier}, "NotImplemented", 501},
 		"no class":  {awss3.PutObjectInput{StorageClass: "ATTIC"}, "InvalidStorageClass", 400},
 		"tagging":   {awss3.PutObjectInput{Tagging: aws.String("a=b")}, "NotImplemented", 501},
-		"redirect":  {awss3.PutObjectInput{WebsiteRedirectLocation: aws.String("/x")}, "NotImplemented", 501},
+		"redirect":  {awss3.PutObjectInput{WebsiteRedirectLocation: aws.String("x")}, "InvalidRedirectLocation", 400},
 		"lock":      {awss3.PutObjectInput{ObjectLockMode: types.ObjectLockModeGovernance}, "InvalidRequest", 400},
 		"hold":      {awss3.PutObjectInput{ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatusOn}, "InvalidRequest", 400},
 		"payer":     {awss3.PutObjectInput{RequestPayer: "me"}, "InvalidArgument", 400},

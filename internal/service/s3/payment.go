@@ -63,3 +63,14 @@ func (s *Service) GetBucketAccelerateConfiguration(ctx context.Context, in *shap
 	}
 	return out, checkPayer(in.RequestPayer)
 }
+
+// Accelerated says whether a bucket may be used by its accelerated endpoint.
+func (s *Service) Accelerated(bucket string) bool {
+	snap := s.store.Snapshot()
+	b := s.visible(snap, bucket)
+	if b == nil {
+		return false
+	}
+	c, err := config[shape.AccelerateConfiguration](s, snap, b, resource.PartAccelerate)
+	return err == nil && c != nil && c.Status == "Enabled"
+}

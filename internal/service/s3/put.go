@@ -37,7 +37,7 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	p := object.Put{Key: in.Key, Headers: h.stored()}
+	p := object.Put{Key: in.Key, Headers: redirecting(h.stored(), in.WebsiteRedirectLocation)}
 	if p.IfNoneMatch, p.IfMatch, err = writeConditions(in.IfNoneMatch, in.IfMatch); err != nil {
 		return nil, err
 	}

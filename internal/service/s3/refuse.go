@@ -61,8 +61,8 @@ func (w writing) check() error {
 		return awserr.New("InvalidStorageClass", "The storage class you specified is not valid").With("StorageClassRequested", w.class)
 	}
 	switch {
-	case w.redirect != "":
-		return notImplemented("x-amz-website-redirect-location")
+	case !validRedirect(w.redirect):
+		return awserr.New("InvalidRedirectLocation", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
 	case w.tagging != "":
 		return notImplemented("x-amz-tagging")
 	case w.lockMode != "" || !w.lockUntil.IsZero() || w.legalHold != "":

@@ -36,7 +36,7 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *shape.CreateMul
 		return nil, err
 	}
 	id, err := s.engine.CreateUpload(ctx, b.Engine, object.Upload{
-		Key: in.Key, Initiator: initiator(call.From(ctx).Caller), Headers: h.stored(), ChecksumAlgorithm: algorithm, ChecksumType: kind,
+		Key: in.Key, Initiator: initiator(call.From(ctx).Caller), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), ChecksumAlgorithm: algorithm, ChecksumType: kind,
 	})
 	if err != nil {
 		return nil, fault(err, in.Bucket, in.Key, "")

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/resource"
 )
@@ -39,6 +40,20 @@ func (s *Service) GetBucketWebsite(ctx context.Context, in *shape.GetBucketWebsi
 // DeleteBucketWebsite ends a bucket's website.
 func (s *Service) DeleteBucketWebsite(ctx context.Context, in *shape.DeleteBucketWebsiteRequest) (*shape.DeleteBucketWebsiteResult, error) {
 	return &shape.DeleteBucketWebsiteResult{}, s.dropConfig(ctx, in.Bucket, in.ExpectedBucketOwner, "DeleteBucketWebsite", resource.PartWebsite)
+}
+
+// Website gives a bucket's website configuration to whoever reads it.
+func (s *Service) Website(bucket string) (*shape.WebsiteConfiguration, error) {
+	snap := s.store.Snapshot()
+	b := s.visible(snap, bucket)
+	if b == nil {
+		return nil, noSuchBucket(bucket)
+	}
+	c, err := config[shape.WebsiteConfiguration](s, snap, b, resource.PartWebsite)
+	if c == nil && err == nil {
+		err = awserr.New("NoSuchWebsiteConfiguration", "The specified bucket does not have a website configuration").WithStatus(404).With("BucketName", bucket)
+	}
+	return c, err
 }
 
 func checkWebsite(c *shape.WebsiteConfiguration) error {
