@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -31,6 +32,7 @@ import (
 type cloud struct {
 	url        string
 	handler    http.Handler
+	now        func() time.Time
 	store      *store.Store
 	engine     *disk.Engine
 	service    *s3.Service
@@ -43,7 +45,7 @@ const region = "us-east-1"
 func newCloud(t testing.TB) *cloud {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	c := &cloud{store: store.OpenMemory(log)}
+	c := &cloud{store: store.OpenMemory(log), now: time.Now}
 	t.Cleanup(func() { c.store.Close() })
 	engine, err := disk.Open(disk.Config{Dir: "/objects", FS: disk.InMemory()})
 	if err != nil {
@@ -70,7 +72,7 @@ func newCloud(t testing.TB) *cloud {
 	}
 	c.keys = []identity.Key{key, other}
 	regions := []string{region, "eu-west-1"}
-	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine})
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine, Now: func() time.Time { return c.now() }})
 	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id})
 	door.Register(shape.Service(), c.service)
 	c.handler = door

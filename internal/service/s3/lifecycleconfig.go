@@ -223,3 +223,16 @@ func checkFilterTags(tags []shape.Tag) error {
 	}
 	return nil
 }
+
+// matches says whether a rule is about an object.
+func (f *objectFilter) matches(key string, size int64, tags map[string]string) bool {
+	if len(key) < len(f.prefix) || key[:len(f.prefix)] != f.prefix || f.larger != nil && size <= *f.larger || f.smaller != nil && size >= *f.smaller {
+		return false
+	}
+	for _, t := range f.tags {
+		if v, ok := tags[t.Key]; !ok || v != t.Value {
+			return false
+		}
+	}
+	return true
+}

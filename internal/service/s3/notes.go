@@ -33,8 +33,8 @@ func Notes() map[string]string {
 		notes[op] = never
 	}
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
-	notes["PutBucketLogging"] = "Refused: target grants."
-	notes["PutBucketNotificationConfiguration"] = "Topics only, and of them those that are webhooks (docs/s3.md). Refused: queues, functions, EventBridge, and events that do not happen here."
+	notes["PutBucketLogging"] = "Refused: any target; no logs are delivered."
+	notes["PutBucketNotificationConfiguration"] = "Refused: every target, as there are neither topics, queues, functions nor EventBridge yet. An empty configuration is taken."
 	notes["PutBucketRequestPayment"] = "Nobody pays: what is honoured is that others than the owner must send x-amz-request-payer."
 	return notes
 }

@@ -85,7 +85,14 @@ const recheck = 10 * time.Minute
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
+	var expired time.Time
 	for {
+		if now := s.now(); now.Sub(expired) >= expiryPeriod {
+			expired = now
+			if err := s.ApplyLifecycles(ctx); err != nil && ctx.Err() == nil {
+				s.log.Error("s3: apply lifecycle rules", "err", err)
+			}
+		}
 		if err := s.Recover(ctx); err != nil && ctx.Err() == nil {
 			s.log.Error("s3: finish deletions of buckets", "err", err)
 		}
