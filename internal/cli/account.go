@@ -79,7 +79,25 @@ func accountCommand() *cobra.Command {
 	dataDirFlag(del, &dir)
 	del.Flags().BoolVar(&everything, "with-everything", false, "yes, everything")
 
-	account.AddCommand(c, list, del)
+	var differs string
+	s3 := &cobra.Command{
+		Use: "s3 NAME --differs LIST", Short: "Let an account's S3 differ from AWS's of today, for older tools",
+		Long: "Let an account's S3 differ from AWS's of today, for older tools. LIST has, separated by commas:\n" +
+			"  acls      new buckets have ACLs on\n  public    new buckets have no public access block\n  names     owners have a DisplayName\n" +
+			"  sigv2     Signature Version 2 in headers and forms\n  recreate  to make one's own bucket again is an error in us-east-1, too\n" +
+			"An empty list is AWS.",
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return admin.Call(c.Context(), dir, "account-s3", daemon.S3Defaults{Account: args[0], Differs: differs}, new(struct{}))
+		},
+	}
+	dataDirFlag(s3, &dir)
+	s3.Flags().StringVar(&differs, "differs", "", "how it differs")
+	if err := s3.MarkFlagRequired("differs"); err != nil {
+		panic(err) // the flag is there
+	}
+
+	account.AddCommand(c, list, del, s3)
 	return account
 }
 

@@ -7,6 +7,7 @@ import (
 	"karri.dev/internal/admin"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/service/s3"
 	"karri.dev/internal/store"
 	"karri.dev/internal/version"
 )
@@ -25,6 +26,8 @@ type (
 		SecretAccessKey string `json:"SecretAccessKey"`
 		CanonicalID     string `json:"CanonicalId"`
 	}
+	// S3Defaults says how an account's S3 differs from AWS's: "acls,public,names,sigv2,recreate".
+	S3Defaults struct{ Account, Differs string }
 	// AccountInfo is one account in a list.
 	AccountInfo struct {
 		AccountID   string `json:"AccountId"`
@@ -48,6 +51,7 @@ func (p *cloudProcess) methods() map[string]admin.Method {
 		"status":         admin.Handle(p.cloudStatus),
 		"account-create": admin.Handle(p.createAccount),
 		"account-list":   admin.Handle(p.listAccounts),
+		"account-s3":     admin.Handle(p.setS3Defaults),
 		"account-delete": admin.Handle(func(ctx context.Context, in CreateAccount) (struct{}, error) {
 			return struct{}{}, p.role.Identity.DeleteAccount(ctx, in.Name)
 		}),
@@ -158,4 +162,17 @@ func status(parts ...admin.Component) admin.Status {
 		s.Healthy = s.Healthy && c.Healthy
 	}
 	return s
+}
+
+// setS3Defaults sets how an account's S3 differs from AWS's of today.
+func (p *cloudProcess) setS3Defaults(ctx context.Context, in S3Defaults) (struct{}, error) {
+	d, err := s3.ParseDefaults(in.Differs)
+	if err != nil {
+		return struct{}{}, err
+	}
+	a, err := p.role.Identity.Account(in.Account)
+	if err != nil {
+		return struct{}{}, err
+	}
+	return struct{}{}, p.store.Update(ctx, func(tx *store.Tx) error { return d.Put(tx, a.ID) })
 }

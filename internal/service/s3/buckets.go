@@ -45,7 +45,11 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 	}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if old := store.Buckets.Get(tx, in.Bucket); old != nil {
-			return taken(old, b)
+			d, err := s.Defaults(tx, b.AccountID)
+			if err == nil {
+				err = taken(old, b, d)
+			}
+			return err
 		}
 		count := 0
 		for range store.BucketsByOwner.By(tx, b.AccountID) {
@@ -73,12 +77,12 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 func bucketARN(name string) string { return "arn:aws:s3:::" + name }
 
 // taken says what it means that there is a bucket of this name. In us-east-1 making one's own again is no error.
-func taken(old, b *resource.Bucket) error {
+func taken(old, b *resource.Bucket, d Defaults) error {
 	switch {
 	case old.AccountID != b.AccountID || old.System:
 		return awserr.New("BucketAlreadyExists", "The requested bucket name is not available. The bucket namespace is shared by all users of the system. Please select a different name and try again.").
 			WithStatus(409).With("BucketName", b.Name)
-	case old.Region == usEast1 && b.Region == usEast1:
+	case old.Region == usEast1 && b.Region == usEast1 && !d.Recreate:
 		return nil
 	}
 	return awserr.New("BucketAlreadyOwnedByYou", "Your previous request to create the named bucket succeeded and you already own it.").
@@ -250,10 +254,15 @@ func (s *Service) ListBuckets(ctx context.Context, in *shape.ListBucketsRequest)
 
 // owner names an account as S3 does.
 func (s *Service) owner(r store.Reader, account string) *shape.Owner {
-	if a := store.Accounts.Get(r, account); a != nil {
-		return &shape.Owner{ID: a.CanonicalID}
+	a := store.Accounts.Get(r, account)
+	if a == nil {
+		return &shape.Owner{ID: account}
 	}
-	return &shape.Owner{ID: account}
+	out := &shape.Owner{ID: a.CanonicalID}
+	if d, err := s.Defaults(r, account); err == nil && d.Names {
+		out.DisplayName = a.Name
+	}
+	return out
 }
 
 // ownerByID names the account of a canonical id.

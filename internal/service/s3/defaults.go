@@ -3,7 +3,9 @@ package s3
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
+	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
 
@@ -15,6 +17,38 @@ type Defaults struct {
 	Names    bool `json:"names,omitempty"`    // owners have a DisplayName
 	SigV2    bool `json:"sigv2,omitempty"`    // Signature Version 2 in headers and forms, in every region
 	Recreate bool `json:"recreate,omitempty"` // making one's own bucket again is an error in us-east-1, too
+}
+
+// ParseDefaults reads a list of the fields' names in JSON: "acls,sigv2"; "" is AWS's.
+func ParseDefaults(list string) (Defaults, error) {
+	var d Defaults
+	for name := range strings.SplitSeq(list, ",") {
+		switch strings.TrimSpace(name) {
+		case "":
+		case "acls":
+			d.ACLs = true
+		case "public":
+			d.Public = true
+		case "names":
+			d.Names = true
+		case "sigv2":
+			d.SigV2 = true
+		case "recreate":
+			d.Recreate = true
+		default:
+			return d, fmt.Errorf("there is no S3 default %q: there are acls, public, names, sigv2 and recreate", name)
+		}
+	}
+	return d, nil
+}
+
+// Put stores an account's Defaults.
+func (d Defaults) Put(tx *store.Tx, account string) error {
+	text, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("write the S3 defaults of account %s: %w", account, err)
+	}
+	return store.Settings.Put(tx, &resource.Setting{Name: DefaultsName(account), Value: string(text)})
 }
 
 // DefaultsName is the name of the setting that holds an account's Defaults.

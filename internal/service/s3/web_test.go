@@ -256,3 +256,40 @@ func TestOldHeaders(t *testing.T) {
 		}
 	}
 }
+
+// The administrator may let an account's S3 differ from AWS's of today, for older tools.
+func TestDefaults(t *testing.T) {
+	c := newCloud(t)
+	c.bucket(t, "before")
+	if _, err := s3.ParseDefaults("acls,nonsense"); err == nil {
+		t.Error("nonsense is taken")
+	}
+	d, err := s3.ParseDefaults("acls,public,names,recreate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := store.AccessKeys.Get(c.store.Snapshot(), c.keys[0].ID).AccountID
+	if err := c.store.Update(t.Context(), func(tx *store.Tx) error { return d.Put(tx, account) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, code, body := c.raw(t, 0, "PUT", "/after", "", "x-amz-acl", "public-read"); code != "" {
+		t.Error(body)
+	}
+	for path, want := range map[string]string{
+		"/after?ownershipControls": "OwnershipControlsNotFoundError", "/after?publicAccessBlock": "NoSuchPublicAccessBlockConfiguration",
+		"/before?ownershipControls": "", "/before?publicAccessBlock": "",
+	} {
+		if _, code, _ := c.raw(t, 0, "GET", path, ""); code != want {
+			t.Errorf("%s: %s, want %q", path, code, want)
+		}
+	}
+	if status, code, _ := c.raw(t, 0, "PUT", "/after", ""); status != 409 || code != "BucketAlreadyOwnedByYou" {
+		t.Error(status, code)
+	}
+	if _, _, body := c.raw(t, 0, "GET", "/", ""); !strings.Contains(body, "<DisplayName>karri</DisplayName>") {
+		t.Error(body)
+	}
+	if status, _, _ := c.raw(t, 1, "PUT", "/theirs", "", "x-amz-acl", "public-read"); status != 400 {
+		t.Error("another account's S3 differs, too:", status)
+	}
+}
