@@ -44,6 +44,15 @@ func TestGuestsAreFenced(t *testing.T) {
 		}
 	}
 
+	// The cloud's API it reaches where its VPC has it, and there it is a guest: what is for the host is not for it.
+	api := `printf 'GET /_karri/%s HTTP/1.0\r\n\r\n' | nc -w 5 169.254.169.252 8773 2>&1`
+	if out, _ := c.ssh(key, two[0].Public, fmt.Sprintf(api, "healthz")); !strings.Contains(out, "200 OK") {
+		t.Errorf("the API's address in the VPC: %q", out)
+	}
+	if out, _ := c.ssh(key, two[0].Public, fmt.Sprintf(api, "metrics")); !strings.Contains(out, "403 Forbidden") {
+		t.Errorf("metrics for a guest: %q", out)
+	}
+
 	// Its own metadata, and with the neighbour's address as the source: nothing.
 	ask := `printf 'PUT /latest/api/token HTTP/1.0\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n\r\n' | nc -w 3 %s 169.254.169.254 80 2>&1`
 	if own, _ := c.ssh(key, two[0].Public, fmt.Sprintf(ask, "")); !strings.Contains(own, "200 OK") {
