@@ -38,6 +38,41 @@ func (t *Type) Cores() int { return max(1, t.VCPUs/t.ThreadsPerCore()) }
 // ThreadsPerCore is 1 or 2.
 func (t *Type) ThreadsPerCore() int { return max(1, t.Threads) }
 
+// MaxInterfaces is how many network interfaces an instance of the type can have: AWS's number for types of
+// its size.
+func (t *Type) MaxInterfaces() int {
+	switch {
+	case t.VCPUs >= 64:
+		return 15
+	case t.VCPUs >= 16:
+		return 8
+	case t.VCPUs >= 4:
+		return 4
+	case t.MemoryMiB <= 1024:
+		return 2
+	}
+	return 3
+}
+
+// AddressesPerInterface is how many private IPv4 addresses each of them can have.
+func (t *Type) AddressesPerInterface() int {
+	switch {
+	case t.VCPUs >= 64:
+		return 50
+	case t.VCPUs >= 16:
+		return 30
+	case t.VCPUs >= 4:
+		return 15
+	case t.MemoryMiB <= 1024:
+		return 2
+	case t.MemoryMiB <= 2048:
+		return 4
+	case t.MemoryMiB <= 4096:
+		return 6
+	}
+	return 10
+}
+
 // Table is the catalogue at one moment; immutable.
 type Table struct {
 	types  []Type // by name

@@ -94,12 +94,14 @@ func leave(tx *store.Tx, id string) error {
 	if eni == nil {
 		return nil
 	}
-	if eni.AllocationID != "" && eni.DeleteOnEnd {
-		if a := store.Addresses.Get(tx, eni.AllocationID); a != nil {
-			free := *a
-			free.AssociationID, free.InterfaceID = "", ""
-			if err := store.Addresses.Put(tx, &free); err != nil {
-				return err
+	if eni.DeleteOnEnd {
+		for _, address := range eni.Addresses() {
+			if a := store.Addresses.Get(tx, address.AllocationID); a != nil {
+				free := *a
+				free.AssociationID, free.InterfaceID, free.PrivateIP = "", "", ""
+				if err := store.Addresses.Put(tx, &free); err != nil {
+					return err
+				}
 			}
 		}
 	}

@@ -22,6 +22,33 @@ type Interface struct {
 	DeviceIndex   int       `json:"device_index,omitempty"`
 	DeleteOnEnd   bool      `json:"delete_on_termination,omitempty"`
 	AttachedAt    time.Time `json:"attached,omitzero"`
+
+	Secondary []PrivateAddress `json:"secondary,omitempty"` // further IPv4 addresses
+	IPv6      []string         `json:"ipv6,omitempty"`
+	Kind      string           `json:"kind,omitempty"`      // "nat_gateway", "vpc_endpoint"; "" = "interface"
+	Requester string           `json:"requester,omitempty"` // the service that made it and keeps it, "" = its owner
+	Token     string           `json:"token,omitempty"`     // the client token that it was made with, and a digest of the parameters
+}
+
+// PrivateAddress is a further private address of an interface, with the elastic IP that it has.
+type PrivateAddress struct {
+	PrivateIP     string `json:"private_ip"`
+	PublicIP      string `json:"public_ip,omitempty"`
+	AllocationID  string `json:"allocation,omitempty"`
+	AssociationID string `json:"association,omitempty"`
+}
+
+// Addresses gives all its private IPv4 addresses, the primary one first.
+func (e *Interface) Addresses() []PrivateAddress {
+	out := []PrivateAddress{{e.PrivateIP, e.PublicIP, e.AllocationID, e.AssociationID}}
+	return append(out, e.Secondary...)
+}
+
+// SetAddresses is the reverse of Addresses.
+func (e *Interface) SetAddresses(all []PrivateAddress) {
+	first := all[0]
+	e.PrivateIP, e.PublicIP, e.AllocationID, e.AssociationID = first.PrivateIP, first.PublicIP, first.AllocationID, first.AssociationID
+	e.Secondary = all[1:len(all):len(all)]
 }
 
 // Address is an elastic IP.
@@ -31,4 +58,6 @@ type Address struct {
 	PublicIP      string `json:"public_ip"`
 	AssociationID string `json:"association,omitempty"`
 	InterfaceID   string `json:"interface,omitempty"`
+	PrivateIP     string `json:"private_ip,omitempty"` // the address of the interface that has it; "" = the primary one
+	ManagedBy     string `json:"managed_by,omitempty"` // the NAT gateway that has it
 }

@@ -249,13 +249,26 @@ var (
 	DHCPOptions        = table("dhcp-options", 1, func(d *resource.DHCPOptions) string { return d.ID })
 	DHCPOptionsByOwner = index(DHCPOptions, "owner", func(d *resource.DHCPOptions) []string { return []string{d.OwnedBy()} })
 
-	Interfaces           = table("interfaces", 1, func(e *resource.Interface) string { return e.ID })
-	InterfacesByOwner    = index(Interfaces, "owner", func(e *resource.Interface) []string { return []string{e.OwnedBy()} })
-	InterfacesByVPC      = index(Interfaces, "vpc", func(e *resource.Interface) []string { return []string{e.VPCID} })
-	InterfacesBySubnet   = index(Interfaces, "subnet", func(e *resource.Interface) []string { return []string{e.SubnetID} })
-	InterfacesByGroup    = index(Interfaces, "group", func(e *resource.Interface) []string { return e.Groups })
-	InterfacesByIP       = unique(Interfaces, "ip", func(e *resource.Interface) []string { return some(e.VPCID + "/" + e.PrivateIP) })
-	InterfacesByPublicIP = unique(Interfaces, "public-ip", func(e *resource.Interface) []string { return some(e.PublicIP) })
+	Interfaces         = table("interfaces", 1, func(e *resource.Interface) string { return e.ID })
+	InterfacesByOwner  = index(Interfaces, "owner", func(e *resource.Interface) []string { return []string{e.OwnedBy()} })
+	InterfacesByVPC    = index(Interfaces, "vpc", func(e *resource.Interface) []string { return []string{e.VPCID} })
+	InterfacesBySubnet = index(Interfaces, "subnet", func(e *resource.Interface) []string { return []string{e.SubnetID} })
+	InterfacesByGroup  = index(Interfaces, "group", func(e *resource.Interface) []string { return e.Groups })
+	InterfacesByIP     = unique(Interfaces, "ip", func(e *resource.Interface) (out []string) {
+		for _, a := range e.Addresses() {
+			out = append(out, some(e.VPCID+"/"+a.PrivateIP)...)
+		}
+		for _, ip := range e.IPv6 {
+			out = append(out, e.VPCID+"/"+ip)
+		}
+		return out
+	})
+	InterfacesByPublicIP = unique(Interfaces, "public-ip", func(e *resource.Interface) (out []string) {
+		for _, a := range e.Addresses() {
+			out = append(out, some(a.PublicIP)...)
+		}
+		return out
+	})
 
 	Addresses        = table("addresses", 1, func(a *resource.Address) string { return a.AllocationID })
 	AddressesByOwner = index(Addresses, "owner", func(a *resource.Address) []string { return []string{a.OwnedBy()} })
@@ -265,6 +278,48 @@ var (
 // BucketConfigKey is the key of a bucket's configuration; engine is Bucket.Engine.
 func BucketConfigKey(engine string, kind resource.BucketPart) string {
 	return engine + "/" + string(kind)
+}
+
+// What VPCs share.
+var (
+	PrefixLists        = table("prefix-lists", 1, func(l *resource.PrefixList) string { return l.ID })
+	PrefixListsByOwner = index(PrefixLists, "owner", func(l *resource.PrefixList) []string { return []string{l.OwnedBy()} })
+
+	Peerings = table("vpc-peerings", 1, func(p *resource.Peering) string { return p.ID })
+	// PeeringsBySide holds peerings by the owners of both sides.
+	PeeringsBySide = index(Peerings, "side", func(p *resource.Peering) []string {
+		return unrepeated([]string{p.Requester.AccountID + "/" + p.Requester.Region, p.Accepter.AccountID + "/" + p.Accepter.Region})
+	})
+	// PeeringsByVPC holds peerings by both VPCs.
+	PeeringsByVPC = index(Peerings, "vpc", func(p *resource.Peering) []string { return []string{p.Requester.VPCID, p.Accepter.VPCID} })
+
+	// SecurityGroupsByList and RouteTablesByList hold what names a prefix list.
+	SecurityGroupsByList = index(SecurityGroups, "prefix-list", func(g *resource.SecurityGroup) (out []string) {
+		for i := range g.Rules {
+			out = append(out, some(g.Rules[i].PrefixList)...)
+		}
+		return unrepeated(out)
+	})
+	RouteTablesByList = index(RouteTables, "prefix-list", func(t *resource.RouteTable) (out []string) {
+		for i := range t.Routes {
+			out = append(out, some(t.Routes[i].PrefixListID)...)
+		}
+		return unrepeated(out)
+	})
+	// SecurityGroupsByPeer holds groups by those of others that their rules name.
+	SecurityGroupsByPeer = index(SecurityGroups, "peer", func(g *resource.SecurityGroup) (out []string) {
+		for i := range g.Rules {
+			if g.Rules[i].GroupID != g.ID {
+				out = append(out, some(g.Rules[i].GroupID)...)
+			}
+		}
+		return unrepeated(out)
+	})
+)
+
+func unrepeated(values []string) []string {
+	slices.Sort(values)
+	return slices.Compact(values)
 }
 
 // Objects.

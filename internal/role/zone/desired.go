@@ -90,7 +90,7 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 	}
 	if len(enis) > 0 {
 		out.Metadata.PrivateName = resource.PrivateName(inst.Region, enis[0].PrivateIP)
-		if ip := enis[0].PublicIP; ip != "" {
+		if ip, v := enis[0].PublicIP, store.VPCs.Get(r, inst.VPCID); ip != "" && v != nil && v.DNSHostnames {
 			out.Metadata.PublicName = resource.PublicName(inst.Region, ip, domain)
 		}
 	}
@@ -155,7 +155,7 @@ func vpc(r store.Reader, v *resource.VPC, n *neighbours, nodeID string, local []
 	igw := store.InternetGatewaysByVPC.One(r, v.ID)
 	tables := map[string]string{} // subnet → its table
 	for t := range store.RouteTablesByVPC.By(r, v.ID) {
-		out.RouteTables = append(out.RouteTables, routeTable(t, igw))
+		out.RouteTables = append(out.RouteTables, routeTable(r, t, igw))
 		for _, a := range t.Associations {
 			tables[a.SubnetID] = t.ID
 		}
@@ -186,14 +186,20 @@ func networkInterface(e *resource.Interface) network.Interface {
 	}
 }
 
-func routeTable(t *resource.RouteTable, igw *resource.InternetGateway) network.RouteTable {
+func routeTable(r store.Reader, t *resource.RouteTable, igw *resource.InternetGateway) network.RouteTable {
 	out := network.RouteTable{ID: t.ID, Index: t.Index}
 	for _, route := range t.Routes {
 		target := network.Blackhole
 		if igw != nil && route.GatewayID == igw.ID {
 			target = network.InternetGateway
 		}
-		out.Routes = append(out.Routes, network.Route{Destination: prefix(route.Destination), Target: target})
+		destinations := []netip.Prefix{prefix(route.Destination)}
+		if route.PrefixListID != "" {
+			destinations = listBlocks(r, route.PrefixListID)
+		}
+		for _, d := range destinations {
+			out.Routes = append(out.Routes, network.Route{Destination: d, Target: target})
+		}
 	}
 	return out
 }
@@ -236,6 +242,10 @@ func groups(r store.Reader, n *neighbours, local []*resource.Interface) []networ
 				if rule.CIDR6 != "" {
 					continue // IPv6 comes with the VPC issue; until then no interface has an address of it
 				}
+				if rule.PrefixList != "" {
+					want(id).Rules = append(want(id).Rules, listRules(r, &rule)...)
+					continue
+				}
 				out := network.Rule{Egress: rule.Egress, Protocol: protocol(rule.Protocol), Ports: network.PortRange{From: rule.FromPort, To: rule.ToPort}}
 				if rule.GroupID != "" {
 					out.Group = rule.GroupID
@@ -262,6 +272,31 @@ func groups(r store.Reader, n *neighbours, local []*resource.Interface) []networ
 		out = append(out, *g)
 	}
 	slices.SortFunc(out, func(a, b network.Group) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// listRules makes a rule that names a prefix list one rule for each of its blocks.
+func listRules(r store.Reader, rule *resource.Rule) (out []network.Rule) {
+	for _, block := range listBlocks(r, rule.PrefixList) {
+		out = append(out, network.Rule{
+			Egress: rule.Egress, Protocol: protocol(rule.Protocol), Ports: network.PortRange{From: rule.FromPort, To: rule.ToPort}, CIDR: block,
+		})
+	}
+	return out
+}
+
+// listBlocks gives a prefix list's IPv4 blocks.
+func listBlocks(r store.Reader, id string) (out []netip.Prefix) {
+	if id == resource.S3PrefixList {
+		return []netip.Prefix{netip.PrefixFrom(addr(resource.APIAddress), 32)}
+	}
+	l := store.PrefixLists.Get(r, id)
+	if l == nil || l.IPv6 {
+		return nil
+	}
+	for _, e := range l.Current().Entries {
+		out = append(out, prefix(e.CIDR))
+	}
 	return out
 }
 

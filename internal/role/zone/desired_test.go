@@ -41,7 +41,7 @@ func world(t *testing.T) *store.Snapshot {
 			vpc := "vpc-" + account
 			errs = append(
 				errs,
-				store.VPCs.Put(tx, &resource.VPC{Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", VNI: 4096, MainRouteTable: "rtb-" + account}),
+				store.VPCs.Put(tx, &resource.VPC{Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", DNSHostnames: true, VNI: 4096, MainRouteTable: "rtb-" + account}),
 				store.Subnets.Put(tx, &resource.Subnet{Owned: owned, ID: "subnet-" + account, VPCID: vpc, CIDR: "10.0.0.0/20", Index: 1, NetworkACL: "acl-" + account}),
 				store.InternetGateways.Put(tx, &resource.InternetGateway{Owned: owned, ID: "igw-" + account, VPCID: vpc}),
 				store.RouteTables.Put(tx, &resource.RouteTable{

@@ -91,7 +91,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.Nodes, store.Volumes, store.InstanceCredentials)
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Nodes, store.Volumes, store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -129,6 +129,10 @@ func (z *Zone) follow(ctx context.Context) error {
 						}
 					}
 				}
+			case store.PrefixLists.Name():
+				if is, _ := c.New.(*resource.PrefixList); is != nil { // nothing names one that is gone
+					z.listChanged(is.ID, vpcs)
+				}
 			default:
 				for _, rec := range []any{c.Old, c.New} {
 					if id := vpcOf(rec); id != "" {
@@ -148,6 +152,17 @@ func (z *Zone) follow(ctx context.Context) error {
 				z.wake(nodesOf(snap, id)...)
 			})
 		}
+	}
+}
+
+// listChanged marks the VPCs whose groups or route tables name a prefix list.
+func (z *Zone) listChanged(id string, vpcs map[string]bool) {
+	snap := z.deps.Store.Snapshot()
+	for g := range store.SecurityGroupsByList.By(snap, id) {
+		vpcs[g.VPCID] = true
+	}
+	for t := range store.RouteTablesByList.By(snap, id) {
+		vpcs[t.VPCID] = true
 	}
 }
 

@@ -51,6 +51,12 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, interfaces, account)
 	removeAll(tx, addresses, account)
 	removeAll(tx, groups, account)
+	var peerings []string
+	each(tx, store.PeeringsBySide, account, func(p *resource.Peering) { peerings = append(peerings, p.ID) })
+	for _, id := range peerings {
+		store.Peerings.Delete(tx, id)
+	}
+	removeAll(tx, prefixLists, account)
 	removeAll(tx, acls, account)
 	removeAll(tx, routeTables, account)
 	removeAll(tx, gateways, account)

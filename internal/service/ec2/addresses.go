@@ -1,9 +1,11 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
@@ -146,9 +148,16 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 		if store.InternetGatewaysByVPC.One(tx, eni.VPCID) == nil {
 			return awserr.New("Gateway.NotAttached", "Network %s is not attached to any internet gateway", eni.VPCID)
 		}
-		if a.InterfaceID == eni.ID {
+		at := slices.IndexFunc(eni.Addresses(), func(p resource.PrivateAddress) bool {
+			return in.PrivateIpAddress == "" || p.PrivateIP == in.PrivateIpAddress
+		})
+		have := eni.Addresses()[at]
+		if have.AllocationID == a.AllocationID {
 			id = a.AssociationID
 			return nil
+		}
+		if a.ManagedBy != "" {
+			return errManaged(a)
 		}
 		if a.InterfaceID != "" {
 			if isFalse(in.AllowReassociation) {
@@ -158,29 +167,43 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 				return err
 			}
 		}
-		if eni.AllocationID != "" {
+		if have.AllocationID != "" {
 			if isFalse(in.AllowReassociation) {
-				return awserr.New("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", eni.ID, eni.AssociationID)
+				return awserr.New("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", eni.ID, have.AssociationID)
 			}
-			if old := store.Addresses.Get(tx, eni.AllocationID); old != nil {
+			if old := store.Addresses.Get(tx, have.AllocationID); old != nil {
 				if err := s.dissociate(tx, old); err != nil {
 					return err
 				}
 			}
 		}
 		id = s.IDs.Resource("eipassoc-")
-		next, free := *store.Interfaces.Get(tx, eni.ID), *a
-		next.PublicIP, next.AllocationID, next.AssociationID = a.PublicIP, a.AllocationID, id
-		free.AssociationID, free.InterfaceID = id, eni.ID
-		if err := store.Addresses.Put(tx, &free); err != nil {
-			return err
-		}
-		return store.Interfaces.Put(tx, &next)
+		return associateAddress(tx, store.Addresses.Get(tx, a.AllocationID), eni.ID, at, id)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &shape.AssociateAddressResult{AssociationId: id}, nil
+}
+
+// associateAddress gives a free elastic IP to the n-th private address of an interface.
+func associateAddress(tx *store.Tx, a *resource.Address, eni string, n int, id string) error {
+	next, taken := *store.Interfaces.Get(tx, eni), *a
+	all := next.Addresses()
+	all[n].PublicIP, all[n].AllocationID, all[n].AssociationID = a.PublicIP, a.AllocationID, id
+	next.SetAddresses(all)
+	taken.AssociationID, taken.InterfaceID, taken.PrivateIP = id, eni, ""
+	if n > 0 {
+		taken.PrivateIP = all[n].PrivateIP
+	}
+	if err := store.Addresses.Put(tx, &taken); err != nil {
+		return err
+	}
+	return store.Interfaces.Put(tx, &next)
+}
+
+func errManaged(a *resource.Address) error {
+	return awserr.New("AuthFailure", "You do not have permission to access the specified resource: the address %s is in use by %s.", a.PublicIP, a.ManagedBy)
 }
 
 // associable gives the interface that a request means.
@@ -200,7 +223,10 @@ func (s *Service) associable(tx *store.Tx, info *call.Info, in *shape.AssociateA
 	if err != nil {
 		return nil, err
 	}
-	if in.PrivateIpAddress != "" && in.PrivateIpAddress != eni.PrivateIP {
+	if eni.Requester != "" {
+		return nil, errRequester(eni)
+	}
+	if in.PrivateIpAddress != "" && !slices.ContainsFunc(eni.Addresses(), func(p resource.PrivateAddress) bool { return p.PrivateIP == in.PrivateIpAddress }) {
 		return nil, awserr.New("InvalidParameterValue", "Address %s does not belong to network interface %s", in.PrivateIpAddress, eni.ID)
 	}
 	return eni, nil
@@ -208,15 +234,23 @@ func (s *Service) associable(tx *store.Tx, info *call.Info, in *shape.AssociateA
 
 // dissociate takes an elastic IP from its interface.
 func (s *Service) dissociate(tx *store.Tx, a *resource.Address) error {
-	if eni := store.Interfaces.Get(tx, a.InterfaceID); eni != nil && eni.AllocationID == a.AllocationID {
-		next := *eni
-		next.PublicIP, next.AllocationID, next.AssociationID = "", "", ""
+	if a.ManagedBy != "" {
+		return errManaged(a)
+	}
+	if eni := store.Interfaces.Get(tx, a.InterfaceID); eni != nil {
+		next, all := *eni, eni.Addresses()
+		for i := range all {
+			if all[i].AllocationID == a.AllocationID {
+				all[i].PublicIP, all[i].AllocationID, all[i].AssociationID = "", "", ""
+			}
+		}
+		next.SetAddresses(all)
 		if err := store.Interfaces.Put(tx, &next); err != nil {
 			return err
 		}
 	}
 	free := *a
-	free.AssociationID, free.InterfaceID = "", ""
+	free.AssociationID, free.InterfaceID, free.PrivateIP = "", "", ""
 	return store.Addresses.Put(tx, &free)
 }
 
@@ -289,7 +323,7 @@ func shapeAddress(r store.Reader, a *resource.Address) shape.Address {
 	}
 	if eni := store.Interfaces.Get(r, a.InterfaceID); eni != nil {
 		out.AssociationId, out.NetworkInterfaceId, out.NetworkInterfaceOwnerId = a.AssociationID, eni.ID, eni.AccountID
-		out.InstanceId, out.PrivateIpAddress = eni.InstanceID, eni.PrivateIP
+		out.InstanceId, out.PrivateIpAddress = eni.InstanceID, cmp.Or(a.PrivateIP, eni.PrivateIP)
 	}
 	return out
 }

@@ -3,7 +3,6 @@ package ec2
 import (
 	"context"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -142,8 +141,8 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, in *shape.DeleteSecur
 		if store.InterfacesByGroup.One(tx, g.ID) != nil {
 			return awserr.New("DependencyViolation", "resource %s has a dependent object", g.ID)
 		}
-		for other := range store.SecurityGroupsByVPC.By(tx, g.VPCID) {
-			if other.ID != g.ID && slices.ContainsFunc(other.Rules, func(r resource.Rule) bool { return r.GroupID == g.ID }) {
+		for other := range store.SecurityGroupsByPeer.By(tx, g.ID) {
+			if other.VPCID == g.VPCID { // what names it across a peering becomes stale
 				return awserr.New("DependencyViolation", "resource %s has a dependent object", g.ID)
 			}
 		}
@@ -171,8 +170,7 @@ var groupFilters = func() *filter.Set[groupView] {
 			"owner-id":    func(g groupView) []string { return one(g.AccountID) },
 			"vpc-id":      func(g groupView) []string { return one(g.VPCID) },
 		},
-		Never: []string{"ip-permission.prefix-list-id", "egress.ip-permission.prefix-list-id"},
-		Tags:  func(g groupView) map[string]string { return g.Tags },
+		Tags: func(g groupView) map[string]string { return g.Tags },
 	}
 	rule := func(name string, value func(store.Reader, *resource.Rule) string) {
 		for _, egress := range []bool{false, true} {
@@ -192,6 +190,7 @@ var groupFilters = func() *filter.Set[groupView] {
 	}
 	rule("cidr", func(_ store.Reader, r *resource.Rule) string { return r.CIDR })
 	rule("ipv6-cidr", func(_ store.Reader, r *resource.Rule) string { return r.CIDR6 })
+	rule("prefix-list-id", func(_ store.Reader, r *resource.Rule) string { return r.PrefixList })
 	rule("from-port", func(_ store.Reader, r *resource.Rule) string { return strconv.Itoa(r.FromPort) })
 	rule("to-port", func(_ store.Reader, r *resource.Rule) string { return strconv.Itoa(r.ToPort) })
 	rule("protocol", func(_ store.Reader, r *resource.Rule) string { return r.Protocol })

@@ -85,7 +85,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"capacity-reservation-specification.capacity-reservation-preference": constant[view]("open"),
 			"client-token":                      func(v view) []string { return one(v.ClientToken) },
 			"current-instance-boot-mode":        ofImage("legacy-bios", func(i *resource.Image) string { return choose(i.BootMode == "uefi", "uefi", "legacy-bios") }),
-			"dns-name":                          ofENI(interfaceView.publicName),
+			"dns-name":                          ofENI(func(v interfaceView) []string { return one(publicName(v, v.Addresses()[0])) }),
 			"ebs-optimized":                     constant[view]("false"),
 			"ena-support":                       constant[view]("false"),
 			"enclave-options.enabled":           constant[view]("false"),

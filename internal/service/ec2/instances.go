@@ -105,22 +105,29 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 }
 
 func (s *Service) shapeInstanceInterface(r store.Reader, e *resource.Interface) shape.InstanceNetworkInterface {
-	private := resource.PrivateName(e.Region, e.PrivateIP)
-	var public *shape.InstanceNetworkInterfaceAssociation
-	if e.PublicIP != "" {
-		public = &shape.InstanceNetworkInterfaceAssociation{
-			IpOwnerId: ipOwner(e), PublicDnsName: resource.PublicName(e.Region, e.PublicIP, s.cfg.Domain), PublicIp: e.PublicIP,
-		}
-	}
-	return shape.InstanceNetworkInterface{
-		Association: public, Description: e.Description, Groups: identifiers(r, e.Groups), Ipv6Addresses: noIPv6, MacAddress: e.MAC,
+	out := shape.InstanceNetworkInterface{
+		Description: e.Description, Groups: identifiers(r, e.Groups), Ipv6Addresses: noIPv6, MacAddress: e.MAC,
 		Attachment: &shape.InstanceNetworkInterfaceAttachment{
 			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex, Status: attachedStatus,
 		},
-		NetworkInterfaceId: e.ID, OwnerId: e.AccountID, PrivateDnsName: private, PrivateIpAddress: e.PrivateIP,
-		PrivateIpAddresses: []shape.InstancePrivateIpAddress{{Association: public, Primary: true, PrivateDnsName: private, PrivateIpAddress: e.PrivateIP}},
-		SourceDestCheck:    !e.NoSourceCheck, Status: "in-use", SubnetId: e.SubnetID, VpcId: e.VPCID, InterfaceType: "interface", Operator: unmanaged,
+		NetworkInterfaceId: e.ID, OwnerId: e.AccountID, PrivateDnsName: resource.PrivateName(e.Region, e.PrivateIP), PrivateIpAddress: e.PrivateIP,
+		SourceDestCheck: !e.NoSourceCheck, Status: "in-use", SubnetId: e.SubnetID, VpcId: e.VPCID, InterfaceType: "interface", Operator: unmanaged,
 	}
+	for _, ip := range e.IPv6 {
+		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.InstanceIpv6Address{Ipv6Address: ip})
+	}
+	v := interfaceView{e, r, s.cfg.Domain}
+	for i, a := range e.Addresses() {
+		address := shape.InstancePrivateIpAddress{Primary: i == 0, PrivateDnsName: resource.PrivateName(e.Region, a.PrivateIP), PrivateIpAddress: a.PrivateIP}
+		if a.PublicIP != "" {
+			address.Association = &shape.InstanceNetworkInterfaceAssociation{IpOwnerId: ipOwner(e, a), PublicDnsName: publicName(v, a), PublicIp: a.PublicIP}
+		}
+		if i == 0 {
+			out.Association = address.Association
+		}
+		out.PrivateIpAddresses = append(out.PrivateIpAddresses, address)
+	}
+	return out
 }
 
 func (s *Service) cpu(r store.Reader, inst *resource.Instance) *shape.CpuOptions {

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"time"
@@ -14,9 +15,9 @@ import (
 // attachedStatus is the state of an interface's attachment.
 const attachedStatus = "attached"
 
-// ipOwner is who owns the public address of an interface: the account if it is an elastic IP, else "amazon".
-func ipOwner(e *resource.Interface) string {
-	if e.AllocationID != "" {
+// ipOwner is who owns a public address of an interface: the account if it is an elastic IP, else "amazon".
+func ipOwner(e *resource.Interface, a resource.PrivateAddress) string {
+	if a.AllocationID != "" {
 		return e.AccountID
 	}
 	return "amazon"
@@ -36,27 +37,40 @@ func identifiers(r store.Reader, ids []string) []shape.GroupIdentifier {
 
 // shapeInterface shows a network interface.
 func (s *Service) shapeInterface(r store.Reader, e *resource.Interface) shape.NetworkInterface {
-	private := resource.PrivateName(e.Region, e.PrivateIP)
+	v := interfaceView{e, r, s.cfg.Domain}
 	out := shape.NetworkInterface{
-		AvailabilityZone: e.Zone, Description: e.Description, Groups: identifiers(r, e.Groups), InterfaceType: "interface",
+		AvailabilityZone: e.Zone, AvailabilityZoneId: v.zoneID(), Description: e.Description, Groups: identifiers(r, e.Groups), InterfaceType: v.kind(),
 		Ipv6Addresses: []shape.NetworkInterfaceIpv6Address{}, MacAddress: e.MAC, NetworkInterfaceId: e.ID, OwnerId: e.AccountID,
-		PrivateDnsName: private, PrivateIpAddress: e.PrivateIP, RequesterManaged: false, SourceDestCheck: !e.NoSourceCheck,
-		Status: "available", SubnetId: e.SubnetID, TagSet: shapeTags(e.Tags), VpcId: e.VPCID,
+		PrivateDnsName: resource.PrivateName(e.Region, e.PrivateIP), PrivateIpAddress: e.PrivateIP, RequesterManaged: e.Requester != "", RequesterId: e.Requester,
+		SourceDestCheck: !e.NoSourceCheck, Status: v.status(), SubnetId: e.SubnetID, TagSet: shapeTags(e.Tags), VpcId: e.VPCID,
 	}
-	if e.PublicIP != "" {
-		out.Association = &shape.NetworkInterfaceAssociation{
-			AllocationId: e.AllocationID, AssociationId: e.AssociationID, IpOwnerId: ipOwner(e),
-			PublicDnsName: resource.PublicName(e.Region, e.PublicIP, s.cfg.Domain), PublicIp: e.PublicIP,
+	for i, a := range e.Addresses() {
+		address := shape.NetworkInterfacePrivateIpAddress{
+			Primary: i == 0, PrivateDnsName: resource.PrivateName(e.Region, a.PrivateIP), PrivateIpAddress: a.PrivateIP,
 		}
+		if a.PublicIP != "" {
+			address.Association = &shape.NetworkInterfaceAssociation{
+				AllocationId: a.AllocationID, AssociationId: a.AssociationID, IpOwnerId: ipOwner(e, a),
+				PublicDnsName: publicName(v, a), PublicIp: a.PublicIP,
+			}
+		}
+		if i == 0 {
+			out.Association = address.Association
+		}
+		out.PrivateIpAddresses = append(out.PrivateIpAddresses, address)
 	}
-	out.PrivateIpAddresses = []shape.NetworkInterfacePrivateIpAddress{{
-		Association: out.Association, Primary: true, PrivateDnsName: private, PrivateIpAddress: e.PrivateIP,
-	}}
-	if e.InstanceID != "" {
-		out.Status = "in-use"
+	for _, ip := range e.IPv6 {
+		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.NetworkInterfaceIpv6Address{Ipv6Address: ip})
+	}
+	switch {
+	case e.InstanceID != "":
 		out.Attachment = &shape.NetworkInterfaceAttachment{
 			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex,
 			InstanceId: e.InstanceID, InstanceOwnerId: e.AccountID, Status: attachedStatus,
+		}
+	case e.Requester != "":
+		out.Attachment = &shape.NetworkInterfaceAttachment{
+			AttachTime: e.CreatedAt, AttachmentId: e.AttachmentID, DeviceIndex: 1, InstanceOwnerId: e.Requester, Status: attachedStatus,
 		}
 	}
 	return out
@@ -91,22 +105,35 @@ func (v interfaceView) attached(value string) []string {
 	return one(value)
 }
 
-func (v interfaceView) associated(value string) []string {
-	if v.PublicIP == "" {
-		return nil
+// addressField makes a filter's field of all of an interface's private addresses.
+func addressField(value func(v interfaceView, a resource.PrivateAddress) string) func(interfaceView) []string {
+	return func(v interfaceView) (out []string) {
+		for _, a := range v.Addresses() {
+			out = append(out, one(value(v, a))...)
+		}
+		return out
 	}
-	return one(value)
 }
 
-func (v interfaceView) publicName() []string {
-	if v.PublicIP == "" {
-		return nil
+// publicName is the DNS name of a public address, which it has where its VPC gives names.
+func publicName(v interfaceView, a resource.PrivateAddress) string {
+	if vpc := store.VPCs.Get(v.r, v.VPCID); a.PublicIP == "" || vpc == nil || !vpc.DNSHostnames {
+		return ""
 	}
-	return one(resource.PublicName(v.Region, v.PublicIP, v.domain))
+	return resource.PublicName(v.Region, a.PublicIP, v.domain)
 }
+
+func publicOwner(v interfaceView, a resource.PrivateAddress) string {
+	if a.PublicIP == "" {
+		return ""
+	}
+	return ipOwner(v.Interface, a)
+}
+
+func (v interfaceView) kind() string { return cmp.Or(v.Kind, "interface") }
 
 func (v interfaceView) status() string {
-	if v.InstanceID == "" {
+	if v.InstanceID == "" && v.Requester == "" {
 		return "available"
 	}
 	return "in-use"
@@ -123,21 +150,24 @@ func (v interfaceView) groupNames() (out []string) {
 
 // interfaceFields are the filters on an interface; DescribeInstances has most of them too, after "network-interface.".
 func interfaceFields() map[string]func(interfaceView) []string {
-	type view = interfaceView
+	type (
+		view    = interfaceView
+		address = resource.PrivateAddress
+	)
 	return map[string]func(view) []string{
-		"addresses.association.allocation-id":   func(v view) []string { return one(v.AllocationID) },
-		"addresses.association.association-id":  func(v view) []string { return one(v.AssociationID) },
-		"addresses.association.ip-owner-id":     func(v view) []string { return v.associated(ipOwner(v.Interface)) },
-		"addresses.association.owner-id":        func(v view) []string { return v.associated(ipOwner(v.Interface)) },
-		"addresses.association.public-dns-name": view.publicName,
-		"addresses.association.public-ip":       func(v view) []string { return one(v.PublicIP) },
-		"addresses.primary":                     constant[view]("true"),
-		"addresses.private-dns-name":            func(v view) []string { return one(resource.PrivateName(v.Region, v.PrivateIP)) },
-		"addresses.private-ip-address":          func(v view) []string { return one(v.PrivateIP) },
+		"addresses.association.allocation-id":   addressField(func(_ view, a address) string { return a.AllocationID }),
+		"addresses.association.association-id":  addressField(func(_ view, a address) string { return a.AssociationID }),
+		"addresses.association.ip-owner-id":     addressField(publicOwner),
+		"addresses.association.owner-id":        addressField(publicOwner),
+		"addresses.association.public-dns-name": addressField(publicName),
+		"addresses.association.public-ip":       addressField(func(_ view, a address) string { return a.PublicIP }),
+		"addresses.primary":                     addressField(func(v view, a address) string { return strconv.FormatBool(a.PrivateIP == v.PrivateIP) }),
+		"addresses.private-dns-name":            addressField(func(v view, a address) string { return resource.PrivateName(v.Region, a.PrivateIP) }),
+		"addresses.private-ip-address":          addressField(func(_ view, a address) string { return a.PrivateIP }),
 		"association.allocation-id":             func(v view) []string { return one(v.AllocationID) },
 		"association.association-id":            func(v view) []string { return one(v.AssociationID) },
-		"association.ip-owner-id":               func(v view) []string { return v.associated(ipOwner(v.Interface)) },
-		"association.public-dns-name":           view.publicName,
+		"association.ip-owner-id":               func(v view) []string { return one(publicOwner(v, v.Addresses()[0])) },
+		"association.public-dns-name":           func(v view) []string { return one(publicName(v, v.Addresses()[0])) },
 		"association.public-ip":                 func(v view) []string { return one(v.PublicIP) },
 		"attachment.attach-time":                func(v view) []string { return v.attached(awsTime(v.AttachedAt)) },
 		"attachment.attachment-id":              func(v view) []string { return v.attached(v.AttachmentID) },
@@ -152,15 +182,17 @@ func interfaceFields() map[string]func(interfaceView) []string {
 		"description":                           func(v view) []string { return []string{v.Description} },
 		"group-id":                              func(v view) []string { return v.Groups },
 		"group-name":                            view.groupNames,
-		"interface-type":                        constant[view]("interface"),
+		"interface-type":                        func(v view) []string { return one(v.kind()) },
 		"mac-address":                           func(v view) []string { return one(v.MAC) },
 		"network-interface-id":                  func(v view) []string { return one(v.ID) },
 		"operator.managed":                      constant[view]("false"),
 		"owner-id":                              func(v view) []string { return one(v.AccountID) },
 		"private-dns-name":                      func(v view) []string { return one(resource.PrivateName(v.Region, v.PrivateIP)) },
 		"private-ip-address":                    func(v view) []string { return one(v.PrivateIP) },
-		"public-dns-name":                       view.publicName,
-		"requester-managed":                     constant[view]("false"),
+		"public-dns-name":                       addressField(publicName),
+		"requester-managed":                     func(v view) []string { return yes(v.Requester != "") },
+		"requester-id":                          func(v view) []string { return one(v.Requester) },
+		"ipv6-addresses.ipv6-address":           func(v view) []string { return v.IPv6 },
 		"source-dest-check":                     func(v view) []string { return yes(!v.NoSourceCheck) },
 		"status":                                func(v view) []string { return one(v.status()) },
 		"subnet-id":                             func(v view) []string { return one(v.SubnetID) },
@@ -170,7 +202,7 @@ func interfaceFields() map[string]func(interfaceView) []string {
 
 var interfaceFilters = &filter.Set[interfaceView]{
 	Fields: interfaceFields(),
-	Never:  []string{"ipv6-addresses.ipv6-address", "operator.principal", "requester-id"},
+	Never:  []string{"operator.principal"},
 	Tags:   func(v interfaceView) map[string]string { return v.Tags },
 }
 

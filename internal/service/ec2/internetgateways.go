@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"slices"
 
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -170,7 +171,9 @@ func (s *Service) DetachInternetGateway(ctx context.Context, in *shape.DetachInt
 		if g.VPCID != v.ID {
 			return awserr.New("Gateway.NotAttached", "resource %s is not attached to network %s", g.ID, v.ID)
 		}
-		if has(store.InterfacesByVPC.By(tx, v.ID), func(e *resource.Interface) bool { return e.PublicIP != "" }) {
+		if has(store.InterfacesByVPC.By(tx, v.ID), func(e *resource.Interface) bool {
+			return slices.ContainsFunc(e.Addresses(), func(a resource.PrivateAddress) bool { return a.PublicIP != "" })
+		}) {
 			return awserr.New("DependencyViolation", "Network %s has some mapped public address(es). Please unmap those public address(es) before detaching the gateway.", v.ID)
 		}
 		next := *g

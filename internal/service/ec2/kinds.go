@@ -96,6 +96,11 @@ var (
 		func(v *resource.Interface) string { return v.ID }, func(v *resource.Interface) *resource.Owned { return &v.Owned },
 		"InvalidNetworkInterfaceID.NotFound", "",
 	}
+	prefixLists = &kind[resource.PrefixList]{
+		"pl-", "prefix list", "prefix-list", store.PrefixLists, store.PrefixListsByOwner,
+		func(v *resource.PrefixList) string { return v.ID }, func(v *resource.PrefixList) *resource.Owned { return &v.Owned },
+		"InvalidPrefixListID.NotFound", "InvalidPrefixListId.Malformed",
+	}
 	addresses = &kind[resource.Address]{
 		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
 		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },
@@ -128,7 +133,7 @@ func (k *kind[T]) arn(v *T) string {
 
 func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
-	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-":
+	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "pl-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
 	case "lt-":
 		return errNoTemplate(id, "")

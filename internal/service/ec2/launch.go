@@ -31,7 +31,7 @@ type launch struct {
 	in       *shape.RunInstancesRequest
 	userData []byte
 	imds     resource.IMDSOptions
-	net      netSpec
+	nets     []netSpec
 	tags     map[string]resource.Tags
 	digest   string
 }
@@ -63,7 +63,7 @@ func check(in *shape.RunInstancesRequest) (*launch, error) {
 	if l.imds, err = metadataOptions(resource.IMDSOptions{HopLimit: 1}, in.MetadataOptions); err != nil {
 		return nil, err
 	}
-	if l.net, err = networkSpec(in); err != nil {
+	if l.nets, err = networkSpecs(in); err != nil {
 		return nil, err
 	}
 	// Volumes and spot requests do not come of a launch here, but their tags may be asked for by templates.
@@ -185,9 +185,8 @@ type plan struct {
 	key             *resource.KeyPair
 	subnet          *resource.Subnet
 	vpc             *resource.VPC
-	groups          []string
 	profile         *resource.InstanceProfile
-	public          bool
+	cards           []card // by device index
 	count           int
 	placement       *resource.PlacementGroup
 }
@@ -236,7 +235,7 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 	if err := p.findSubnet(tx, info); err != nil {
 		return nil, err
 	}
-	if err := p.findGroups(tx, info); err != nil {
+	if err := p.findCards(tx, info, s.opened.secondary); err != nil {
 		return nil, err
 	}
 	if err := p.findPlacement(tx, info); err != nil {
@@ -280,10 +279,6 @@ func (p *plan) limit(r store.Reader, info *call.Info) error {
 func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*resource.Instance, error) {
 	reservation := s.IDs.Resource("r-")
 	now := s.now()
-	room, err := newAddresses(tx, p)
-	if err != nil {
-		return nil, err
-	}
 	var out []*resource.Instance
 	for index := range p.count {
 		inst := &resource.Instance{
@@ -304,18 +299,16 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 		if p.key != nil {
 			inst.KeyName, inst.PublicKey = p.key.Name, p.key.PublicKey
 		}
-		eni, err := s.newInterface(tx, p, inst, room, rnd)
-		if err != nil {
-			if index >= p.in.MinCount && isShortage(err) {
-				break // as many as there is room for, but at least MinCount
+		if err := s.putInterfaces(tx, p, inst, rnd); err != nil {
+			if index >= p.in.MinCount && isShortage(err) { // as many as there is room for, but at least MinCount
+				for _, id := range inst.Interfaces {
+					store.Interfaces.Delete(tx, id)
+				}
+				break
 			}
 			return nil, err
 		}
-		inst.Interfaces = []string{eni.ID}
 		p.join(tx, inst)
-		if err := store.Interfaces.Put(tx, eni); err != nil {
-			return nil, err
-		}
 		if err := store.Instances.Put(tx, inst); err != nil {
 			return nil, err
 		}

@@ -112,14 +112,14 @@ func TestRunInstancesRefuses(t *testing.T) {
 		}, "InvalidParameterCombination"},
 		{"two interfaces", func(r *req) {
 			r.NetworkInterfaces = []shape.InstanceNetworkInterfaceSpecification{{DeviceIndex: ptr(0)}, {DeviceIndex: ptr(1)}}
-		}, "UnsupportedOperation"},
+		}, "InvalidSubnetID.NotFound"},
 		{"interface and subnet", func(r *req) {
 			r.SubnetId, r.NetworkInterfaces = sub.ID, []shape.InstanceNetworkInterfaceSpecification{{DeviceIndex: ptr(0)}}
 		}, "InvalidParameterCombination"},
 		{"interface without index", func(r *req) { r.NetworkInterfaces = []shape.InstanceNetworkInterfaceSpecification{{}} }, "MissingParameter"},
 		{"existing interface", func(r *req) {
 			r.NetworkInterfaces = []shape.InstanceNetworkInterfaceSpecification{{DeviceIndex: ptr(0), NetworkInterfaceId: "eni-0"}}
-		}, "UnsupportedOperation"},
+		}, "InvalidNetworkInterfaceID.NotFound"},
 		{"cores", func(r *req) { r.CpuOptions = &shape.CpuOptionsRequest{CoreCount: ptr(7)} }, "InvalidParameterCombination"},
 		{"hops", func(r *req) {
 			r.MetadataOptions = &shape.InstanceMetadataOptionsRequest{HttpPutResponseHopLimit: ptr(65)}

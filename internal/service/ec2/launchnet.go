@@ -11,7 +11,6 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
-	"karri.dev/internal/cidr"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -19,10 +18,12 @@ import (
 
 type rng = *rand.Rand
 
-// netSpec is what a launch says of its one network interface, from either place where it can be said.
+// netSpec is what a launch says of one network interface, from either place where it can be said.
 type netSpec struct {
+	device      int
+	existing    string // an interface that is there already
 	subnet      string
-	ip          string
+	addresses   interfaceSpec
 	groupIDs    []string
 	groupNames  []string
 	public      *bool
@@ -30,53 +31,93 @@ type netSpec struct {
 	keep        bool // the interface outlives the instance
 }
 
-// networkSpec gathers the network's part of a request.
-func networkSpec(in *shape.RunInstancesRequest) (netSpec, error) {
-	n := netSpec{subnet: in.SubnetId, ip: in.PrivateIpAddress, groupIDs: in.SecurityGroupIds, groupNames: in.SecurityGroups}
-	switch len(in.NetworkInterfaces) {
-	case 0:
-	case 1:
-		if n.subnet != "" || n.ip != "" || len(n.groupIDs) > 0 || len(n.groupNames) > 0 {
-			return n, errCombination("Network interfaces and an instance-level subnet ID, private IP address or security groups may not be specified on the same request")
+// networkSpecs gathers the network's part of a request, by device index.
+func networkSpecs(in *shape.RunInstancesRequest) ([]netSpec, error) {
+	if len(in.NetworkInterfaces) == 0 {
+		addresses, err := readAddresses(in.PrivateIpAddress, nil, nil)
+		if err != nil {
+			return nil, err
 		}
-		e := &in.NetworkInterfaces[0]
-		switch {
-		case e.DeviceIndex == nil:
-			return n, errMissing("NetworkInterface.DeviceIndex")
-		case *e.DeviceIndex != 0:
-			return n, errCombination("The first network interface must have device index 0")
-		case e.NetworkCardIndex != nil && *e.NetworkCardIndex != 0:
-			return n, errValue(strconv.Itoa(*e.NetworkCardIndex), "networkCardIndex")
-		case len(e.PrivateIpAddresses) > 1:
-			return n, errUnsupported("Secondary private IP addresses are not supported by this cloud.")
-		case len(e.PrivateIpAddresses) == 1 && e.PrivateIpAddress != "":
-			return n, errCombination("The parameters privateIpAddress and privateIpAddresses cannot be used together")
-		case len(e.PrivateIpAddresses) == 1 && !isTrue(e.PrivateIpAddresses[0].Primary):
-			return n, errUnsupported("Secondary private IP addresses are not supported by this cloud.")
+		if addresses.ip != "" && in.MaxCount > 1 {
+			return nil, errOneAddress()
 		}
-		if err := oneOf("interfaceType", e.InterfaceType, "interface"); err != nil {
-			return n, err
-		}
-		n = netSpec{subnet: e.SubnetId, ip: e.PrivateIpAddress, groupIDs: e.Groups, public: e.AssociatePublicIpAddress, description: e.Description, keep: isFalse(e.DeleteOnTermination)}
-		if len(e.PrivateIpAddresses) == 1 {
-			n.ip = e.PrivateIpAddresses[0].PrivateIpAddress
-		}
-	default:
-		return n, errUnsupported("This cloud gives an instance one network interface.")
+		return []netSpec{{subnet: in.SubnetId, addresses: addresses, groupIDs: in.SecurityGroupIds, groupNames: in.SecurityGroups}}, nil
 	}
-	if n.ip != "" {
-		ip, err := netip.ParseAddr(n.ip)
-		if err != nil || !ip.Is4() {
-			return n, awserr.New("InvalidParameterValue", "invalid value for parameter address: %s", n.ip)
-		}
-		if in.MaxCount > 1 {
-			return n, errCombination("A private IP address may only be given when one instance is launched")
-		}
+	if in.SubnetId != "" || in.PrivateIpAddress != "" || len(in.SecurityGroupIds) > 0 || len(in.SecurityGroups) > 0 {
+		return nil, errCombination("Network interfaces and an instance-level subnet ID, private IP address or security groups may not be specified on the same request")
 	}
-	if len(n.description) > 255 {
+	var out []netSpec
+	for i := range in.NetworkInterfaces {
+		n, err := interfaceOf(&in.NetworkInterfaces[i], in.MaxCount)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(out, func(o netSpec) bool { return o.device == n.device }) {
+			return nil, awserr.New("InvalidParameterValue", "Each network interface requires a unique device index.")
+		}
+		if len(in.NetworkInterfaces) > 1 && isTrue(n.public) {
+			return nil, errCombination("The associatePublicIPAddress parameter cannot be specified when launching with multiple network interfaces.")
+		}
+		out = append(out, n)
+	}
+	slices.SortFunc(out, func(a, b netSpec) int { return a.device - b.device })
+	if out[0].device != 0 {
+		return nil, errCombination("The first network interface must have device index 0")
+	}
+	return out, nil
+}
+
+func errOneAddress() error {
+	return errCombination("A private IP address may only be given when one instance is launched")
+}
+
+// interfaceOf reads one interface of a request.
+func interfaceOf(e *shape.InstanceNetworkInterfaceSpecification, instances int) (n netSpec, err error) {
+	switch {
+	case e.DeviceIndex == nil:
+		return n, errMissing("NetworkInterface.DeviceIndex")
+	case *e.DeviceIndex < 0 || *e.DeviceIndex > 31:
+		return n, errValue(strconv.Itoa(*e.DeviceIndex), "deviceIndex")
+	case e.NetworkCardIndex != nil && *e.NetworkCardIndex != 0:
+		return n, errValue(strconv.Itoa(*e.NetworkCardIndex), "networkCardIndex")
+	case len(e.Description) > 255:
 		return n, awserr.New("InvalidParameterValue", "The description has more than 255 characters.")
 	}
+	if err := oneOf("interfaceType", e.InterfaceType, "interface"); err != nil {
+		return n, err
+	}
+	n = netSpec{
+		device: *e.DeviceIndex, existing: e.NetworkInterfaceId, subnet: e.SubnetId, groupIDs: e.Groups, public: e.AssociatePublicIpAddress,
+		description: e.Description, keep: isFalse(e.DeleteOnTermination),
+	}
+	if n.addresses, err = readAddresses(e.PrivateIpAddress, e.PrivateIpAddresses, e.SecondaryPrivateIpAddressCount); err != nil {
+		return n, err
+	}
+	if instances > 1 && (n.addresses.ip != "" || len(n.addresses.secondary) > 0) {
+		return n, errOneAddress()
+	}
+	if n.existing == "" {
+		return n, nil
+	}
+	switch {
+	case instances > 1:
+		return n, errCombination("A network interface may only be given when one instance is launched")
+	case n.subnet != "" || len(n.groupIDs) > 0 || n.addresses.ip != "" || len(n.addresses.secondary)+n.addresses.count > 0 || n.description != "" || isTrue(n.public):
+		return n, errCombination("A network interface that exists may not be given together with a subnet, security groups, addresses or a description")
+	case isTrue(e.DeleteOnTermination):
+		return n, errCombination("A network interface that exists stays when the instance ends; change that after the launch")
+	}
+	n.keep = true
 	return n, nil
+}
+
+// card is a network interface of a launch with everything that it names looked up.
+type card struct {
+	netSpec
+	existing *resource.Interface
+	subnet   *resource.Subnet
+	groups   []string
+	public   bool
 }
 
 // findSubnet gives the plan its subnet and VPC: the one named, or the default one of the zone asked for.
@@ -100,8 +141,17 @@ func (p *plan) findSubnet(r store.Reader, info *call.Info) error {
 			return err
 		}
 	}
-	if p.net.subnet != "" {
-		sub, err := subnets.find(r, info, p.net.subnet)
+	first := p.nets[0]
+	named := first.subnet
+	if first.existing != "" {
+		e, err := interfaces.find(r, info, first.existing)
+		if err != nil {
+			return err
+		}
+		named = e.SubnetID
+	}
+	if named != "" {
+		sub, err := subnets.find(r, info, named)
 		if err != nil {
 			return err
 		}
@@ -122,12 +172,62 @@ func (p *plan) findSubnet(r store.Reader, info *call.Info) error {
 	if p.vpc == nil {
 		return fmt.Errorf("subnet %s is in the VPC %s, which does not exist", p.subnet.ID, p.subnet.VPCID)
 	}
-	p.public = p.subnet.MapPublicIP
-	if p.net.public != nil {
-		p.public = *p.net.public
-	}
-	if isTrue(p.net.public) && store.InternetGatewaysByVPC.One(r, p.vpc.ID) == nil {
+	if isTrue(first.public) && store.InternetGatewaysByVPC.One(r, p.vpc.ID) == nil {
 		return awserr.New("InvalidParameterCombination", "The VPC %s has no internet gateway: no public address can be given", p.vpc.ID)
+	}
+	return nil
+}
+
+// findCards looks up what the launch says of each of its interfaces.
+func (p *plan) findCards(r store.Reader, info *call.Info, secondary bool) error {
+	if len(p.nets) > p.kind.MaxInterfaces() {
+		return awserr.New("AttachmentLimitExceeded", "Interface count %d exceeds the limit for %s", len(p.nets), p.kind.Name)
+	}
+	for i, n := range p.nets {
+		if err := open(secondary || len(n.addresses.secondary)+n.addresses.count == 0, secondaryAddresses); err != nil {
+			return err
+		}
+		c := card{netSpec: n, subnet: p.subnet}
+		if i > 0 && n.existing == "" {
+			sub, err := subnets.find(r, info, n.subnet)
+			if err != nil {
+				return err
+			}
+			c.subnet = sub
+		}
+		addresses := 1 + len(n.addresses.secondary) + n.addresses.count
+		if n.existing != "" {
+			e, err := interfaces.find(r, info, n.existing)
+			if err != nil {
+				return err
+			}
+			if e.InstanceID != "" || e.Requester != "" {
+				return awserr.New("InvalidNetworkInterface.InUse", "Interface: [%s] in use.", e.ID)
+			}
+			if slices.ContainsFunc(p.cards, func(o card) bool { return o.existing != nil && o.existing.ID == e.ID }) {
+				return awserr.New("InvalidParameterValue", "The network interface '%s' is given twice", e.ID)
+			}
+			c.existing, c.subnet, addresses = e, store.Subnets.Get(r, e.SubnetID), len(e.Addresses())
+		}
+		if c.subnet.Zone != p.subnet.Zone {
+			return errCombination("You may not attach a network interface to an instance if they are not in the same availability zone")
+		}
+		if c.subnet.VPCID != p.vpc.ID {
+			return errUnsupported("Interfaces of one instance in several VPCs are not supported by this cloud.")
+		}
+		if addresses > p.kind.AddressesPerInterface() {
+			return awserr.New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
+		}
+		if c.public = c.subnet.MapPublicIP && len(p.nets) == 1; n.public != nil {
+			c.public = *n.public
+		}
+		if c.existing == nil {
+			var err error
+			if c.groups, err = p.findGroups(r, info, &n); err != nil {
+				return err
+			}
+		}
+		p.cards = append(p.cards, c)
 	}
 	return nil
 }
@@ -165,92 +265,78 @@ func freeVCPUs(r store.Reader, zone string) int {
 	return free
 }
 
-// findGroups gives the plan its security groups: those named, or the VPC's default one.
-func (p *plan) findGroups(r store.Reader, info *call.Info) error {
-	for _, id := range p.net.groupIDs {
+// findGroups gives an interface's security groups: those named, or the VPC's default one.
+func (p *plan) findGroups(r store.Reader, info *call.Info, n *netSpec) (out []string, err error) {
+	for _, id := range n.groupIDs {
 		g, err := groups.find(r, info, id)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if g.VPCID != p.vpc.ID {
-			return errCombination("Security group %s and subnet %s belong to different networks.", g.ID, p.subnet.ID)
+			return nil, errCombination("Security group %s and subnet %s belong to different networks.", g.ID, p.subnet.ID)
 		}
-		p.groups = append(p.groups, g.ID)
+		out = append(out, g.ID)
 	}
-	for _, name := range p.net.groupNames {
+	for _, name := range n.groupNames {
 		if strings.HasPrefix(name, "sg-") {
-			return awserr.New("InvalidParameterValue", "Value (%s) for parameter groupName is invalid. It is an id: use SecurityGroupId.", name)
+			return nil, awserr.New("InvalidParameterValue", "Value (%s) for parameter groupName is invalid. It is an id: use SecurityGroupId.", name)
 		}
-		if p.net.subnet != "" && !p.vpc.Default {
-			return errCombination("The parameter groupName cannot be used with the parameter subnet")
+		if n.subnet != "" && !p.vpc.Default {
+			return nil, errCombination("The parameter groupName cannot be used with the parameter subnet")
 		}
 		g := store.SecurityGroupsByName.One(r, p.vpc.ID+"/"+name)
 		if g == nil {
-			return awserr.New("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, p.vpc.ID)
+			return nil, awserr.New("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, p.vpc.ID)
 		}
-		p.groups = append(p.groups, g.ID)
+		out = append(out, g.ID)
 	}
-	if len(p.groups) == 0 {
-		p.groups = []string{p.vpc.DefaultGroup}
+	if len(out) == 0 {
+		out = []string{p.vpc.DefaultGroup}
 	}
-	slices.Sort(p.groups)
-	p.groups = slices.Compact(p.groups)
-	if len(p.groups) > maxGroupsPerInterface {
-		return awserr.New("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
+	slices.Sort(out)
+	out = slices.Compact(out)
+	if len(out) > maxGroupsPerInterface {
+		return nil, awserr.New("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
+	}
+	return out, nil
+}
+
+// putInterfaces gives an instance its interfaces and writes them.
+func (s *Service) putInterfaces(tx *store.Tx, p *plan, inst *resource.Instance, rnd rng) error {
+	for i := range p.cards {
+		c := &p.cards[i]
+		eni, err := s.newInterface(tx, p, c, inst, rnd)
+		if err != nil {
+			return err
+		}
+		eni.InstanceID, eni.AttachmentID, eni.DeviceIndex = inst.ID, s.IDs.Resource("eni-attach-"), c.device
+		eni.DeleteOnEnd, eni.AttachedAt = !c.keep, inst.LaunchedAt
+		if err := store.Interfaces.Put(tx, eni); err != nil {
+			return err
+		}
+		inst.Interfaces = append(inst.Interfaces, eni.ID)
 	}
 	return nil
 }
 
-// addressRoom is where a launch takes private addresses from.
-type addressRoom struct {
-	subnet cidr.Range
-	fixed  netip.Addr // asked for, or zero
-}
-
-func newAddresses(tx *store.Tx, p *plan) (*addressRoom, error) {
-	prefix, err := netip.ParsePrefix(p.subnet.CIDR)
-	if err != nil {
-		return nil, fmt.Errorf("subnet %s: %w", p.subnet.ID, err)
-	}
-	room := &addressRoom{subnet: cidr.Subnet(prefix)}
-	if p.net.ip == "" {
-		return room, nil
-	}
-	room.fixed = netip.MustParseAddr(p.net.ip) // networkSpec checked it
-	if !prefix.Contains(room.fixed) {
-		return nil, awserr.New("InvalidParameterValue", "Address %s does not fall within the subnet's address range", p.net.ip)
-	}
-	if !room.subnet.Contains(room.fixed) {
-		return nil, awserr.New("InvalidParameterValue", "Address %s is in subnet's reserved address range", p.net.ip)
-	}
-	if store.InterfacesByIP.One(tx, p.vpc.ID+"/"+p.net.ip) != nil {
-		return nil, awserr.New("InvalidIPAddress.InUse", "Address %s is in use.", p.net.ip)
-	}
-	return room, nil
-}
-
-// newInterface makes an instance's interface with free addresses. Nothing is written.
-func (s *Service) newInterface(tx *store.Tx, p *plan, inst *resource.Instance, room *addressRoom, rnd rng) (*resource.Interface, error) {
-	ip, ok := room.fixed, room.fixed.IsValid()
-	if !ok {
-		ip, ok = room.subnet.Free(rnd.Uint32(), func(a netip.Addr) bool { return store.InterfacesByIP.One(tx, p.vpc.ID+"/"+a.String()) != nil })
-	}
-	if !ok {
-		return nil, awserr.New("InsufficientFreeAddressesInSubnet", "There are not enough free addresses in subnet '%s' to satisfy the requested number of instances.", p.subnet.ID)
-	}
-	public := ""
-	if p.public {
-		if public = s.freePublic(tx, rnd); public == "" {
-			return nil, errNoPublic()
-		}
+// newInterface makes an interface with free addresses, or gives a copy of the one that is there already.
+func (s *Service) newInterface(tx *store.Tx, p *plan, c *card, inst *resource.Instance, rnd rng) (*resource.Interface, error) {
+	if c.existing != nil {
+		next := *c.existing
+		return &next, nil
 	}
 	owned := inst.Owned
 	owned.Tags = p.tags["network-interface"]
-	return &resource.Interface{
-		Owned: owned, ID: s.IDs.Resource("eni-"), VPCID: p.vpc.ID, SubnetID: p.subnet.ID, Zone: p.subnet.Zone, MAC: mac(p.vpc.VNI, ip),
-		PrivateIP: ip.String(), PublicIP: public, Groups: p.groups, Description: p.net.description, InstanceID: inst.ID,
-		AttachmentID: s.IDs.Resource("eni-attach-"), DeleteOnEnd: !p.net.keep, AttachedAt: inst.LaunchedAt,
-	}, nil
+	eni := &resource.Interface{Owned: owned, ID: s.IDs.Resource("eni-"), Groups: c.groups, Description: c.description}
+	if err := giveAddresses(tx, eni, c.subnet, c.addresses, rnd); err != nil {
+		return nil, err
+	}
+	if c.public {
+		if eni.PublicIP = s.freePublic(tx, rnd); eni.PublicIP == "" {
+			return nil, errNoPublic()
+		}
+	}
+	return eni, nil
 }
 
 // mac makes an interface's MAC address of its VPC and private address: as that is unique in the VPC, so is

@@ -6,8 +6,8 @@ func groupOperations() map[string]members {
 		target = "DryRun GroupId CidrIp FromPort ToPort IpProtocol SourceSecurityGroupName SourceSecurityGroupOwnerId " +
 			"IpPermissions.FromPort IpPermissions.ToPort IpPermissions.IpProtocol IpPermissions.IpRanges IpPermissions.Ipv6Ranges " +
 			"IpPermissions.UserIdGroupPairs.Description IpPermissions.UserIdGroupPairs.GroupId IpPermissions.UserIdGroupPairs.GroupName " +
-			"IpPermissions.UserIdGroupPairs.UserId IpPermissions.UserIdGroupPairs.VpcId "
-		noTarget = "IpPermissions.PrefixListIds IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId"
+			"IpPermissions.UserIdGroupPairs.UserId IpPermissions.UserIdGroupPairs.VpcId IpPermissions.PrefixListIds "
+		noTarget = "IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId"
 	)
 	peering := map[string]string{"IpPermissions.UserIdGroupPairs.PeeringStatus": "AWS only answers it"}
 	return map[string]members{

@@ -23,7 +23,7 @@ func instanceOperations() map[string]members {
 		"DescribeIamInstanceProfileAssociations": {used: "AssociationIds Filters MaxResults NextToken"},
 		"DisassociateIamInstanceProfile":         {also: onAssociated, used: "AssociationId"},
 		"ReplaceIamInstanceProfileAssociation":   {also: onAssociated, used: "AssociationId IamInstanceProfile"},
-		"DescribeInstanceTypes":                  {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: one network interface, instance-store root disks."},
+		"DescribeInstanceTypes":                  {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: instance-store root disks."},
 		"DescribeInstanceTypeOfferings":          {used: pageMembers + "LocationType"},
 		"DescribeInstanceCreditSpecifications":   {used: pageMembers + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
 	}
@@ -43,17 +43,17 @@ func runInstancesMembers() members {
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +
-			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex IamInstanceProfile",
+			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount IamInstanceProfile",
 		refused: "InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
 			"ElasticGpuSpecification ElasticInferenceAccelerators HibernationOptions LicenseSpecifications EnclaveOptions DisableApiStop " +
 			"CpuOptions.AmdSevSnp CapacityReservationSpecification.CapacityReservationTarget " +
 			"Placement.Affinity Placement.HostId Placement.SpreadDomain Placement.HostResourceGroupArn " +
-			"NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.AssociateCarrierIpAddress " +
+			"NetworkInterfaces.AssociateCarrierIpAddress " +
 			"NetworkInterfaces.Ipv6AddressCount NetworkInterfaces.Ipv6Addresses NetworkInterfaces.Ipv4Prefixes NetworkInterfaces.Ipv4PrefixCount " +
 			"NetworkInterfaces.Ipv6Prefixes NetworkInterfaces.Ipv6PrefixCount NetworkInterfaces.PrimaryIpv6 NetworkInterfaces.EnaSrdSpecification " +
 			"NetworkInterfaces.ConnectionTrackingSpecification",
 		harmless: map[string]string{"AdditionalInfo": "reserved by AWS"},
-		note: "One network interface. Of what can be chosen, only what Karri does is accepted: default tenancy, the type's own cores and threads, " +
+		note: "Of what can be chosen, only what Karri does is accepted: default tenancy, the type's own cores and threads, " +
 			"no capacity reservation, the ip-name host names, recovery default, no EBS volumes. Detailed monitoring is noted; there are no metrics yet.",
 	}
 }

@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"slices"
 	"strings"
 
 	"karri.dev/internal/authz"
@@ -45,6 +46,8 @@ func (k *kind[T]) access() authz.Kind {
 		out.Name = groupID
 	case "elastic-ip":
 		out.Name = allocationID
+	case "vpc", "subnet", "route-table", "network-interface":
+		out.Name = ofAssociation
 	case "key-pair":
 		out.Name = keyName
 		out.New = func(_ *call.Info, members []string) string { return members[0] }
@@ -81,6 +84,35 @@ func groupID(r store.Reader, info *call.Info, given string) string {
 	if v := defaultVPC(r, info); v != nil {
 		if g := store.SecurityGroupsByName.One(r, v.ID+"/"+given); g != nil {
 			return g.ID
+		}
+	}
+	return given
+}
+
+// ofAssociation gives the id of what is named by one of its associations or attachments.
+func ofAssociation(r store.Reader, info *call.Info, given string) string {
+	switch {
+	case strings.HasPrefix(given, "vpc-cidr-assoc-"):
+		for v := range store.VPCsByOwner.By(r, ownerKey(info)) {
+			if slices.Contains(vpcAssociations(v), given) || slices.ContainsFunc(v.IPv6, func(b resource.V6Block) bool { return b.AssociationID == given }) {
+				return v.ID
+			}
+		}
+	case strings.HasPrefix(given, "aclassoc-"):
+		for sub := range store.SubnetsByOwner.By(r, ownerKey(info)) {
+			if aclAssociation(sub) == given {
+				return sub.ID
+			}
+		}
+	case strings.HasPrefix(given, "rtbassoc-"):
+		if t, _, err := associationOf(r, info, given); err == nil {
+			return t.ID
+		}
+	case strings.HasPrefix(given, "eni-attach-"):
+		for e := range store.InterfacesByOwner.By(r, ownerKey(info)) {
+			if e.AttachmentID == given {
+				return e.ID
+			}
 		}
 	}
 	return given

@@ -91,8 +91,19 @@ func checkInside(_ *resource.VPC, p netip.Prefix, _ *resource.Route) error {
 	return awserr.New("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", p)
 }
 
-func checkRouteList(store.Reader, *call.Info, string) error {
-	return errUnsupported("Prefix lists are not supported in routes by this cloud.")
+// checkRouteList checks a prefix list that a route is to lead to.
+func checkRouteList(r store.Reader, info *call.Info, id string) error {
+	l, err := prefixList(r, info, id)
+	if err != nil {
+		return err
+	}
+	if l.AccountID == "AWS" {
+		return awserr.New("InvalidParameterValue", "The prefix list %s is for gateway endpoints only.", id)
+	}
+	if l.IPv6 {
+		return errUnsupported("This cloud has no IPv6 addresses.")
+	}
+	return nil
 }
 
 // target fills in the route's target.

@@ -36,7 +36,9 @@ func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
 		if g := store.InternetGateways.Get(r, route.GatewayID); g != nil && g.VPCID == t.VPCID {
 			state = "active"
 		}
-		out.Routes = append(out.Routes, shape.Route{DestinationCidrBlock: route.Destination, GatewayId: route.GatewayID, Origin: "CreateRoute", State: state})
+		out.Routes = append(out.Routes, shape.Route{
+			DestinationCidrBlock: route.Destination, DestinationPrefixListId: route.PrefixListID, GatewayId: route.GatewayID, Origin: "CreateRoute", State: state,
+		})
 	}
 	return out
 }
@@ -50,7 +52,7 @@ var tableFilters = func() *filter.Set[*shape.RouteTable] {
 			"vpc-id":         func(t table) []string { return one(t.VpcId) },
 		},
 		Never: []string{
-			"association.gateway-id", "route.destination-ipv6-cidr-block", "route.destination-prefix-list-id", "route.egress-only-internet-gateway-id",
+			"association.gateway-id", "route.destination-ipv6-cidr-block", "route.egress-only-internet-gateway-id",
 			"route.instance-id", "route.nat-gateway-id", "route.transit-gateway-id", "route.vpc-peering-connection-id",
 		},
 		Tags: func(t table) map[string]string { return mapTags(t.Tags) },
@@ -76,6 +78,7 @@ var tableFilters = func() *filter.Set[*shape.RouteTable] {
 		}
 	}
 	route("destination-cidr-block", func(r *shape.Route) string { return r.DestinationCidrBlock })
+	route("destination-prefix-list-id", func(r *shape.Route) string { return r.DestinationPrefixListId })
 	route("gateway-id", func(r *shape.Route) string { return r.GatewayId })
 	route("origin", func(r *shape.Route) string { return r.Origin })
 	route("state", func(r *shape.Route) string { return r.State })

@@ -144,6 +144,15 @@ func (q *ruleRequest) rules(r store.Reader, info *call.Info, group *resource.Sec
 			rule.Description = v6.Description
 			out = append(out, rule)
 		}
+		for _, list := range p.PrefixListIds {
+			rule := base
+			l, err := prefixList(r, info, list.PrefixListId)
+			if err != nil {
+				return nil, err
+			}
+			rule.PrefixList, rule.Description = l.ID, list.Description
+			out = append(out, rule)
+		}
 		for _, pair := range p.UserIdGroupPairs {
 			rule := base
 			peer, err := peerGroup(r, info, group, pair)
@@ -154,7 +163,7 @@ func (q *ruleRequest) rules(r store.Reader, info *call.Info, group *resource.Sec
 			out = append(out, rule)
 		}
 		if len(out) == before {
-			return nil, awserr.New("MissingParameter", "The request must contain a source or destination: a CIDR block or a security group")
+			return nil, awserr.New("MissingParameter", "The request must contain a source or destination: a CIDR block, a prefix list or a security group")
 		}
 	}
 	for i := range out {
@@ -177,24 +186,31 @@ func canonical(block string, v4 bool) (string, error) {
 	return p.Masked().String(), nil
 }
 
+// peerGroup gives the group that a rule names: one of the group's own VPC, or one of a VPC that is peered with it.
 func peerGroup(r store.Reader, info *call.Info, group *resource.SecurityGroup, pair shape.UserIdGroupPair) (*resource.SecurityGroup, error) {
-	if pair.UserId != "" && pair.UserId != info.AccountID {
-		return nil, awserr.New("InvalidGroup.NotFound", "The security group '%s' does not exist", pair.GroupId+pair.GroupName)
-	}
-	var peer *resource.SecurityGroup
-	var err error
 	if pair.GroupId == "" && pair.GroupName != "" {
-		if peer = store.SecurityGroupsByName.One(r, group.VPCID+"/"+pair.GroupName); peer == nil {
-			err = groups.notFound(pair.GroupName)
+		peer := store.SecurityGroupsByName.One(r, group.VPCID+"/"+pair.GroupName)
+		if peer == nil || pair.UserId != "" && pair.UserId != info.AccountID {
+			return nil, groups.notFound(pair.GroupName)
 		}
-	} else {
-		peer, err = groupOf(r, info, pair.GroupId, pair.GroupName)
+		return peer, nil
 	}
-	if err != nil {
-		return nil, err
+	peer := store.SecurityGroups.Get(r, pair.GroupId)
+	peered := peer != nil && peer.VPCID != group.VPCID && peeringBetween(r, group.VPCID, peer.VPCID) != nil
+	if !peered {
+		if pair.UserId != "" && pair.UserId != info.AccountID {
+			return nil, groups.notFound(pair.GroupId)
+		}
+		var err error
+		if peer, err = groups.find(r, info, pair.GroupId); err != nil {
+			return nil, err
+		}
 	}
-	if peer.VPCID != group.VPCID || (pair.VpcId != "" && pair.VpcId != peer.VPCID) {
+	if peer.VPCID != group.VPCID && !peered || pair.VpcId != "" && pair.VpcId != peer.VPCID {
 		return nil, awserr.New("InvalidGroup.NotFound", "You have specified two resources that belong to different networks.")
+	}
+	if pair.UserId != "" && pair.UserId != peer.AccountID {
+		return nil, groups.notFound(pair.GroupId)
 	}
 	return peer, nil
 }
@@ -202,11 +218,11 @@ func peerGroup(r store.Reader, info *call.Info, group *resource.SecurityGroup, p
 // sameRule compares what makes a rule, not its id, description and tags.
 func sameRule(a, b *resource.Rule) bool {
 	return a.Egress == b.Egress && a.Protocol == b.Protocol && a.FromPort == b.FromPort && a.ToPort == b.ToPort &&
-		a.CIDR == b.CIDR && a.CIDR6 == b.CIDR6 && a.GroupID == b.GroupID
+		a.CIDR == b.CIDR && a.CIDR6 == b.CIDR6 && a.PrefixList == b.PrefixList && a.GroupID == b.GroupID
 }
 
 func describeRule(r *resource.Rule) string {
-	peer := r.CIDR + r.CIDR6 + r.GroupID
+	peer := r.CIDR + r.CIDR6 + r.PrefixList + r.GroupID
 	if r.FromPort < 0 {
 		return fmt.Sprintf("peer: %s, %s, ALLOW", peer, strings.ToUpper(strings.Replace(r.Protocol, "-1", "ALL", 1)))
 	}
@@ -239,18 +255,19 @@ func (s *Service) authorize(ctx context.Context, info *call.Info, dryRun *bool, 
 			next.Rules = append(next.Rules, rule)
 			out = append(out, shapeRule(&next, &rule))
 		}
-		count := 0
-		for _, rule := range next.Rules {
-			if rule.Egress == q.egress {
-				count++
-			}
-		}
-		if count > maxRulesPerGroup {
-			return awserr.New("RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.")
+		if err := checkRuleLimit(tx, &next, q.egress); err != nil {
+			return err
 		}
 		return store.SecurityGroups.Put(tx, &next)
 	})
 	return out, err
+}
+
+func checkRuleLimit(r store.Reader, g *resource.SecurityGroup, egress bool) error {
+	if ruleWeight(g.Rules, egress, func(id string) int { return listWeight(r, id) }) > maxRulesPerGroup {
+		return awserr.New("RulesPerSecurityGroupLimitExceeded", "The maximum number of rules per security group has been reached.")
+	}
+	return nil
 }
 
 // revoke removes rules from a group. In a default VPC rules that are not there are answered, elsewhere they
@@ -316,7 +333,7 @@ type revoked struct {
 func shapeRevoked(g *resource.SecurityGroup, r *resource.Rule) shape.RevokedSecurityGroupRule {
 	return shape.RevokedSecurityGroupRule{
 		SecurityGroupRuleId: r.ID, GroupId: g.ID, IsEgress: r.Egress, IpProtocol: r.Protocol, FromPort: r.FromPort, ToPort: r.ToPort,
-		CidrIpv4: r.CIDR, CidrIpv6: r.CIDR6, ReferencedGroupId: r.GroupID, Description: r.Description,
+		CidrIpv4: r.CIDR, CidrIpv6: r.CIDR6, PrefixListId: r.PrefixList, ReferencedGroupId: r.GroupID, Description: r.Description,
 	}
 }
 
@@ -356,6 +373,8 @@ func permissions(rules []resource.Rule, egress bool) []shape.IpPermission {
 		switch p := &out[n]; {
 		case r.GroupID != "":
 			p.UserIdGroupPairs = append(p.UserIdGroupPairs, shape.UserIdGroupPair{GroupId: r.GroupID, UserId: r.GroupOwner, Description: r.Description})
+		case r.PrefixList != "":
+			p.PrefixListIds = append(p.PrefixListIds, shape.PrefixListId{PrefixListId: r.PrefixList, Description: r.Description})
 		case r.CIDR6 != "":
 			p.Ipv6Ranges = append(p.Ipv6Ranges, shape.Ipv6Range{CidrIpv6: r.CIDR6, Description: r.Description})
 		default:
@@ -368,7 +387,7 @@ func permissions(rules []resource.Rule, egress bool) []shape.IpPermission {
 func shapeRule(g *resource.SecurityGroup, rule *resource.Rule) shape.SecurityGroupRule {
 	out := shape.SecurityGroupRule{
 		SecurityGroupRuleId: rule.ID, GroupId: g.ID, GroupOwnerId: g.AccountID, IsEgress: rule.Egress, IpProtocol: rule.Protocol,
-		FromPort: rule.FromPort, ToPort: rule.ToPort, CidrIpv4: rule.CIDR, CidrIpv6: rule.CIDR6, Description: rule.Description, Tags: shapeTags(rule.Tags),
+		FromPort: rule.FromPort, ToPort: rule.ToPort, CidrIpv4: rule.CIDR, CidrIpv6: rule.CIDR6, PrefixListId: rule.PrefixList, Description: rule.Description, Tags: shapeTags(rule.Tags),
 		SecurityGroupRuleArn: "arn:aws:ec2:" + g.Region + ":" + g.AccountID + ":security-group-rule/" + rule.ID,
 	}
 	if rule.GroupID != "" {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,18 +203,23 @@ func (c *cloud) invariants() {
 	r := c.Store.Snapshot()
 	private, public, usage := map[string]string{}, map[string]string{}, map[string]resource.Usage{}
 	for e := range store.Interfaces.All(r) {
-		if other, twice := private[e.VPCID+"/"+e.PrivateIP]; twice {
-			c.Fatalf("%s and %s have %s", other, e.ID, e.PrivateIP)
-		}
-		private[e.VPCID+"/"+e.PrivateIP] = e.ID
-		if e.PublicIP != "" {
-			if other, twice := public[e.PublicIP]; twice {
-				c.Fatalf("%s and %s have %s", other, e.ID, e.PublicIP)
+		for _, a := range e.Addresses() {
+			if other, twice := private[e.VPCID+"/"+a.PrivateIP]; twice {
+				c.Fatalf("%s and %s have %s", other, e.ID, a.PrivateIP)
 			}
-			public[e.PublicIP] = e.ID
-		}
-		if p := netip.MustParsePrefix(store.Subnets.Get(r, e.SubnetID).CIDR); !p.Contains(netip.MustParseAddr(e.PrivateIP)) {
-			c.Fatalf("%s has %s outside of %s", e.ID, e.PrivateIP, p)
+			private[e.VPCID+"/"+a.PrivateIP] = e.ID
+			if a.PublicIP != "" {
+				if other, twice := public[a.PublicIP]; twice {
+					c.Fatalf("%s and %s have %s", other, e.ID, a.PublicIP)
+				}
+				public[a.PublicIP] = e.ID
+			}
+			if p := netip.MustParsePrefix(store.Subnets.Get(r, e.SubnetID).CIDR); !p.Contains(netip.MustParseAddr(a.PrivateIP)) {
+				c.Fatalf("%s has %s outside of %s", e.ID, a.PrivateIP, p)
+			}
+			if x := store.Addresses.Get(r, a.AllocationID); a.AllocationID != "" && (x == nil || x.AssociationID != a.AssociationID || x.PublicIP != a.PublicIP) {
+				c.Fatalf("%s has %+v, the elastic IP is %+v", e.ID, a, x)
+			}
 		}
 	}
 	for a := range store.Addresses.All(r) {
@@ -221,7 +227,9 @@ func (c *cloud) invariants() {
 		if holder != a.InterfaceID {
 			c.Fatalf("elastic IP %s says %q has it, but %q does", a.PublicIP, a.InterfaceID, holder)
 		}
-		if e := store.Interfaces.Get(r, a.InterfaceID); a.InterfaceID != "" && (e == nil || e.AllocationID != a.AllocationID || e.AssociationID != a.AssociationID) {
+		if e := store.Interfaces.Get(r, a.InterfaceID); a.InterfaceID != "" && (e == nil || !slices.ContainsFunc(e.Addresses(), func(p resource.PrivateAddress) bool {
+			return p.AllocationID == a.AllocationID && p.AssociationID == a.AssociationID
+		})) {
 			c.Fatalf("elastic IP %+v and interface %+v disagree", a, e)
 		}
 	}

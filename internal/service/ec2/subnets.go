@@ -21,9 +21,7 @@ func available(r store.Reader, sub *resource.Subnet) int {
 	}
 	n := int(cidr.Subnet(p).Size())
 	for e := range store.InterfacesBySubnet.By(r, sub.ID) {
-		if e.PrivateIP != "" {
-			n--
-		}
+		n -= len(e.Addresses())
 	}
 	return n
 }

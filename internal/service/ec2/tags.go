@@ -132,8 +132,8 @@ func (k *kind[T]) tagged() tagged {
 func taggables() []tagged {
 	return []tagged{
 		instances.tagged(), images.tagged(), importTasks.tagged(), keyPairs.tagged(), vpcs.tagged(), subnets.tagged(), groups.tagged(),
-		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), volumes.tagged(), taggedRules(),
-		templates.tagged(), placementGroups.tagged(),
+		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), volumes.tagged(), prefixLists.tagged(), taggedRules(),
+		templates.tagged(), placementGroups.tagged(), taggedPeerings(),
 	}
 }
 

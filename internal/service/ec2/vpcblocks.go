@@ -49,23 +49,29 @@ func vpcBlock(block string) (netip.Prefix, error) {
 var private = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.168.0.0/16")}
 
 // checkFurther checks a range that is to be added to a VPC.
-func checkFurther(r store.Reader, v *resource.VPC, p netip.Prefix) error {
+func checkFurther(r store.Reader, v *resource.VPC, block netip.Prefix) error {
 	first := prefixOf(v.CIDR)
 	for _, own := range private {
-		if !own.Overlaps(p) || own.Overlaps(first) {
+		if !own.Overlaps(block) || own.Overlaps(first) {
 			continue
 		}
-		return awserr.New("InvalidVpc.Range", "The CIDR '%s' is restricted. Use a CIDR from the same private address range as the current VPC CIDR, or use a publicly-routable CIDR.", p)
+		return awserr.New("InvalidVpc.Range", "The CIDR '%s' is restricted. Use a CIDR from the same private address range as the current VPC CIDR, or use a publicly-routable CIDR.", block)
 	}
-	for _, block := range v.Blocks() {
-		if prefixOf(block).Overlaps(p) {
-			return awserr.New("InvalidVpc.Range", "The CIDR '%s' overlaps with the CIDR '%s' of this VPC.", p, block)
+	for _, own := range v.Blocks() {
+		if prefixOf(own).Overlaps(block) {
+			return awserr.New("InvalidVpc.Range", "The CIDR '%s' overlaps with the CIDR '%s' of this VPC.", block, own)
+		}
+	}
+	for p := range store.PeeringsByVPC.By(r, v.ID) {
+		peer := store.VPCs.Get(r, p.Other(v.ID))
+		if p.State == resource.PeeringActive && peer != nil && slices.ContainsFunc(peer.Blocks(), func(b string) bool { return prefixOf(b).Overlaps(block) }) {
+			return awserr.New("InvalidVpc.Range", "The CIDR '%s' overlaps with a CIDR of the peered VPC %s.", block, peer.ID)
 		}
 	}
 	for t := range store.RouteTablesByVPC.By(r, v.ID) {
 		for _, route := range t.Routes {
-			if d := prefixOf(route.Destination); d.IsValid() && d.Bits() >= p.Bits() && p.Overlaps(d) {
-				return awserr.New("InvalidVpc.Range", "The CIDR '%s' is the same as or larger than the destination %s of a route in %s.", p, d, t.ID)
+			if d := prefixOf(route.Destination); d.IsValid() && d.Bits() >= block.Bits() && block.Overlaps(d) {
+				return awserr.New("InvalidVpc.Range", "The CIDR '%s' is the same as or larger than the destination %s of a route in %s.", block, d, t.ID)
 			}
 		}
 	}

@@ -144,6 +144,13 @@ func (s *Service) DeleteVpc(ctx context.Context, in *shape.DeleteVpcRequest) (*s
 		if vpcInUse(tx, v) {
 			return errDependent("vpc", v.ID)
 		}
+		for p := range store.PeeringsByVPC.By(tx, v.ID) {
+			if p.State == resource.PeeringActive || p.State == resource.PeeringPending {
+				if err := endPeering(tx, p, info.AccountID, s.now()); err != nil {
+					return err
+				}
+			}
+		}
 		store.RouteTables.Delete(tx, v.MainRouteTable)
 		store.SecurityGroups.Delete(tx, v.DefaultGroup)
 		store.NetworkACLs.Delete(tx, v.DefaultACL)

@@ -16,6 +16,18 @@ func decodeAcceleratorTotalMemoryMiBRequest(d *wire.Decoder, n *wire.Node, v *Ac
 	v.Max = d.IntPtr(n.Take("Max"))
 }
 
+func decodeAcceptVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *AcceptVpcPeeringConnectionRequest) {
+	d.Require(n, "VpcPeeringConnectionId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
+}
+
+func decodeAddPrefixListEntry(d *wire.Decoder, n *wire.Node, v *AddPrefixListEntry) {
+	d.Require(n, "Cidr")
+	v.Cidr = d.String(n.Take("Cidr"))
+	v.Description = d.String(n.Take("Description"))
+}
+
 func decodeAllocateAddressRequest(d *wire.Decoder, n *wire.Node, v *AllocateAddressRequest) {
 	v.Domain = d.String(n.Take("Domain"))
 	v.Address = d.String(n.Take("Address"))
@@ -40,6 +52,16 @@ func decodeAllocateHostsRequest(d *wire.Decoder, n *wire.Node, v *AllocateHostsR
 	v.OutpostArn = d.String(n.Take("OutpostArn"))
 	v.HostMaintenance = d.String(n.Take("HostMaintenance"))
 	v.AssetIds = wire.Scalars(d, n, "AssetId", "", d.String)
+}
+
+func decodeAssignPrivateIpAddressesRequest(d *wire.Decoder, n *wire.Node, v *AssignPrivateIpAddressesRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.AllowReassignment = d.BoolPtr(n.Take("AllowReassignment"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
+	v.SecondaryPrivateIpAddressCount = d.IntPtr(n.Take("SecondaryPrivateIpAddressCount"))
+	v.Ipv4Prefixes = wire.Scalars(d, n, "Ipv4Prefix", "", d.String)
+	v.Ipv4PrefixCount = d.IntPtr(n.Take("Ipv4PrefixCount"))
 }
 
 func decodeAssociateAddressRequest(d *wire.Decoder, n *wire.Node, v *AssociateAddressRequest) {
@@ -92,6 +114,16 @@ func decodeAttachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *Attach
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.InternetGatewayId = d.String(n.Take("InternetGatewayId"))
 	v.VpcId = d.String(n.Take("VpcId"))
+}
+
+func decodeAttachNetworkInterfaceRequest(d *wire.Decoder, n *wire.Node, v *AttachNetworkInterfaceRequest) {
+	d.Require(n, "DeviceIndex", "InstanceId", "NetworkInterfaceId")
+	v.DeviceIndex = d.Int(n.Take("DeviceIndex"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.NetworkCardIndex = d.IntPtr(n.Take("NetworkCardIndex"))
+	v.EnaSrdSpecification = wire.Struct(d, n, "EnaSrdSpecification", decodeEnaSrdSpecification)
 }
 
 func decodeAttachVolumeRequest(d *wire.Decoder, n *wire.Node, v *AttachVolumeRequest) {
@@ -239,6 +271,17 @@ func decodeCreateLaunchTemplateVersionRequest(d *wire.Decoder, n *wire.Node, v *
 	v.ResolveAlias = d.BoolPtr(n.Take("ResolveAlias"))
 }
 
+func decodeCreateManagedPrefixListRequest(d *wire.Decoder, n *wire.Node, v *CreateManagedPrefixListRequest) {
+	d.Require(n, "PrefixListName", "MaxEntries", "AddressFamily")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PrefixListName = d.String(n.Take("PrefixListName"))
+	v.Entries = wire.List(d, n, "Entry", "", decodeAddPrefixListEntry)
+	v.MaxEntries = d.Int(n.Take("MaxEntries"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.AddressFamily = d.String(n.Take("AddressFamily"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+}
+
 func decodeCreateNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkAclEntryRequest) {
 	d.Require(n, "Egress", "NetworkAclId", "Protocol", "RuleAction", "RuleNumber")
 	v.CidrBlock = d.String(n.Take("CidrBlock"))
@@ -259,6 +302,28 @@ func decodeCreateNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *CreateNetwo
 	v.VpcId = d.String(n.Take("VpcId"))
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.ClientToken = d.String(n.Take("ClientToken"))
+}
+
+func decodeCreateNetworkInterfaceRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkInterfaceRequest) {
+	d.Require(n, "SubnetId")
+	v.Description = d.String(n.Take("Description"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Groups = wire.Scalars(d, n, "SecurityGroupId", "", d.String)
+	v.Ipv6AddressCount = d.IntPtr(n.Take("Ipv6AddressCount"))
+	v.Ipv6Addresses = wire.List(d, n, "Ipv6Addresses", "", decodeInstanceIpv6Address)
+	v.PrivateIpAddress = d.String(n.Take("PrivateIpAddress"))
+	v.PrivateIpAddresses = wire.List(d, n, "PrivateIpAddresses", "", decodePrivateIpAddressSpecification)
+	v.SecondaryPrivateIpAddressCount = d.IntPtr(n.Take("SecondaryPrivateIpAddressCount"))
+	v.Ipv4Prefixes = wire.List(d, n, "Ipv4Prefix", "", decodeIpv4PrefixSpecificationRequest)
+	v.Ipv4PrefixCount = d.IntPtr(n.Take("Ipv4PrefixCount"))
+	v.Ipv6Prefixes = wire.List(d, n, "Ipv6Prefix", "", decodeIpv6PrefixSpecificationRequest)
+	v.Ipv6PrefixCount = d.IntPtr(n.Take("Ipv6PrefixCount"))
+	v.InterfaceType = d.String(n.Take("InterfaceType"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.EnablePrimaryIpv6 = d.BoolPtr(n.Take("EnablePrimaryIpv6"))
+	v.ConnectionTrackingSpecification = wire.Struct(d, n, "ConnectionTrackingSpecification", decodeConnectionTrackingSpecificationRequest)
 }
 
 func decodeCreatePlacementGroupRequest(d *wire.Decoder, n *wire.Node, v *CreatePlacementGroupRequest) {
@@ -348,6 +413,16 @@ func decodeCreateVolumeRequest(d *wire.Decoder, n *wire.Node, v *CreateVolumeReq
 	v.ClientToken = d.String(n.Take("ClientToken"))
 }
 
+func decodeCreateVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcPeeringConnectionRequest) {
+	d.Require(n, "VpcId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PeerOwnerId = d.String(n.Take("PeerOwnerId"))
+	v.PeerVpcId = d.String(n.Take("PeerVpcId"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.PeerRegion = d.String(n.Take("PeerRegion"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
 func decodeCreateVpcRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcRequest) {
 	v.CidrBlock = d.String(n.Take("CidrBlock"))
 	v.AmazonProvidedIpv6CidrBlock = d.BoolPtr(n.Take("AmazonProvidedIpv6CidrBlock"))
@@ -400,6 +475,12 @@ func decodeDeleteLaunchTemplateVersionsRequest(d *wire.Decoder, n *wire.Node, v 
 	v.Versions = wire.Scalars(d, n, "LaunchTemplateVersion", "", d.String)
 }
 
+func decodeDeleteManagedPrefixListRequest(d *wire.Decoder, n *wire.Node, v *DeleteManagedPrefixListRequest) {
+	d.Require(n, "PrefixListId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PrefixListId = d.String(n.Take("PrefixListId"))
+}
+
 func decodeDeleteNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkAclEntryRequest) {
 	d.Require(n, "Egress", "NetworkAclId", "RuleNumber")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -412,6 +493,12 @@ func decodeDeleteNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetwo
 	d.Require(n, "NetworkAclId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+}
+
+func decodeDeleteNetworkInterfaceRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkInterfaceRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
 }
 
 func decodeDeletePlacementGroupRequest(d *wire.Decoder, n *wire.Node, v *DeletePlacementGroupRequest) {
@@ -458,6 +545,12 @@ func decodeDeleteVolumeRequest(d *wire.Decoder, n *wire.Node, v *DeleteVolumeReq
 	d.Require(n, "VolumeId")
 	v.VolumeId = d.String(n.Take("VolumeId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDeleteVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcPeeringConnectionRequest) {
+	d.Require(n, "VpcPeeringConnectionId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
 }
 
 func decodeDeleteVpcRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcRequest) {
@@ -639,12 +732,27 @@ func decodeDescribeLaunchTemplatesRequest(d *wire.Decoder, n *wire.Node, v *Desc
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeDescribeManagedPrefixListsRequest(d *wire.Decoder, n *wire.Node, v *DescribeManagedPrefixListsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.PrefixListIds = wire.Scalars(d, n, "PrefixListId", "", d.String)
+}
+
 func decodeDescribeNetworkAclsRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkAclsRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NetworkAclIds = wire.Scalars(d, n, "NetworkAclId", "", d.String)
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeNetworkInterfaceAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkInterfaceAttributeRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
 }
 
 func decodeDescribeNetworkInterfacesRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkInterfacesRequest) {
@@ -661,6 +769,14 @@ func decodeDescribePlacementGroupsRequest(d *wire.Decoder, n *wire.Node, v *Desc
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.GroupNames = wire.Scalars(d, n, "GroupName", "", d.String)
 	v.GroupIds = wire.Scalars(d, n, "GroupId", "", d.String)
+}
+
+func decodeDescribePrefixListsRequest(d *wire.Decoder, n *wire.Node, v *DescribePrefixListsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.PrefixListIds = wire.Scalars(d, n, "PrefixListId", "", d.String)
 }
 
 func decodeDescribeRegionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeRegionsRequest) {
@@ -704,6 +820,12 @@ func decodeDescribeRouteTablesRequest(d *wire.Decoder, n *wire.Node, v *Describe
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeDescribeSecurityGroupReferencesRequest(d *wire.Decoder, n *wire.Node, v *DescribeSecurityGroupReferencesRequest) {
+	d.Require(n, "GroupId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.GroupId = wire.Scalars(d, n, "GroupId", "", d.String)
+}
+
 func decodeDescribeSecurityGroupRulesRequest(d *wire.Decoder, n *wire.Node, v *DescribeSecurityGroupRulesRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.SecurityGroupRuleIds = wire.Scalars(d, n, "SecurityGroupRuleId", "", d.String)
@@ -739,6 +861,14 @@ func decodeDescribeSpotPriceHistoryRequest(d *wire.Decoder, n *wire.Node, v *Des
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.ProductDescriptions = wire.Scalars(d, n, "ProductDescription", "", d.String)
 	v.StartTime = d.Time(n.Take("StartTime"))
+}
+
+func decodeDescribeStaleSecurityGroupsRequest(d *wire.Decoder, n *wire.Node, v *DescribeStaleSecurityGroupsRequest) {
+	d.Require(n, "VpcId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.VpcId = d.String(n.Take("VpcId"))
 }
 
 func decodeDescribeSubnetsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSubnetsRequest) {
@@ -794,6 +924,14 @@ func decodeDescribeVpcAttributeRequest(d *wire.Decoder, n *wire.Node, v *Describ
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDescribeVpcPeeringConnectionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcPeeringConnectionsRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcPeeringConnectionIds = wire.Scalars(d, n, "VpcPeeringConnectionId", "", d.String)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
 func decodeDescribeVpcsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcsRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.VpcIds = wire.Scalars(d, n, "VpcId", "", d.String)
@@ -807,6 +945,13 @@ func decodeDetachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *Detach
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.InternetGatewayId = d.String(n.Take("InternetGatewayId"))
 	v.VpcId = d.String(n.Take("VpcId"))
+}
+
+func decodeDetachNetworkInterfaceRequest(d *wire.Decoder, n *wire.Node, v *DetachNetworkInterfaceRequest) {
+	d.Require(n, "AttachmentId")
+	v.AttachmentId = d.String(n.Take("AttachmentId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Force = d.BoolPtr(n.Take("Force"))
 }
 
 func decodeDetachVolumeRequest(d *wire.Decoder, n *wire.Node, v *DetachVolumeRequest) {
@@ -874,9 +1019,18 @@ func decodeElasticInferenceAccelerator(d *wire.Decoder, n *wire.Node, v *Elastic
 	v.Count = d.IntPtr(n.Take("Count"))
 }
 
+func decodeEnaSrdSpecification(d *wire.Decoder, n *wire.Node, v *EnaSrdSpecification) {
+	v.EnaSrdEnabled = d.BoolPtr(n.Take("EnaSrdEnabled"))
+	v.EnaSrdUdpSpecification = wire.Struct(d, n, "EnaSrdUdpSpecification", decodeEnaSrdUdpSpecification)
+}
+
 func decodeEnaSrdSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSrdSpecificationRequest) {
 	v.EnaSrdEnabled = d.BoolPtr(n.Take("EnaSrdEnabled"))
 	v.EnaSrdUdpSpecification = wire.Struct(d, n, "EnaSrdUdpSpecification", decodeEnaSrdUdpSpecificationRequest)
+}
+
+func decodeEnaSrdUdpSpecification(d *wire.Decoder, n *wire.Node, v *EnaSrdUdpSpecification) {
+	v.EnaSrdUdpEnabled = d.BoolPtr(n.Take("EnaSrdUdpEnabled"))
 }
 
 func decodeEnaSrdUdpSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSrdUdpSpecificationRequest) {
@@ -922,9 +1076,35 @@ func decodeGetLaunchTemplateDataRequest(d *wire.Decoder, n *wire.Node, v *GetLau
 	v.InstanceId = d.String(n.Take("InstanceId"))
 }
 
+func decodeGetManagedPrefixListAssociationsRequest(d *wire.Decoder, n *wire.Node, v *GetManagedPrefixListAssociationsRequest) {
+	d.Require(n, "PrefixListId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PrefixListId = d.String(n.Take("PrefixListId"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
+func decodeGetManagedPrefixListEntriesRequest(d *wire.Decoder, n *wire.Node, v *GetManagedPrefixListEntriesRequest) {
+	d.Require(n, "PrefixListId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PrefixListId = d.String(n.Take("PrefixListId"))
+	v.TargetVersion = d.LongPtr(n.Take("TargetVersion"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
 func decodeGetPasswordDataRequest(d *wire.Decoder, n *wire.Node, v *GetPasswordDataRequest) {
 	d.Require(n, "InstanceId")
 	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeGetSecurityGroupsForVpcRequest(d *wire.Decoder, n *wire.Node, v *GetSecurityGroupsForVpcRequest) {
+	d.Require(n, "VpcId")
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1319,6 +1499,38 @@ func decodeModifyLaunchTemplateRequest(d *wire.Decoder, n *wire.Node, v *ModifyL
 	v.DefaultVersion = d.String(n.Take("SetDefaultVersion"))
 }
 
+func decodeModifyManagedPrefixListRequest(d *wire.Decoder, n *wire.Node, v *ModifyManagedPrefixListRequest) {
+	d.Require(n, "PrefixListId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PrefixListId = d.String(n.Take("PrefixListId"))
+	v.CurrentVersion = d.LongPtr(n.Take("CurrentVersion"))
+	v.PrefixListName = d.String(n.Take("PrefixListName"))
+	v.AddEntries = wire.List(d, n, "AddEntry", "", decodeAddPrefixListEntry)
+	v.RemoveEntries = wire.List(d, n, "RemoveEntry", "", decodeRemovePrefixListEntry)
+	v.MaxEntries = d.IntPtr(n.Take("MaxEntries"))
+}
+
+func decodeModifyNetworkInterfaceAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyNetworkInterfaceAttributeRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.Attachment = wire.Struct(d, n, "Attachment", decodeNetworkInterfaceAttachmentChanges)
+	v.Description = wire.Struct(d, n, "Description", decodeAttributeValue)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Groups = wire.Scalars(d, n, "SecurityGroupId", "", d.String)
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.SourceDestCheck = wire.Struct(d, n, "SourceDestCheck", decodeAttributeBooleanValue)
+	v.EnaSrdSpecification = wire.Struct(d, n, "EnaSrdSpecification", decodeEnaSrdSpecification)
+	v.EnablePrimaryIpv6 = d.BoolPtr(n.Take("EnablePrimaryIpv6"))
+	v.ConnectionTrackingSpecification = wire.Struct(d, n, "ConnectionTrackingSpecification", decodeConnectionTrackingSpecificationRequest)
+	v.AssociatePublicIpAddress = d.BoolPtr(n.Take("AssociatePublicIpAddress"))
+}
+
+func decodeModifySecurityGroupRulesRequest(d *wire.Decoder, n *wire.Node, v *ModifySecurityGroupRulesRequest) {
+	d.Require(n, "GroupId", "SecurityGroupRule")
+	v.GroupId = d.String(n.Take("GroupId"))
+	v.SecurityGroupRules = wire.List(d, n, "SecurityGroupRule", "", decodeSecurityGroupRuleUpdate)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeModifySubnetAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifySubnetAttributeRequest) {
 	d.Require(n, "SubnetId")
 	v.AssignIpv6AddressOnCreation = wire.Struct(d, n, "AssignIpv6AddressOnCreation", decodeAttributeBooleanValue)
@@ -1360,6 +1572,14 @@ func decodeModifyVpcAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpc
 	v.EnableNetworkAddressUsageMetrics = wire.Struct(d, n, "EnableNetworkAddressUsageMetrics", decodeAttributeBooleanValue)
 }
 
+func decodeModifyVpcPeeringConnectionOptionsRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcPeeringConnectionOptionsRequest) {
+	d.Require(n, "VpcPeeringConnectionId")
+	v.AccepterPeeringConnectionOptions = wire.Struct(d, n, "AccepterPeeringConnectionOptions", decodePeeringConnectionOptionsRequest)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.RequesterPeeringConnectionOptions = wire.Struct(d, n, "RequesterPeeringConnectionOptions", decodePeeringConnectionOptionsRequest)
+	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
+}
+
 func decodeModifyVpcTenancyRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcTenancyRequest) {
 	d.Require(n, "VpcId", "InstanceTenancy")
 	v.VpcId = d.String(n.Take("VpcId"))
@@ -1372,6 +1592,11 @@ func decodeNetworkBandwidthGbpsRequest(d *wire.Decoder, n *wire.Node, v *Network
 	v.Max = d.FloatPtr(n.Take("Max"))
 }
 
+func decodeNetworkInterfaceAttachmentChanges(d *wire.Decoder, n *wire.Node, v *NetworkInterfaceAttachmentChanges) {
+	v.AttachmentId = d.String(n.Take("AttachmentId"))
+	v.DeleteOnTermination = d.BoolPtr(n.Take("DeleteOnTermination"))
+}
+
 func decodeNetworkInterfaceCountRequest(d *wire.Decoder, n *wire.Node, v *NetworkInterfaceCountRequest) {
 	v.Min = d.IntPtr(n.Take("Min"))
 	v.Max = d.IntPtr(n.Take("Max"))
@@ -1380,6 +1605,12 @@ func decodeNetworkInterfaceCountRequest(d *wire.Decoder, n *wire.Node, v *Networ
 func decodeNewDhcpConfiguration(d *wire.Decoder, n *wire.Node, v *NewDhcpConfiguration) {
 	v.Key = d.String(n.Take("Key"))
 	v.Values = wire.Scalars(d, n, "Value", "", d.String)
+}
+
+func decodePeeringConnectionOptionsRequest(d *wire.Decoder, n *wire.Node, v *PeeringConnectionOptionsRequest) {
+	v.AllowDnsResolutionFromRemoteVpc = d.BoolPtr(n.Take("AllowDnsResolutionFromRemoteVpc"))
+	v.AllowEgressFromLocalClassicLinkToRemoteVpc = d.BoolPtr(n.Take("AllowEgressFromLocalClassicLinkToRemoteVpc"))
+	v.AllowEgressFromLocalVpcToRemoteClassicLink = d.BoolPtr(n.Take("AllowEgressFromLocalVpcToRemoteClassicLink"))
 }
 
 func decodePlacement(d *wire.Decoder, n *wire.Node, v *Placement) {
@@ -1431,11 +1662,22 @@ func decodeRebootInstancesRequest(d *wire.Decoder, n *wire.Node, v *RebootInstan
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeRejectVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *RejectVpcPeeringConnectionRequest) {
+	d.Require(n, "VpcPeeringConnectionId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcPeeringConnectionId = d.String(n.Take("VpcPeeringConnectionId"))
+}
+
 func decodeReleaseAddressRequest(d *wire.Decoder, n *wire.Node, v *ReleaseAddressRequest) {
 	v.AllocationId = d.String(n.Take("AllocationId"))
 	v.PublicIp = d.String(n.Take("PublicIp"))
 	v.NetworkBorderGroup = d.String(n.Take("NetworkBorderGroup"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeRemovePrefixListEntry(d *wire.Decoder, n *wire.Node, v *RemovePrefixListEntry) {
+	d.Require(n, "Cidr")
+	v.Cidr = d.String(n.Take("Cidr"))
 }
 
 func decodeReplaceIamInstanceProfileAssociationRequest(d *wire.Decoder, n *wire.Node, v *ReplaceIamInstanceProfileAssociationRequest) {
@@ -1574,6 +1816,21 @@ func decodeResetImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetIma
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeResetNetworkInterfaceAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetNetworkInterfaceAttributeRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.SourceDestCheck = d.String(n.Take("SourceDestCheck"))
+}
+
+func decodeRestoreManagedPrefixListVersionRequest(d *wire.Decoder, n *wire.Node, v *RestoreManagedPrefixListVersionRequest) {
+	d.Require(n, "PrefixListId", "PreviousVersion", "CurrentVersion")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.PrefixListId = d.String(n.Take("PrefixListId"))
+	v.PreviousVersion = d.Long(n.Take("PreviousVersion"))
+	v.CurrentVersion = d.Long(n.Take("CurrentVersion"))
+}
+
 func decodeRevokeSecurityGroupEgressRequest(d *wire.Decoder, n *wire.Node, v *RevokeSecurityGroupEgressRequest) {
 	d.Require(n, "GroupId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1656,6 +1913,28 @@ func decodeSecureBlobAttributeValue(d *wire.Decoder, n *wire.Node, v *SecureBlob
 	v.Value = d.Blob(n.Take("Value"))
 }
 
+func decodeSecurityGroupRuleDescription(d *wire.Decoder, n *wire.Node, v *SecurityGroupRuleDescription) {
+	v.SecurityGroupRuleId = d.String(n.Take("SecurityGroupRuleId"))
+	v.Description = d.String(n.Take("Description"))
+}
+
+func decodeSecurityGroupRuleRequest(d *wire.Decoder, n *wire.Node, v *SecurityGroupRuleRequest) {
+	v.IpProtocol = d.String(n.Take("IpProtocol"))
+	v.FromPort = d.IntPtr(n.Take("FromPort"))
+	v.ToPort = d.IntPtr(n.Take("ToPort"))
+	v.CidrIpv4 = d.String(n.Take("CidrIpv4"))
+	v.CidrIpv6 = d.String(n.Take("CidrIpv6"))
+	v.PrefixListId = d.String(n.Take("PrefixListId"))
+	v.ReferencedGroupId = d.String(n.Take("ReferencedGroupId"))
+	v.Description = d.String(n.Take("Description"))
+}
+
+func decodeSecurityGroupRuleUpdate(d *wire.Decoder, n *wire.Node, v *SecurityGroupRuleUpdate) {
+	d.Require(n, "SecurityGroupRuleId")
+	v.SecurityGroupRuleId = d.String(n.Take("SecurityGroupRuleId"))
+	v.SecurityGroupRule = wire.Struct(d, n, "SecurityGroupRule", decodeSecurityGroupRuleRequest)
+}
+
 func decodeSpotMarketOptions(d *wire.Decoder, n *wire.Node, v *SpotMarketOptions) {
 	v.MaxPrice = d.String(n.Take("MaxPrice"))
 	v.SpotInstanceType = d.String(n.Take("SpotInstanceType"))
@@ -1707,6 +1986,29 @@ func decodeTerminateInstancesRequest(d *wire.Decoder, n *wire.Node, v *Terminate
 func decodeTotalLocalStorageGBRequest(d *wire.Decoder, n *wire.Node, v *TotalLocalStorageGBRequest) {
 	v.Min = d.FloatPtr(n.Take("Min"))
 	v.Max = d.FloatPtr(n.Take("Max"))
+}
+
+func decodeUnassignPrivateIpAddressesRequest(d *wire.Decoder, n *wire.Node, v *UnassignPrivateIpAddressesRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
+	v.Ipv4Prefixes = wire.Scalars(d, n, "Ipv4Prefix", "", d.String)
+}
+
+func decodeUpdateSecurityGroupRuleDescriptionsEgressRequest(d *wire.Decoder, n *wire.Node, v *UpdateSecurityGroupRuleDescriptionsEgressRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.GroupId = d.String(n.Take("GroupId"))
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.IpPermissions = wire.List(d, n, "IpPermissions", "", decodeIpPermission)
+	v.SecurityGroupRuleDescriptions = wire.List(d, n, "SecurityGroupRuleDescription", "", decodeSecurityGroupRuleDescription)
+}
+
+func decodeUpdateSecurityGroupRuleDescriptionsIngressRequest(d *wire.Decoder, n *wire.Node, v *UpdateSecurityGroupRuleDescriptionsIngressRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.GroupId = d.String(n.Take("GroupId"))
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.IpPermissions = wire.List(d, n, "IpPermissions", "", decodeIpPermission)
+	v.SecurityGroupRuleDescriptions = wire.List(d, n, "SecurityGroupRuleDescription", "", decodeSecurityGroupRuleDescription)
 }
 
 func decodeUserBucket(d *wire.Decoder, n *wire.Node, v *UserBucket) {

@@ -18,6 +18,15 @@ func appendAcceleratorTotalMemoryMiB(b []byte, v *AcceleratorTotalMemoryMiB) []b
 	return b
 }
 
+func appendAcceptVpcPeeringConnectionResult(b []byte, v *AcceptVpcPeeringConnectionResult) []byte {
+	if v.VpcPeeringConnection != nil {
+		b = append(b, "<vpcPeeringConnection>"...)
+		b = appendVpcPeeringConnection(b, v.VpcPeeringConnection)
+		b = append(b, "</vpcPeeringConnection>"...)
+	}
+	return b
+}
+
 func appendAccountAttribute(b []byte, v *AccountAttribute) []byte {
 	if v.AttributeName != "" {
 		b = wire.AppendString(b, "attributeName", v.AttributeName)
@@ -151,6 +160,34 @@ func appendAllocateHostsResult(b []byte, v *AllocateHostsResult) []byte {
 	return b
 }
 
+func appendAssignPrivateIpAddressesResult(b []byte, v *AssignPrivateIpAddressesResult) []byte {
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	b = append(b, "<assignedPrivateIpAddressesSet>"...)
+	for i := range v.AssignedPrivateIpAddresses {
+		b = append(b, "<item>"...)
+		b = appendAssignedPrivateIpAddress(b, &v.AssignedPrivateIpAddresses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</assignedPrivateIpAddressesSet>"...)
+	b = append(b, "<assignedIpv4PrefixSet>"...)
+	for i := range v.AssignedIpv4Prefixes {
+		b = append(b, "<item>"...)
+		b = appendIpv4PrefixSpecification(b, &v.AssignedIpv4Prefixes[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</assignedIpv4PrefixSet>"...)
+	return b
+}
+
+func appendAssignedPrivateIpAddress(b []byte, v *AssignedPrivateIpAddress) []byte {
+	if v.PrivateIpAddress != "" {
+		b = wire.AppendString(b, "privateIpAddress", v.PrivateIpAddress)
+	}
+	return b
+}
+
 func appendAssociateAddressResult(b []byte, v *AssociateAddressResult) []byte {
 	if v.AssociationId != "" {
 		b = wire.AppendString(b, "associationId", v.AssociationId)
@@ -203,6 +240,14 @@ func appendAssociateVpcCidrBlockResult(b []byte, v *AssociateVpcCidrBlockResult)
 
 func appendAttachInternetGatewayResult(b []byte, v *AttachInternetGatewayResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendAttachNetworkInterfaceResult(b []byte, v *AttachNetworkInterfaceResult) []byte {
+	if v.AttachmentId != "" {
+		b = wire.AppendString(b, "attachmentId", v.AttachmentId)
+	}
+	b = wire.AppendInt(b, "networkCardIndex", int64(v.NetworkCardIndex))
 	return b
 }
 
@@ -427,6 +472,13 @@ func appendCapacityReservationTargetResponse(b []byte, v *CapacityReservationTar
 	return b
 }
 
+func appendCidrBlock(b []byte, v *CidrBlock) []byte {
+	if v.CidrBlock != "" {
+		b = wire.AppendString(b, "cidrBlock", v.CidrBlock)
+	}
+	return b
+}
+
 func appendConnectionTrackingConfiguration(b []byte, v *ConnectionTrackingConfiguration) []byte {
 	b = wire.AppendInt(b, "tcpEstablishedTimeout", int64(v.TcpEstablishedTimeout))
 	b = wire.AppendInt(b, "udpStreamTimeout", int64(v.UdpStreamTimeout))
@@ -557,6 +609,15 @@ func appendCreateLaunchTemplateVersionResult(b []byte, v *CreateLaunchTemplateVe
 	return b
 }
 
+func appendCreateManagedPrefixListResult(b []byte, v *CreateManagedPrefixListResult) []byte {
+	if v.PrefixList != nil {
+		b = append(b, "<prefixList>"...)
+		b = appendManagedPrefixList(b, v.PrefixList)
+		b = append(b, "</prefixList>"...)
+	}
+	return b
+}
+
 func appendCreateNetworkAclEntryResult(b []byte, v *CreateNetworkAclEntryResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -567,6 +628,18 @@ func appendCreateNetworkAclResult(b []byte, v *CreateNetworkAclResult) []byte {
 		b = append(b, "<networkAcl>"...)
 		b = appendNetworkAcl(b, v.NetworkAcl)
 		b = append(b, "</networkAcl>"...)
+	}
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	return b
+}
+
+func appendCreateNetworkInterfaceResult(b []byte, v *CreateNetworkInterfaceResult) []byte {
+	if v.NetworkInterface != nil {
+		b = append(b, "<networkInterface>"...)
+		b = appendNetworkInterface(b, v.NetworkInterface)
+		b = append(b, "</networkInterface>"...)
 	}
 	if v.ClientToken != "" {
 		b = wire.AppendString(b, "clientToken", v.ClientToken)
@@ -682,6 +755,15 @@ func appendCreateVolumeResult(b []byte, v *CreateVolumeResult) []byte {
 	return b
 }
 
+func appendCreateVpcPeeringConnectionResult(b []byte, v *CreateVpcPeeringConnectionResult) []byte {
+	if v.VpcPeeringConnection != nil {
+		b = append(b, "<vpcPeeringConnection>"...)
+		b = appendVpcPeeringConnection(b, v.VpcPeeringConnection)
+		b = append(b, "</vpcPeeringConnection>"...)
+	}
+	return b
+}
+
 func appendCreateVpcResult(b []byte, v *CreateVpcResult) []byte {
 	if v.Vpc != nil {
 		b = append(b, "<vpc>"...)
@@ -770,12 +852,26 @@ func appendDeleteLaunchTemplateVersionsResult(b []byte, v *DeleteLaunchTemplateV
 	return b
 }
 
+func appendDeleteManagedPrefixListResult(b []byte, v *DeleteManagedPrefixListResult) []byte {
+	if v.PrefixList != nil {
+		b = append(b, "<prefixList>"...)
+		b = appendManagedPrefixList(b, v.PrefixList)
+		b = append(b, "</prefixList>"...)
+	}
+	return b
+}
+
 func appendDeleteNetworkAclEntryResult(b []byte, v *DeleteNetworkAclEntryResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
 func appendDeleteNetworkAclResult(b []byte, v *DeleteNetworkAclResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteNetworkInterfaceResult(b []byte, v *DeleteNetworkInterfaceResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
@@ -815,6 +911,11 @@ func appendDeleteTagsResult(b []byte, v *DeleteTagsResult) []byte {
 
 func appendDeleteVolumeResult(b []byte, v *DeleteVolumeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteVpcPeeringConnectionResult(b []byte, v *DeleteVpcPeeringConnectionResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
 	return b
 }
 
@@ -1239,6 +1340,20 @@ func appendDescribeLaunchTemplatesResult(b []byte, v *DescribeLaunchTemplatesRes
 	return b
 }
 
+func appendDescribeManagedPrefixListsResult(b []byte, v *DescribeManagedPrefixListsResult) []byte {
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	b = append(b, "<prefixListSet>"...)
+	for i := range v.PrefixLists {
+		b = append(b, "<item>"...)
+		b = appendManagedPrefixList(b, &v.PrefixLists[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</prefixListSet>"...)
+	return b
+}
+
 func appendDescribeNetworkAclsResult(b []byte, v *DescribeNetworkAclsResult) []byte {
 	b = append(b, "<networkAclSet>"...)
 	for i := range v.NetworkAcls {
@@ -1250,6 +1365,36 @@ func appendDescribeNetworkAclsResult(b []byte, v *DescribeNetworkAclsResult) []b
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
+	return b
+}
+
+func appendDescribeNetworkInterfaceAttributeResult(b []byte, v *DescribeNetworkInterfaceAttributeResult) []byte {
+	if v.Attachment != nil {
+		b = append(b, "<attachment>"...)
+		b = appendNetworkInterfaceAttachment(b, v.Attachment)
+		b = append(b, "</attachment>"...)
+	}
+	if v.Description != nil {
+		b = append(b, "<description>"...)
+		b = appendAttributeValue(b, v.Description)
+		b = append(b, "</description>"...)
+	}
+	b = append(b, "<groupSet>"...)
+	for i := range v.Groups {
+		b = append(b, "<item>"...)
+		b = appendGroupIdentifier(b, &v.Groups[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</groupSet>"...)
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	if v.SourceDestCheck != nil {
+		b = append(b, "<sourceDestCheck>"...)
+		b = appendAttributeBooleanValue(b, v.SourceDestCheck)
+		b = append(b, "</sourceDestCheck>"...)
+	}
+	b = wire.AppendBool(b, "associatePublicIpAddress", v.AssociatePublicIpAddress)
 	return b
 }
 
@@ -1275,6 +1420,20 @@ func appendDescribePlacementGroupsResult(b []byte, v *DescribePlacementGroupsRes
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</placementGroupSet>"...)
+	return b
+}
+
+func appendDescribePrefixListsResult(b []byte, v *DescribePrefixListsResult) []byte {
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	b = append(b, "<prefixListSet>"...)
+	for i := range v.PrefixLists {
+		b = append(b, "<item>"...)
+		b = appendPrefixList(b, &v.PrefixLists[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</prefixListSet>"...)
 	return b
 }
 
@@ -1325,6 +1484,17 @@ func appendDescribeRouteTablesResult(b []byte, v *DescribeRouteTablesResult) []b
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
+	return b
+}
+
+func appendDescribeSecurityGroupReferencesResult(b []byte, v *DescribeSecurityGroupReferencesResult) []byte {
+	b = append(b, "<securityGroupReferenceSet>"...)
+	for i := range v.SecurityGroupReferenceSet {
+		b = append(b, "<item>"...)
+		b = appendSecurityGroupReference(b, &v.SecurityGroupReferenceSet[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</securityGroupReferenceSet>"...)
 	return b
 }
 
@@ -1381,6 +1551,20 @@ func appendDescribeSpotPriceHistoryResult(b []byte, v *DescribeSpotPriceHistoryR
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</spotPriceHistorySet>"...)
+	return b
+}
+
+func appendDescribeStaleSecurityGroupsResult(b []byte, v *DescribeStaleSecurityGroupsResult) []byte {
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	b = append(b, "<staleSecurityGroupSet>"...)
+	for i := range v.StaleSecurityGroupSet {
+		b = append(b, "<item>"...)
+		b = appendStaleSecurityGroup(b, &v.StaleSecurityGroupSet[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</staleSecurityGroupSet>"...)
 	return b
 }
 
@@ -1495,6 +1679,20 @@ func appendDescribeVpcAttributeResult(b []byte, v *DescribeVpcAttributeResult) [
 	return b
 }
 
+func appendDescribeVpcPeeringConnectionsResult(b []byte, v *DescribeVpcPeeringConnectionsResult) []byte {
+	b = append(b, "<vpcPeeringConnectionSet>"...)
+	for i := range v.VpcPeeringConnections {
+		b = append(b, "<item>"...)
+		b = appendVpcPeeringConnection(b, &v.VpcPeeringConnections[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</vpcPeeringConnectionSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeVpcsResult(b []byte, v *DescribeVpcsResult) []byte {
 	b = append(b, "<vpcSet>"...)
 	for i := range v.Vpcs {
@@ -1510,6 +1708,11 @@ func appendDescribeVpcsResult(b []byte, v *DescribeVpcsResult) []byte {
 }
 
 func appendDetachInternetGatewayResult(b []byte, v *DetachInternetGatewayResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDetachNetworkInterfaceResult(b []byte, v *DetachNetworkInterfaceResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
 }
@@ -1893,6 +2096,34 @@ func appendGetLaunchTemplateDataResult(b []byte, v *GetLaunchTemplateDataResult)
 	return b
 }
 
+func appendGetManagedPrefixListAssociationsResult(b []byte, v *GetManagedPrefixListAssociationsResult) []byte {
+	b = append(b, "<prefixListAssociationSet>"...)
+	for i := range v.PrefixListAssociations {
+		b = append(b, "<item>"...)
+		b = appendPrefixListAssociation(b, &v.PrefixListAssociations[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</prefixListAssociationSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendGetManagedPrefixListEntriesResult(b []byte, v *GetManagedPrefixListEntriesResult) []byte {
+	b = append(b, "<entrySet>"...)
+	for i := range v.Entries {
+		b = append(b, "<item>"...)
+		b = appendPrefixListEntry(b, &v.Entries[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</entrySet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendGetPasswordDataResult(b []byte, v *GetPasswordDataResult) []byte {
 	if v.InstanceId != "" {
 		b = wire.AppendString(b, "instanceId", v.InstanceId)
@@ -1903,6 +2134,20 @@ func appendGetPasswordDataResult(b []byte, v *GetPasswordDataResult) []byte {
 	if !v.Timestamp.IsZero() {
 		b = wire.AppendTime(b, "timestamp", v.Timestamp, wire.ISOMillis)
 	}
+	return b
+}
+
+func appendGetSecurityGroupsForVpcResult(b []byte, v *GetSecurityGroupsForVpcResult) []byte {
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	b = append(b, "<securityGroupForVpcSet>"...)
+	for i := range v.SecurityGroupForVpcs {
+		b = append(b, "<item>"...)
+		b = appendSecurityGroupForVpc(b, &v.SecurityGroupForVpcs[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</securityGroupForVpcSet>"...)
 	return b
 }
 
@@ -3547,6 +3792,13 @@ func appendIpv4PrefixSpecificationResponse(b []byte, v *Ipv4PrefixSpecificationR
 	return b
 }
 
+func appendIpv6CidrBlock(b []byte, v *Ipv6CidrBlock) []byte {
+	if v.Ipv6CidrBlock != "" {
+		b = wire.AppendString(b, "ipv6CidrBlock", v.Ipv6CidrBlock)
+	}
+	return b
+}
+
 func appendIpv6PrefixSpecification(b []byte, v *Ipv6PrefixSpecification) []byte {
 	if v.Ipv6Prefix != "" {
 		b = wire.AppendString(b, "ipv6Prefix", v.Ipv6Prefix)
@@ -4060,6 +4312,42 @@ func appendLicenseConfiguration(b []byte, v *LicenseConfiguration) []byte {
 	return b
 }
 
+func appendManagedPrefixList(b []byte, v *ManagedPrefixList) []byte {
+	if v.PrefixListId != "" {
+		b = wire.AppendString(b, "prefixListId", v.PrefixListId)
+	}
+	if v.AddressFamily != "" {
+		b = wire.AppendString(b, "addressFamily", v.AddressFamily)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.StateMessage != "" {
+		b = wire.AppendString(b, "stateMessage", v.StateMessage)
+	}
+	if v.PrefixListArn != "" {
+		b = wire.AppendString(b, "prefixListArn", v.PrefixListArn)
+	}
+	if v.PrefixListName != "" {
+		b = wire.AppendString(b, "prefixListName", v.PrefixListName)
+	}
+	b = wire.AppendInt(b, "maxEntries", int64(v.MaxEntries))
+	b = wire.AppendInt(b, "version", v.Version)
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	return b
+}
+
 func appendMediaAcceleratorInfo(b []byte, v *MediaAcceleratorInfo) []byte {
 	if v.Accelerators != nil {
 		b = append(b, "<accelerators>"...)
@@ -4143,6 +4431,25 @@ func appendModifyLaunchTemplateResult(b []byte, v *ModifyLaunchTemplateResult) [
 	return b
 }
 
+func appendModifyManagedPrefixListResult(b []byte, v *ModifyManagedPrefixListResult) []byte {
+	if v.PrefixList != nil {
+		b = append(b, "<prefixList>"...)
+		b = appendManagedPrefixList(b, v.PrefixList)
+		b = append(b, "</prefixList>"...)
+	}
+	return b
+}
+
+func appendModifyNetworkInterfaceAttributeResult(b []byte, v *ModifyNetworkInterfaceAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendModifySecurityGroupRulesResult(b []byte, v *ModifySecurityGroupRulesResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
 func appendModifySubnetAttributeResult(b []byte, v *ModifySubnetAttributeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -4164,6 +4471,20 @@ func appendModifyVolumeResult(b []byte, v *ModifyVolumeResult) []byte {
 
 func appendModifyVpcAttributeResult(b []byte, v *ModifyVpcAttributeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendModifyVpcPeeringConnectionOptionsResult(b []byte, v *ModifyVpcPeeringConnectionOptionsResult) []byte {
+	if v.AccepterPeeringConnectionOptions != nil {
+		b = append(b, "<accepterPeeringConnectionOptions>"...)
+		b = appendPeeringConnectionOptions(b, v.AccepterPeeringConnectionOptions)
+		b = append(b, "</accepterPeeringConnectionOptions>"...)
+	}
+	if v.RequesterPeeringConnectionOptions != nil {
+		b = append(b, "<requesterPeeringConnectionOptions>"...)
+		b = appendPeeringConnectionOptions(b, v.RequesterPeeringConnectionOptions)
+		b = append(b, "</requesterPeeringConnectionOptions>"...)
+	}
 	return b
 }
 
@@ -4580,6 +4901,13 @@ func appendOperatorResponse(b []byte, v *OperatorResponse) []byte {
 	return b
 }
 
+func appendPeeringConnectionOptions(b []byte, v *PeeringConnectionOptions) []byte {
+	b = wire.AppendBool(b, "allowDnsResolutionFromRemoteVpc", v.AllowDnsResolutionFromRemoteVpc)
+	b = wire.AppendBool(b, "allowEgressFromLocalClassicLinkToRemoteVpc", v.AllowEgressFromLocalClassicLinkToRemoteVpc)
+	b = wire.AppendBool(b, "allowEgressFromLocalVpcToRemoteClassicLink", v.AllowEgressFromLocalVpcToRemoteClassicLink)
+	return b
+}
+
 func appendPlacement(b []byte, v *Placement) []byte {
 	if v.AvailabilityZone != "" {
 		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
@@ -4663,6 +4991,43 @@ func appendPortRange(b []byte, v *PortRange) []byte {
 	}
 	if v.To != nil {
 		b = wire.AppendInt(b, "to", int64(*v.To))
+	}
+	return b
+}
+
+func appendPrefixList(b []byte, v *PrefixList) []byte {
+	if v.Cidrs != nil {
+		b = append(b, "<cidrSet>"...)
+		for _, x := range v.Cidrs {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</cidrSet>"...)
+	}
+	if v.PrefixListId != "" {
+		b = wire.AppendString(b, "prefixListId", v.PrefixListId)
+	}
+	if v.PrefixListName != "" {
+		b = wire.AppendString(b, "prefixListName", v.PrefixListName)
+	}
+	return b
+}
+
+func appendPrefixListAssociation(b []byte, v *PrefixListAssociation) []byte {
+	if v.ResourceId != "" {
+		b = wire.AppendString(b, "resourceId", v.ResourceId)
+	}
+	if v.ResourceOwner != "" {
+		b = wire.AppendString(b, "resourceOwner", v.ResourceOwner)
+	}
+	return b
+}
+
+func appendPrefixListEntry(b []byte, v *PrefixListEntry) []byte {
+	if v.Cidr != "" {
+		b = wire.AppendString(b, "cidr", v.Cidr)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
 	}
 	return b
 }
@@ -4828,6 +5193,11 @@ func appendRegionGeography(b []byte, v *RegionGeography) []byte {
 	if v.Name != "" {
 		b = wire.AppendString(b, "name", v.Name)
 	}
+	return b
+}
+
+func appendRejectVpcPeeringConnectionResult(b []byte, v *RejectVpcPeeringConnectionResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
 	return b
 }
 
@@ -5034,6 +5404,11 @@ func appendResetImageAttributeResult(b []byte, v *ResetImageAttributeResult) []b
 	return b
 }
 
+func appendResetNetworkInterfaceAttributeResult(b []byte, v *ResetNetworkInterfaceAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendResponseError(b []byte, v *ResponseError) []byte {
 	if v.Code != "" {
 		b = wire.AppendString(b, "code", v.Code)
@@ -5202,6 +5577,15 @@ func appendResponseLaunchTemplateData(b []byte, v *ResponseLaunchTemplateData) [
 		b = append(b, "</maintenanceOptions>"...)
 	}
 	b = wire.AppendBool(b, "disableApiStop", v.DisableApiStop)
+	return b
+}
+
+func appendRestoreManagedPrefixListVersionResult(b []byte, v *RestoreManagedPrefixListVersionResult) []byte {
+	if v.PrefixList != nil {
+		b = append(b, "<prefixList>"...)
+		b = appendManagedPrefixList(b, v.PrefixList)
+		b = append(b, "</prefixList>"...)
+	}
 	return b
 }
 
@@ -5488,6 +5872,50 @@ func appendSecurityGroup(b []byte, v *SecurityGroup) []byte {
 	return b
 }
 
+func appendSecurityGroupForVpc(b []byte, v *SecurityGroupForVpc) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "groupName", v.GroupName)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "groupId", v.GroupId)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.PrimaryVpcId != "" {
+		b = wire.AppendString(b, "primaryVpcId", v.PrimaryVpcId)
+	}
+	return b
+}
+
+func appendSecurityGroupReference(b []byte, v *SecurityGroupReference) []byte {
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "groupId", v.GroupId)
+	}
+	if v.ReferencingVpcId != "" {
+		b = wire.AppendString(b, "referencingVpcId", v.ReferencingVpcId)
+	}
+	if v.VpcPeeringConnectionId != "" {
+		b = wire.AppendString(b, "vpcPeeringConnectionId", v.VpcPeeringConnectionId)
+	}
+	if v.TransitGatewayId != "" {
+		b = wire.AppendString(b, "transitGatewayId", v.TransitGatewayId)
+	}
+	return b
+}
+
 func appendSecurityGroupRule(b []byte, v *SecurityGroupRule) []byte {
 	if v.SecurityGroupRuleId != "" {
 		b = wire.AppendString(b, "securityGroupRuleId", v.SecurityGroupRuleId)
@@ -5696,6 +6124,72 @@ func appendSpotPrice(b []byte, v *SpotPrice) []byte {
 	return b
 }
 
+func appendStaleIpPermission(b []byte, v *StaleIpPermission) []byte {
+	b = wire.AppendInt(b, "fromPort", int64(v.FromPort))
+	if v.IpProtocol != "" {
+		b = wire.AppendString(b, "ipProtocol", v.IpProtocol)
+	}
+	if v.IpRanges != nil {
+		b = append(b, "<ipRanges>"...)
+		for _, x := range v.IpRanges {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</ipRanges>"...)
+	}
+	if v.PrefixListIds != nil {
+		b = append(b, "<prefixListIds>"...)
+		for _, x := range v.PrefixListIds {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</prefixListIds>"...)
+	}
+	b = wire.AppendInt(b, "toPort", int64(v.ToPort))
+	if v.UserIdGroupPairs != nil {
+		b = append(b, "<groups>"...)
+		for i := range v.UserIdGroupPairs {
+			b = append(b, "<item>"...)
+			b = appendUserIdGroupPair(b, &v.UserIdGroupPairs[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</groups>"...)
+	}
+	return b
+}
+
+func appendStaleSecurityGroup(b []byte, v *StaleSecurityGroup) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "groupId", v.GroupId)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "groupName", v.GroupName)
+	}
+	if v.StaleIpPermissions != nil {
+		b = append(b, "<staleIpPermissions>"...)
+		for i := range v.StaleIpPermissions {
+			b = append(b, "<item>"...)
+			b = appendStaleIpPermission(b, &v.StaleIpPermissions[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</staleIpPermissions>"...)
+	}
+	if v.StaleIpPermissionsEgress != nil {
+		b = append(b, "<staleIpPermissionsEgress>"...)
+		for i := range v.StaleIpPermissionsEgress {
+			b = append(b, "<item>"...)
+			b = appendStaleIpPermission(b, &v.StaleIpPermissionsEgress[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</staleIpPermissionsEgress>"...)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
+	return b
+}
+
 func appendStartInstancesResult(b []byte, v *StartInstancesResult) []byte {
 	b = append(b, "<instancesSet>"...)
 	for i := range v.StartingInstances {
@@ -5865,6 +6359,21 @@ func appendTerminateInstancesResult(b []byte, v *TerminateInstancesResult) []byt
 func appendTotalLocalStorageGB(b []byte, v *TotalLocalStorageGB) []byte {
 	b = wire.AppendFloat(b, "min", v.Min)
 	b = wire.AppendFloat(b, "max", v.Max)
+	return b
+}
+
+func appendUnassignPrivateIpAddressesResult(b []byte, v *UnassignPrivateIpAddressesResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendUpdateSecurityGroupRuleDescriptionsEgressResult(b []byte, v *UpdateSecurityGroupRuleDescriptionsEgressResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
+func appendUpdateSecurityGroupRuleDescriptionsIngressResult(b []byte, v *UpdateSecurityGroupRuleDescriptionsIngressResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
 	return b
 }
 
@@ -6285,6 +6794,96 @@ func appendVpcIpv6CidrBlockAssociation(b []byte, v *VpcIpv6CidrBlockAssociation)
 	}
 	if v.IpSource != "" {
 		b = wire.AppendString(b, "ipSource", v.IpSource)
+	}
+	return b
+}
+
+func appendVpcPeeringConnection(b []byte, v *VpcPeeringConnection) []byte {
+	if v.AccepterVpcInfo != nil {
+		b = append(b, "<accepterVpcInfo>"...)
+		b = appendVpcPeeringConnectionVpcInfo(b, v.AccepterVpcInfo)
+		b = append(b, "</accepterVpcInfo>"...)
+	}
+	if !v.ExpirationTime.IsZero() {
+		b = wire.AppendTime(b, "expirationTime", v.ExpirationTime, wire.ISOMillis)
+	}
+	if v.RequesterVpcInfo != nil {
+		b = append(b, "<requesterVpcInfo>"...)
+		b = appendVpcPeeringConnectionVpcInfo(b, v.RequesterVpcInfo)
+		b = append(b, "</requesterVpcInfo>"...)
+	}
+	if v.Status != nil {
+		b = append(b, "<status>"...)
+		b = appendVpcPeeringConnectionStateReason(b, v.Status)
+		b = append(b, "</status>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.VpcPeeringConnectionId != "" {
+		b = wire.AppendString(b, "vpcPeeringConnectionId", v.VpcPeeringConnectionId)
+	}
+	return b
+}
+
+func appendVpcPeeringConnectionOptionsDescription(b []byte, v *VpcPeeringConnectionOptionsDescription) []byte {
+	b = wire.AppendBool(b, "allowDnsResolutionFromRemoteVpc", v.AllowDnsResolutionFromRemoteVpc)
+	b = wire.AppendBool(b, "allowEgressFromLocalClassicLinkToRemoteVpc", v.AllowEgressFromLocalClassicLinkToRemoteVpc)
+	b = wire.AppendBool(b, "allowEgressFromLocalVpcToRemoteClassicLink", v.AllowEgressFromLocalVpcToRemoteClassicLink)
+	return b
+}
+
+func appendVpcPeeringConnectionStateReason(b []byte, v *VpcPeeringConnectionStateReason) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendVpcPeeringConnectionVpcInfo(b []byte, v *VpcPeeringConnectionVpcInfo) []byte {
+	if v.CidrBlock != "" {
+		b = wire.AppendString(b, "cidrBlock", v.CidrBlock)
+	}
+	if v.Ipv6CidrBlockSet != nil {
+		b = append(b, "<ipv6CidrBlockSet>"...)
+		for i := range v.Ipv6CidrBlockSet {
+			b = append(b, "<item>"...)
+			b = appendIpv6CidrBlock(b, &v.Ipv6CidrBlockSet[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</ipv6CidrBlockSet>"...)
+	}
+	if v.CidrBlockSet != nil {
+		b = append(b, "<cidrBlockSet>"...)
+		for i := range v.CidrBlockSet {
+			b = append(b, "<item>"...)
+			b = appendCidrBlock(b, &v.CidrBlockSet[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</cidrBlockSet>"...)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.PeeringOptions != nil {
+		b = append(b, "<peeringOptions>"...)
+		b = appendVpcPeeringConnectionOptionsDescription(b, v.PeeringOptions)
+		b = append(b, "</peeringOptions>"...)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
+	if v.Region != "" {
+		b = wire.AppendString(b, "region", v.Region)
 	}
 	return b
 }

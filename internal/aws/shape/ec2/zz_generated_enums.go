@@ -518,6 +518,23 @@ const (
 	MonitoringStatePending   = "pending"
 )
 
+// Values of NetworkInterfaceAttribute.
+const (
+	NetworkInterfaceAttributeDescription              = "description"
+	NetworkInterfaceAttributeGroupSet                 = "groupSet"
+	NetworkInterfaceAttributeSourceDestCheck          = "sourceDestCheck"
+	NetworkInterfaceAttributeAttachment               = "attachment"
+	NetworkInterfaceAttributeAssociatePublicIpAddress = "associatePublicIpAddress"
+)
+
+// Values of NetworkInterfaceCreationType.
+const (
+	NetworkInterfaceCreationTypeEfa     = "efa"
+	NetworkInterfaceCreationTypeEfaOnly = "efa-only"
+	NetworkInterfaceCreationTypeBranch  = "branch"
+	NetworkInterfaceCreationTypeTrunk   = "trunk"
+)
+
 // Values of NetworkInterfaceStatus.
 const (
 	NetworkInterfaceStatusAvailable  = "available"
@@ -620,6 +637,22 @@ const (
 // Values of PlatformValues.
 const (
 	PlatformValuesWindows = "Windows"
+)
+
+// Values of PrefixListState.
+const (
+	PrefixListStateCreateInProgress  = "create-in-progress"
+	PrefixListStateCreateComplete    = "create-complete"
+	PrefixListStateCreateFailed      = "create-failed"
+	PrefixListStateModifyInProgress  = "modify-in-progress"
+	PrefixListStateModifyComplete    = "modify-complete"
+	PrefixListStateModifyFailed      = "modify-failed"
+	PrefixListStateRestoreInProgress = "restore-in-progress"
+	PrefixListStateRestoreComplete   = "restore-complete"
+	PrefixListStateRestoreFailed     = "restore-failed"
+	PrefixListStateDeleteInProgress  = "delete-in-progress"
+	PrefixListStateDeleteComplete    = "delete-complete"
+	PrefixListStateDeleteFailed      = "delete-failed"
 )
 
 // Values of ProductCodeValues.
@@ -995,6 +1028,19 @@ const (
 	VpcCidrBlockStateCodeDisassociated  = "disassociated"
 	VpcCidrBlockStateCodeFailing        = "failing"
 	VpcCidrBlockStateCodeFailed         = "failed"
+)
+
+// Values of VpcPeeringConnectionStateReasonCode.
+const (
+	VpcPeeringConnectionStateReasonCodeInitiatingRequest = "initiating-request"
+	VpcPeeringConnectionStateReasonCodePendingAcceptance = "pending-acceptance"
+	VpcPeeringConnectionStateReasonCodeActive            = "active"
+	VpcPeeringConnectionStateReasonCodeDeleted           = "deleted"
+	VpcPeeringConnectionStateReasonCodeRejected          = "rejected"
+	VpcPeeringConnectionStateReasonCodeFailed            = "failed"
+	VpcPeeringConnectionStateReasonCodeExpired           = "expired"
+	VpcPeeringConnectionStateReasonCodeProvisioning      = "provisioning"
+	VpcPeeringConnectionStateReasonCodeDeleting          = "deleting"
 )
 
 // Values of VpcState.

@@ -30,6 +30,18 @@ func namespace(version string) string {
 func operations() []wire.Operation {
 	return []wire.Operation{
 		{
+			Route: wire.Route{Name: "AcceptVpcPeeringConnection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAcceptVpcPeeringConnectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AcceptVpcPeeringConnectionResponse", appendAcceptVpcPeeringConnectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AcceptVpcPeeringConnection(ctx, in.(*AcceptVpcPeeringConnectionRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "AllocateAddress"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeAllocateAddressRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -47,6 +59,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).AllocateHosts(ctx, in.(*AllocateHostsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AssignPrivateIpAddresses"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssignPrivateIpAddressesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssignPrivateIpAddressesResponse", appendAssignPrivateIpAddressesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssignPrivateIpAddresses(ctx, in.(*AssignPrivateIpAddressesRequest))
 			},
 		},
 		{
@@ -117,6 +141,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).AttachInternetGateway(ctx, in.(*AttachInternetGatewayRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AttachNetworkInterface"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAttachNetworkInterfaceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AttachNetworkInterfaceResponse", appendAttachNetworkInterfaceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachNetworkInterface(ctx, in.(*AttachNetworkInterfaceRequest))
 			},
 		},
 		{
@@ -244,6 +280,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateManagedPrefixList"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateManagedPrefixListRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateManagedPrefixListResponse", appendCreateManagedPrefixListResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateManagedPrefixList(ctx, in.(*CreateManagedPrefixListRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateNetworkAcl"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateNetworkAclRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -263,6 +311,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateNetworkAclEntry(ctx, in.(*CreateNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateNetworkInterface"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateNetworkInterfaceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateNetworkInterfaceResponse", appendCreateNetworkInterfaceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateNetworkInterface(ctx, in.(*CreateNetworkInterfaceRequest))
 			},
 		},
 		{
@@ -350,6 +410,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateVpcPeeringConnection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateVpcPeeringConnectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVpcPeeringConnectionResponse", appendCreateVpcPeeringConnectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVpcPeeringConnection(ctx, in.(*CreateVpcPeeringConnectionRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteDhcpOptions"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDeleteDhcpOptionsRequest)
@@ -408,6 +480,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteManagedPrefixList"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteManagedPrefixListRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteManagedPrefixListResponse", appendDeleteManagedPrefixListResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteManagedPrefixList(ctx, in.(*DeleteManagedPrefixListRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeleteNetworkAcl"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteNetworkAclRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -427,6 +511,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteNetworkAclEntry(ctx, in.(*DeleteNetworkAclEntryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteNetworkInterface"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteNetworkInterfaceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteNetworkInterfaceResponse", appendDeleteNetworkInterfaceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteNetworkInterface(ctx, in.(*DeleteNetworkInterfaceRequest))
 			},
 		},
 		{
@@ -511,6 +607,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteVpc(ctx, in.(*DeleteVpcRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteVpcPeeringConnection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteVpcPeeringConnectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVpcPeeringConnectionResponse", appendDeleteVpcPeeringConnectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVpcPeeringConnection(ctx, in.(*DeleteVpcPeeringConnectionRequest))
 			},
 		},
 		{
@@ -758,6 +866,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeManagedPrefixLists"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeManagedPrefixListsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeManagedPrefixListsResponse", appendDescribeManagedPrefixListsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeManagedPrefixLists(ctx, in.(*DescribeManagedPrefixListsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeNetworkAcls"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeNetworkAclsRequest)
@@ -767,6 +887,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeNetworkAcls(ctx, in.(*DescribeNetworkAclsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeNetworkInterfaceAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeNetworkInterfaceAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeNetworkInterfaceAttributeResponse", appendDescribeNetworkInterfaceAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeRequest))
 			},
 		},
 		{
@@ -791,6 +923,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribePlacementGroups(ctx, in.(*DescribePlacementGroupsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribePrefixLists"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribePrefixListsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribePrefixListsResponse", appendDescribePrefixListsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribePrefixLists(ctx, in.(*DescribePrefixListsRequest))
 			},
 		},
 		{
@@ -840,6 +984,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeSecurityGroupReferences"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeSecurityGroupReferencesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeSecurityGroupReferencesResponse", appendDescribeSecurityGroupReferencesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeSecurityGroupReferences(ctx, in.(*DescribeSecurityGroupReferencesRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeSecurityGroupRules"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeSecurityGroupRulesRequest)
@@ -885,6 +1041,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeSpotPriceHistory(ctx, in.(*DescribeSpotPriceHistoryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeStaleSecurityGroups"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeStaleSecurityGroupsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeStaleSecurityGroupsResponse", appendDescribeStaleSecurityGroupsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeStaleSecurityGroups(ctx, in.(*DescribeStaleSecurityGroupsRequest))
 			},
 		},
 		{
@@ -966,6 +1134,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeVpcPeeringConnections"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVpcPeeringConnectionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVpcPeeringConnectionsResponse", appendDescribeVpcPeeringConnectionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVpcPeeringConnections(ctx, in.(*DescribeVpcPeeringConnectionsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DescribeVpcs"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeVpcsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -985,6 +1165,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DetachInternetGateway(ctx, in.(*DetachInternetGatewayRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DetachNetworkInterface"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDetachNetworkInterfaceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DetachNetworkInterfaceResponse", appendDetachNetworkInterfaceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachNetworkInterface(ctx, in.(*DetachNetworkInterfaceRequest))
 			},
 		},
 		{
@@ -1114,6 +1306,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetManagedPrefixListAssociations"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetManagedPrefixListAssociationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetManagedPrefixListAssociationsResponse", appendGetManagedPrefixListAssociationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetManagedPrefixListAssociations(ctx, in.(*GetManagedPrefixListAssociationsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetManagedPrefixListEntries"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetManagedPrefixListEntriesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetManagedPrefixListEntriesResponse", appendGetManagedPrefixListEntriesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetManagedPrefixListEntries(ctx, in.(*GetManagedPrefixListEntriesRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "GetPasswordData"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeGetPasswordDataRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1121,6 +1337,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetPasswordData(ctx, in.(*GetPasswordDataRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetSecurityGroupsForVpc"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetSecurityGroupsForVpcRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetSecurityGroupsForVpcResponse", appendGetSecurityGroupsForVpcResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSecurityGroupsForVpc(ctx, in.(*GetSecurityGroupsForVpcRequest))
 			},
 		},
 		{
@@ -1204,6 +1432,42 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ModifyManagedPrefixList"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyManagedPrefixListRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyManagedPrefixListResponse", appendModifyManagedPrefixListResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyManagedPrefixList(ctx, in.(*ModifyManagedPrefixListRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifyNetworkInterfaceAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyNetworkInterfaceAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyNetworkInterfaceAttributeResponse", appendModifyNetworkInterfaceAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyNetworkInterfaceAttribute(ctx, in.(*ModifyNetworkInterfaceAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifySecurityGroupRules"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifySecurityGroupRulesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifySecurityGroupRulesResponse", appendModifySecurityGroupRulesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "ModifySubnetAttribute"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeModifySubnetAttributeRequest)
@@ -1250,6 +1514,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ModifyVpcPeeringConnectionOptions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyVpcPeeringConnectionOptionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVpcPeeringConnectionOptionsResponse", appendModifyVpcPeeringConnectionOptionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVpcPeeringConnectionOptions(ctx, in.(*ModifyVpcPeeringConnectionOptionsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ModifyVpcTenancy"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeModifyVpcTenancyRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1279,6 +1555,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).RebootInstances(ctx, in.(*RebootInstancesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RejectVpcPeeringConnection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeRejectVpcPeeringConnectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RejectVpcPeeringConnectionResponse", appendRejectVpcPeeringConnectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RejectVpcPeeringConnection(ctx, in.(*RejectVpcPeeringConnectionRequest))
 			},
 		},
 		{
@@ -1374,6 +1662,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ResetNetworkInterfaceAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeResetNetworkInterfaceAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ResetNetworkInterfaceAttributeResponse", appendResetNetworkInterfaceAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ResetNetworkInterfaceAttribute(ctx, in.(*ResetNetworkInterfaceAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RestoreManagedPrefixListVersion"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeRestoreManagedPrefixListVersionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RestoreManagedPrefixListVersionResponse", appendRestoreManagedPrefixListVersionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "RevokeSecurityGroupEgress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeRevokeSecurityGroupEgressRequest)
@@ -1437,6 +1749,42 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).TerminateInstances(ctx, in.(*TerminateInstancesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UnassignPrivateIpAddresses"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeUnassignPrivateIpAddressesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "UnassignPrivateIpAddressesResponse", appendUnassignPrivateIpAddressesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateSecurityGroupRuleDescriptionsEgress"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeUpdateSecurityGroupRuleDescriptionsEgressRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "UpdateSecurityGroupRuleDescriptionsEgressResponse", appendUpdateSecurityGroupRuleDescriptionsEgressResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateSecurityGroupRuleDescriptionsEgress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsEgressRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateSecurityGroupRuleDescriptionsIngress"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeUpdateSecurityGroupRuleDescriptionsIngressRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "UpdateSecurityGroupRuleDescriptionsIngressResponse", appendUpdateSecurityGroupRuleDescriptionsIngressResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateSecurityGroupRuleDescriptionsIngress(ctx, in.(*UpdateSecurityGroupRuleDescriptionsIngressRequest))
 			},
 		},
 	}

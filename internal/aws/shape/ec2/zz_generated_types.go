@@ -26,6 +26,15 @@ type AcceleratorTotalMemoryMiBRequest struct {
 	Max *int
 }
 
+type AcceptVpcPeeringConnectionRequest struct {
+	DryRun                 *bool
+	VpcPeeringConnectionId string // required
+}
+
+type AcceptVpcPeeringConnectionResult struct {
+	VpcPeeringConnection *VpcPeeringConnection
+}
+
 type AccountAttribute struct {
 	AttributeName   string
 	AttributeValues []AccountAttributeValue
@@ -33,6 +42,11 @@ type AccountAttribute struct {
 
 type AccountAttributeValue struct {
 	AttributeValue string
+}
+
+type AddPrefixListEntry struct {
+	Cidr        string // required
+	Description string
 }
 
 type Address struct {
@@ -98,6 +112,25 @@ type AllocateHostsRequest struct {
 
 type AllocateHostsResult struct {
 	HostIds []string
+}
+
+type AssignPrivateIpAddressesRequest struct {
+	AllowReassignment              *bool
+	NetworkInterfaceId             string // required
+	PrivateIpAddresses             []string
+	SecondaryPrivateIpAddressCount *int
+	Ipv4Prefixes                   []string
+	Ipv4PrefixCount                *int
+}
+
+type AssignPrivateIpAddressesResult struct {
+	NetworkInterfaceId         string
+	AssignedPrivateIpAddresses []AssignedPrivateIpAddress
+	AssignedIpv4Prefixes       []Ipv4PrefixSpecification
+}
+
+type AssignedPrivateIpAddress struct {
+	PrivateIpAddress string
 }
 
 type AssociateAddressRequest struct {
@@ -170,6 +203,20 @@ type AttachInternetGatewayRequest struct {
 }
 
 type AttachInternetGatewayResult struct {
+}
+
+type AttachNetworkInterfaceRequest struct {
+	DeviceIndex         int // required
+	DryRun              *bool
+	InstanceId          string // required
+	NetworkInterfaceId  string // required
+	NetworkCardIndex    *int
+	EnaSrdSpecification *EnaSrdSpecification
+}
+
+type AttachNetworkInterfaceResult struct {
+	AttachmentId     string
+	NetworkCardIndex int
 }
 
 type AttachVolumeRequest struct {
@@ -322,6 +369,10 @@ type CapacityReservationTargetResponse struct {
 	CapacityReservationResourceGroupArn string
 }
 
+type CidrBlock struct {
+	CidrBlock string
+}
+
 type ClientData struct {
 	Comment     string
 	UploadEnd   time.Time
@@ -448,6 +499,20 @@ type CreateLaunchTemplateVersionResult struct {
 	Warning               *ValidationWarning
 }
 
+type CreateManagedPrefixListRequest struct {
+	DryRun            *bool
+	PrefixListName    string // required
+	Entries           []AddPrefixListEntry
+	MaxEntries        int // required
+	TagSpecifications []TagSpecification
+	AddressFamily     string // required
+	ClientToken       string
+}
+
+type CreateManagedPrefixListResult struct {
+	PrefixList *ManagedPrefixList
+}
+
 type CreateNetworkAclEntryRequest struct {
 	CidrBlock     string
 	DryRun        *bool
@@ -474,6 +539,32 @@ type CreateNetworkAclRequest struct {
 type CreateNetworkAclResult struct {
 	NetworkAcl  *NetworkAcl
 	ClientToken string
+}
+
+type CreateNetworkInterfaceRequest struct {
+	Description                     string
+	DryRun                          *bool
+	Groups                          []string
+	Ipv6AddressCount                *int
+	Ipv6Addresses                   []InstanceIpv6Address
+	PrivateIpAddress                string
+	PrivateIpAddresses              []PrivateIpAddressSpecification
+	SecondaryPrivateIpAddressCount  *int
+	Ipv4Prefixes                    []Ipv4PrefixSpecificationRequest
+	Ipv4PrefixCount                 *int
+	Ipv6Prefixes                    []Ipv6PrefixSpecificationRequest
+	Ipv6PrefixCount                 *int
+	InterfaceType                   string // values: NetworkInterfaceCreationType
+	SubnetId                        string // required
+	TagSpecifications               []TagSpecification
+	ClientToken                     string
+	EnablePrimaryIpv6               *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+}
+
+type CreateNetworkInterfaceResult struct {
+	NetworkInterface *NetworkInterface
+	ClientToken      string
 }
 
 type CreatePlacementGroupRequest struct {
@@ -603,6 +694,19 @@ type CreateVolumeResult struct {
 	SseType            string // values: SSEType
 }
 
+type CreateVpcPeeringConnectionRequest struct {
+	DryRun            *bool
+	PeerOwnerId       string
+	PeerVpcId         string
+	VpcId             string // required
+	PeerRegion        string
+	TagSpecifications []TagSpecification
+}
+
+type CreateVpcPeeringConnectionResult struct {
+	VpcPeeringConnection *VpcPeeringConnection
+}
+
 type CreateVpcRequest struct {
 	CidrBlock                       string
 	AmazonProvidedIpv6CidrBlock     *bool
@@ -692,6 +796,15 @@ type DeleteLaunchTemplateVersionsResult struct {
 	UnsuccessfullyDeletedLaunchTemplateVersions []DeleteLaunchTemplateVersionsResponseErrorItem
 }
 
+type DeleteManagedPrefixListRequest struct {
+	DryRun       *bool
+	PrefixListId string // required
+}
+
+type DeleteManagedPrefixListResult struct {
+	PrefixList *ManagedPrefixList
+}
+
 type DeleteNetworkAclEntryRequest struct {
 	DryRun       *bool
 	Egress       bool   // required
@@ -708,6 +821,14 @@ type DeleteNetworkAclRequest struct {
 }
 
 type DeleteNetworkAclResult struct {
+}
+
+type DeleteNetworkInterfaceRequest struct {
+	DryRun             *bool
+	NetworkInterfaceId string // required
+}
+
+type DeleteNetworkInterfaceResult struct {
 }
 
 type DeletePlacementGroupRequest struct {
@@ -771,6 +892,15 @@ type DeleteVolumeRequest struct {
 }
 
 type DeleteVolumeResult struct {
+}
+
+type DeleteVpcPeeringConnectionRequest struct {
+	DryRun                 *bool
+	VpcPeeringConnectionId string // required
+}
+
+type DeleteVpcPeeringConnectionResult struct {
+	Return bool
 }
 
 type DeleteVpcRequest struct {
@@ -1078,6 +1208,19 @@ type DescribeLaunchTemplatesResult struct {
 	NextToken       string
 }
 
+type DescribeManagedPrefixListsRequest struct {
+	DryRun        *bool
+	Filters       []Filter
+	MaxResults    *int
+	NextToken     string
+	PrefixListIds []string
+}
+
+type DescribeManagedPrefixListsResult struct {
+	NextToken   string
+	PrefixLists []ManagedPrefixList
+}
+
 type DescribeNetworkAclsRequest struct {
 	Filters       []Filter
 	DryRun        *bool
@@ -1089,6 +1232,21 @@ type DescribeNetworkAclsRequest struct {
 type DescribeNetworkAclsResult struct {
 	NetworkAcls []NetworkAcl
 	NextToken   string
+}
+
+type DescribeNetworkInterfaceAttributeRequest struct {
+	Attribute          string // values: NetworkInterfaceAttribute
+	DryRun             *bool
+	NetworkInterfaceId string // required
+}
+
+type DescribeNetworkInterfaceAttributeResult struct {
+	Attachment               *NetworkInterfaceAttachment
+	Description              *AttributeValue
+	Groups                   []GroupIdentifier
+	NetworkInterfaceId       string
+	SourceDestCheck          *AttributeBooleanValue
+	AssociatePublicIpAddress bool
 }
 
 type DescribeNetworkInterfacesRequest struct {
@@ -1114,6 +1272,19 @@ type DescribePlacementGroupsRequest struct {
 
 type DescribePlacementGroupsResult struct {
 	PlacementGroups []PlacementGroup
+}
+
+type DescribePrefixListsRequest struct {
+	DryRun        *bool
+	Filters       []Filter
+	MaxResults    *int
+	NextToken     string
+	PrefixListIds []string
+}
+
+type DescribePrefixListsResult struct {
+	NextToken   string
+	PrefixLists []PrefixList
 }
 
 type DescribeRegionsRequest struct {
@@ -1175,6 +1346,15 @@ type DescribeRouteTablesResult struct {
 	NextToken   string
 }
 
+type DescribeSecurityGroupReferencesRequest struct {
+	DryRun  *bool
+	GroupId []string // required
+}
+
+type DescribeSecurityGroupReferencesResult struct {
+	SecurityGroupReferenceSet []SecurityGroupReference
+}
+
 type DescribeSecurityGroupRulesRequest struct {
 	Filters              []Filter
 	SecurityGroupRuleIds []string
@@ -1230,6 +1410,18 @@ type DescribeSpotPriceHistoryRequest struct {
 type DescribeSpotPriceHistoryResult struct {
 	NextToken        string
 	SpotPriceHistory []SpotPrice
+}
+
+type DescribeStaleSecurityGroupsRequest struct {
+	DryRun     *bool
+	MaxResults *int
+	NextToken  string
+	VpcId      string // required
+}
+
+type DescribeStaleSecurityGroupsResult struct {
+	NextToken             string
+	StaleSecurityGroupSet []StaleSecurityGroup
 }
 
 type DescribeSubnetsRequest struct {
@@ -1321,6 +1513,19 @@ type DescribeVpcAttributeResult struct {
 	EnableNetworkAddressUsageMetrics *AttributeBooleanValue
 }
 
+type DescribeVpcPeeringConnectionsRequest struct {
+	Filters                 []Filter
+	DryRun                  *bool
+	VpcPeeringConnectionIds []string
+	NextToken               string
+	MaxResults              *int
+}
+
+type DescribeVpcPeeringConnectionsResult struct {
+	VpcPeeringConnections []VpcPeeringConnection
+	NextToken             string
+}
+
 type DescribeVpcsRequest struct {
 	Filters    []Filter
 	VpcIds     []string
@@ -1341,6 +1546,15 @@ type DetachInternetGatewayRequest struct {
 }
 
 type DetachInternetGatewayResult struct {
+}
+
+type DetachNetworkInterfaceRequest struct {
+	AttachmentId string // required
+	DryRun       *bool
+	Force        *bool
+}
+
+type DetachNetworkInterfaceResult struct {
 }
 
 type DetachVolumeRequest struct {
@@ -1509,9 +1723,18 @@ type ElasticInferenceAcceleratorAssociation struct {
 	ElasticInferenceAcceleratorAssociationTime  time.Time
 }
 
+type EnaSrdSpecification struct {
+	EnaSrdEnabled          *bool
+	EnaSrdUdpSpecification *EnaSrdUdpSpecification
+}
+
 type EnaSrdSpecificationRequest struct {
 	EnaSrdEnabled          *bool
 	EnaSrdUdpSpecification *EnaSrdUdpSpecificationRequest
+}
+
+type EnaSrdUdpSpecification struct {
+	EnaSrdUdpEnabled *bool
 }
 
 type EnaSrdUdpSpecificationRequest struct {
@@ -1595,6 +1818,31 @@ type GetLaunchTemplateDataResult struct {
 	LaunchTemplateData *ResponseLaunchTemplateData
 }
 
+type GetManagedPrefixListAssociationsRequest struct {
+	DryRun       *bool
+	PrefixListId string // required
+	MaxResults   *int
+	NextToken    string
+}
+
+type GetManagedPrefixListAssociationsResult struct {
+	PrefixListAssociations []PrefixListAssociation
+	NextToken              string
+}
+
+type GetManagedPrefixListEntriesRequest struct {
+	DryRun        *bool
+	PrefixListId  string // required
+	TargetVersion *int64
+	MaxResults    *int
+	NextToken     string
+}
+
+type GetManagedPrefixListEntriesResult struct {
+	Entries   []PrefixListEntry
+	NextToken string
+}
+
 type GetPasswordDataRequest struct {
 	InstanceId string // required
 	DryRun     *bool
@@ -1604,6 +1852,19 @@ type GetPasswordDataResult struct {
 	InstanceId   string
 	PasswordData string
 	Timestamp    time.Time
+}
+
+type GetSecurityGroupsForVpcRequest struct {
+	VpcId      string // required
+	NextToken  string
+	MaxResults *int
+	Filters    []Filter
+	DryRun     *bool
+}
+
+type GetSecurityGroupsForVpcResult struct {
+	NextToken            string
+	SecurityGroupForVpcs []SecurityGroupForVpc
 }
 
 type GetSerialConsoleAccessStatusRequest struct {
@@ -2245,6 +2506,10 @@ type Ipv4PrefixSpecificationResponse struct {
 	Ipv4Prefix string
 }
 
+type Ipv6CidrBlock struct {
+	Ipv6CidrBlock string
+}
+
 type Ipv6PrefixSpecification struct {
 	Ipv6Prefix string
 }
@@ -2603,6 +2868,19 @@ type LicenseConfigurationRequest struct {
 	LicenseConfigurationArn string
 }
 
+type ManagedPrefixList struct {
+	PrefixListId   string
+	AddressFamily  string
+	State          string // values: PrefixListState
+	StateMessage   string
+	PrefixListArn  string
+	PrefixListName string
+	MaxEntries     int
+	Version        int64
+	Tags           []Tag
+	OwnerId        string
+}
+
 type MediaAcceleratorInfo struct {
 	Accelerators          []MediaDeviceInfo
 	TotalMediaMemoryInMiB int
@@ -2712,6 +2990,46 @@ type ModifyLaunchTemplateResult struct {
 	LaunchTemplate *LaunchTemplate
 }
 
+type ModifyManagedPrefixListRequest struct {
+	DryRun         *bool
+	PrefixListId   string // required
+	CurrentVersion *int64
+	PrefixListName string
+	AddEntries     []AddPrefixListEntry
+	RemoveEntries  []RemovePrefixListEntry
+	MaxEntries     *int
+}
+
+type ModifyManagedPrefixListResult struct {
+	PrefixList *ManagedPrefixList
+}
+
+type ModifyNetworkInterfaceAttributeRequest struct {
+	Attachment                      *NetworkInterfaceAttachmentChanges
+	Description                     *AttributeValue
+	DryRun                          *bool
+	Groups                          []string
+	NetworkInterfaceId              string // required
+	SourceDestCheck                 *AttributeBooleanValue
+	EnaSrdSpecification             *EnaSrdSpecification
+	EnablePrimaryIpv6               *bool
+	ConnectionTrackingSpecification *ConnectionTrackingSpecificationRequest
+	AssociatePublicIpAddress        *bool
+}
+
+type ModifyNetworkInterfaceAttributeResult struct {
+}
+
+type ModifySecurityGroupRulesRequest struct {
+	GroupId            string                    // required
+	SecurityGroupRules []SecurityGroupRuleUpdate // required
+	DryRun             *bool
+}
+
+type ModifySecurityGroupRulesResult struct {
+	Return bool
+}
+
 type ModifySubnetAttributeRequest struct {
 	AssignIpv6AddressOnCreation             *AttributeBooleanValue
 	MapPublicIpOnLaunch                     *AttributeBooleanValue
@@ -2760,6 +3078,18 @@ type ModifyVpcAttributeRequest struct {
 }
 
 type ModifyVpcAttributeResult struct {
+}
+
+type ModifyVpcPeeringConnectionOptionsRequest struct {
+	AccepterPeeringConnectionOptions  *PeeringConnectionOptionsRequest
+	DryRun                            *bool
+	RequesterPeeringConnectionOptions *PeeringConnectionOptionsRequest
+	VpcPeeringConnectionId            string // required
+}
+
+type ModifyVpcPeeringConnectionOptionsResult struct {
+	AccepterPeeringConnectionOptions  *PeeringConnectionOptions
+	RequesterPeeringConnectionOptions *PeeringConnectionOptions
 }
 
 type ModifyVpcTenancyRequest struct {
@@ -2891,6 +3221,11 @@ type NetworkInterfaceAttachment struct {
 	EnaSrdSpecification *AttachmentEnaSrdSpecification
 }
 
+type NetworkInterfaceAttachmentChanges struct {
+	AttachmentId        string
+	DeleteOnTermination *bool
+}
+
 type NetworkInterfaceCount struct {
 	Min int
 	Max int
@@ -2948,6 +3283,18 @@ type OperatorResponse struct {
 	Principal string
 }
 
+type PeeringConnectionOptions struct {
+	AllowDnsResolutionFromRemoteVpc            bool
+	AllowEgressFromLocalClassicLinkToRemoteVpc bool
+	AllowEgressFromLocalVpcToRemoteClassicLink bool
+}
+
+type PeeringConnectionOptionsRequest struct {
+	AllowDnsResolutionFromRemoteVpc            *bool
+	AllowEgressFromLocalClassicLinkToRemoteVpc *bool
+	AllowEgressFromLocalVpcToRemoteClassicLink *bool
+}
+
 type Placement struct {
 	AvailabilityZone     string
 	Affinity             string
@@ -2979,6 +3326,22 @@ type PlacementGroupInfo struct {
 type PortRange struct {
 	From *int
 	To   *int
+}
+
+type PrefixList struct {
+	Cidrs          []string
+	PrefixListId   string
+	PrefixListName string
+}
+
+type PrefixListAssociation struct {
+	ResourceId    string
+	ResourceOwner string
+}
+
+type PrefixListEntry struct {
+	Cidr        string
+	Description string
 }
 
 type PrefixListId struct {
@@ -3080,6 +3443,15 @@ type RegionGeography struct {
 	Name string
 }
 
+type RejectVpcPeeringConnectionRequest struct {
+	DryRun                 *bool
+	VpcPeeringConnectionId string // required
+}
+
+type RejectVpcPeeringConnectionResult struct {
+	Return bool
+}
+
 type ReleaseAddressRequest struct {
 	AllocationId       string
 	PublicIp           string
@@ -3088,6 +3460,10 @@ type ReleaseAddressRequest struct {
 }
 
 type ReleaseAddressResult struct {
+}
+
+type RemovePrefixListEntry struct {
+	Cidr string // required
 }
 
 type ReplaceIamInstanceProfileAssociationRequest struct {
@@ -3293,6 +3669,15 @@ type ResetImageAttributeRequest struct {
 type ResetImageAttributeResult struct {
 }
 
+type ResetNetworkInterfaceAttributeRequest struct {
+	DryRun             *bool
+	NetworkInterfaceId string // required
+	SourceDestCheck    string
+}
+
+type ResetNetworkInterfaceAttributeResult struct {
+}
+
 type ResponseError struct {
 	Code    string // values: LaunchTemplateErrorCode
 	Message string
@@ -3330,6 +3715,17 @@ type ResponseLaunchTemplateData struct {
 	PrivateDnsNameOptions             *LaunchTemplatePrivateDnsNameOptions
 	MaintenanceOptions                *LaunchTemplateInstanceMaintenanceOptions
 	DisableApiStop                    bool
+}
+
+type RestoreManagedPrefixListVersionRequest struct {
+	DryRun          *bool
+	PrefixListId    string // required
+	PreviousVersion int64  // required
+	CurrentVersion  int64  // required
+}
+
+type RestoreManagedPrefixListVersionResult struct {
+	PrefixList *ManagedPrefixList
 }
 
 type RevokeSecurityGroupEgressRequest struct {
@@ -3500,6 +3896,22 @@ type SecurityGroup struct {
 	SecurityGroupArn    string
 }
 
+type SecurityGroupForVpc struct {
+	Description  string
+	GroupName    string
+	OwnerId      string
+	GroupId      string
+	Tags         []Tag
+	PrimaryVpcId string
+}
+
+type SecurityGroupReference struct {
+	GroupId                string
+	ReferencingVpcId       string
+	VpcPeeringConnectionId string
+	TransitGatewayId       string
+}
+
 type SecurityGroupRule struct {
 	SecurityGroupRuleId  string
 	GroupId              string
@@ -3515,6 +3927,27 @@ type SecurityGroupRule struct {
 	Description          string
 	Tags                 []Tag
 	SecurityGroupRuleArn string
+}
+
+type SecurityGroupRuleDescription struct {
+	SecurityGroupRuleId string
+	Description         string
+}
+
+type SecurityGroupRuleRequest struct {
+	IpProtocol        string
+	FromPort          *int
+	ToPort            *int
+	CidrIpv4          string
+	CidrIpv6          string
+	PrefixListId      string
+	ReferencedGroupId string
+	Description       string
+}
+
+type SecurityGroupRuleUpdate struct {
+	SecurityGroupRuleId string // required
+	SecurityGroupRule   *SecurityGroupRuleRequest
 }
 
 type SnapshotDetail struct {
@@ -3583,6 +4016,24 @@ type SpotPrice struct {
 	ProductDescription string // values: RIProductDescription
 	SpotPrice          string
 	Timestamp          time.Time
+}
+
+type StaleIpPermission struct {
+	FromPort         int
+	IpProtocol       string
+	IpRanges         []string
+	PrefixListIds    []string
+	ToPort           int
+	UserIdGroupPairs []UserIdGroupPair
+}
+
+type StaleSecurityGroup struct {
+	Description              string
+	GroupId                  string
+	GroupName                string
+	StaleIpPermissions       []StaleIpPermission
+	StaleIpPermissionsEgress []StaleIpPermission
+	VpcId                    string
 }
 
 type StartInstancesRequest struct {
@@ -3686,6 +4137,39 @@ type TotalLocalStorageGB struct {
 type TotalLocalStorageGBRequest struct {
 	Min *float64
 	Max *float64
+}
+
+type UnassignPrivateIpAddressesRequest struct {
+	NetworkInterfaceId string // required
+	PrivateIpAddresses []string
+	Ipv4Prefixes       []string
+}
+
+type UnassignPrivateIpAddressesResult struct {
+}
+
+type UpdateSecurityGroupRuleDescriptionsEgressRequest struct {
+	DryRun                        *bool
+	GroupId                       string
+	GroupName                     string
+	IpPermissions                 []IpPermission
+	SecurityGroupRuleDescriptions []SecurityGroupRuleDescription
+}
+
+type UpdateSecurityGroupRuleDescriptionsEgressResult struct {
+	Return bool
+}
+
+type UpdateSecurityGroupRuleDescriptionsIngressRequest struct {
+	DryRun                        *bool
+	GroupId                       string
+	GroupName                     string
+	IpPermissions                 []IpPermission
+	SecurityGroupRuleDescriptions []SecurityGroupRuleDescription
+}
+
+type UpdateSecurityGroupRuleDescriptionsIngressResult struct {
+	Return bool
 }
 
 type UserBucket struct {
@@ -3858,4 +4342,34 @@ type VpcIpv6CidrBlockAssociation struct {
 	Ipv6Pool             string
 	Ipv6AddressAttribute string // values: Ipv6AddressAttribute
 	IpSource             string // values: IpSource
+}
+
+type VpcPeeringConnection struct {
+	AccepterVpcInfo        *VpcPeeringConnectionVpcInfo
+	ExpirationTime         time.Time
+	RequesterVpcInfo       *VpcPeeringConnectionVpcInfo
+	Status                 *VpcPeeringConnectionStateReason
+	Tags                   []Tag
+	VpcPeeringConnectionId string
+}
+
+type VpcPeeringConnectionOptionsDescription struct {
+	AllowDnsResolutionFromRemoteVpc            bool
+	AllowEgressFromLocalClassicLinkToRemoteVpc bool
+	AllowEgressFromLocalVpcToRemoteClassicLink bool
+}
+
+type VpcPeeringConnectionStateReason struct {
+	Code    string // values: VpcPeeringConnectionStateReasonCode
+	Message string
+}
+
+type VpcPeeringConnectionVpcInfo struct {
+	CidrBlock        string
+	Ipv6CidrBlockSet []Ipv6CidrBlock
+	CidrBlockSet     []CidrBlock
+	OwnerId          string
+	PeeringOptions   *VpcPeeringConnectionOptionsDescription
+	VpcId            string
+	Region           string
 }
