@@ -180,10 +180,14 @@ func vpc(r store.Reader, v *resource.VPC, n *neighbours, nodeID string, local []
 }
 
 func networkInterface(e *resource.Interface) network.Interface {
-	return network.Interface{
+	out := network.Interface{
 		ID: e.ID, InstanceID: e.InstanceID, SubnetID: e.SubnetID, MAC: e.MAC, PrivateIP: addr(e.PrivateIP), PublicIP: addr(e.PublicIP),
 		Groups: e.Groups, NoSourceCheck: e.NoSourceCheck, Hostname: resource.PrivateHost(e.PrivateIP),
 	}
+	for _, a := range e.Secondary {
+		out.Secondary = append(out.Secondary, network.Address{Private: addr(a.PrivateIP), Public: addr(a.PublicIP)})
+	}
+	return out
 }
 
 func routeTable(r store.Reader, t *resource.RouteTable, igw *resource.InternetGateway) network.RouteTable {

@@ -29,9 +29,11 @@ func neighboursOf(r store.Reader, v *resource.VPC) *neighbours {
 	underlay := map[string]netip.Addr{}
 	for e := range store.InterfacesByVPC.By(r, v.ID) {
 		ip := addr(e.PrivateIP)
-		n.names = append(n.names, network.Name{Name: resource.PrivateName(v.Region, e.PrivateIP), IP: ip})
-		for _, g := range e.Groups {
-			n.members[g] = append(n.members[g], ip)
+		for _, a := range e.Addresses() {
+			n.names = append(n.names, network.Name{Name: resource.PrivateName(v.Region, a.PrivateIP), IP: addr(a.PrivateIP)})
+			for _, g := range e.Groups {
+				n.members[g] = append(n.members[g], addr(a.PrivateIP))
+			}
 		}
 		inst := store.Instances.Get(r, e.InstanceID)
 		if inst == nil || inst.Node == "" {
@@ -45,7 +47,11 @@ func neighboursOf(r store.Reader, v *resource.VPC) *neighbours {
 			underlay[inst.Node] = at
 		}
 		if at.IsValid() {
-			n.placed = append(n.placed, placed{network.Remote{PrivateIP: ip, MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID}, inst.Node})
+			remote := network.Remote{PrivateIP: ip, MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID}
+			for _, a := range e.Secondary {
+				remote.Others = append(remote.Others, netip.PrefixFrom(addr(a.PrivateIP), 32))
+			}
+			n.placed = append(n.placed, placed{remote, inst.Node})
 		}
 	}
 	for _, ips := range n.members {

@@ -8,7 +8,7 @@ type opened struct {
 }
 
 // ready is what the network driver has.
-var ready = opened{}
+var ready = opened{secondary: true}
 
 // open says in an error that a feature is not there yet, or gives nil.
 func open(feature bool, what string) error {
