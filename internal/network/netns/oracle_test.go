@@ -1,0 +1,213 @@
+package netns
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"sync"
+	"testing"
+
+	"karri.dev/internal/network"
+)
+
+var (
+	topologies = flag.Int("topologies", 3, "how many random networks the reachability oracle tries")
+	firstSeed  = flag.Uint64("seed", 1, "the seed of the first of them")
+)
+
+// TestOracle makes random networks and compares what packets do with what AWS's rules say, for every pair of
+// guests and every port. The model below knows nothing of how the driver works.
+func TestOracle(t *testing.T) {
+	t.Parallel()
+	for i := range *topologies {
+		seed := *firstSeed + uint64(i)
+		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { tryTopology(t, seed) })
+	}
+}
+
+var oraclePorts = []int{7, 9}
+
+func tryTopology(t *testing.T, seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0))
+	v, w := peered()
+	vpcs := []*network.VPC{&v, &w}
+	if r.IntN(3) == 0 {
+		v.RouteTables[1].Routes = nil
+	}
+	ports := func() network.PortRange {
+		return []network.PortRange{{From: 7, To: 7}, {From: 9, To: 9}, {From: 0, To: 65535}}[r.IntN(3)]
+	}
+	cidr := func() netip.Prefix {
+		return netip.MustParsePrefix([]string{"0.0.0.0/0", "10.0.0.0/24", "10.0.1.0/24", "10.1.0.0/16", "10.0.0.8/30"}[r.IntN(5)])
+	}
+	members := map[string][]netip.Addr{}
+	for i, v := range vpcs {
+		v.ACLs, v.Groups = nil, nil
+		for s := range v.Subnets {
+			if r.IntN(2) == 0 {
+				continue
+			}
+			a := network.ACL{ID: fmt.Sprintf("acl-%d%d", i, s)}
+			for range r.IntN(4) {
+				a.Entries = append(a.Entries, network.ACLEntry{Egress: r.IntN(2) == 0, Allow: r.IntN(3) > 0, Protocol: 6, CIDR: cidr(), Ports: ports()})
+			}
+			for _, out := range []bool{true, false} {
+				a.Entries = append(a.Entries, network.ACLEntry{Egress: out, Allow: r.IntN(4) > 0, Protocol: -1, CIDR: everything})
+			}
+			v.ACLs, v.Subnets[s].ACL = append(v.ACLs, a), a.ID
+		}
+		for n := range 3 {
+			at := v.Subnets[r.IntN(len(v.Subnets))]
+			ip := at.CIDR.Addr().As4()
+			ip[3] = byte(9 + n)
+			e := nic(i*10+n, at.ID, netip.AddrFrom4(ip).String(), fmt.Sprintf("sg-%d%d", i, r.IntN(2)))
+			if r.IntN(2) == 0 {
+				e.Groups = append(e.Groups, fmt.Sprintf("sg-%d2", i))
+			}
+			for _, g := range e.Groups {
+				members[g] = append(members[g], e.PrivateIP)
+			}
+			v.Interfaces = append(v.Interfaces, e)
+		}
+	}
+	for i, v := range vpcs {
+		for g := range 3 {
+			group := network.Group{ID: fmt.Sprintf("sg-%d%d", i, g), Members: members[fmt.Sprintf("sg-%d%d", i, g)]}
+			for range 1 + r.IntN(4) {
+				rule := network.Rule{Egress: r.IntN(2) == 0, Protocol: 6, Ports: ports()}
+				if r.IntN(2) == 0 {
+					rule.CIDR = cidr()
+				} else {
+					rule.Group = fmt.Sprintf("sg-%d%d", r.IntN(2), r.IntN(3))
+				}
+				group.Rules = append(group.Rules, rule)
+			}
+			if r.IntN(2) == 0 {
+				group.Rules = append(group.Rules, all(true))
+			}
+			v.Groups = append(v.Groups, group)
+		}
+		for g := range 3 { // the other VPC's groups, whose members rules may mean
+			id := fmt.Sprintf("sg-%d%d", 1-i, g)
+			v.Groups = append(v.Groups, network.Group{ID: id, Members: members[id]})
+		}
+	}
+	d := newDriver(t, newLab(t), Config{}, nil)
+	apply(t, d, state(v, w))
+	type place struct {
+		*guest
+		vpc *network.VPC
+	}
+	var places []place
+	for _, v := range vpcs {
+		for _, e := range v.Interfaces {
+			p := place{newGuest(t, d, e, model{v, members}.subnet(e.PrivateIP).CIDR), v}
+			for _, port := range oraclePorts {
+				p.listen(port)
+			}
+			places = append(places, p)
+		}
+	}
+	var probes sync.WaitGroup
+	for _, from := range places {
+		for _, to := range places {
+			for _, port := range oraclePorts {
+				if from.guest == to.guest {
+					continue
+				}
+				probes.Go(func() {
+					want := reachable(model{from.vpc, members}, model{to.vpc, members}, from.nic, to.nic, port)
+					wait := patience * 2
+					if want {
+						wait = patience * 25
+					}
+					c, _, err := from.dial(fmt.Sprintf("%s:%d", to.nic.PrivateIP, port), wait)
+					if err == nil {
+						c.Close()
+					}
+					if (err == nil) != want {
+						t.Errorf("seed %d: %s → %s:%d: packets say %v, the rules %v (%v)", seed, from.nic.PrivateIP, to.nic.PrivateIP, port, err == nil, want, err)
+					}
+				})
+			}
+		}
+	}
+	probes.Wait()
+}
+
+// model reads a VPC's settings as AWS's documentation explains them.
+type model struct {
+	*network.VPC
+	members map[string][]netip.Addr
+}
+
+func reachable(from, to model, a, b network.Interface, port int) bool {
+	const answers = 40000 // a client's port
+	src, dst := from.subnet(a.PrivateIP), to.subnet(b.PrivateIP)
+	if from.VPC != to.VPC && (!from.leads(src, b.PrivateIP) || !to.leads(dst, a.PrivateIP)) {
+		return false
+	}
+	if src.ID != dst.ID && !(from.acl(src, true, b.PrivateIP, port) && to.acl(dst, false, a.PrivateIP, port) &&
+		to.acl(dst, true, a.PrivateIP, answers) && from.acl(src, false, b.PrivateIP, answers)) {
+		return false
+	}
+	return from.groups(a, true, b.PrivateIP, port) && to.groups(b, false, a.PrivateIP, port)
+}
+
+func (m model) subnet(ip netip.Addr) network.Subnet {
+	for _, s := range m.Subnets {
+		if s.CIDR.Contains(ip) {
+			return s
+		}
+	}
+	return network.Subnet{}
+}
+
+func (m model) leads(s network.Subnet, ip netip.Addr) bool {
+	best, peer := -1, false
+	for _, t := range m.RouteTables {
+		for _, r := range t.Routes {
+			if t.ID == s.RouteTable && r.Destination.Contains(ip) && r.Destination.Bits() > best {
+				best, peer = r.Destination.Bits(), r.Target == network.ToPeering
+			}
+		}
+	}
+	return peer
+}
+
+func (m model) acl(s network.Subnet, egress bool, peer netip.Addr, port int) bool {
+	for _, a := range m.ACLs {
+		if a.ID != s.ACL {
+			continue
+		}
+		for _, e := range a.Entries {
+			if e.Egress == egress && e.CIDR.Contains(peer) && (e.Protocol == -1 || e.Ports.From <= port && port <= e.Ports.To) {
+				return e.Allow
+			}
+		}
+		return false
+	}
+	return true
+}
+
+func (m model) groups(e network.Interface, egress bool, peer netip.Addr, port int) bool {
+	for _, id := range e.Groups {
+		for _, g := range m.Groups {
+			for _, r := range g.Rules {
+				if g.ID != id || r.Egress != egress || r.Protocol != -1 && (port < r.Ports.From || port > r.Ports.To) {
+					continue
+				}
+				if r.Group == "" && r.CIDR.Contains(peer) {
+					return true
+				}
+				for _, ip := range m.members[r.Group] {
+					if ip == peer {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
