@@ -28,6 +28,7 @@ type CloudConfig struct {
 	Etcd        Etcd   // in place of the embedded one
 
 	PublicPool []netip.Prefix
+	RootDevice string // of imported images: "ebs", or "instance-store" (also "")
 
 	Mail Mail
 
@@ -38,6 +39,9 @@ func (c *CloudConfig) defaults() error {
 	var err error
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
 		return err
+	}
+	if c.RootDevice != "" && c.RootDevice != "ebs" && c.RootDevice != "instance-store" {
+		return fmt.Errorf("--import-root-device is %q: want ebs or instance-store", c.RootDevice)
 	}
 	if len(c.PublicPool) == 0 {
 		c.PublicPool = []netip.Prefix{DefaultPool}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -193,13 +194,33 @@ func (im *Importer) finish(ctx context.Context, id string, data resource.ImageDa
 		t.Status, t.StatusMessage, t.Progress, t.EndedAt = "completed", "", 100, now
 		t.Disks = append([]resource.ImportDisk(nil), t.Disks...)
 		t.Disks[0].Size = data.VirtualSize
-		return store.Images.Put(tx, &resource.Image{
+		img := &resource.Image{
 			Owned: owned, ID: t.ImageID, Kind: "machine", Name: t.ID, Description: t.Description, Architecture: t.Architecture,
 			Platform: t.Platform, BootMode: t.BootMode, State: resource.ImageAvailable,
 			RootDeviceType: "instance-store", RootDeviceName: "/dev/sda1",
 			Location: t.Disks[0].Bucket + "/" + t.Disks[0].Key, Data: data,
-		})
+		}
+		if im.cfg.RootDevice == "ebs" {
+			if err := store.Snapshots.Put(tx, Snapshot(img, now)); err != nil {
+				return err
+			}
+		}
+		return store.Images.Put(tx, img)
 	})
+}
+
+// Snapshot makes an image EBS-backed, and gives the snapshot of its root volume: it shares the image's data.
+func Snapshot(img *resource.Image, now time.Time) *resource.Snapshot {
+	owned := img.Owned
+	owned.CreatedAt, owned.Tags = now, nil
+	snap := &resource.Snapshot{
+		Owned: owned, ID: "snap-" + strings.TrimPrefix(img.ID, "ami-"), VolumeID: "vol-ffffffff", // AWS's for no volume
+		SizeGiB: max(1, int((img.Data.VirtualSize+1<<30-1)>>30)), Description: "Created by AWS-VMImport service for " + img.Name,
+		State: "completed", Progress: 100, CompletedAt: now, Data: img.Data,
+	}
+	img.RootDeviceType, img.SnapshotID = "ebs", snap.ID
+	img.Mappings = []resource.ImageMapping{{Device: img.RootDeviceName, SnapshotID: snap.ID, SizeGiB: snap.SizeGiB, Type: "gp2", DeleteOnEnd: true}}
+	return snap
 }
 
 // collect deletes the data of images that are no more. Data is named before its image exists: it stays while
@@ -215,6 +236,15 @@ func (im *Importer) collect(ctx context.Context) error {
 		open := map[string]bool{}
 		for t := range store.ImportTasksOpen.By(snap, "yes") {
 			open[t.ImageID] = true
+		}
+		for s := range store.Snapshots.All(snap) { // and what images are not alone with
+			open[strings.TrimPrefix(s.Data.Key, Key(""))] = true
+			open[s.ID] = true // pending: its data comes first
+		}
+		for v := range store.Volumes.All(snap) {
+			if v.Base != nil {
+				open[strings.TrimPrefix(v.Base.Key, Key(""))] = true
+			}
 		}
 		for _, o := range page.Objects {
 			id := o.Key[len(Key("")):]

@@ -30,7 +30,9 @@ const Bucket = "karri-images"
 type Config struct {
 	Scratch  string // a folder of its own: emptied at the start
 	Parallel int    // tasks at once; 0 means 2
-	Reserve  int64  // bytes that a task leaves free on the file system; 0 means 256 MiB
+	// RootDevice is what imported images become: "ebs", or "instance-store", which is also "".
+	RootDevice string
+	Reserve    int64 // bytes that a task leaves free on the file system; 0 means 256 MiB
 }
 
 // Converter checks a disk image that somebody else made, and makes a qcow2 file of it that stands alone.

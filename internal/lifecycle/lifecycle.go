@@ -68,6 +68,22 @@ func Finish(tx *store.Tx, inst *resource.Instance, now time.Time) (*resource.Ins
 // Began counts a new instance in the usage of its account and of its zone.
 func Began(tx *store.Tx, inst *resource.Instance) error { return count(tx, inst, 1) }
 
+// Resized counts an instance anew whose type has changed.
+func Resized(tx *store.Tx, old, next *resource.Instance) error {
+	for _, owner := range []string{old.OwnedBy(), ZoneUsage(old.Zone)} {
+		have := store.Usages.Get(tx, owner)
+		if have == nil {
+			continue
+		}
+		u := *have
+		u.VCPUs += next.VCPUs - old.VCPUs
+		if err := store.Usages.Put(tx, &u); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ZoneUsage is the key of a zone's Usage record.
 func ZoneUsage(zone string) string { return "zone/" + zone }
 

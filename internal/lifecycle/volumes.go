@@ -71,3 +71,39 @@ func endVolumes(tx *store.Tx, instanceID string) error {
 	}
 	return nil
 }
+
+// Stopped makes an instance stopped, whose machine is off: its node is free, the address that it had from the pool
+// too, and its volumes are as settled as they will be.
+func Stopped(tx *store.Tx, inst *resource.Instance) error {
+	next := *inst
+	next.Power, next.State, next.Node, next.Slots = resource.PowerOff, resource.Stopped, "", 0
+	for _, id := range inst.Interfaces {
+		if e := store.Interfaces.Get(tx, id); e != nil && e.PublicIP != "" && e.AllocationID == "" {
+			free := *e
+			free.PublicIP, free.AutoPublic = "", true
+			if err := store.Interfaces.Put(tx, &free); err != nil {
+				return err
+			}
+		}
+	}
+	var list []*resource.Volume
+	for v := range store.VolumesByInstance.By(tx, inst.ID) {
+		list = append(list, v)
+	}
+	for _, v := range list {
+		var err error
+		switch v.Attachment.State {
+		case resource.Detaching:
+			err = Detached(tx, v)
+		case resource.Attaching:
+			settled, link := *v, *v.Attachment
+			link.State = resource.Attached
+			settled.Attachment = &link
+			err = store.Volumes.Put(tx, &settled)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return store.Instances.Put(tx, &next)
+}

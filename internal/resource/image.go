@@ -36,6 +36,8 @@ type Image struct {
 	Data           ImageData  `json:"data"`
 	Public         bool       `json:"public,omitempty"`
 	LaunchAccounts []string   `json:"launch_accounts,omitempty"`
+	// Mappings are the volumes of an EBS-backed image's instances, the root volume among them.
+	Mappings []ImageMapping `json:"mappings,omitempty"`
 }
 
 // ImageData says where an image's bytes are and what they must be.

@@ -74,6 +74,8 @@ type Instance struct {
 	Monitoring     bool        `json:"monitoring,omitempty"`
 	// RootDevice is the device name of the root volume of an EBS-backed instance; "" = instance-store.
 	RootDevice string `json:"root_device,omitempty"`
+	// HasRun says that it was running once: what fails to start again is stopped, not terminated.
+	HasRun bool `json:"has_run,omitempty"`
 	// Slots is how many volumes and interfaces together it can have in its present run; 0 = see compute.Slots.
 	Slots          int    `json:"slots,omitempty"`
 	PlacementGroup string `json:"placement_group,omitempty"` // id

@@ -11,7 +11,8 @@ type Interface struct {
 	Zone          string    `json:"zone"`
 	MAC           string    `json:"mac"`
 	PrivateIP     string    `json:"private_ip"`
-	PublicIP      string    `json:"public_ip,omitempty"` // from the pool, auto-assigned or an elastic IP's
+	PublicIP      string    `json:"public_ip,omitempty"`   // from the pool, auto-assigned or an elastic IP's
+	AutoPublic    bool      `json:"auto_public,omitempty"` // gets an address from the pool at each start of its instance
 	AllocationID  string    `json:"allocation,omitempty"`
 	AssociationID string    `json:"association,omitempty"`
 	Groups        []string  `json:"groups"`

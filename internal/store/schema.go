@@ -120,7 +120,7 @@ var (
 	})
 	// InstancesUnplaced holds, by zone, those that wait for a node.
 	InstancesUnplaced = index(Instances, "unplaced", func(i *resource.Instance) []string {
-		if i.Node != "" || !i.State.Alive() {
+		if i.Node != "" || !i.State.Alive() || i.Power == resource.PowerOff {
 			return nil
 		}
 		return []string{i.Zone}
@@ -360,5 +360,29 @@ var (
 			return nil
 		}
 		return []string{v.OwnedBy() + "/" + v.ClientToken}
+	})
+)
+
+// Snapshots.
+var (
+	Snapshots        = table("snapshots", 1, func(s *resource.Snapshot) string { return s.ID })
+	SnapshotsByOwner = index(Snapshots, "owner", func(s *resource.Snapshot) []string { return []string{s.OwnedBy()} })
+	// SnapshotsShared holds public ones under "REGION/all" and shared ones under "REGION/ACCOUNT".
+	SnapshotsShared = index(Snapshots, "shared", func(s *resource.Snapshot) []string {
+		var out []string
+		if s.Public {
+			out = append(out, s.Region+"/all")
+		}
+		for _, a := range s.Accounts {
+			out = append(out, s.Region+"/"+a)
+		}
+		return out
+	})
+	// SnapshotsPending holds, by zone, those that their zone has to fill.
+	SnapshotsPending = index(Snapshots, "pending", func(s *resource.Snapshot) []string {
+		if s.State != "pending" {
+			return nil
+		}
+		return some(s.Zone)
 	})
 )

@@ -85,6 +85,7 @@ func (p *process) end(s syscall.Signal) {
 
 // cloud is a whole cloud and its administrator's clients.
 type cloud struct {
+	args []string // further ones of `karri up`
 	t    *testing.T
 	ns   namespace
 	dir  string
@@ -99,7 +100,13 @@ const api = "127.0.0.1:8773"
 // newCloud runs `karri up` in a namespace of its own.
 func newCloud(t *testing.T) *cloud {
 	t.Helper()
-	c := &cloud{t: t, ns: newNamespace(t, "cloud"), dir: filepath.Join(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")), url: "http://" + api}
+	return newCloudWith(t)
+}
+
+// newCloudWith is newCloud with further arguments of `karri up`.
+func newCloudWith(t *testing.T, args ...string) *cloud {
+	t.Helper()
+	c := &cloud{t: t, args: args, ns: newNamespace(t, "cloud"), dir: filepath.Join(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")), url: "http://" + api}
 	t.Cleanup(func() { c.down(c.ns, c.dir) })
 	c.up()
 	return c
@@ -107,7 +114,7 @@ func newCloud(t *testing.T) *cloud {
 
 func (c *cloud) up() {
 	c.t.Helper()
-	c.proc = start(c.t, c.ns, "up.log", "up", "--data-dir", c.dir, "--api-addr", api)
+	c.proc = start(c.t, c.ns, "up.log", append([]string{"up", "--data-dir", c.dir, "--api-addr", api}, c.args...)...)
 	c.clients(c.dir)
 	c.karri("status", "--wait", "--data-dir", c.dir)
 }

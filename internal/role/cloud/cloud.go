@@ -59,6 +59,7 @@ type Config struct {
 	UsageFile  string // when access keys were last used; "" = memory only
 	ScratchDir string // of the importer
 	SignUp     signup.Config
+	RootDevice string // of imported images: "ebs" or "instance-store"
 	// Throttle, per account; 0 means the front door's default.
 	RatePerSecond float64
 }
@@ -163,7 +164,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Handle("renew", c.Membership)
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
 	if deps.Converter != nil {
-		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir}, importer.Deps{
+		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir, RootDevice: cfg.RootDevice}, importer.Deps{
 			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Now: deps.Now, Log: deps.Log,
 		})
 	}
@@ -272,13 +273,18 @@ func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
 	return nil
 }
 
-// OpenImage opens an image's bytes.
+// OpenImage opens the bytes of an image, or of what is below a volume.
 func (c *Cloud) OpenImage(ctx context.Context, imageID string) (io.ReadCloser, int64, error) {
-	img := store.Images.Get(c.deps.Store.Snapshot(), imageID)
-	if img == nil {
+	snap := c.deps.Store.Snapshot()
+	key := ""
+	if img := store.Images.Get(snap, imageID); img != nil {
+		key = img.Data.Key
+	} else if v := store.Volumes.Get(snap, imageID); v != nil && v.Base != nil {
+		key = v.Base.Key
+	} else {
 		return nil, 0, fmt.Errorf("there is no image %q", imageID)
 	}
-	o, err := c.deps.Objects.Get(ctx, importer.Bucket, img.Data.Key, "")
+	o, err := c.deps.Objects.Get(ctx, importer.Bucket, key, "")
 	if err != nil {
 		return nil, 0, err
 	}

@@ -44,6 +44,10 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 				if _, err := lifecycle.Finish(tx, change, z.deps.Now()); err != nil {
 					return err
 				}
+			} else if change.State == resource.Stopped {
+				if err := lifecycle.Stopped(tx, change); err != nil {
+					return err
+				}
 			} else if err := store.Instances.Put(tx, change); err != nil {
 				return err
 			}
@@ -62,7 +66,7 @@ func next(inst *resource.Instance, o nodeapi.Observed, now time.Time) *resource.
 	case resource.PowerOn:
 		switch {
 		case o.State == compute.Running && inst.State != resource.Running:
-			n.State, n.StateReason = resource.Running, resource.StateReason{}
+			n.State, n.StateReason, n.HasRun = resource.Running, resource.StateReason{}, inst.RootDevice != ""
 		case o.State == compute.Off: // the guest powered itself off
 			n.StateReason = lifecycle.ByGuest
 			n.StateReason.At = now
@@ -71,6 +75,9 @@ func next(inst *resource.Instance, o nodeapi.Observed, now time.Time) *resource.
 			} else {
 				n.Power, n.State = resource.PowerGone, resource.ShuttingDown
 			}
+		case o.State == compute.Failed && o.Final && inst.HasRun:
+			n.Power, n.State = resource.PowerOff, resource.Stopping // until its node says that it is off
+			n.StateReason = resource.StateReason{Code: "Server.InternalError", Message: "Server.InternalError: " + o.Reason, At: now}
 		case o.State == compute.Failed && o.Final:
 			n.Power, n.State = resource.PowerGone, resource.ShuttingDown
 			n.StateReason = resource.StateReason{Code: "Server.InternalError", Message: "Server.InternalError: " + o.Reason, At: now}

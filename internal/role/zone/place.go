@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -38,13 +39,19 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 		case inst.Power == resource.PowerOff:
 			continue
 		}
-		if next.Node = planner.Place(needs(inst), wish(tx, inst)); next.Node == "" {
+		if next.Node = planner.Place(needs(inst), z.withVolumes(tx, inst, wish(tx, inst))); next.Node == "" {
 			if z.deps.Now().Sub(inst.LaunchedAt) < patience {
 				continue // a node may yet connect, or an instance end
 			}
 			next.StateReason = resource.StateReason{
 				Code:    "Server.InsufficientInstanceCapacity",
 				Message: "Server.InsufficientInstanceCapacity: Insufficient capacity to satisfy instance request",
+			}
+			if inst.HasRun {
+				if err := lifecycle.Stopped(tx, &next); err != nil {
+					return err
+				}
+				continue
 			}
 			if _, err := lifecycle.Finish(tx, &next, z.deps.Now()); err != nil {
 				return err
@@ -57,6 +64,24 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 	}
 	z.last = planner.Last() // only a hint: a transaction that runs again may move it
 	return nil
+}
+
+// withVolumes keeps an instance with volumes off hosts that do not have them: only the zone's own host opens its files.
+func (z *Zone) withVolumes(r store.Reader, inst *resource.Instance, w placement.Wish) placement.Wish {
+	if inst.RootDevice == "" && store.VolumesByInstance.One(r, inst.ID) == nil {
+		return w
+	}
+	avoid := maps.Clone(w.Avoid)
+	if avoid == nil {
+		avoid = map[string]bool{}
+	}
+	for n := range store.NodesByZone.By(r, z.cfg.Name) {
+		if !n.Local {
+			avoid[n.ID] = true
+		}
+	}
+	w.Avoid = avoid
+	return w
 }
 
 // lost gives the live instances of nodes that are shut out for good.

@@ -294,6 +294,12 @@ func (z *Zone) ImageURL(ctx context.Context, who pki.Identity, imageID string) (
 			return z.deps.ImageURL(ctx, img)
 		}
 	}
+	// What is below a volume goes by the volume's name.
+	if v := store.Volumes.Get(snap, imageID); v != nil && v.Base != nil && v.Attachment != nil {
+		if inst := store.Instances.Get(snap, v.Attachment.InstanceID); inst != nil && inst.Node == node.ID {
+			return z.deps.ImageURL(ctx, &resource.Image{ID: v.ID})
+		}
+	}
 	return "", fmt.Errorf("no instance of node %s uses image %q", node.ID, imageID)
 }
 

@@ -83,6 +83,8 @@ type instanceChange struct {
 	protect     *bool
 	sourceCheck *bool
 	shutdown    string
+	kind        string // instance type
+	userData    *[]byte
 	groups      []string
 }
 
@@ -105,6 +107,15 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 		c.shutdown = in.InstanceInitiatedShutdownBehavior.Value
 		given++
 	}
+	if in.InstanceType != nil {
+		c.kind = in.InstanceType.Value
+		given++
+	}
+	if in.UserData != nil {
+		data := in.UserData.Value
+		c.userData = &data
+		given++
+	}
 	if in.Attribute != "" {
 		given++
 		b, err := strconv.ParseBool(strings.ToLower(in.Value))
@@ -115,7 +126,13 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 			c.sourceCheck = &b
 		case "instanceInitiatedShutdownBehavior":
 			c.shutdown, err = in.Value, nil
-		case "instanceType", "kernel", "ramdisk", "userData", "rootDeviceName", "blockDeviceMapping", "ebsOptimized", "sriovNetSupport", "enaSupport", "disableApiStop", "enclaveOptions", "productCodes", "groupSet":
+		case "instanceType":
+			c.kind, err = in.Value, nil
+		case "userData":
+			var data []byte
+			data, err = userData(in.Value)
+			c.userData = &data
+		case "kernel", "ramdisk", "rootDeviceName", "blockDeviceMapping", "ebsOptimized", "sriovNetSupport", "enaSupport", "disableApiStop", "enclaveOptions", "productCodes", "groupSet":
 			return nil, errUnsupported("The attribute '%s' cannot be changed in this way.", in.Attribute)
 		default:
 			return nil, errValue(in.Attribute, "attribute")
@@ -131,14 +148,11 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 		return nil, errCombination("No attributes specified.")
 	case given > 1:
 		return nil, errCombination("Fields for multiple attribute types specified: only one attribute can be modified at a time.")
-	case c.protect == nil && c.sourceCheck == nil && c.shutdown == "" && len(c.groups) == 0:
+	case c.protect == nil && c.sourceCheck == nil && c.shutdown == "" && len(c.groups) == 0 && c.kind == "" && c.userData == nil:
 		return nil, errMissing("value")
 	}
 	if err := oneOf("instanceInitiatedShutdownBehavior", c.shutdown, "stop", "terminate"); err != nil {
 		return nil, err
-	}
-	if c.shutdown == "stop" {
-		return nil, errUnsupported("The attribute instanceInitiatedShutdownBehavior can only be used for EBS-backed instances.")
 	}
 	return c, nil
 }
@@ -169,9 +183,20 @@ func (s *Service) ModifyInstanceAttribute(ctx context.Context, in *shape.ModifyI
 			next.APITermination = *change.protect
 			return store.Instances.Put(tx, &next)
 		}
+		if change.shutdown != "" {
+			if inst.RootDevice == "" && change.shutdown == "stop" {
+				return errUnsupported("The attribute instanceInitiatedShutdownBehavior can only be used for EBS-backed instances.")
+			}
+			next := *inst
+			next.OnShutdown = change.shutdown
+			return store.Instances.Put(tx, &next)
+		}
+		if change.kind != "" || change.userData != nil {
+			return s.changeStopped(tx, inst, change)
+		}
 		eni := (&instanceView{Instance: inst, r: tx, s: s}).eni()
-		if eni == nil || change.shutdown != "" {
-			return nil // "terminate" is what it is already
+		if eni == nil {
+			return nil
 		}
 		next := *eni
 		if change.sourceCheck != nil {

@@ -138,10 +138,15 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"ramdisk-id":                                                    func(v view) []string { return one(v.RamdiskID) },
 			"reason":                                                        func(v view) []string { return one(transition(v.Instance)) },
 			"reservation-id":                                                func(v view) []string { return one(v.ReservationID) },
-			"root-device-name": ofImage(defaultRootDevice, func(i *resource.Image) string {
-				return choose(i.RootDeviceName == "", defaultRootDevice, i.RootDeviceName)
-			}),
-			"root-device-type":            ofImage("instance-store", func(i *resource.Image) string { return i.RootDeviceType }),
+			"root-device-name": func(v view) []string {
+				if v.RootDevice != "" {
+					return one(v.RootDevice)
+				}
+				return ofImage(defaultRootDevice, func(i *resource.Image) string {
+					return choose(i.RootDeviceName == "", defaultRootDevice, i.RootDeviceName)
+				})(v)
+			},
+			"root-device-type":            func(v view) []string { return one(choose(v.RootDevice != "", "ebs", "instance-store")) },
 			"source-dest-check":           ofENI(func(v interfaceView) []string { return yes(!v.NoSourceCheck) }),
 			"state-reason-code":           func(v view) []string { return one(v.StateReason.Code) },
 			"state-reason-message":        func(v view) []string { return one(v.StateReason.Message) },

@@ -62,7 +62,7 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 		out.Monitoring = monitoringOn
 	}
 	if img := store.Images.Get(r, inst.ImageID); img != nil {
-		out.Architecture, out.RootDeviceType, out.BootMode = img.Architecture, img.RootDeviceType, img.BootMode
+		out.Architecture, out.BootMode = img.Architecture, img.BootMode
 		if img.RootDeviceName != "" {
 			out.RootDeviceName = img.RootDeviceName
 		}
@@ -75,6 +75,9 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 		if inst.Partition > 0 {
 			out.Placement.PartitionNumber = &inst.Partition
 		}
+	}
+	if inst.RootDevice != "" {
+		out.RootDeviceName, out.RootDeviceType = inst.RootDevice, "ebs"
 	}
 	if inst.StateReason.Code != "" {
 		out.StateReason = &shape.StateReason{Code: inst.StateReason.Code, Message: inst.StateReason.Message}

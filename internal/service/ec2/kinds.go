@@ -41,6 +41,11 @@ var (
 		func(v *resource.Volume) string { return v.ID }, func(v *resource.Volume) *resource.Owned { return &v.Owned },
 		"InvalidVolume.NotFound", "InvalidParameterValue",
 	}
+	snapshots = &kind[resource.Snapshot]{
+		"snap-", "snapshot", "snapshot", store.Snapshots, store.SnapshotsByOwner,
+		func(v *resource.Snapshot) string { return v.ID }, func(v *resource.Snapshot) *resource.Owned { return &v.Owned },
+		"InvalidSnapshot.NotFound", "InvalidParameterValue",
+	}
 	keyPairs = &kind[resource.KeyPair]{
 		"key-", "key pair", "key-pair", store.KeyPairs, store.KeyPairsByOwner,
 		func(v *resource.KeyPair) string { return v.ID }, func(v *resource.KeyPair) *resource.Owned { return &v.Owned },

@@ -13,6 +13,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/compute"
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
@@ -189,6 +190,7 @@ type plan struct {
 	cards           []card // by device index
 	count           int
 	placement       *resource.PlacementGroup
+	volumes         []newVolume
 }
 
 // resolve looks up all that a launch names, in AWS's order.
@@ -231,6 +233,12 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 		if p.key = keyPairByName(tx, info, l.in.KeyName); p.key == nil {
 			return nil, errNoKeyPair(l.in.KeyName)
 		}
+	}
+	if p.image.RootDeviceType != "ebs" && l.in.InstanceInitiatedShutdownBehavior == "stop" {
+		return nil, errCombination("The attribute instanceInitiatedShutdownBehavior can only be used for EBS-backed images.")
+	}
+	if p.volumes, err = s.planVolumes(tx, info, p.image, l.in.BlockDeviceMappings); err != nil {
+		return nil, err
 	}
 	if err := p.findSubnet(tx, info); err != nil {
 		return nil, err
@@ -296,6 +304,11 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 		if p.in.ClientToken != "" {
 			inst.TokenDigest = p.digest
 		}
+		disks := 1
+		if p.image.RootDeviceType == "ebs" {
+			inst.RootDevice, inst.DiskGiB, inst.OnShutdown, disks = p.image.RootDeviceName, 0, pick(p.in.InstanceInitiatedShutdownBehavior, "stop"), 0
+		}
+		inst.Slots = compute.Slots(disks + len(p.volumes) + 1)
 		if p.key != nil {
 			inst.KeyName, inst.PublicKey = p.key.Name, p.key.PublicKey
 		}
@@ -313,6 +326,9 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 			return nil, err
 		}
 		if err := lifecycle.Began(tx, inst); err != nil {
+			return nil, err
+		}
+		if err := s.addVolumes(tx, info, p, inst); err != nil {
 			return nil, err
 		}
 		out = append(out, inst)

@@ -97,8 +97,14 @@ func TestRunInstancesRefuses(t *testing.T) {
 		{"rubbish on shutdown", func(r *req) { r.InstanceInitiatedShutdownBehavior = "explode" }, "InvalidParameterValue"},
 		{"template", func(r *req) { r.LaunchTemplate = &shape.LaunchTemplateSpecification{LaunchTemplateName: "x"} }, "InvalidLaunchTemplateName.NotFoundException"},
 		{"spot", func(r *req) { r.InstanceMarketOptions = &shape.InstanceMarketOptionsRequest{MarketType: "spot"} }, "UnsupportedOperation"},
-		{"volume", func(r *req) {
-			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{VolumeSize: ptr(1)}}}
+		{"volume of another's snapshot", func(r *req) {
+			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{SnapshotId: "snap-0123456789abcdef0"}}}
+		}, "InvalidSnapshot.NotFound"},
+		{"volume of no size", func(r *req) {
+			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{}}}
+		}, "MissingParameter"},
+		{"encrypted volume", func(r *req) {
+			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{VolumeSize: ptr(1), Encrypted: ptr(true)}}}
 		}, "UnsupportedOperation"},
 		{"no device", func(r *req) {
 			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", NoDevice: ""}}

@@ -3,7 +3,6 @@ package ec2
 import (
 	"strconv"
 
-	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/resource"
@@ -16,9 +15,6 @@ func checkChoices(in *shape.RunInstancesRequest) error {
 	}
 	if err := oneOf("instanceInitiatedShutdownBehavior", in.InstanceInitiatedShutdownBehavior, "stop", "terminate"); err != nil {
 		return err
-	}
-	if in.InstanceInitiatedShutdownBehavior == "stop" {
-		return errCombination("The attribute instanceInitiatedShutdownBehavior can only be used for EBS-backed images.")
 	}
 	if c := in.CapacityReservationSpecification; c != nil {
 		if err := oneOf("capacityReservationPreference", c.CapacityReservationPreference, "open", "none"); err != nil {
@@ -50,26 +46,6 @@ func checkChoices(in *shape.RunInstancesRequest) error {
 		}
 	}
 	return checkMappings(in.BlockDeviceMappings)
-}
-
-// checkMappings checks block device mappings of an instance-store launch: nothing beside the root disk can
-// be had, so only what asks for nothing is taken.
-func checkMappings(mappings []shape.BlockDeviceMapping) error {
-	seen := map[string]bool{}
-	for _, m := range mappings {
-		switch {
-		case m.DeviceName == "":
-			return errMissing("deviceName")
-		case seen[m.DeviceName]:
-			return awserr.New("InvalidBlockDeviceMapping", "The device '%s' is used in more than one block-device mapping", m.DeviceName)
-		case m.Ebs != nil:
-			return errUnsupported("EBS volumes are not supported by this cloud yet: device '%s'.", m.DeviceName)
-		case m.VirtualName != "":
-			return errUnsupported("Ephemeral disks are not supported by this cloud: device '%s'.", m.DeviceName)
-		}
-		seen[m.DeviceName] = true
-	}
-	return nil
 }
 
 // checkCPU takes the type's own cores and threads, and nothing else.

@@ -6,7 +6,7 @@ func instanceOperations() map[string]members {
 		"DescribeInstances":             {used: pageMembers + "InstanceIds", harmless: nothingManaged},
 		"DescribeInstanceStatus":        {used: pageMembers + "InstanceIds IncludeAllInstances", harmless: nothingManaged, note: "The checks say what Karri knows: ok while the machine runs on a node that is up."},
 		"TerminateInstances":            {on: "instance:InstanceIds", used: "DryRun InstanceIds", refused: "SkipOsShutdown", harmless: map[string]string{"Force": "an ending machine always ends, after a grace at most"}},
-		"StopInstances":                 {on: "instance:InstanceIds", used: "DryRun InstanceIds", harmless: map[string]string{"Force": "instance-store instances cannot be stopped at all", "Hibernate": "likewise", "SkipOsShutdown": "likewise"}},
+		"StopInstances":                 {on: "instance:InstanceIds", used: "DryRun InstanceIds", refused: "Hibernate SkipOsShutdown", harmless: map[string]string{"Force": "a machine that does not power off in time is switched off anyway"}},
 		"StartInstances":                {on: "instance:InstanceIds", used: "DryRun InstanceIds", harmless: map[string]string{"AdditionalInfo": "reserved by AWS"}},
 		"RebootInstances":               {on: "instance:InstanceIds", used: "DryRun InstanceIds"},
 		"GetConsoleOutput":              {on: "instance:InstanceId", used: "DryRun InstanceId", harmless: map[string]string{"Latest": "every answer is the latest"}},
@@ -14,9 +14,9 @@ func instanceOperations() map[string]members {
 		"ModifyInstanceMetadataOptions": {on: "instance:InstanceId", keys: "ec2:MetadataHttpTokens=HttpTokens ec2:MetadataHttpEndpoint=HttpEndpoint ec2:MetadataHttpPutResponseHopLimit=HttpPutResponseHopLimit", used: "DryRun InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint HttpProtocolIpv6 InstanceMetadataTags", note: "HttpProtocolIpv6 enabled is refused."},
 		"ModifyInstanceAttribute": {
 			on: "instance:InstanceId security-group:Groups?", keys: "ec2:Attribute=Attribute",
-			used:    "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior",
-			refused: "BlockDeviceMappings SriovNetSupport EnaSupport EbsOptimized DisableApiStop InstanceType Kernel Ramdisk UserData",
-			note:    "Instance-store instances cannot be stopped, and type, kernel, ramdisk and user data change only on stopped ones.",
+			used:    "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData",
+			refused: "BlockDeviceMappings SriovNetSupport EnaSupport EbsOptimized DisableApiStop Kernel Ramdisk",
+			note:    "Type and user data change only on stopped instances; kernel and ramdisk do not change.",
 		},
 		"RunInstances":                           runInstancesMembers(),
 		"AssociateIamInstanceProfile":            {on: "instance:InstanceId", also: passAssociated, used: "InstanceId IamInstanceProfile"},
@@ -39,12 +39,14 @@ func runInstancesMembers() members {
 		also: launchUses,
 		used: "DryRun ImageId InstanceType KernelId RamdiskId KeyName MinCount MaxCount ClientToken UserData Monitoring SecurityGroupIds SecurityGroups " +
 			"SubnetId PrivateIpAddress DisableApiTermination InstanceInitiatedShutdownBehavior TagSpecifications MetadataOptions " +
-			"Placement.AvailabilityZone Placement.AvailabilityZoneId Placement.Tenancy Placement.GroupName Placement.GroupId Placement.PartitionNumber LaunchTemplate BlockDeviceMappings CpuOptions.CoreCount CpuOptions.ThreadsPerCore CreditSpecification " +
+			"Placement.AvailabilityZone Placement.AvailabilityZoneId Placement.Tenancy Placement.GroupName Placement.GroupId Placement.PartitionNumber LaunchTemplate BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination " +
+			"BlockDeviceMappings.Ebs.Iops BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput CpuOptions.CoreCount CpuOptions.ThreadsPerCore CreditSpecification " +
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +
 			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount IamInstanceProfile",
-		refused: "InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
+		refused: "BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate " +
+			"InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
 			"ElasticGpuSpecification ElasticInferenceAccelerators HibernationOptions LicenseSpecifications EnclaveOptions DisableApiStop " +
 			"CpuOptions.AmdSevSnp CapacityReservationSpecification.CapacityReservationTarget " +
 			"Placement.Affinity Placement.HostId Placement.SpreadDomain Placement.HostResourceGroupArn " +
@@ -54,6 +56,6 @@ func runInstancesMembers() members {
 			"NetworkInterfaces.ConnectionTrackingSpecification",
 		harmless: map[string]string{"AdditionalInfo": "reserved by AWS"},
 		note: "Of what can be chosen, only what Karri does is accepted: default tenancy, the type's own cores and threads, " +
-			"no capacity reservation, the ip-name host names, recovery default, no EBS volumes. Detailed monitoring is noted; there are no metrics yet.",
+			"no capacity reservation, the ip-name host names, recovery default. Mappings of the host's disks (ephemeral0 …) are ignored, as with EC2's types that have none. Detailed monitoring is noted; there are no metrics yet.",
 	}
 }

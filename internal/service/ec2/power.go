@@ -89,40 +89,6 @@ func (s *Service) TerminateInstances(ctx context.Context, in *shape.TerminateIns
 	return &shape.TerminateInstancesResult{TerminatingInstances: out}, nil
 }
 
-// StopInstances is refused: an instance-store root disk would be lost.
-func (s *Service) StopInstances(ctx context.Context, in *shape.StopInstancesRequest) (*shape.StopInstancesResult, error) {
-	info, err := s.begin(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.refuseStore(info, in.InstanceIds, "stopped")
-}
-
-// StartInstances is refused: an instance-store instance never is stopped.
-func (s *Service) StartInstances(ctx context.Context, in *shape.StartInstancesRequest) (*shape.StartInstancesResult, error) {
-	info, err := s.begin(ctx, in)
-	if err != nil {
-		return nil, err
-	}
-	return nil, s.refuseStore(info, in.InstanceIds, "started")
-}
-
-// refuseStore gives the error for a call that only EBS-backed instances know; there always is one.
-func (s *Service) refuseStore(info *call.Info, ids []string, verb string) error {
-	if err := checkInstanceIDs(ids); err != nil {
-		return err
-	}
-	list, err := findInstances(s.Store.Snapshot(), info, ids)
-	if err != nil {
-		return err
-	}
-	inst := list[0]
-	if inst.Power == resource.PowerGone {
-		return errInstanceState(inst.ID, string(inst.State))
-	}
-	return errUnsupported("The instance '%s' does not have an 'ebs' root device type and cannot be %s.", inst.ID, verb)
-}
-
 // RebootInstances asks guests to restart.
 func (s *Service) RebootInstances(ctx context.Context, in *shape.RebootInstancesRequest) (*shape.RebootInstancesResult, error) {
 	info, err := s.begin(ctx, in)

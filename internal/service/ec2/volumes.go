@@ -103,9 +103,23 @@ func number(p *int) int {
 }
 
 // fillVolume gives a new volume its size, its limits, and what it begins with.
-func (s *Service) fillVolume(_ store.Reader, _ *call.Info, v *resource.Volume, d disk, snapshotID string) (err error) {
+func (s *Service) fillVolume(r store.Reader, info *call.Info, v *resource.Volume, d disk, snapshotID string) (err error) {
+	v.Format = "raw"
 	if snapshotID != "" {
-		return awserr.New("InvalidSnapshot.NotFound", "The snapshot '%s' does not exist.", snapshotID)
+		snap, err := findSnapshot(r, info, snapshotID)
+		if err != nil {
+			return err
+		}
+		if snap.State != "completed" {
+			return awserr.New("IncorrectState", "The snapshot '%s' is in the '%s' state.", snap.ID, snap.State)
+		}
+		if d.gib == 0 {
+			d.gib = snap.SizeGiB
+		}
+		if d.gib < snap.SizeGiB {
+			return awserr.New("InvalidParameterValue", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", d.gib, snap.ID, snap.SizeGiB)
+		}
+		v.SnapshotID, v.Format, v.Base = snap.ID, "qcow2", &snap.Data
 	}
 	v.SizeGiB = d.gib
 	v.IOPS, v.Throughput, err = d.fill()

@@ -528,6 +528,12 @@ func decodeDeleteSecurityGroupRequest(d *wire.Decoder, n *wire.Node, v *DeleteSe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDeleteSnapshotRequest(d *wire.Decoder, n *wire.Node, v *DeleteSnapshotRequest) {
+	d.Require(n, "SnapshotId")
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDeleteSubnetRequest(d *wire.Decoder, n *wire.Node, v *DeleteSubnetRequest) {
 	d.Require(n, "SubnetId")
 	v.SubnetId = d.String(n.Take("SubnetId"))
@@ -841,6 +847,16 @@ func decodeDescribeSecurityGroupsRequest(d *wire.Decoder, n *wire.Node, v *Descr
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeSnapshotsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSnapshotsRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.OwnerIds = wire.Scalars(d, n, "Owner", "", d.String)
+	v.RestorableByUserIds = wire.Scalars(d, n, "RestorableBy", "", d.String)
+	v.SnapshotIds = wire.Scalars(d, n, "SnapshotId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDescribeSpotInstanceRequestsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSpotInstanceRequestsRequest) {

@@ -899,6 +899,11 @@ func appendDeleteSecurityGroupResult(b []byte, v *DeleteSecurityGroupResult) []b
 	return b
 }
 
+func appendDeleteSnapshotResult(b []byte, v *DeleteSnapshotResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendDeleteSubnetResult(b []byte, v *DeleteSubnetResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -1520,6 +1525,20 @@ func appendDescribeSecurityGroupsResult(b []byte, v *DescribeSecurityGroupsResul
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</securityGroupInfo>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeSnapshotsResult(b []byte, v *DescribeSnapshotsResult) []byte {
+	b = append(b, "<snapshotSet>"...)
+	for i := range v.Snapshots {
+		b = append(b, "<item>"...)
+		b = appendSnapshot(b, &v.Snapshots[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</snapshotSet>"...)
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
@@ -5960,6 +5979,66 @@ func appendSecurityGroupRule(b []byte, v *SecurityGroupRule) []byte {
 	}
 	if v.SecurityGroupRuleArn != "" {
 		b = wire.AppendString(b, "securityGroupRuleArn", v.SecurityGroupRuleArn)
+	}
+	return b
+}
+
+func appendSnapshot(b []byte, v *Snapshot) []byte {
+	if v.DataEncryptionKeyId != "" {
+		b = wire.AppendString(b, "dataEncryptionKeyId", v.DataEncryptionKeyId)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if !v.StartTime.IsZero() {
+		b = wire.AppendTime(b, "startTime", v.StartTime, wire.ISOMillis)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.StateMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StateMessage)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendInt(b, "volumeSize", int64(v.VolumeSize))
+	if v.OwnerAlias != "" {
+		b = wire.AppendString(b, "ownerAlias", v.OwnerAlias)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.StorageTier != "" {
+		b = wire.AppendString(b, "storageTier", v.StorageTier)
+	}
+	if !v.RestoreExpiryTime.IsZero() {
+		b = wire.AppendTime(b, "restoreExpiryTime", v.RestoreExpiryTime, wire.ISOMillis)
+	}
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
 	}
 	return b
 }

@@ -860,6 +860,15 @@ const (
 	ShutdownBehaviorTerminate = "terminate"
 )
 
+// Values of SnapshotState.
+const (
+	SnapshotStatePending     = "pending"
+	SnapshotStateCompleted   = "completed"
+	SnapshotStateError       = "error"
+	SnapshotStateRecoverable = "recoverable"
+	SnapshotStateRecovering  = "recovering"
+)
+
 // Values of SpotInstanceState.
 const (
 	SpotInstanceStateOpen      = "open"
@@ -893,6 +902,12 @@ const (
 	StatusTypeFailed           = "failed"
 	StatusTypeInsufficientData = "insufficient-data"
 	StatusTypeInitializing     = "initializing"
+)
+
+// Values of StorageTier.
+const (
+	StorageTierArchive  = "archive"
+	StorageTierStandard = "standard"
 )
 
 // Values of SubnetCidrBlockStateCode.

@@ -570,6 +570,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "DeleteSnapshot"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteSnapshotRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteSnapshotResponse", appendDeleteSnapshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteSnapshot(ctx, in.(*DeleteSnapshotRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeleteSubnet"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteSubnetRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1017,6 +1027,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeSnapshots"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeSnapshotsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeSnapshotsResponse", appendDescribeSnapshotsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeSnapshots(ctx, in.(*DescribeSnapshotsRequest))
 			},
 		},
 		{

@@ -869,6 +869,14 @@ type DeleteSecurityGroupResult struct {
 	GroupId string
 }
 
+type DeleteSnapshotRequest struct {
+	SnapshotId string // required
+	DryRun     *bool
+}
+
+type DeleteSnapshotResult struct {
+}
+
 type DeleteSubnetRequest struct {
 	SubnetId string // required
 	DryRun   *bool
@@ -1380,6 +1388,21 @@ type DescribeSecurityGroupsRequest struct {
 type DescribeSecurityGroupsResult struct {
 	SecurityGroups []SecurityGroup
 	NextToken      string
+}
+
+type DescribeSnapshotsRequest struct {
+	Filters             []Filter
+	MaxResults          *int
+	NextToken           string
+	OwnerIds            []string
+	RestorableByUserIds []string
+	SnapshotIds         []string
+	DryRun              *bool
+}
+
+type DescribeSnapshotsResult struct {
+	Snapshots []Snapshot
+	NextToken string
 }
 
 type DescribeSpotInstanceRequestsRequest struct {
@@ -3948,6 +3971,27 @@ type SecurityGroupRuleRequest struct {
 type SecurityGroupRuleUpdate struct {
 	SecurityGroupRuleId string // required
 	SecurityGroupRule   *SecurityGroupRuleRequest
+}
+
+type Snapshot struct {
+	DataEncryptionKeyId string
+	Description         string
+	Encrypted           bool
+	KmsKeyId            string
+	OwnerId             string
+	Progress            string
+	SnapshotId          string
+	StartTime           time.Time
+	State               string // values: SnapshotState
+	StateMessage        string
+	VolumeId            string
+	VolumeSize          int
+	OwnerAlias          string
+	OutpostArn          string
+	Tags                []Tag
+	StorageTier         string // values: StorageTier
+	RestoreExpiryTime   time.Time
+	SseType             string // values: SSEType
 }
 
 type SnapshotDetail struct {

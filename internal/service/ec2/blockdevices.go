@@ -1,0 +1,167 @@
+package ec2
+
+import (
+	"regexp"
+	"slices"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+	"karri.dev/internal/volumetype"
+)
+
+var ephemeral = regexp.MustCompile(`^ephemeral([0-9]|1[0-9]|2[0-3])$`)
+
+func errMapping(format string, args ...any) error {
+	return awserr.New("InvalidBlockDeviceMapping", format, args...)
+}
+
+// checkMappings checks block device mappings as far as possible without the state.
+func checkMappings(mappings []shape.BlockDeviceMapping) error {
+	seen := map[string]bool{}
+	for _, m := range mappings {
+		switch {
+		case m.DeviceName == "":
+			return errMissing("deviceName")
+		case seen[m.DeviceName]:
+			return errMapping("The device '%s' is used in more than one block-device mapping", m.DeviceName)
+		case m.Ebs != nil && (m.VirtualName != "" || m.NoDevice != ""), m.VirtualName != "" && m.NoDevice != "":
+			return errMapping("The device '%s' can have one of ebs, virtualName and noDevice", m.DeviceName)
+		case m.VirtualName != "" && !ephemeral.MatchString(m.VirtualName):
+			return errMapping("The virtual name '%s' is not valid", m.VirtualName)
+		}
+		if err := checkDevice(m.DeviceName); err != nil {
+			return err
+		}
+		seen[m.DeviceName] = true
+	}
+	return nil
+}
+
+// newVolume is one volume that a launch makes.
+type newVolume struct {
+	device      string
+	deleteOnEnd bool
+	volume      resource.Volume // without id and owner
+}
+
+// planVolumes joins the image's mappings and the request's: a request's mapping of a device takes the image's
+// place, and may say only what is to differ.
+func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Image, asked []shape.BlockDeviceMapping) ([]newVolume, error) {
+	mappings := slices.Clone(img.Mappings)
+	for _, m := range asked {
+		at := slices.IndexFunc(mappings, func(have resource.ImageMapping) bool { return sameDevice(have.Device, m.DeviceName) })
+		root := img.RootDeviceType == "ebs" && sameDevice(m.DeviceName, img.RootDeviceName)
+		if m.Ebs == nil {
+			// NoDevice, which has no value, or a disk of the host: there are none here, as with most types in EC2,
+			// which then ignores the mapping.
+			if root {
+				return nil, errMapping("The root device '%s' cannot be left out", m.DeviceName)
+			}
+			if at >= 0 {
+				mappings = slices.Delete(mappings, at, at+1)
+			}
+			continue
+		}
+		next := resource.ImageMapping{Device: m.DeviceName, DeleteOnEnd: true}
+		if at >= 0 {
+			next = mappings[at]
+		}
+		{
+			e := m.Ebs
+			if root && e.SnapshotId != "" && e.SnapshotId != next.SnapshotID {
+				return nil, errMapping("The snapshot of the root device '%s' cannot be changed", m.DeviceName)
+			}
+			next.SnapshotID = pick(e.SnapshotId, next.SnapshotID)
+			if e.VolumeType != "" && e.VolumeType != next.Type {
+				next.Type, next.IOPS, next.Throughput = e.VolumeType, 0, 0
+			}
+			if e.DeleteOnTermination != nil {
+				next.DeleteOnEnd = *e.DeleteOnTermination
+			}
+			if e.VolumeSize != nil {
+				next.SizeGiB = *e.VolumeSize
+			}
+			if e.Iops != nil {
+				next.IOPS = *e.Iops
+			}
+			if e.Throughput != nil {
+				next.Throughput = *e.Throughput
+			}
+			if next.SizeGiB == 0 && next.SnapshotID == "" {
+				return nil, errMissing("size/snapshot")
+			}
+		}
+		if at >= 0 {
+			mappings[at] = next
+		} else {
+			mappings = append(mappings, next)
+		}
+	}
+	var out []newVolume
+	for _, m := range mappings {
+		if m.Virtual != "" {
+			continue
+		}
+		v := resource.Volume{Type: pick(m.Type, volumetype.Default)}
+		d := disk{kind: v.Type, gib: m.SizeGiB}
+		if m.IOPS != 0 {
+			d.iops = &m.IOPS
+		}
+		if m.Throughput != 0 {
+			d.throughput = &m.Throughput
+		}
+		if err := s.fillVolume(r, info, &v, d, m.SnapshotID); err != nil {
+			return nil, err
+		}
+		out = append(out, newVolume{m.Device, m.DeleteOnEnd, v})
+	}
+	return out, nil
+}
+
+func pick(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// addVolumes makes the volumes of a launch for one instance.
+func (s *Service) addVolumes(tx *store.Tx, info *call.Info, p *plan, inst *resource.Instance) error {
+	for _, n := range p.volumes {
+		v := n.volume
+		v.Owned = resource.Owned{AccountID: inst.AccountID, Region: inst.Region, CreatedAt: inst.LaunchedAt, Tags: p.tags["volume"]}
+		v.ID, v.Zone, v.State = s.IDs.Resource("vol-"), inst.Zone, resource.VolumeCreating
+		v.Attachment = &resource.VolumeAttachment{
+			InstanceID: inst.ID, Device: n.device, State: resource.Attaching, At: inst.LaunchedAt, DeleteOnEnd: n.deleteOnEnd,
+		}
+		if err := addVolume(tx, info, &v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// shapeMappings shows an image's mappings.
+func shapeMappings(img *resource.Image) []shape.BlockDeviceMapping {
+	out := []shape.BlockDeviceMapping{}
+	for _, m := range img.Mappings {
+		b := shape.BlockDeviceMapping{DeviceName: m.Device, VirtualName: m.Virtual}
+		if m.Virtual == "" {
+			yes, no := m.DeleteOnEnd, false
+			b.Ebs = &shape.EbsBlockDevice{DeleteOnTermination: &yes, Encrypted: &no, SnapshotId: m.SnapshotID, VolumeType: m.Type}
+			for _, n := range []struct {
+				value int
+				to    **int
+			}{{m.SizeGiB, &b.Ebs.VolumeSize}, {m.IOPS, &b.Ebs.Iops}, {m.Throughput, &b.Ebs.Throughput}} {
+				if n.value != 0 {
+					*n.to = &n.value
+				}
+			}
+		}
+		out = append(out, b)
+	}
+	return out
+}
