@@ -113,9 +113,7 @@ func (e *Engine) Authorize(_ context.Context, c Call) error {
 		return e.unknown(c.Info, err)
 	}
 	if a.who.all {
-		if op.Also == nil {
-			return nil
-		}
+		return nil
 	}
 	a.op, a.Input = op, c.Input
 	if c.Input != nil {

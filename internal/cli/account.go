@@ -109,7 +109,10 @@ func userCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "create NAME",
 		Short: "Create an IAM user with an access key",
-		Args:  cobra.ExactArgs(1),
+		Long: "Create an IAM user with an access key. As in AWS, a user may do nothing until a policy allows it: attach some with --policy, " +
+			"or put the user into a group (aws iam add-user-to-group).",
+		Example: "  karri user create alice --account chemistry --policy AdministratorAccess\n  karri user create auditor --policy ReadOnlyAccess --json",
+		Args:    cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			create.Name = args[0]
 			var out daemon.Credentials
@@ -126,6 +129,7 @@ func userCommand() *cobra.Command {
 	}
 	dataDirFlag(c, &dir)
 	keyFlags(c, &create.AccessKey, &create.SecretKey)
+	c.Flags().StringSliceVar(&create.Policies, "policy", nil, "managed policies to attach, by name (AdministratorAccess) or ARN")
 	c.Flags().StringVar(&create.Account, "account", "", "the account, by name or id (default: the administrator's)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	user.AddCommand(c)

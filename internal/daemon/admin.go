@@ -17,7 +17,10 @@ type (
 	// CreateAccount names an account and, if given, its root's access key.
 	CreateAccount struct{ Name, AccessKey, SecretKey string }
 	// CreateUser names a user of an account (name or id).
-	CreateUser struct{ Account, Name, AccessKey, SecretKey string }
+	CreateUser struct {
+		Account, Name, AccessKey, SecretKey string
+		Policies                            []string // names or ARNs
+	}
 	// Credentials are shown once.
 	Credentials struct {
 		AccountID       string `json:"AccountId"`
@@ -79,7 +82,7 @@ func (p *cloudProcess) createUser(ctx context.Context, in CreateUser) (Credentia
 	if err != nil {
 		return Credentials{}, err
 	}
-	u, key, err := p.role.Identity.CreateUser(ctx, identity.NewUser{Account: a.ID, Name: in.Name, Key: &identity.Key{ID: in.AccessKey, Secret: in.SecretKey}})
+	u, key, err := p.role.Identity.CreateUser(ctx, identity.NewUser{Account: a.ID, Name: in.Name, Policies: in.Policies, Key: &identity.Key{ID: in.AccessKey, Secret: in.SecretKey}})
 	return Credentials{AccountID: a.ID, UserName: u.Name, AccessKeyID: key.ID, SecretAccessKey: key.Secret, CanonicalID: a.CanonicalID}, err
 }
 

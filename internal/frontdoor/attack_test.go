@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	ec2shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
 	"karri.dev/internal/frontdoor"
@@ -209,7 +210,7 @@ func TestDryRun(t *testing.T) {
 		Known: []wire.Route{{Name: "RunInstances"}},
 		Operations: []wire.Operation{{
 			Route:  wire.Route{Name: "RunInstances"},
-			Decode: func(*wire.Request) (any, error) { return nil, nil },
+			Decode: func(*wire.Request) (any, error) { return &ec2shape.RunInstancesRequest{}, nil },
 			Invoke: func(context.Context, any, any) (any, error) { calls++; return nil, nil },
 			Encode: func(w *wire.Response, _ any) error { w.Body = append(w.Body, "<ok/>"...); return nil },
 		}},

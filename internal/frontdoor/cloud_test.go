@@ -3,6 +3,7 @@ package frontdoor_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -16,13 +17,18 @@ import (
 	"karri.dev/internal/denial"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
+	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
+	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/s3"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
 
+	ec2shape "karri.dev/internal/aws/shape/ec2"
 	iamshape "karri.dev/internal/aws/shape/iam"
+	s3shape "karri.dev/internal/aws/shape/s3"
 	stsshape "karri.dev/internal/aws/shape/sts"
 )
 
@@ -79,6 +85,7 @@ func newCloud(t testing.TB, change ...func(*frontdoor.Config, *frontdoor.Deps)) 
 	}
 	cfg := frontdoor.Config{Domain: "cloud.test", Regions: []string{"us-east-1", "eu-west-1"}}
 	deps := frontdoor.Deps{Authenticator: c.id, Audit: c.audit, Log: log, Now: func() time.Time { return c.now() }}
+	deps.Authorizer = newAuthority(t, c.store, sealer)
 	for _, f := range change {
 		f(&cfg, &deps)
 	}
@@ -86,6 +93,30 @@ func newCloud(t testing.TB, change ...func(*frontdoor.Config, *frontdoor.Deps)) 
 	c.Register(stsshape.Service(), sts.New(sts.Deps{Store: c.store, Sessions: c.id, Denials: denial.New(sealer), Roles: authz.New(authz.Deps{Store: c.store, Log: log}), Now: func() time.Time { return c.now() }}))
 	c.Register(iamshape.Service(), iam.New(c.store, c.id))
 	return c
+}
+
+// authority decides by policies, as a cloud does. The tests' S3 has no handlers that ask: nobody unsigned gets to it.
+type authority struct{ *authz.Engine }
+
+func (a authority) Authorize(ctx context.Context, c authz.Call) error {
+	if c.Info.Anonymous() {
+		return authz.Unsigned(c.Service.Protocol)
+	}
+	return a.Engine.Authorize(ctx, c)
+}
+
+func newAuthority(t testing.TB, s *store.Store, sealer *seal.Sealer) authority {
+	t.Helper()
+	e := authz.New(authz.Deps{Store: s, Denials: denial.New(sealer)})
+	if err := errors.Join(
+		authz.Register[stsshape.API](e, stsshape.Service(), sts.Permissions()),
+		authz.Register[iamshape.API](e, iamshape.Service(), iam.Permissions()),
+		authz.Register[ec2shape.API](e, ec2shape.Service(), ec2.Permissions()),
+		authz.Register[s3shape.API](e, s3shape.Service(), s3.Permissions()),
+	); err != nil {
+		t.Fatal(err)
+	}
+	return authority{e}
 }
 
 // serve starts an HTTP server and gives its URL.
@@ -116,4 +147,21 @@ func (c *cloud) do(r *http.Request) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	c.ServeHTTP(w, r)
 	return w
+}
+
+// allow gives a user of the administrator's account one of the cloud's policies.
+func (c *cloud) allow(t testing.TB, user, name string) {
+	t.Helper()
+	err := c.store.Update(context.Background(), func(tx *store.Tx) error {
+		u, err := identity.FindUser(tx, c.account.ID, user)
+		if err != nil {
+			return err
+		}
+		next := *u
+		next.Attached = []string{policy.ManagedPrefix + name}
+		return store.Users.Put(tx, &next)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"karri.dev/internal/audit"
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/aws/sigv4"
@@ -142,7 +143,7 @@ func (x *exchange) call(op *operation, req *wire.Request, dryRun bool) error {
 		return err
 	}
 	ctx := call.With(x.r.Context(), &x.info)
-	err = x.d.deps.Authorizer.Authorize(ctx, Access{Info: &x.info, Service: x.service.Service, Operation: op.Name, Input: in})
+	err = x.d.deps.Authorizer.Authorize(ctx, authz.Call{Info: &x.info, Service: x.service.Service, Operation: op.Name, Input: in})
 	if err != nil {
 		return err
 	}

@@ -53,10 +53,10 @@ type Authenticator interface {
 	Used(accessKeyID, service, region string, at time.Time)
 }
 
-// Deps are what a Door works with. Authenticator is required.
+// Deps are what a Door works with. Authenticator and Authorizer are required.
 type Deps struct {
 	Authenticator Authenticator
-	Authorizer    Authorizer // nil: OwnAccount
+	Authorizer    Authorizer
 	Audit         audit.Sink // nil: none
 	Health        func() error
 	Registry      *prometheus.Registry // nil: a new one
@@ -107,9 +107,6 @@ func New(cfg Config, deps Deps) *Door {
 	}
 	if cfg.StallTimeout == 0 {
 		cfg.StallTimeout = time.Minute
-	}
-	if deps.Authorizer == nil {
-		deps.Authorizer = OwnAccount{}
 	}
 	if deps.Registry == nil {
 		deps.Registry = prometheus.NewRegistry()

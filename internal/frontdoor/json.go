@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
@@ -21,7 +22,7 @@ func (x *exchange) serveJSON(sig *sigv4.Signature) error {
 		return awserr.New("UnknownOperationException", "The HTTP method %s is not supported", x.r.Method).WithStatus(http.StatusMethodNotAllowed)
 	}
 	if sig == nil { // before a body is read of someone unknown
-		return accessDenied(x.service.Service)
+		return authz.Unsigned(x.service.Protocol)
 	}
 	if x.r.ContentLength > maxForm {
 		return tooLarge()

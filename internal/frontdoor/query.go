@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
@@ -22,7 +23,7 @@ func (x *exchange) serveQuery(sig *sigv4.Signature) error {
 	}
 	if sig == nil { // before a body is read of someone unknown
 		x.info.Operation = x.known(x.query.Get("Action"))
-		return accessDenied(x.service.Service)
+		return authz.Unsigned(x.service.Protocol)
 	}
 	body, err := x.readForm()
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
@@ -60,8 +61,8 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 	if err != nil {
 		return err
 	}
-	if x.info.Anonymous() { // before anything is read of someone unknown; bucket policies will be asked here
-		err := x.d.deps.Authorizer.Authorize(x.r.Context(), Access{Info: &x.info, Service: x.service.Service, Operation: op.Name})
+	if x.info.Anonymous() { // before anything is read of someone unknown; where nothing can be granted to everyone, it ends here
+		err := x.d.deps.Authorizer.Authorize(x.r.Context(), authz.Call{Info: &x.info, Service: x.service.Service, Operation: op.Name})
 		if err != nil {
 			return err
 		}

@@ -49,7 +49,7 @@ func TestCallerIdentity(t *testing.T) {
 	if diff := cmp.Diff([]string{c.account.ID, "arn:aws:iam::" + c.account.ID + ":root", c.account.ID}, got); diff != "" {
 		t.Error(diff)
 	}
-	user, key, err := c.id.CreateUser(ctx, identity.NewUser{Account: "karri", Name: "Bob", Path: "/dev/", Key: &identity.Key{}})
+	user, key, err := c.id.CreateUser(ctx, identity.NewUser{Account: "karri", Name: "Bob", Path: "/dev/", Key: &identity.Key{}, Policies: []string{"AdministratorAccess"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,6 +138,10 @@ func TestUsersAndKeys(t *testing.T) {
 		t.Errorf("key's user is %q", *made.AccessKey.UserName)
 	}
 	asUser := iam.NewFromConfig(c.config(key))
+	if _, err := asUser.GetUser(ctx, nil); code(err) != "AccessDenied 403" {
+		t.Errorf("a user without policies: %v", err)
+	}
+	c.allow(t, "User1", "IAMReadOnlyAccess")
 	me, err := asUser.GetUser(ctx, nil)
 	if err != nil || *me.User.UserName != "User1" || *me.User.Path != "/odd/" {
 		t.Errorf("GetUser: %v, %v", me, err)

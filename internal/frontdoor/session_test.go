@@ -29,7 +29,7 @@ func (c *cloud) with(t *types.Credentials) aws.Config {
 func TestUserSessions(t *testing.T) {
 	c, ctx := newCloud(t), context.Background()
 	c.serve(t)
-	bob, key, err := c.id.CreateUser(ctx, identity.NewUser{Account: "karri", Name: "bob", Key: &identity.Key{}})
+	bob, key, err := c.id.CreateUser(ctx, identity.NewUser{Account: "karri", Name: "bob", Key: &identity.Key{}, Policies: []string{"AdministratorAccess"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -196,8 +196,12 @@ func (i *Identity) DeleteAccount(ctx context.Context, nameOrID string) error {
 	})
 }
 
-// removePeople deletes an account's users and keys.
+// removePeople deletes an account's users, keys, groups, roles and policies.
 func removePeople(tx *store.Tx, account string) {
+	removeOf(tx, store.Groups, account, func(g *resource.Group) string { return g.Name })
+	removeOf(tx, store.Roles, account, func(r *resource.IAMRole) string { return r.Name })
+	removeOf(tx, store.Policies, account, func(p *resource.Policy) string { return p.Name })
+	removeOf(tx, store.InstanceProfiles, account, func(p *resource.InstanceProfile) string { return p.Name })
 	owners := []string{""}
 	for u := range UsersOf(tx, account) {
 		owners = append(owners, u.Name)
@@ -213,5 +217,16 @@ func removePeople(tx *store.Tx, account string) {
 		if name != "" {
 			store.Users.Delete(tx, store.UserKey(account, name))
 		}
+	}
+}
+
+// removeOf deletes an account's records of a table whose keys are store.UserKey.
+func removeOf[T any](tx *store.Tx, t *store.Table[T], account string, name func(*T) string) {
+	for rec := range t.From(tx, account+"/") {
+		key := store.UserKey(account, name(rec))
+		if t.Get(tx, key) != rec {
+			return
+		}
+		t.Delete(tx, key)
 	}
 }

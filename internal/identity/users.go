@@ -3,9 +3,12 @@ package identity
 import (
 	"context"
 	"iter"
+	"slices"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -22,6 +25,8 @@ type NewUser struct {
 	Name    string
 	Path    string // "" is "/"
 	Key     *Key
+	// Policies are attached: names of the cloud's own, or ARNs. Without any a user may do nothing.
+	Policies []string
 }
 
 // CreateUser makes a user, with an access key if asked, in one transaction.
@@ -40,8 +45,22 @@ func (i *Identity) CreateUser(ctx context.Context, n NewUser) (resource.User, Ke
 			return noAccount(n.Account)
 		}
 		var err error
-		if user, err = i.AddUser(tx, account.ID, n.Name, n.Path, nil); err != nil || n.Key == nil {
+		if user, err = i.AddUser(tx, account.ID, n.Name, n.Path, nil); err != nil {
 			return err
+		}
+		if len(n.Policies) > 0 {
+			user = attached(user, n.Policies)
+			for _, arn := range user.Attached {
+				if !policyExists(tx, account.ID, arn) {
+					return awserr.New("NoSuchEntity", "Policy %s does not exist or is not attachable.", arn).WithStatus(404)
+				}
+			}
+			if err := store.Users.Put(tx, user); err != nil {
+				return err
+			}
+		}
+		if n.Key == nil {
+			return nil
 		}
 		_, err = i.AddKey(tx, account.ID, user.Name, key)
 		return err
@@ -50,6 +69,30 @@ func (i *Identity) CreateUser(ctx context.Context, n NewUser) (resource.User, Ke
 		return resource.User{}, Key{}, err
 	}
 	return *user, key, nil
+}
+
+// attached gives the user with policies; a name is one of the cloud's own.
+func attached(u *resource.User, names []string) *resource.User {
+	next := *u
+	next.Attached = nil
+	for _, name := range names {
+		if !strings.HasPrefix(name, "arn:") {
+			name = policy.ManagedPrefix + name
+		}
+		if !slices.Contains(next.Attached, name) {
+			next.Attached = append(next.Attached, name)
+		}
+	}
+	return &next
+}
+
+// policyExists says whether an account may attach this policy.
+func policyExists(r store.Reader, account, arn string) bool {
+	if policy.IsManaged(arn) {
+		return true
+	}
+	p := authz.FindPolicy(r, arn)
+	return p != nil && p.AccountID == account
 }
 
 // AddUser makes a user within a transaction.

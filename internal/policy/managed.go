@@ -42,3 +42,16 @@ func Managed() ([]ManagedPolicy, error) {
 	}
 	return all, nil
 }
+
+// IsManaged says whether an ARN is that of a policy of the cloud.
+func IsManaged(arn string) bool {
+	name, ok := strings.CutPrefix(arn, ManagedPrefix)
+	if !ok || strings.ContainsAny(name, "./\\") {
+		return false
+	}
+	f, err := managedTexts.Open("managed/" + name + ".json")
+	if err != nil {
+		return false
+	}
+	return f.Close() == nil
+}

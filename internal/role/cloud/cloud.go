@@ -90,6 +90,7 @@ type Cloud struct {
 	deps Deps
 
 	Door       *frontdoor.Door
+	Authz      *authz.Engine
 	Identity   *identity.Identity
 	Membership *membership.Server
 	Links      *imagelink.Signer
@@ -115,9 +116,9 @@ func New(cfg Config, deps Deps) *Cloud {
 		events = audit.Both(deps.Audit, c.Events)
 	}
 	registry := prometheus.NewRegistry()
-	c.Authz = authz.New(authz.Deps{Store: deps.Store, Denials: denial.New(deps.Sealer), Log: deps.Log})
+	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
-		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log})
+		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile}, identity.Deps{
 		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
 		Hooks: identity.Hooks{

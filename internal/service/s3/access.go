@@ -3,6 +3,7 @@ package s3
 import (
 	"context"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/resource"
@@ -10,12 +11,6 @@ import (
 )
 
 func accessDenied() *awserr.Error { return awserr.New("AccessDenied", "Access Denied").WithStatus(403) }
-
-// allowed decides whether the caller may do the action on the bucket or its objects. For now the bucket's account
-// may do everything and nobody else anything. This is the place of bucket policies and ACLs.
-func allowed(c call.Caller, b *resource.Bucket, _ action) bool {
-	return !c.Anonymous() && c.AccountID == b.AccountID
-}
 
 // action is an IAM action without its "s3:".
 type action string
@@ -38,6 +33,26 @@ const (
 
 // bucket finds a bucket for the caller. owner is x-amz-expected-bucket-owner.
 func (s *Service) bucket(ctx context.Context, name, owner string, act action) (*resource.Bucket, error) {
+	return s.lookup(ctx, name, "", owner, act, nil)
+}
+
+// lookup finds a bucket for an action on it, or on the object with this key in it.
+func (s *Service) lookup(ctx context.Context, name, key, owner string, act action, keys authz.Keys) (*resource.Bucket, error) {
+	b, err := s.named(ctx, name, "")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.may(ctx, b, key, act, keys); err != nil {
+		return nil, err
+	}
+	if owner != "" && owner != b.AccountID {
+		return nil, accessDenied()
+	}
+	return b, nil
+}
+
+// named finds a bucket without asking what the caller may do with it.
+func (s *Service) named(ctx context.Context, name, owner string) (*resource.Bucket, error) {
 	b := s.visible(s.store.Snapshot(), name)
 	if b == nil {
 		if !validBucketName(name) {
@@ -48,7 +63,7 @@ func (s *Service) bucket(ctx context.Context, name, owner string, act action) (*
 		}
 		return nil, noSuchBucket(name)
 	}
-	if !allowed(call.From(ctx).Caller, b, act) || owner != "" && owner != b.AccountID {
+	if owner != "" && owner != b.AccountID {
 		return nil, accessDenied()
 	}
 	return b, nil
@@ -65,7 +80,7 @@ func (s *Service) visible(r store.Reader, name string) *resource.Bucket {
 
 // object finds the bucket of a key for the caller, and judges the key.
 func (s *Service) object(ctx context.Context, name, key, owner string, act action) (*resource.Bucket, error) {
-	b, err := s.bucket(ctx, name, owner, act)
+	b, err := s.lookup(ctx, name, key, owner, act, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,9 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 	if !validBucketName(in.Bucket) {
 		return nil, invalidBucketName(in.Bucket)
 	}
+	if err := s.mayAccount(ctx, bucketARN(in.Bucket), "CreateBucket"); err != nil {
+		return nil, err
+	}
 	region, err := s.newBucketRegion(ctx, in.CreateBucketConfiguration)
 	if err != nil {
 		return nil, err
@@ -220,6 +223,9 @@ func (s *Service) ListBuckets(ctx context.Context, in *shape.ListBucketsRequest)
 	who := call.From(ctx)
 	if who.Anonymous() {
 		return nil, accessDenied()
+	}
+	if err := s.mayAccount(ctx, "*", "ListAllMyBuckets"); err != nil {
+		return nil, err
 	}
 	limit := maxBuckets
 	if in.MaxBuckets != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"karri.dev/internal/authz"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/aws/wire/wiretest"
 	"karri.dev/internal/frontdoor"
@@ -36,6 +37,7 @@ type cloud struct {
 	store      *store.Store
 	engine     *disk.Engine
 	service    *s3.Service
+	authz      *authz.Engine
 	keys       []identity.Key
 	mine, them *awss3.Client
 }
@@ -71,9 +73,13 @@ func newCloud(t testing.TB) *cloud {
 		t.Fatal(err)
 	}
 	c.keys = []identity.Key{key, other}
+	c.authz = authz.New(authz.Deps{Store: c.store})
+	if err := authz.Register[shape.API](c.authz, shape.Service(), s3.Permissions()); err != nil {
+		t.Fatal(err)
+	}
 	regions := []string{region, "eu-west-1"}
-	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine, Now: func() time.Time { return c.now() }})
-	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id})
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine, Now: func() time.Time { return c.now() }, Authz: c.authz})
+	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id, Authorizer: c.authz})
 	door.Register(shape.Service(), c.service)
 	c.handler = door
 	server := httptest.NewUnstartedServer(nil)

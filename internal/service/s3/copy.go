@@ -17,7 +17,7 @@ func (s *Service) source(ctx context.Context, text, owner string, c conditions) 
 	if bucket, key, err = copySource(text); err != nil {
 		return nil, "", "", err
 	}
-	b, err := s.bucket(ctx, bucket, owner, actGetObject)
+	b, err := s.lookup(ctx, bucket, key, owner, actGetObject, nil)
 	if err != nil {
 		return nil, "", "", err
 	}

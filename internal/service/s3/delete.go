@@ -44,7 +44,7 @@ const deleters = 64
 
 // DeleteObjects deletes many objects and answers for each.
 func (s *Service) DeleteObjects(ctx context.Context, in *shape.DeleteObjectsRequest) (*shape.DeleteObjectsResult, error) {
-	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, actDeleteObject)
+	b, err := s.named(ctx, in.Bucket, in.ExpectedBucketOwner) // each key is asked for by itself
 	if err != nil {
 		return nil, err
 	}
@@ -89,6 +89,9 @@ func (s *Service) DeleteObjects(ctx context.Context, in *shape.DeleteObjectsRequ
 
 func (s *Service) deleteOne(ctx context.Context, b *resource.Bucket, o shape.ObjectIdentifier) error {
 	if err := checkKey(o.Key); err != nil {
+		return err
+	}
+	if err := s.may(ctx, b, o.Key, actDeleteObject, nil); err != nil {
 		return err
 	}
 	if o.VersionId != "" && o.VersionId != "null" {

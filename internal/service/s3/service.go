@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"karri.dev/internal/aws/awserr"
@@ -44,6 +45,7 @@ type Deps struct {
 	IDs    *ids.Source
 	Now    func() time.Time
 	Log    *slog.Logger
+	Authz  Authorizer // nil: a bucket's own account may do everything and nobody else anything
 }
 
 // Service implements S3.
@@ -56,6 +58,8 @@ type Service struct {
 	log    *slog.Logger
 
 	read readings // configurations
+	authz   Authorizer
+	actions sync.Map // action → policy.Action
 }
 
 var _ shape.API = (*Service)(nil)
@@ -65,7 +69,7 @@ func New(cfg Config, deps Deps) *Service {
 	if len(cfg.Regions) == 0 {
 		cfg.Regions = []string{"us-east-1"}
 	}
-	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log}
+	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz}
 	if s.ids == nil {
 		s.ids = ids.New(nil)
 	}

@@ -1,0 +1,181 @@
+package iam
+
+import (
+	"maps"
+	"strings"
+
+	"karri.dev/internal/authz"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/policy"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// Permissions is what each operation asks leave for.
+func Permissions() authz.Service {
+	t := authz.Table{}
+	for _, area := range []authz.Table{userPermissions()} {
+		maps.Copy(t, area)
+	}
+	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
+		"user": {
+			ARN: entityARN("user"), New: newName, Absent: self,
+			Name: func(r store.Reader, info *call.Info, given string) string {
+				if u := store.Users.Get(r, store.UserKey(info.AccountID, given)); u != nil {
+					return u.Path[1:] + u.Name
+				}
+				return given
+			},
+			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+				if u := store.Users.Get(r, store.UserKey(info.AccountID, last(name))); u != nil {
+					return &entity{u.Tags, u.Boundary}
+				}
+				return nil
+			},
+		},
+		"key-owner": {
+			ARN: entityARN("user"),
+			Name: func(r store.Reader, info *call.Info, given string) string {
+				if k := store.AccessKeys.Get(r, given); k != nil && k.AccountID == info.AccountID {
+					if u := store.Users.Get(r, store.UserKey(k.AccountID, k.UserName)); u != nil && k.UserName != "" {
+						return u.Path[1:] + u.Name
+					}
+				}
+				return ""
+			},
+		},
+		"group": {
+			ARN: entityARN("group"), New: newName,
+			Name: func(r store.Reader, info *call.Info, given string) string {
+				if g := store.Groups.Get(r, store.UserKey(info.AccountID, given)); g != nil {
+					return g.Path[1:] + g.Name
+				}
+				return given
+			},
+		},
+		"role": {
+			ARN: entityARN("role"), New: newName,
+			Name: func(r store.Reader, info *call.Info, given string) string {
+				if role := store.Roles.Get(r, store.UserKey(info.AccountID, given)); role != nil {
+					return role.Path[1:] + role.Name
+				}
+				return given
+			},
+			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+				if role := store.Roles.Get(r, store.UserKey(info.AccountID, last(name))); role != nil {
+					return &entity{role.Tags, role.Boundary}
+				}
+				return nil
+			},
+		},
+		"instance-profile": {
+			ARN: entityARN("instance-profile"), New: newName,
+			Name: func(r store.Reader, info *call.Info, given string) string {
+				if p := store.InstanceProfiles.Get(r, store.UserKey(info.AccountID, given)); p != nil {
+					return p.Path[1:] + p.Name
+				}
+				return given
+			},
+			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+				if p := store.InstanceProfiles.Get(r, store.UserKey(info.AccountID, last(name))); p != nil {
+					return &entity{tags: p.Tags}
+				}
+				return nil
+			},
+		},
+		"policy": {
+			ARN: entityARN("policy"), New: newName,
+			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+				if p := authz.FindPolicy(r, name); p != nil && p.AccountID == info.AccountID {
+					return &entity{tags: p.Tags}
+				}
+				return nil
+			},
+		},
+	}}
+}
+
+// entityARN names an entity by path and name, or by an ARN that the request gives.
+func entityARN(kind string) func([]byte, *call.Info, string) []byte {
+	return func(b []byte, info *call.Info, name string) []byte {
+		if strings.HasPrefix(name, "arn:") {
+			return append(b, name...)
+		}
+		if name == "" {
+			name = "*"
+		}
+		for _, s := range []string{"arn:aws:iam::", info.AccountID, ":", kind, "/", name} {
+			b = append(b, s...)
+		}
+		return b
+	}
+}
+
+// newName makes the name of something new of its name and path.
+func newName(_ *call.Info, members []string) string {
+	if len(members) < 2 || members[1] == "" || members[1][0] != '/' {
+		return members[0]
+	}
+	return members[1][1:] + members[0]
+}
+
+// self is the user who calls, for requests without a name; root has keys and no user.
+func self(r store.Reader, info *call.Info) string {
+	if u := store.Users.Get(r, store.UserKey(info.AccountID, info.UserName)); u != nil && info.UserName != "" {
+		return u.Path[1:] + u.Name
+	}
+	return ""
+}
+
+func last(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// entity gives the condition keys of a user, role, policy or profile.
+type entity struct {
+	tags     resource.Tags
+	boundary string
+}
+
+// Value implements authz.Resource.
+func (e *entity) Value(k policy.Key) (policy.Value, bool) {
+	switch k.Name {
+	case "aws:resourcetag", "iam:resourcetag":
+		return authz.Tag(e.tags, k.Arg)
+	case "iam:permissionsboundary":
+		return policy.String(e.boundary), e.boundary != ""
+	}
+	return policy.Value{}, false
+}
+
+// userPermissions are those on users, their keys and what hangs on them.
+func userPermissions() authz.Table {
+	user := authz.Entry{On: "user:UserName"}
+	return authz.Table{
+		"CreateUser": {On: "user:+UserName,Path", Keys: "iam:PermissionsBoundary=PermissionsBoundary"},
+		"GetUser":    user, "DeleteUser": user, "ListUsers": {},
+		"UpdateUser":      {On: "user:UserName", Also: alsoRenamed},
+		"CreateAccessKey": user, "DeleteAccessKey": user, "UpdateAccessKey": user, "ListAccessKeys": user, "GetAccessKeyLastUsed": {On: "key-owner:AccessKeyId"},
+		"GetLoginProfile": user, "ListAccountAliases": {}, "ListAttachedUserPolicies": user, "ListGroups": {}, "ListGroupsForUser": user,
+		"ListMFADevices": user, "ListRoles": {}, "ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
+		"ListUserPolicies": user, "ListUserTags": user, "TagUser": user, "UntagUser": user,
+	}
+}
+
+// alsoRenamed asks for the user's ARN as it is to be: nobody moves a user to where they may not.
+func alsoRenamed(a *authz.Asking) {
+	in := a.Input.(*shape.UpdateUserRequest)
+	u := store.Users.Get(a.Reader, store.UserKey(a.Info.AccountID, in.UserName))
+	if u == nil || in.NewPath == "" && in.NewUserName == "" {
+		return
+	}
+	next := *u
+	if in.NewPath != "" {
+		next.Path = in.NewPath
+	}
+	if in.NewUserName != "" {
+		next.Name = in.NewUserName
+	}
+	a.Ask(actUpdateUser, next.ARN(), (&entity{u.Tags, u.Boundary}).Value)
+}
+
+var actUpdateUser = policy.MakeAction("iam:UpdateUser")
