@@ -26,6 +26,7 @@ import (
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
 
+	cloudtrailshape "karri.dev/internal/aws/shape/cloudtrail"
 	ec2shape "karri.dev/internal/aws/shape/ec2"
 	iamshape "karri.dev/internal/aws/shape/iam"
 	s3shape "karri.dev/internal/aws/shape/s3"
@@ -110,6 +111,7 @@ func newAuthority(t testing.TB, s *store.Store, sealer *seal.Sealer) authority {
 	e := authz.New(authz.Deps{Store: s, Denials: denial.New(sealer)})
 	if err := errors.Join(
 		authz.Register[stsshape.API](e, stsshape.Service(), sts.Permissions()),
+		authz.Register[cloudtrailshape.API](e, cloudtrailshape.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
 		authz.Register[iamshape.API](e, iamshape.Service(), iam.Permissions()),
 		authz.Register[ec2shape.API](e, ec2shape.Service(), ec2.Permissions()),
 		authz.Register[s3shape.API](e, s3shape.Service(), s3.Permissions()),

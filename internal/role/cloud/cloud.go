@@ -96,7 +96,6 @@ type Cloud struct {
 	Links      *imagelink.Signer
 	EC2        *ec2.Service // for calls without HTTP: simulation
 	Events     *audit.Recent
-	Authz      *authz.Engine
 	RoleKey    *seal.Sealer // of the credentials of instances' roles; zones have it too
 
 	roles    *instancerole.Maker

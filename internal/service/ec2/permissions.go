@@ -16,13 +16,20 @@ import (
 // about "*", as AWS has it.
 func Permissions() authz.Service {
 	s := authz.Service{Table: authz.Table{}, Kinds: map[string]authz.Kind{}}
+	more, keys := permissionsOf(), permissionKeys()
 	for name, m := range operations() {
+		if m.on == "" && more[name] != "" {
+			m.on, m.keys = more[name], keys[name]
+		}
 		if m.on != "" || m.also != nil || strings.HasPrefix(name, "Describe") {
 			s.Table[name] = authz.Entry{On: m.on, Keys: m.keys, Also: m.also}
 		}
 	}
 	for _, t := range taggables() {
 		s.Kinds[t.name] = t.access
+	}
+	if _, ok := s.Kinds["snapshot"]; !ok {
+		s.Kinds["snapshot"] = authz.Kind{ARN: func(b []byte, info *call.Info, name string) []byte { return appendARN(b, info, "snapshot", name) }}
 	}
 	s.Kinds["any"] = anyKind()
 	return s
@@ -48,6 +55,10 @@ func (k *kind[T]) access() authz.Kind {
 		out.Name = allocationID
 	case "vpc", "subnet", "route-table", "network-interface":
 		out.Name = ofAssociation
+	case "launch-template":
+		out.Name = templateID
+	case "placement-group":
+		out.New = func(_ *call.Info, members []string) string { return members[0] }
 	case "key-pair":
 		out.Name = keyName
 		out.New = func(_ *call.Info, members []string) string { return members[0] }
@@ -139,6 +150,16 @@ func allocationID(r store.Reader, info *call.Info, given string) string {
 	default:
 		if a := store.AddressesByIP.One(r, given); a != nil && addresses.mine(info, a) {
 			return a.AllocationID
+		}
+	}
+	return given
+}
+
+// templateID gives the id of a launch template that is named by id or by name.
+func templateID(r store.Reader, info *call.Info, given string) string {
+	for t := range store.LaunchTemplatesByOwner.By(r, ownerKey(info)) {
+		if t.Name == given {
+			return t.ID
 		}
 	}
 	return given

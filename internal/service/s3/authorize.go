@@ -46,10 +46,16 @@ func (s *Service) decide(ctx context.Context, q authz.Question) error {
 
 // resourcePolicies gives what a bucket says itself on who may use it and its objects: its policy, and the access
 // control list of the bucket (key "") or the object as a policy.
-func (s *Service) resourcePolicies(_ context.Context, r store.Reader, b *resource.Bucket, _ string) (own, grants *policy.Policy, err error) {
+func (s *Service) resourcePolicies(ctx context.Context, r store.Reader, b *resource.Bucket, _ string) (own, grants *policy.Policy, err error) {
 	p, err := s.policyOf(r, b)
 	if err != nil || p == nil {
 		return nil, nil, err
+	}
+	if p.public && call.From(ctx).AccountID != b.AccountID {
+		// A public policy lets nobody in from outside while the bucket restricts it.
+		if block, err := s.block(r, b); err != nil || block.restrict {
+			return nil, nil, err
+		}
 	}
 	return p.Policy, nil, nil
 }

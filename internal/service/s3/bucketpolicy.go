@@ -69,6 +69,32 @@ func (s *Service) GetBucketPolicyStatus(ctx context.Context, in *shape.GetBucket
 	return &shape.GetBucketPolicyStatusResult{PolicyStatus: &shape.PolicyStatus{IsPublic: public(p)}}, nil
 }
 
+// policyOf gives a bucket's policy compiled, nil if there is none. A text that no longer parses is an error: leaving
+// it out could lose a Deny.
+func (s *Service) policyOf(r store.Reader, b *resource.Bucket) (*bucketPolicy, error) {
+	c := store.BucketConfigs.Get(r, store.BucketConfigKey(b.Engine, resource.PartPolicy))
+	if c == nil {
+		return nil, nil
+	}
+	return once(&s.policies, c, func(*resource.BucketConfig) (*bucketPolicy, error) {
+		doc, err := config[policyDocument](s, r, b, resource.PartPolicy)
+		if err != nil {
+			return nil, err
+		}
+		p, err := policy.Parse(doc.Text, policy.Resource)
+		if err != nil {
+			return nil, err
+		}
+		return &bucketPolicy{p, public(p)}, nil
+	})
+}
+
+// bucketPolicy is a bucket's policy, compiled.
+type bucketPolicy struct {
+	*policy.Policy
+	public bool
+}
+
 // readPolicy judges the text of a policy for a bucket.
 func readPolicy(text, bucket string) (*policy.Policy, error) {
 	malformed := func(message string) error { return awserr.New("MalformedPolicy", "%s", message) }

@@ -57,9 +57,10 @@ type Service struct {
 	now    func() time.Time
 	log    *slog.Logger
 
-	read readings // configurations
-	authz   Authorizer
-	actions sync.Map // action → policy.Action
+	read     readings // configurations
+	policies readings // bucket policies, compiled
+	authz    Authorizer
+	actions  sync.Map // action → policy.Action
 }
 
 var _ shape.API = (*Service)(nil)

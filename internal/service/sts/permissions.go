@@ -1,13 +1,15 @@
 package sts
 
 import (
+	"strings"
+
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/call"
 )
 
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
-	return authz.Service{Table: authz.Table{
+	return authz.Service{Default: assuming, Table: authz.Table{
 		"GetCallerIdentity":          {Free: "as in AWS: a Deny on it has no effect"},
 		"GetAccessKeyInfo":           {},
 		"GetSessionToken":            {Free: "as in AWS: policies do not count for it"},
@@ -16,6 +18,11 @@ func Permissions() authz.Service {
 	}, Kinds: map[string]authz.Kind{
 		"federated-user": {ARN: federatedARN, New: newName},
 	}}
+}
+
+// assuming is for AssumeRole and its siblings: they ask when they have the role and its trust policy.
+func assuming(operation string) (authz.Entry, bool) {
+	return authz.Entry{Handler: operation + " TagSession SetSourceIdentity"}, strings.HasPrefix(operation, "AssumeRole")
 }
 
 func newName(_ *call.Info, members []string) string { return members[0] }
