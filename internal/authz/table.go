@@ -68,3 +68,6 @@ type Kind struct {
 type Resource interface {
 	Value(key policy.Key) (policy.Value, bool)
 }
+
+// WithoutResources is a Default for a service none of whose operations is about single resources.
+func WithoutResources(string) (Entry, bool) { return Entry{}, true }

@@ -29,6 +29,7 @@ import (
 	cloudtrailshape "karri.dev/internal/aws/shape/cloudtrail"
 	ec2shape "karri.dev/internal/aws/shape/ec2"
 	iamshape "karri.dev/internal/aws/shape/iam"
+	organizationsshape "karri.dev/internal/aws/shape/organizations"
 	s3shape "karri.dev/internal/aws/shape/s3"
 	stsshape "karri.dev/internal/aws/shape/sts"
 )
@@ -112,6 +113,7 @@ func newAuthority(t testing.TB, s *store.Store, sealer *seal.Sealer) authority {
 	if err := errors.Join(
 		authz.Register[stsshape.API](e, stsshape.Service(), sts.Permissions()),
 		authz.Register[cloudtrailshape.API](e, cloudtrailshape.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
+		authz.Register[organizationsshape.API](e, organizationsshape.Service(), authz.Service{Default: authz.WithoutResources}),
 		authz.Register[iamshape.API](e, iamshape.Service(), iam.Permissions()),
 		authz.Register[ec2shape.API](e, ec2shape.Service(), ec2.Permissions()),
 		authz.Register[s3shape.API](e, s3shape.Service(), s3.Permissions()),

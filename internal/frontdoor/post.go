@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
@@ -46,7 +47,7 @@ func (f *postForm) get(name string) string { return f.fields[name] }
 func (x *exchange) servePost(bucket string) error {
 	op := x.service.operations["PutObject"]
 	if op == nil {
-		return accessDenied(x.service.Service)
+		return authz.Unsigned(x.service.Protocol)
 	}
 	x.choose(op)
 	x.info.Operation, x.resource = "PostObject", bucket

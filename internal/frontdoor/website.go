@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
@@ -93,7 +94,7 @@ func (x *exchange) get(bucket, key string, header http.Header) (*operation, *sha
 }
 
 func (x *exchange) authorize(ctx context.Context, op *operation, in any) error {
-	return x.d.deps.Authorizer.Authorize(ctx, Access{Info: &x.info, Service: x.service.Service, Operation: op.Name, Input: in})
+	return x.d.deps.Authorizer.Authorize(ctx, authz.Call{Info: &x.info, Service: x.service.Service, Operation: op.Name, Input: in})
 }
 
 // object sends an object; status, if not 0, is the answer's in place of 200.

@@ -8,6 +8,7 @@ import (
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
+	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/denial"
@@ -26,6 +27,7 @@ func NewAuthz(s *store.Store, denials *denial.Codec, log *slog.Logger) *authz.En
 		authz.Register[shapes3.API](e, shapes3.Service(), s3.Permissions()),
 		authz.Register[shapeiam.API](e, shapeiam.Service(), iam.Permissions()),
 		authz.Register[shapecloudtrail.API](e, shapecloudtrail.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
+		authz.Register[shapeorganizations.API](e, shapeorganizations.Service(), authz.Service{Default: authz.WithoutResources}),
 		authz.Register[shapests.API](e, shapests.Service(), sts.Permissions()),
 	)
 	if err != nil {
