@@ -95,7 +95,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if p.root, err = membership.Root(ctx, p.store, p.sealer, time.Now); err != nil {
 		return nil, err
 	}
-	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Log: log}); err != nil {
+	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Sealer: p.sealer, Log: log}); err != nil {
 		return nil, err
 	}
 	p.closers.add(p.objects.Close)

@@ -27,6 +27,13 @@ var (
 	ErrNoVersion    = errors.New("no such version")
 	ErrBadVersion   = errors.New("not a version id")
 	ErrLocked       = errors.New("version is locked")
+	ErrKey          = errors.New("not the customer's key")
+)
+
+// Whose keys keep an object's bytes.
+const (
+	ByCloud    = "AES256"
+	ByCustomer = "customer"
 )
 
 // Meta is what is stored about a version of an object.
@@ -40,6 +47,8 @@ type Meta struct {
 	Parts     int    // 0 unless multipart
 	Owner     string // of the version, as the S3 service names accounts
 	Class     string // storage class; "" is the standard one
+	// Encryption says whose key keeps the bytes: "", ByCloud or ByCustomer.
+	Encryption string
 	// Headers are system and user metadata as they are answered: "Content-Type", "X-Amz-Meta-…".
 	Headers map[string]string
 	// Checksum is the additional checksum, "" if none: algorithm ("CRC32", "CRC64NVME", "SHA256" …),
@@ -56,9 +65,12 @@ type Put struct {
 	Class      string
 	Headers    map[string]string
 	Attributes Attributes
-	Body       io.Reader // an error while reading aborts the write; nothing is left
-	Size       int64     // of Body if known, else -1; a body of another length is ErrLength
-	MD5        []byte    // if set, a body with another MD5 is ErrDigest
+	// Customer is the customer's key, of 32 bytes: the bytes can only be read with it again. Nothing of it is kept. nil
+	// leaves encryption to the engine. A part's must be that of its upload.
+	Customer []byte
+	Body     io.Reader // an error while reading aborts the write; nothing is left
+	Size     int64     // of Body if known, else -1; a body of another length is ErrLength
+	MD5      []byte    // if set, a body with another MD5 is ErrDigest
 	// Checksum, if set, is called once the body is read to its end and gives the checksum to store; an
 	// error aborts the write. It may check digests that arrived as trailers.
 	Checksum func() (algorithm, value, kind string, err error)
@@ -87,6 +99,8 @@ type Upload struct {
 	Headers                         map[string]string
 	Attributes                      Attributes
 	ChecksumAlgorithm, ChecksumType string
+	Encryption                      string // as in Meta
+	Customer                        []byte // as in Put; not given back
 }
 
 // ListOptions select a page of a bucket.
@@ -161,6 +175,9 @@ type Object interface {
 	Meta() Meta
 	// Parts are those of a multipart object, in order of number; nil for any other.
 	Parts() ([]Part, error)
+	// Unlock gives the customer's key, before any Range, to an object whose Encryption is ByCustomer. ErrKey if it is
+	// another, or if the object has none.
+	Unlock(customer []byte) error
 	// Range reads length bytes from offset; checksums are verified on the way.
 	Range(offset, length int64) (io.ReadCloser, error)
 	io.Closer

@@ -13,4 +13,15 @@ type Bucket struct {
 	Engine string `json:"engine"`
 	System bool   `json:"system,omitempty"` // Karri's own: invisible to every API
 	Tags   Tags   `json:"tags,omitempty"`
+	// Versioning is "" (never enabled), "Enabled" or "Suspended".
+	Versioning string      `json:"versioning,omitempty"`
+	Lock       *BucketLock `json:"lock,omitempty"`      // object lock is enabled, for good
+	BucketKey  bool        `json:"bucketKey,omitempty"` // of the default encryption; it means nothing without KMS
+}
+
+// BucketLock is a bucket's object lock: what new versions get that bring no retention of their own.
+type BucketLock struct {
+	Mode  string `json:"mode,omitempty"` // "": nothing; else GOVERNANCE or COMPLIANCE, with Days or Years
+	Days  int    `json:"days,omitempty"`
+	Years int    `json:"years,omitempty"`
 }

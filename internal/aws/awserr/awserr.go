@@ -15,7 +15,9 @@ type Error struct {
 
 	// Fields are extra elements that some services answer (S3: BucketName, Key …), in order.
 	Fields []Field
-	cause  error
+	// Headers are those of the answer that belong to the error (S3: x-amz-delete-marker, Allow …).
+	Headers []Field
+	cause   error
 }
 
 // Field is one extra element of an error answer.
@@ -42,6 +44,13 @@ func (e *Error) WithStatus(status int) *Error {
 func (e *Error) With(name, value string) *Error {
 	c := *e
 	c.Fields = append(append([]Field(nil), e.Fields...), Field{name, value})
+	return &c
+}
+
+// WithHeader gives a copy with one more header.
+func (e *Error) WithHeader(name, value string) *Error {
+	c := *e
+	c.Headers = append(append([]Field(nil), e.Headers...), Field{name, value})
 	return &c
 }
 

@@ -13,6 +13,9 @@ func EncodeError(p Protocol, w *Response, e *awserr.Error) {
 	if w.Status == 0 {
 		w.Status = http.StatusBadRequest
 	}
+	for _, h := range e.Headers {
+		w.header().Set(h.Name, h.Value)
+	}
 	b := w.Body[:0]
 	if w.Stream != nil {
 		w.Stream.Close()

@@ -5,13 +5,14 @@ import (
 	"hash/crc32"
 )
 
-// A data file is a row of blocks; each is up to blockData bytes and then their checksum. Only the last one may
+// A data file is a row of blocks; each is up to blockData bytes, which may be encrypted, and then their checksum, which
+// can be checked without any key. Only the last one may
 // be shorter. Nothing else is in a file: its size follows from the object's.
 const (
 	blockSize   = 64 << 10 // on disk
 	blockSum    = 4
-	blockData   = blockSize - blockSum
-	runBlocks   = 4 // blocks read or written in one call
+	blockData   = blockSize - blockSum // with what encryption adds
+	runBlocks   = 4                    // blocks read or written in one call
 	bufferBytes = runBlocks * blockSize
 )
 
@@ -26,20 +27,17 @@ func blockCRC(data []byte, file uint64, index int64) uint32 {
 	return crc32.Update(crc32.Checksum(data, castagnoli), castagnoli, place[:])
 }
 
-// seal puts the checksum behind a block's n bytes and gives the block.
-func seal(block []byte, n int, file uint64, index int64) []byte {
+// sealBlock puts the checksum behind a block's n bytes and gives the block.
+func sealBlock(block []byte, n int, file uint64, index int64) []byte {
 	binary.BigEndian.PutUint32(block[n:], blockCRC(block[:n], file, index))
 	return block[:n+blockSum]
 }
 
-// unseal gives a block's bytes, or false if they are not what was written there.
-func unseal(block []byte, file uint64, index int64) ([]byte, bool) {
+// openBlock gives a block's bytes, or false if they are not what was written there.
+func openBlock(block []byte, file uint64, index int64) ([]byte, bool) {
 	n := len(block) - blockSum
 	if n < 0 || binary.BigEndian.Uint32(block[n:]) != blockCRC(block[:n], file, index) {
 		return nil, false
 	}
 	return block[:n], true
 }
-
-// stored gives the size on disk of n bytes.
-func stored(n int64) int64 { return n + (n+blockData-1)/blockData*blockSum }

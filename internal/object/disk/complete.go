@@ -52,6 +52,7 @@ func (e *Engine) Complete(_ context.Context, bucket, key, id string, named []obj
 			return err
 		}
 		o.Headers, o.Owner, o.Class, o.Attributes, o.sealed = u.Headers, u.Owner, u.Class, u.Attributes, u.sealed
+		o.Encryption = u.Encryption
 		return e.join(t, bucket, p.Versioning, &o, list)
 	})
 	return o.Meta, err

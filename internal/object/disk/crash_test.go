@@ -84,19 +84,20 @@ func (h *history) after(promised map[string]int) *history {
 func (h *history) write(ctx context.Context, e object.Engine, writer uint64) {
 	rng := rand.New(rand.NewPCG(writer, 1))
 	for n := uint64(0); ctx.Err() == nil; n++ {
-		key := fmt.Sprintf("%d/%d", writer%256, rng.IntN(5))
+		number := rng.IntN(6)
+		key, versioning := fmt.Sprintf("%d/%d", writer%256, number), object.Versioning(number%3)
 		size := []int{0, 10, 1000, 64 << 10, 70 << 10, 300 << 10}[rng.IntN(6)]
 		body := objecttest.Bytes(writer<<32|n, size)
 		var err error
 		switch rng.IntN(8) {
 		case 0:
 			h.begin(key, "")
-			_, err = e.Delete(ctx, "b", object.Delete{Key: key})
+			_, err = e.Delete(ctx, "b", object.Delete{Key: key, Versioning: versioning})
 		case 1:
-			err = h.upload(ctx, e, key, body)
+			err = h.upload(ctx, e, key, versioning, body)
 		default:
 			h.begin(key, objecttest.ETag(body))
-			_, err = e.Put(ctx, "b", object.Put{Key: key, Body: bytes.NewReader(body), Size: -1})
+			_, err = e.Put(ctx, "b", object.Put{Key: key, Versioning: versioning, Body: bytes.NewReader(body), Size: -1})
 		}
 		h.end(key, err)
 		if err != nil {
@@ -105,7 +106,7 @@ func (h *history) write(ctx context.Context, e object.Engine, writer uint64) {
 	}
 }
 
-func (h *history) upload(ctx context.Context, e object.Engine, key string, body []byte) error {
+func (h *history) upload(ctx context.Context, e object.Engine, key string, versioning object.Versioning, body []byte) error {
 	id, err := e.CreateUpload(ctx, "b", object.Upload{Key: key})
 	if err != nil {
 		return err
@@ -118,7 +119,7 @@ func (h *history) upload(ctx context.Context, e object.Engine, key string, body 
 		return e.Abort(ctx, "b", key, id)
 	}
 	h.begin(key, multipartETag(p.ETag))
-	_, err = e.Complete(ctx, "b", key, id, []object.Part{p}, object.Put{})
+	_, err = e.Complete(ctx, "b", key, id, []object.Part{p}, object.Put{Versioning: versioning})
 	return err
 }
 
@@ -138,25 +139,26 @@ func (h *history) check(t *testing.T, e *Engine) (checked int) {
 	}
 	for _, m := range l.Objects {
 		found[m.Key] = m.ETag
-		o, err := e.Get(t.Context(), "b", m.Key, "")
-		if err != nil {
-			t.Fatalf("%s is listed but: %v", m.Key, err)
+	}
+	// Every version is whole, and the latest are those that are listed.
+	vs, err := e.ListVersions(t.Context(), "b", object.VersionOptions{Max: 100000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	latest := 0
+	for _, v := range vs.Versions {
+		if v.Latest && !v.Marker {
+			latest++
+			if found[v.Key] != v.ETag {
+				t.Fatalf("%s: the latest version is %s, and %q is listed", v.Key, v.ETag, found[v.Key])
+			}
 		}
-		r, err := o.Range(0, m.Size)
-		if err != nil {
-			t.Fatal(err)
+		if !v.Marker {
+			h.whole(t, e, v.Meta)
 		}
-		b, err := io.ReadAll(r)
-		etag := objecttest.ETag(b)
-		if m.Parts > 0 {
-			etag = multipartETag(etag)
-		}
-		if err != nil || etag != m.ETag {
-			t.Fatalf("%s is not whole: %d bytes of %d, %v", m.Key, len(b), m.Size, err)
-		}
-		if err := errors.Join(r.Close(), o.Close()); err != nil {
-			t.Fatal(err)
-		}
+	}
+	if latest != len(found) {
+		t.Fatalf("%d objects are listed, %d versions are the latest", len(found), latest)
 	}
 	for k, etag := range found {
 		if h.began[k] == nil {
@@ -171,6 +173,30 @@ func (h *history) check(t *testing.T, e *Engine) (checked int) {
 		checked++
 	}
 	return checked
+}
+
+// whole reads a version.
+func (h *history) whole(t *testing.T, e *Engine, m object.Meta) {
+	t.Helper()
+	o, err := e.Get(t.Context(), "b", m.Key, m.VersionID)
+	if err != nil {
+		t.Fatalf("%s is listed but: %v", m.Key, err)
+	}
+	r, err := o.Range(0, m.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(r)
+	etag := objecttest.ETag(b)
+	if m.Parts > 0 {
+		etag = multipartETag(etag)
+	}
+	if err != nil || etag != m.ETag {
+		t.Fatalf("%s is not whole: %d bytes of %d, %v", m.Key, len(b), m.Size, err)
+	}
+	if err := errors.Join(r.Close(), o.Close()); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // files counts the data files, and those that the index names.
@@ -203,7 +229,7 @@ func (e *Engine) files(t *testing.T) (onDisk, named int) {
 // of it.
 func TestPowerLoss(t *testing.T) {
 	const crashes = 20
-	fs, cfg := crashFS(), Config{Dir: "/a/b/objects"}
+	fs, cfg := crashFS(), Config{Dir: "/a/b/objects", Sealer: sealer(t)}
 	h := newHistory()
 	rng := rand.New(rand.NewPCG(1, 2))
 	checked := 0

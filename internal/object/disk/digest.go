@@ -9,6 +9,7 @@ import (
 // Two buffers go round: the writer fills one while the other is summed.
 type digest struct {
 	hash hash.Hash
+	per  int // bytes of the body in a block
 	free chan *[]byte
 	full chan run
 	done chan struct{}
@@ -19,8 +20,8 @@ type run struct {
 	n      int // bytes of the body in the buffer's blocks
 }
 
-func newDigest() *digest {
-	d := &digest{hash: md5.New(), free: make(chan *[]byte, 2), full: make(chan run, 2), done: make(chan struct{})}
+func newDigest(per int) *digest {
+	d := &digest{hash: md5.New(), per: per, free: make(chan *[]byte, 2), full: make(chan run, 2), done: make(chan struct{})}
 	for range cap(d.free) {
 		d.free <- buffers.Get().(*[]byte)
 	}
@@ -32,7 +33,7 @@ func (d *digest) work() {
 	defer close(d.done)
 	for r := range d.full {
 		for i := 0; r.n > 0; i++ {
-			n := min(r.n, blockData)
+			n := min(r.n, d.per)
 			d.hash.Write((*r.buffer)[i*blockSize:][:n])
 			r.n -= n
 		}

@@ -33,8 +33,12 @@ type Config struct {
 	// CollectEvery is the period of the search for files that nothing names. 0 is an hour.
 	CollectEvery time.Duration
 	CacheSize    int64 // of index blocks in memory, in bytes. 0 is 32 MiB.
-	Now          func() time.Time
-	Log          *slog.Logger
+	// ScrubRate is how fast data files are read to check them, in bytes a second. 0 is 8 MiB.
+	ScrubRate int64
+	// Sealer has the cloud's key, with which data keys are sealed. Without it new objects are not encrypted.
+	Sealer Sealer
+	Now    func() time.Time
+	Log    *slog.Logger
 }
 
 // Engine is an object.Engine on a local file system.
@@ -51,6 +55,8 @@ type Engine struct {
 	updates chan *update
 	current *views
 	garbage *garbage
+
+	scrubbed scrubbed
 
 	closing   context.Context
 	stop      context.CancelFunc
@@ -77,6 +83,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.CacheSize == 0 {
 		cfg.CacheSize = 32 << 20
 	}
+	if cfg.ScrubRate == 0 {
+		cfg.ScrubRate = 8 << 20
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -92,6 +101,7 @@ func Open(cfg Config) (*Engine, error) {
 	e.running.Go(e.commitLoop)
 	e.running.Go(e.sweepLoop)
 	e.running.Go(e.collectLoop)
+	e.running.Go(e.scrubLoop)
 	return e, nil
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/objecttest"
+	"karri.dev/internal/seal"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,13 +26,28 @@ func open(t testing.TB, cfg Config) *Engine {
 	return e
 }
 
-func memory(t testing.TB) object.Engine { return open(t, Config{Dir: "/objects", FS: InMemory()}) }
+func sealer(t testing.TB) Sealer {
+	t.Helper()
+	s, err := seal.New(make([]byte, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func memory(t testing.TB) object.Engine {
+	return open(t, Config{Dir: "/objects", FS: InMemory(), Sealer: sealer(t)})
+}
 
 func TestContractInMemory(t *testing.T) { objecttest.Run(t, memory) }
+
+func TestContractUnencrypted(t *testing.T) {
+	objecttest.Run(t, func(t testing.TB) object.Engine { return open(t, Config{Dir: "/objects", FS: InMemory()}) })
+}
 
 func TestContractOnDisk(t *testing.T) {
 	if testing.Short() {
 		t.Skip("writes some hundred megabytes")
 	}
-	objecttest.Run(t, func(t testing.TB) object.Engine { return open(t, Config{Dir: t.TempDir()}) })
+	objecttest.Run(t, func(t testing.TB) object.Engine { return open(t, Config{Dir: t.TempDir(), Sealer: sealer(t)}) })
 }

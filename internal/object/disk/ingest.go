@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/md5"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"sync"
@@ -25,6 +26,7 @@ type body struct {
 	bytes   []byte // inline; part of buffer
 	size    int64
 	md5     [md5.Size]byte
+	secret  *secret // nil: not encrypted
 
 	algorithm, checksum, kind string
 
@@ -33,17 +35,17 @@ type body struct {
 
 // Buffers for whole small bodies, and for runs of blocks. The pools hold no state.
 var (
-	heads   = sync.Pool{New: func() any { b := make([]byte, InlineMax+1); return &b }}
+	heads   = sync.Pool{New: func() any { b := make([]byte, InlineMax+1, InlineMax+1+gcmTag); return &b }}
 	buffers = sync.Pool{New: func() any { b := make([]byte, bufferBytes); return &b }}
 )
 
 // ingest reads p.Body to its end and checks all that was promised of it. The caller must end with discard,
 // whatever has become of the body.
-func (e *Engine) ingest(ctx context.Context, p *object.Put, fileOnly bool) (*body, error) {
+func (e *Engine) ingest(ctx context.Context, p *object.Put, s *secret, fileOnly bool) (*body, error) {
 	if err := e.checkSpace(); err != nil {
 		return nil, err
 	}
-	b := &body{buffer: heads.Get().(*[]byte)}
+	b := &body{buffer: heads.Get().(*[]byte), secret: s}
 	err := e.take(ctx, p, b, fileOnly)
 	if err == nil {
 		err = b.check(p)
@@ -75,9 +77,18 @@ func (e *Engine) take(ctx context.Context, p *object.Put, b *body, fileOnly bool
 		}
 		b.bytes = head[:n]
 		b.md5 = md5.Sum(b.bytes)
+		if n > 0 && b.secret != nil {
+			b.bytes = b.secret.encrypt(head[:0], b.bytes, b.content.id, 0)
+		}
 		return nil
 	}
 	return e.stream(src, nil, b)
+}
+
+// etag is the hex MD5, or what stands for it.
+func (b *body) etag() string {
+	sum := b.secret.digest(b.md5)
+	return hex.EncodeToString(sum[:])
 }
 
 // check compares the body with the digest that was promised, and asks for the checksum.
@@ -101,7 +112,11 @@ func (e *Engine) stream(src io.Reader, head []byte, b *body) error {
 	if err != nil {
 		return fmt.Errorf("create data file: %w", noSpace(err))
 	}
-	w := &fileWriter{engine: e, file: f, id: b.content.id, digest: newDigest()}
+	w := &fileWriter{engine: e, file: f, id: b.content.id, secret: b.secret, digest: newDigest(b.secret.blockData())}
+	if b.secret != nil {
+		w.cipher = buffers.Get().(*[]byte)
+		defer buffers.Put(w.cipher)
+	}
 	err = w.copy(io.MultiReader(bytes.NewReader(head), src))
 	b.md5 = w.digest.sum()
 	b.size = w.size
@@ -137,6 +152,8 @@ type fileWriter struct {
 	engine *Engine
 	file   vfs.File
 	id     uint64
+	secret *secret
+	cipher *[]byte // encrypted blocks; nil if they are not
 	digest *digest
 	size   int64 // bytes of the body
 	disk   int64 // bytes written
@@ -154,7 +171,7 @@ func (w *fileWriter) copy(r io.Reader) error {
 			return err
 		}
 		w.digest.add(run, n)
-		if err := w.write((*run)[:stored(int64(n))]); err != nil {
+		if err := w.write(w.blocks(*run, n, index)); err != nil {
 			return err
 		}
 		w.size += int64(n)
@@ -164,17 +181,35 @@ func (w *fileWriter) copy(r io.Reader) error {
 	}
 }
 
-// fill reads and seals up to runBlocks blocks.
+// blocks gives what is to be written of a run of n bytes. Encryption makes another one of it: the bytes themselves are
+// still being summed.
+func (w *fileWriter) blocks(run []byte, n int, index int64) []byte {
+	size := w.secret.stored(int64(n))
+	if w.secret == nil {
+		return run[:size]
+	}
+	out := *w.cipher
+	for i := 0; n > 0; i++ {
+		got := min(n, w.secret.blockData())
+		at := i * blockSize
+		sealed := w.secret.encrypt(out[at:at], run[at:at+got], w.id, index+int64(i))
+		sealBlock(out[at:], len(sealed), w.id, index+int64(i))
+		n -= got
+	}
+	return out[:size]
+}
+
+// fill reads up to runBlocks blocks, and seals them unless they will be encrypted.
 func (w *fileWriter) fill(r io.Reader, run *[]byte, index int64) (n int, last bool, err error) {
 	for i := range runBlocks {
 		block := (*run)[i*blockSize : (i+1)*blockSize]
-		got, err := io.ReadFull(r, block[:blockData])
+		got, err := io.ReadFull(r, block[:w.secret.blockData()])
 		last = err == io.EOF || err == io.ErrUnexpectedEOF
 		if err != nil && !last {
 			return 0, false, err
 		}
-		if got > 0 {
-			seal(block, got, w.id, index+int64(i))
+		if got > 0 && w.secret == nil {
+			sealBlock(block, got, w.id, index+int64(i))
 		}
 		if n += got; last {
 			break

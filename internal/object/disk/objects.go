@@ -2,7 +2,6 @@ package disk
 
 import (
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 
@@ -19,15 +18,20 @@ func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.M
 	if err := e.look(func(r reader) error { return r.allows(bucket, p.Key, &p) }); err != nil {
 		return object.Meta{}, err
 	}
-	b, err := e.ingest(ctx, &p, false)
+	secret, err := e.newSecret(p.Customer)
+	if err != nil {
+		return object.Meta{}, err
+	}
+	b, err := e.ingest(ctx, &p, secret, false)
 	if err != nil {
 		return object.Meta{}, err
 	}
 	defer e.discard(b)
 	o := objectRecord{Meta: object.Meta{
-		Key: p.Key, Size: b.size, ETag: hex.EncodeToString(b.md5[:]), Owner: p.Owner, Class: p.Class, Headers: p.Headers, Attributes: p.Attributes,
+		Key: p.Key, Size: b.size, ETag: b.etag(), Owner: p.Owner, Class: p.Class, Headers: p.Headers, Attributes: p.Attributes,
 		ChecksumAlgorithm: b.algorithm, Checksum: b.checksum, ChecksumType: b.kind,
-	}, content: b.content}
+	}, content: b.content, sealed: secret.sealedKey()}
+	o.Encryption = encryption(o.sealed)
 	err = e.update(func(t *tx) error {
 		if err := t.allows(bucket, p.Key, &p); err != nil {
 			return err

@@ -18,7 +18,11 @@ type openObject struct {
 	engine *Engine
 	meta   object.Meta
 	pin    content
-	bytes  []byte       // inline
+	inline content
+	sealed []byte
+	secret *secret
+	locked bool         // the customer's key is still to come
+	bytes  []byte       // inline; decrypted once the key is there
 	list   []partRecord // of a multipart object; a single file counts as one part
 	once   sync.Once
 }
@@ -40,6 +44,11 @@ func (e *Engine) Get(_ context.Context, bucket, key, version string) (object.Obj
 		})
 		if err != nil {
 			return nil, err
+		}
+		if !o.locked {
+			if err := o.open(nil); err != nil {
+				return nil, err
+			}
 		}
 		if rec.content.kind != file && rec.content.kind != parts {
 			return o, nil
@@ -63,11 +72,17 @@ func (e *Engine) Get(_ context.Context, bucket, key, version string) (object.Obj
 }
 
 func (o *openObject) load(r reader, rec *objectRecord) (err error) {
-	o.meta = rec.Meta
+	o.meta, o.sealed = rec.Meta, rec.sealed
+	o.locked = rec.Encryption == object.ByCustomer
 	switch rec.content.kind {
 	case inline:
+		o.inline = rec.content
 		o.bytes, err = r.get(contentKey(rec.content.id))
-		if err == nil && int64(len(o.bytes)) != rec.Size {
+		overhead := int64(0)
+		if len(rec.sealed) > 0 {
+			overhead = gcmTag
+		}
+		if err == nil && int64(len(o.bytes)) != rec.Size+overhead {
 			err = fmt.Errorf("object %q: %w: %d bytes of %d", rec.Key, object.ErrCorrupt, len(o.bytes), rec.Size)
 		}
 	case file:
@@ -76,6 +91,30 @@ func (o *openObject) load(r reader, rec *objectRecord) (err error) {
 		o.list, err = r.parts(rec.content.id)
 	}
 	return err
+}
+
+// open takes the key, and decrypts what is inline.
+func (o *openObject) open(customer []byte) (err error) {
+	if o.secret, err = o.engine.openSecret(o.sealed, customer); err != nil {
+		return err
+	}
+	if o.inline.kind == inline {
+		plain, ok := o.secret.decrypt(o.bytes, o.inline.id, 0)
+		if !ok {
+			return fmt.Errorf("object %q: %w: its bytes do not decrypt", o.meta.Key, object.ErrCorrupt)
+		}
+		o.bytes = plain
+	}
+	o.locked = false
+	return nil
+}
+
+// Unlock takes the customer's key.
+func (o *openObject) Unlock(customer []byte) error {
+	if !o.locked {
+		return object.ErrKey
+	}
+	return o.open(customer)
 }
 
 func (o *openObject) Meta() object.Meta { return o.meta }
@@ -104,10 +143,13 @@ func (o *openObject) Range(offset, length int64) (io.ReadCloser, error) {
 	if offset < 0 || length < 0 || length > o.meta.Size-offset {
 		return nil, fmt.Errorf("range %d+%d of an object of %d bytes", offset, length, o.meta.Size)
 	}
+	if o.locked {
+		return nil, object.ErrKey
+	}
 	if o.list == nil {
 		return io.NopCloser(bytes.NewReader(o.bytes[offset : offset+length])), nil
 	}
-	r := &rangeReader{engine: o.engine, list: o.list, left: length}
+	r := &rangeReader{engine: o.engine, secret: o.secret, list: o.list, left: length}
 	for len(r.list) > 0 && offset >= r.list[0].Size {
 		offset -= r.list[0].Size
 		r.list = r.list[1:]
@@ -120,6 +162,7 @@ func (o *openObject) Range(offset, length int64) (io.ReadCloser, error) {
 // it is given out.
 type rangeReader struct {
 	engine *Engine
+	secret *secret
 	list   []partRecord // the one being read and those after it
 	offset int64        // in the first of list, of what follows in it
 	left   int64        // bytes still to be given out
@@ -195,19 +238,23 @@ func (r *rangeReader) run() error {
 		r.buffer = buffers.Get().(*[]byte)
 		r.blocks = make([][]byte, 0, runBlocks)
 	}
-	first := r.offset / blockData
-	skip := r.offset - first*blockData
+	per := int64(r.secret.blockData())
+	first := r.offset / per
+	skip := r.offset - first*per
 	want := min(r.left, part.Size-r.offset)
 	// Whole blocks, up to the end of the run or of the part.
-	end := min((first+min(runBlocks, (skip+want+blockData-1)/blockData))*blockData, part.Size)
-	raw := (*r.buffer)[:stored(end-first*blockData)]
+	end := min((first+min(runBlocks, (skip+want+per-1)/per))*per, part.Size)
+	raw := (*r.buffer)[:r.secret.stored(end-first*per)]
 	if n, err := r.file.ReadAt(raw, first*blockSize); n < len(raw) {
 		return fmt.Errorf("read data file %x: %w: %d bytes of %d: %w", id, object.ErrCorrupt, n, len(raw), err)
 	}
 	r.blocks = r.blocks[:0]
 	for i := first; len(raw) > 0; i++ {
 		n := min(blockSize, len(raw))
-		data, ok := unseal(raw[:n], id, i)
+		data, ok := openBlock(raw[:n], id, i)
+		if ok {
+			data, ok = r.secret.decrypt(data, id, i)
+		}
 		if !ok {
 			return fmt.Errorf("data file %x, block %d: %w", id, i, object.ErrCorrupt)
 		}

@@ -91,6 +91,7 @@ func decodeObject(b []byte, key string, full bool) (objectRecord, error) {
 	if version > 1 {
 		o.Owner, o.Class, o.sealed = d.string(), d.string(), d.bytes()
 	}
+	o.Encryption = encryption(o.sealed)
 	if full {
 		o.Headers = d.pairs()
 		if version > 1 {
@@ -158,6 +159,7 @@ func decodeUpload(b []byte, key, id string) (uploadRecord, error) {
 		u.Owner, u.Class, u.sealed = d.string(), d.string(), d.bytes()
 		u.Attributes = d.attributes()
 	}
+	u.Encryption = encryption(u.sealed)
 	return u, d.err
 }
 

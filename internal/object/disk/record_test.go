@@ -28,7 +28,7 @@ func TestRecords(t *testing.T) {
 			o.Lock.Until = time.Unix(0, until).UTC()
 		}
 		if b := rapid.SliceOf(rapid.Byte()).Draw(t, "acl"); len(b) > 0 {
-			o.ACL, o.sealed = b, b
+			o.ACL, o.sealed, o.Encryption = b, b, encryption(b)
 		}
 		if tags := rapid.MapOf(rapid.String(), rapid.String()).Draw(t, "tags"); len(tags) > 0 {
 			o.Tags = tags

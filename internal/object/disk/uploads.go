@@ -20,14 +20,18 @@ func (e *Engine) CreateUpload(_ context.Context, bucket string, u object.Upload)
 	if err := e.checkSpace(); err != nil {
 		return "", err
 	}
-	err := e.update(func(t *tx) error {
+	secret, err := e.newSecret(u.Customer)
+	if err != nil {
+		return "", err
+	}
+	err = e.update(func(t *tx) error {
 		if err := t.alive(bucket); err != nil {
 			return err
 		}
 		u.Started = e.cfg.Now().UTC()
 		id := binary.BigEndian.AppendUint64(nil, uint64(u.Started.UnixNano()))
 		u.ID = hex.EncodeToString(binary.BigEndian.AppendUint64(id, e.ids.next()))
-		return t.set(uploadKey(bucket, u.Key, u.ID), (&uploadRecord{Upload: u}).encode())
+		return t.set(uploadKey(bucket, u.Key, u.ID), (&uploadRecord{Upload: u, sealed: secret.sealedKey()}).encode())
 	})
 	return u.ID, err
 }
@@ -73,20 +77,25 @@ func (e *Engine) PutPart(ctx context.Context, bucket, key, id string, number int
 	if number < 1 || number > 10000 {
 		return object.Part{}, fmt.Errorf("part number %d: %w", number, object.ErrInvalidPart)
 	}
-	uploading := func(r reader) error {
-		_, err := r.upload(bucket, key, id)
+	var u uploadRecord
+	uploading := func(r reader) (err error) {
+		u, err = r.upload(bucket, key, id)
 		return err
 	}
 	if err := e.look(uploading); err != nil {
 		return object.Part{}, err
 	}
-	b, err := e.ingest(ctx, &p, true)
+	secret, err := e.openSecret(u.sealed, p.Customer)
+	if err != nil {
+		return object.Part{}, err
+	}
+	b, err := e.ingest(ctx, &p, secret, true)
 	if err != nil {
 		return object.Part{}, err
 	}
 	defer e.discard(b)
 	part := partRecord{Part: object.Part{
-		Number: number, Size: b.size, ETag: hex.EncodeToString(b.md5[:]),
+		Number: number, Size: b.size, ETag: b.etag(),
 		ChecksumAlgorithm: b.algorithm, Checksum: b.checksum,
 	}, content: b.content}
 	err = e.update(func(t *tx) error {

@@ -34,7 +34,7 @@ func roundTrip(t *testing.T, e object.Engine) {
 			t.Fatalf("put of %d bytes: %v", n, err)
 		}
 		want := object.Meta{
-			Key: p.Key, VersionID: object.Null, Size: int64(n), ETag: ETag(body), Modified: m.Modified, Headers: p.Headers,
+			Key: p.Key, VersionID: object.Null, Size: int64(n), ETag: ETag(body), Modified: m.Modified, Headers: p.Headers, Encryption: m.Encryption,
 			ChecksumAlgorithm: "CRC32", Checksum: "AAAAAA==", ChecksumType: "FULL_OBJECT",
 		}
 		if d := cmp.Diff(want, m); d != "" {

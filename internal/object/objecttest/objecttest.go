@@ -45,6 +45,7 @@ func Run(t *testing.T, open Open) {
 		"VersionModel":  versionModel,
 		"Attributes":    attributes,
 		"Locks":         locks,
+		"CustomerKeys":  customerKeys,
 		"DeleteChecks":  deleteChecks,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -65,7 +65,7 @@ func multipart(t *testing.T, e object.Engine) {
 	})
 	whole := append(append(bytes.Clone(first), second...), third...)
 	want := object.Meta{
-		Key: "o", VersionID: object.Null, Size: int64(len(whole)), ETag: joinedETag(ps), Parts: 3, Modified: m.Modified, Headers: map[string]string{"Content-Type": "x/y"},
+		Key: "o", VersionID: object.Null, Size: int64(len(whole)), ETag: joinedETag(ps), Parts: 3, Modified: m.Modified, Encryption: m.Encryption, Headers: map[string]string{"Content-Type": "x/y"},
 		ChecksumAlgorithm: "CRC32", Checksum: "AAAAAA==", ChecksumType: "FULL_OBJECT",
 	}
 	if d := cmp.Diff(want, m); err != nil || d != "" {

@@ -79,6 +79,8 @@ func Permissions() authz.Service {
 		"HeadObject": "GetObject", "CopyObject": "PutObject GetObject", "UploadPart": "PutObject", "UploadPartCopy": "PutObject GetObject",
 		"CreateMultipartUpload": "PutObject", "CompleteMultipartUpload": "PutObject", "DeleteObjects": "DeleteObject",
 		"ListParts": "ListMultipartUploadParts", "ListMultipartUploads": "ListBucketMultipartUploads", "DeleteBucketTagging": "PutBucketTagging",
+		"ListObjectVersions": "ListBucketVersions", "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration", "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+		"GetBucketEncryption": "GetEncryptionConfiguration", "PutBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketEncryption": "PutEncryptionConfiguration",
 	} {
 		t[op] = authz.Entry{Handler: actions}
 	}

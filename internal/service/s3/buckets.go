@@ -46,6 +46,9 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(), Tags: tags,
 		Engine: in.Bucket + "/" + s.ids.Hex(8), // no other bucket's, past or to come: a name has no slash
 	}
+	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
+		b.Lock, b.Versioning = &resource.BucketLock{}, enabled
+	}
 	err = s.store.Update(ctx, func(tx *store.Tx) error {
 		if old := store.Buckets.Get(tx, in.Bucket); old != nil {
 			d, err := s.Defaults(tx, b.AccountID)
@@ -126,9 +129,6 @@ func checkNewBucket(in *shape.CreateBucketRequest) error {
 	if in.ObjectOwnership != "" && !validOwnership(in.ObjectOwnership) {
 		return invalidArgument("x-amz-object-ownership", in.ObjectOwnership, "Invalid x-amz-object-ownership header")
 	}
-	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
-		return notImplemented("x-amz-bucket-object-lock-enabled")
-	}
 	return nil
 }
 
@@ -192,14 +192,6 @@ func (s *Service) GetBucketLocation(ctx context.Context, in *shape.GetBucketLoca
 		out.LocationConstraint = ""
 	}
 	return out, nil
-}
-
-// GetBucketVersioning answers that versioning has never been enabled.
-func (s *Service) GetBucketVersioning(ctx context.Context, in *shape.GetBucketVersioningRequest) (*shape.GetBucketVersioningResult, error) {
-	if _, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, actGetVersioning); err != nil {
-		return nil, err
-	}
-	return &shape.GetBucketVersioningResult{}, nil
 }
 
 // DeleteBucket deletes an empty bucket: first the engine drops its content, for good, then the record goes. A

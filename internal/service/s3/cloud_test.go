@@ -49,7 +49,11 @@ func newCloud(t testing.TB) *cloud {
 	log := slog.New(slog.DiscardHandler)
 	c := &cloud{store: store.OpenMemory(log), now: time.Now}
 	t.Cleanup(func() { c.store.Close() })
-	engine, err := disk.Open(disk.Config{Dir: "/objects", FS: disk.InMemory()})
+	sealer, err := seal.New(make([]byte, seal.KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	engine, err := disk.Open(disk.Config{Dir: "/objects", FS: disk.InMemory(), Sealer: sealer})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,10 +63,6 @@ func newCloud(t testing.TB) *cloud {
 			t.Error(err)
 		}
 	})
-	sealer, err := seal.New(make([]byte, seal.KeySize))
-	if err != nil {
-		t.Fatal(err)
-	}
 	id := identity.New(identity.Config{}, identity.Deps{Store: c.store, Sealer: sealer, Log: log})
 	_, key, err := id.Bootstrap(context.Background(), identity.Key{ID: "AKIAADMINADMINADMIN1", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"})
 	if err != nil {

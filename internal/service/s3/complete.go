@@ -20,7 +20,8 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *shape.Complet
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCustomer([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
+	// The parts are encrypted already: their key changes nothing here.
+	if _, err := customerKey([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
 		return nil, err
 	}
 	if err := checkPayer(in.RequestPayer); err != nil {
@@ -30,7 +31,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *shape.Complet
 	if err != nil {
 		return nil, err
 	}
-	p := object.Put{Key: in.Key}
+	p := object.Put{Key: in.Key, Versioning: versioning(b)}
 	if p.IfNoneMatch, p.IfMatch, err = writeConditions(in.IfNoneMatch, in.IfMatch); err != nil {
 		return nil, err
 	}
@@ -57,7 +58,7 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *shape.Complet
 	}
 	g := answer(m.ChecksumAlgorithm, m.Checksum)
 	return &shape.CompleteMultipartUploadResult{
-		Location: s.location(in.Bucket, in.Key), Bucket: in.Bucket, Key: in.Key, ETag: quote(m.ETag),
+		Location: s.location(in.Bucket, in.Key), Bucket: in.Bucket, Key: in.Key, ETag: quote(m.ETag), VersionId: shownVersion(b, m), ServerSideEncryption: shownCipher(m.Encryption, "").sse,
 		ChecksumCRC32: g.crc32, ChecksumCRC32C: g.crc32c, ChecksumCRC64NVME: g.crc64nvme, ChecksumSHA1: g.sha1, ChecksumSHA256: g.sha256,
 		ChecksumType: m.ChecksumType,
 	}, nil

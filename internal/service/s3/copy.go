@@ -5,29 +5,38 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"karri.dev/internal/checksum"
 	"karri.dev/internal/object"
+	"karri.dev/internal/resource"
 
 	shape "karri.dev/internal/aws/shape/s3"
 )
 
 // source opens the object that is to be copied. The caller closes it.
-func (s *Service) source(ctx context.Context, text, owner string, c conditions) (o object.Object, bucket, key string, err error) {
-	if bucket, key, err = copySource(text); err != nil {
-		return nil, "", "", err
-	}
-	b, err := s.lookup(ctx, bucket, key, owner, actGetObject, nil)
+func (s *Service) source(ctx context.Context, text, owner string, customer []byte, c conditions) (o object.Object, b *resource.Bucket, err error) {
+	bucket, key, version, err := copySource(text)
 	if err != nil {
-		return nil, "", "", err
+		return nil, nil, err
 	}
-	if o, err = s.engine.Get(ctx, b.Engine, key, ""); err != nil {
-		return nil, "", "", fault(err, bucket, key, "")
+	if b, err = s.lookup(ctx, bucket, key, owner, versioned(actGetObject, version), nil); err != nil {
+		return nil, nil, err
+	}
+	if o, err = s.engine.Get(ctx, b.Engine, key, version); err != nil {
+		var marker *object.MarkerError
+		if version != "" && errors.As(err, &marker) {
+			return nil, nil, invalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.")
+		}
+		return nil, nil, versionFault(err, bucket, key, version)
+	}
+	if err := unlock(o, customer); err != nil {
+		return nil, nil, errors.Join(err, o.Close())
 	}
 	if err := c.copying(o.Meta()); err != nil {
-		return nil, "", "", errors.Join(err, o.Close())
+		return nil, nil, errors.Join(err, o.Close())
 	}
-	return o, bucket, key, nil
+	return o, b, nil
 }
 
 // CopyObject copies an object, its metadata too unless they are to be replaced.
@@ -39,7 +48,11 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if err := checkCopy(in); err != nil {
 		return nil, err
 	}
-	o, bucket, key, err := s.source(ctx, in.CopySource, in.ExpectedSourceBucketOwner, conditions{
+	sourceKey, err := customerKey([]string{in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKeyMD5}, in.CopySourceSSECustomerKey)
+	if err != nil {
+		return nil, err
+	}
+	o, from, err := s.source(ctx, in.CopySource, in.ExpectedSourceBucketOwner, sourceKey, conditions{
 		in.CopySourceIfMatch, in.CopySourceIfNoneMatch, in.CopySourceIfModifiedSince, in.CopySourceIfUnmodifiedSince,
 	})
 	if err != nil {
@@ -50,14 +63,30 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if m.Size > maxPut {
 		return nil, invalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
 	}
-	p := object.Put{Key: in.Key, Headers: m.Headers}
+	p := object.Put{Key: in.Key, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Headers: m.Headers}
+	w := copyWriting(in)
+	if in.TaggingDirective != "REPLACE" {
+		w.tagging = ""
+	}
+	if p.Customer, err = w.key(); err != nil {
+		return nil, err
+	}
+	if err := s.mayAttribute(ctx, b, in.Key, w); err != nil {
+		return nil, err
+	}
+	if p.Attributes, err = w.attributes(b, s.now()); err != nil {
+		return nil, err
+	}
+	if in.TaggingDirective != "REPLACE" {
+		p.Attributes.Tags = m.Tags
+	}
 	if in.MetadataDirective == "REPLACE" {
 		h := headers{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType, in.Expires, in.Metadata}
 		if err := h.check(); err != nil {
 			return nil, err
 		}
 		p.Headers = h.stored()
-	} else if bucket == in.Bucket && key == in.Key && in.StorageClass == "" && in.WebsiteRedirectLocation == "" && in.ServerSideEncryption == "" && in.ChecksumAlgorithm == "" {
+	} else if from.Engine == b.Engine && m.Key == in.Key && !strings.Contains(in.CopySource, "?versionId=") && in.StorageClass == "" && in.WebsiteRedirectLocation == "" && in.ServerSideEncryption == "" && in.SSECustomerAlgorithm == "" && in.ChecksumAlgorithm == "" {
 		return nil, invalidRequest("This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.")
 	}
 	p.Headers = redirecting(p.Headers, in.WebsiteRedirectLocation)
@@ -76,8 +105,9 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if err != nil {
 		return nil, s.writeFault(err, in.Bucket, in.Key, p)
 	}
+	c := shownCipher(made.Encryption, in.SSECustomerKeyMD5)
 	g := answer(made.ChecksumAlgorithm, made.Checksum)
-	return &shape.CopyObjectOutput{CopyObjectResult: &shape.CopyObjectResult{
+	return &shape.CopyObjectOutput{ServerSideEncryption: c.sse, SSECustomerAlgorithm: c.algorithm, SSECustomerKeyMD5: c.keyMD5, VersionId: shownVersion(b, made), CopySourceVersionId: shownVersion(from, m), CopyObjectResult: &shape.CopyObjectResult{
 		ETag: quote(made.ETag), LastModified: made.Modified, ChecksumType: made.ChecksumType,
 		ChecksumCRC32: g.crc32, ChecksumCRC32C: g.crc32c, ChecksumCRC64NVME: g.crc64nvme, ChecksumSHA1: g.sha1, ChecksumSHA256: g.sha256,
 	}}, nil
@@ -113,18 +143,18 @@ func reading(o object.Object, r span, algorithm checksum.Algorithm, p *object.Pu
 	return write()
 }
 
-func checkCopy(in *shape.CopyObjectRequest) error {
-	w := writing{
+func copyWriting(in *shape.CopyObjectRequest) writing {
+	return writing{
 		acl: in.ACL, grants: []string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP},
 		sse: in.ServerSideEncryption, kms: []string{in.SSEKMSKeyId, in.SSEKMSEncryptionContext}, bucketKey: in.BucketKeyEnabled,
 		customer: []string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, customerKey: in.SSECustomerKey,
 		class: in.StorageClass, redirect: in.WebsiteRedirectLocation, tagging: in.Tagging,
 		lockMode: in.ObjectLockMode, lockUntil: in.ObjectLockRetainUntilDate, legalHold: in.ObjectLockLegalHoldStatus, requestPayer: in.RequestPayer,
 	}
-	if err := w.check(); err != nil {
-		return err
-	}
-	if err := checkCustomer([]string{in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKeyMD5}, in.CopySourceSSECustomerKey); err != nil {
+}
+
+func checkCopy(in *shape.CopyObjectRequest) error {
+	if err := copyWriting(in).check(); err != nil {
 		return err
 	}
 	switch in.MetadataDirective {
@@ -133,7 +163,7 @@ func checkCopy(in *shape.CopyObjectRequest) error {
 		return invalidArgument("x-amz-metadata-directive", in.MetadataDirective, "Unknown metadata directive.")
 	}
 	switch in.TaggingDirective {
-	case "", "COPY", "REPLACE": // there are no tags on either side
+	case "", "COPY", "REPLACE":
 	default:
 		return invalidArgument("x-amz-tagging-directive", in.TaggingDirective, "Unknown tagging directive.")
 	}

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"karri.dev/internal/aws/awserr"
@@ -12,31 +13,34 @@ import (
 
 // DeleteObject deletes an object; that there is none is no error.
 func (s *Service) DeleteObject(ctx context.Context, in *shape.DeleteObjectRequest) (*shape.DeleteObjectResult, error) {
-	b, err := s.object(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, actDeleteObject)
+	b, err := s.object(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, versioned(actDeleteObject, in.VersionId))
 	if err != nil {
 		return nil, err
 	}
 	switch {
-	case in.IfMatch != "":
-		return nil, notImplemented("If-Match")
 	case !in.IfMatchLastModifiedTime.IsZero():
 		return nil, notImplemented("x-amz-if-match-last-modified-time")
 	case in.IfMatchSize != nil:
 		return nil, notImplemented("x-amz-if-match-size")
 	}
-	if err := checkVersion(in.VersionId); err != nil {
-		return nil, err
-	}
-	if err := checkBypass(in.BypassGovernanceRetention); err != nil {
-		return nil, err
-	}
 	if err := checkPayer(in.RequestPayer); err != nil {
 		return nil, err
 	}
-	if _, err := s.engine.Delete(ctx, b.Engine, object.Delete{Key: in.Key}); err != nil {
-		return nil, fault(err, in.Bucket, in.Key, "")
+	d := object.Delete{
+		Key: in.Key, VersionID: in.VersionId, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Check: deleteCondition(in.IfMatch),
 	}
-	return &shape.DeleteObjectResult{}, nil
+	if d.Bypass, err = s.bypass(ctx, b, in.Key, in.BypassGovernanceRetention); err != nil {
+		return nil, err
+	}
+	done, err := s.engine.Delete(ctx, b.Engine, d)
+	if err != nil {
+		return nil, deleteFault(err, in.Bucket, in.Key, in.VersionId)
+	}
+	out := &shape.DeleteObjectResult{DeleteMarker: done.Marker}
+	if b.Versioning != "" || in.VersionId != "" {
+		out.VersionId = done.VersionID
+	}
+	return out, nil
 }
 
 // deleters is how many keys of one DeleteObjects are deleted at a time; the engine commits them together.
@@ -48,9 +52,6 @@ func (s *Service) DeleteObjects(ctx context.Context, in *shape.DeleteObjectsRequ
 	if err != nil {
 		return nil, err
 	}
-	if err := checkBypass(in.BypassGovernanceRetention); err != nil {
-		return nil, err
-	}
 	if err := checkPayer(in.RequestPayer); err != nil {
 		return nil, err
 	}
@@ -58,13 +59,13 @@ func (s *Service) DeleteObjects(ctx context.Context, in *shape.DeleteObjectsRequ
 		return nil, malformedXML()
 	}
 	objects := in.Delete.Objects
-	failures := make([]error, len(objects))
+	done, failures := make([]object.Deleted, len(objects)), make([]error, len(objects))
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range min(deleters, len(objects)) {
 		wg.Go(func() {
 			for i := range next {
-				failures[i] = s.deleteOne(ctx, b, objects[i])
+				done[i], failures[i] = s.deleteOne(ctx, b, objects[i], in.BypassGovernanceRetention)
 			}
 		})
 	}
@@ -81,25 +82,63 @@ func (s *Service) DeleteObjects(ctx context.Context, in *shape.DeleteObjectsRequ
 			e := awserr.From(failures[i])
 			out.Errors = append(out.Errors, shape.Error{Key: o.Key, VersionId: o.VersionId, Code: e.Code, Message: e.Message})
 		} else if !quiet {
-			out.Deleted = append(out.Deleted, shape.DeletedObject{Key: o.Key, VersionId: o.VersionId})
+			out.Deleted = append(out.Deleted, deleted(b, o, done[i]))
 		}
 	}
 	return out, nil
 }
 
-func (s *Service) deleteOne(ctx context.Context, b *resource.Bucket, o shape.ObjectIdentifier) error {
+func deleted(b *resource.Bucket, o shape.ObjectIdentifier, done object.Deleted) shape.DeletedObject {
+	d := shape.DeletedObject{Key: o.Key, VersionId: o.VersionId}
+	if done.Marker && (b.Versioning != "" || o.VersionId != "") {
+		d.DeleteMarker, d.DeleteMarkerVersionId = true, done.VersionID
+	}
+	return d
+}
+
+func (s *Service) deleteOne(ctx context.Context, b *resource.Bucket, o shape.ObjectIdentifier, asked *bool) (object.Deleted, error) {
 	if err := checkKey(o.Key); err != nil {
-		return err
+		return object.Deleted{}, err
 	}
-	if err := s.may(ctx, b, o.Key, actDeleteObject, nil); err != nil {
-		return err
+	if err := s.may(ctx, b, o.Key, versioned(actDeleteObject, o.VersionId), nil); err != nil {
+		return object.Deleted{}, err
 	}
-	if o.VersionId != "" && o.VersionId != "null" {
-		return awserr.New("NoSuchVersion", "The specified version does not exist.").WithStatus(404)
+	bypass, err := s.bypass(ctx, b, o.Key, asked)
+	if err != nil {
+		return object.Deleted{}, err
 	}
-	if o.ETag != "" || !o.LastModifiedTime.IsZero() || o.Size != nil {
-		return awserr.New("NotImplemented", "Conditional deletes are not implemented").WithStatus(501)
+	if !o.LastModifiedTime.IsZero() || o.Size != nil { // directory buckets only
+		return object.Deleted{}, awserr.New("NotImplemented", "A header you provided implies functionality that is not implemented").WithStatus(501)
 	}
-	_, err := s.engine.Delete(ctx, b.Engine, object.Delete{Key: o.Key})
-	return fault(err, b.Name, o.Key, "")
+	done, err := s.engine.Delete(ctx, b.Engine, object.Delete{
+		Key: o.Key, VersionID: o.VersionId, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Bypass: bypass, Check: deleteCondition(o.ETag),
+	})
+	if errors.Is(err, object.ErrBadVersion) { // here, unlike elsewhere
+		err = awserr.New("NoSuchVersion", "The specified version does not exist.").WithStatus(404)
+	}
+	return done, deleteFault(err, b.Name, o.Key, o.VersionId)
+}
+
+// deleteCondition is an If-Match of a deletion: "*" asks only that there is an object.
+func deleteCondition(etag string) func(*object.Meta) error {
+	if etag == "" {
+		return nil
+	}
+	return func(m *object.Meta) error {
+		switch {
+		case m == nil:
+			return object.ErrNotFound
+		case etag != "*" && unquote(etag) != m.ETag:
+			return preconditionFailed("If-Match")
+		}
+		return nil
+	}
+}
+
+// deleteFault: that a version is not there is no error, but an id that is none is one.
+func deleteFault(err error, bucket, key, version string) error {
+	if errors.Is(err, object.ErrNoVersion) {
+		return nil
+	}
+	return versionFault(err, bucket, key, version)
 }

@@ -210,6 +210,3 @@ func (s *Service) expireUploads(ctx context.Context, b *resource.Bucket, rules [
 		}
 	}
 }
-
-// versioning is the state of a bucket's versioning.
-func versioning(*resource.Bucket) object.Versioning { return object.Unversioned }

@@ -9,11 +9,12 @@ import (
 
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/object"
+	"karri.dev/internal/resource"
 )
 
 // GetObject reads an object.
 func (s *Service) GetObject(ctx context.Context, in *shape.GetObjectRequest) (*shape.GetObjectResult, error) {
-	o, r, err := s.open(ctx, in)
+	o, r, b, err := s.open(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -21,18 +22,18 @@ func (s *Service) GetObject(ctx context.Context, in *shape.GetObjectRequest) (*s
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("read object: %w", err), o.Close())
 	}
-	out := describe(o.Meta(), in, r)
+	out := describe(b, o.Meta(), in, r)
 	out.Body = &stream{body, o}
 	return out, nil
 }
 
 // HeadObject answers what GetObject would, but for the bytes.
 func (s *Service) HeadObject(ctx context.Context, in *shape.HeadObjectRequest) (*shape.HeadObjectResult, error) {
-	o, r, err := s.open(ctx, (*shape.GetObjectRequest)(in))
+	o, r, b, err := s.open(ctx, (*shape.GetObjectRequest)(in))
 	if err != nil {
 		return nil, err
 	}
-	out := describe(o.Meta(), (*shape.GetObjectRequest)(in), r)
+	out := describe(b, o.Meta(), (*shape.GetObjectRequest)(in), r)
 	if err := o.Close(); err != nil {
 		return nil, fmt.Errorf("close object: %w", err)
 	}
@@ -42,51 +43,58 @@ func (s *Service) HeadObject(ctx context.Context, in *shape.HeadObjectRequest) (
 		ChecksumSHA1: out.ChecksumSHA1, ChecksumSHA256: out.ChecksumSHA256, ChecksumType: out.ChecksumType,
 		CacheControl: out.CacheControl, ContentDisposition: out.ContentDisposition, ContentEncoding: out.ContentEncoding,
 		ContentLanguage: out.ContentLanguage, ContentType: out.ContentType, Expires: out.Expires, Metadata: out.Metadata,
-		PartsCount: out.PartsCount, WebsiteRedirectLocation: out.WebsiteRedirectLocation,
+		PartsCount: out.PartsCount, WebsiteRedirectLocation: out.WebsiteRedirectLocation, VersionId: out.VersionId, StorageClass: out.StorageClass, TagCount: out.TagCount,
+		ServerSideEncryption: out.ServerSideEncryption, SSECustomerAlgorithm: out.SSECustomerAlgorithm, SSECustomerKeyMD5: out.SSECustomerKeyMD5,
+		ObjectLockMode: out.ObjectLockMode, ObjectLockRetainUntilDate: out.ObjectLockRetainUntilDate, ObjectLockLegalHoldStatus: out.ObjectLockLegalHoldStatus,
 	}, nil
 }
 
 // open finds the object that a read asks for, and which of its bytes. The caller closes it.
-func (s *Service) open(ctx context.Context, in *shape.GetObjectRequest) (object.Object, span, error) {
-	b, err := s.object(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, actGetObject)
+func (s *Service) open(ctx context.Context, in *shape.GetObjectRequest) (object.Object, span, *resource.Bucket, error) {
+	b, err := s.object(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, versioned(actGetObject, in.VersionId))
 	if err != nil {
-		return nil, span{}, err
+		return nil, span{}, nil, err
 	}
-	if err := checkVersion(in.VersionId); err != nil {
-		return nil, span{}, err
-	}
-	if err := checkCustomer([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
-		return nil, span{}, err
+	key, err := customerKey([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey)
+	if err != nil {
+		return nil, span{}, nil, err
 	}
 	if err := checkPayer(in.RequestPayer); err != nil {
-		return nil, span{}, err
+		return nil, span{}, nil, err
 	}
 	if in.ChecksumMode != "" && in.ChecksumMode != "ENABLED" {
-		return nil, span{}, invalidArgument("x-amz-checksum-mode", in.ChecksumMode, "Invalid checksum mode")
+		return nil, span{}, nil, invalidArgument("x-amz-checksum-mode", in.ChecksumMode, "Invalid checksum mode")
 	}
-	o, err := s.engine.Get(ctx, b.Engine, in.Key, "")
+	o, err := s.engine.Get(ctx, b.Engine, in.Key, in.VersionId)
 	if err != nil {
-		return nil, span{}, fault(err, in.Bucket, in.Key, "")
+		return nil, span{}, nil, versionFault(err, in.Bucket, in.Key, in.VersionId)
+	}
+	if err := unlock(o, key); err != nil {
+		return nil, span{}, nil, errors.Join(err, o.Close())
 	}
 	err = conditions{in.IfMatch, in.IfNoneMatch, in.IfModifiedSince, in.IfUnmodifiedSince}.read(o.Meta())
 	if err != nil {
-		return nil, span{}, errors.Join(err, o.Close())
+		return nil, span{}, nil, errors.Join(err, o.Close())
 	}
 	r, err := choose(o, in.Range, in.PartNumber)
 	if err != nil {
-		return nil, span{}, errors.Join(err, o.Close())
+		return nil, span{}, nil, errors.Join(err, o.Close())
 	}
-	return o, r, nil
+	return o, r, b, nil
 }
 
 // describe answers all that is known of an object.
-func describe(m object.Meta, in *shape.GetObjectRequest, r span) *shape.GetObjectResult {
+func describe(b *resource.Bucket, m object.Meta, in *shape.GetObjectRequest, r span) *shape.GetObjectResult {
 	h := loaded(m.Headers)
 	out := &shape.GetObjectResult{
 		AcceptRanges: "bytes", LastModified: m.Modified, ContentLength: r.length, ContentRange: r.contentRange(m.Size), ETag: quote(m.ETag),
 		CacheControl: h.cacheControl, ContentDisposition: h.disposition, ContentEncoding: h.encoding, ContentLanguage: h.language,
 		ContentType: h.contentType, Expires: h.expires, Metadata: h.user, WebsiteRedirectLocation: m.Headers[redirectKey],
 	}
+	out.VersionId, out.StorageClass, out.TagCount = shownVersion(b, m), m.Class, len(m.Tags)
+	c := shownCipher(m.Encryption, in.SSECustomerKeyMD5)
+	out.ServerSideEncryption, out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = c.sse, c.algorithm, c.keyMD5
+	out.ObjectLockMode, out.ObjectLockRetainUntilDate, out.ObjectLockLegalHoldStatus = m.Lock.Mode, m.Lock.Until, holdStatus(b, m.Lock)
 	if in.PartNumber != nil {
 		out.PartsCount = m.Parts
 	}

@@ -57,7 +57,7 @@ func (s *Service) list(ctx context.Context, b *resource.Bucket, o object.ListOpt
 	p.contents = make([]shape.Object, len(p.listing.Objects))
 	for i, m := range p.listing.Objects {
 		entry := shape.Object{
-			Key: p.encode(m.Key), LastModified: m.Modified, ETag: quote(m.ETag), Size: m.Size, StorageClass: "STANDARD",
+			Key: p.encode(m.Key), LastModified: m.Modified, ETag: quote(m.ETag), Size: m.Size, StorageClass: class(m),
 			Owner: who, ChecksumType: m.ChecksumType,
 		}
 		if m.ChecksumAlgorithm != "" {

@@ -16,7 +16,7 @@ func (s *Service) ListParts(ctx context.Context, in *shape.ListPartsRequest) (*s
 	if err != nil {
 		return nil, err
 	}
-	if err := checkCustomer([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
+	if _, err := customerKey([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
 		return nil, err
 	}
 	if err := checkPayer(in.RequestPayer); err != nil {

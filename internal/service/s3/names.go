@@ -53,34 +53,24 @@ func checkKey(key string) error {
 }
 
 // copySource reads x-amz-copy-source: [/]BUCKET/KEY[?versionId=ID], URL-encoded.
-func copySource(text string) (bucket, key string, err error) {
+func copySource(text string) (bucket, key, version string, err error) {
 	bad := func(message string) error { return invalidArgument("x-amz-copy-source", text, message) }
 	path, version, versioned := strings.Cut(text, "?versionId=")
 	path, err = url.PathUnescape(path)
 	if err != nil {
-		return "", "", bad("Invalid copy source encoding")
+		return "", "", "", bad("Invalid copy source encoding")
 	}
 	if strings.HasPrefix(path, "arn:") {
-		return "", "", notImplemented("x-amz-copy-source")
+		return "", "", "", notImplemented("x-amz-copy-source")
 	}
 	bucket, key, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
 	if bucket == "" || key == "" {
-		return "", "", bad("Invalid copy source object key")
+		return "", "", "", bad("Invalid copy source object key")
 	}
-	if versioned {
-		if err := checkVersion(version); err != nil {
-			return "", "", err
-		}
+	if versioned && version == "" {
+		return "", "", "", bad("Version id cannot be the empty string")
 	}
-	return bucket, key, checkKey(key)
-}
-
-// checkVersion judges a version id: no bucket has versions, so all there is is the version "null".
-func checkVersion(id string) error {
-	if id != "" && id != "null" {
-		return invalidArgument("versionId", id, "Invalid version id specified")
-	}
-	return nil
+	return bucket, key, version, checkKey(key)
 }
 
 // unquote strips the quotes of an ETag.

@@ -35,7 +35,7 @@ func TestObjects(t *testing.T) {
 			t.Fatal(err)
 		}
 		etag := `"` + objecttest.ETag(body) + `"`
-		if aws.ToString(put.ETag) != etag || put.ServerSideEncryption != "" /* nothing is encrypted at rest */ {
+		if aws.ToString(put.ETag) != etag || put.ServerSideEncryption != "AES256" {
 			t.Fatalf("put: %+v", put)
 		}
 		got, err := c.mine.GetObject(ctx, &awss3.GetObjectInput{Bucket: aws.String("bkt"), Key: aws.String("o"), ChecksumMode: types.ChecksumModeEnabled})
@@ -204,13 +204,15 @@ func TestRefusals(t *testing.T) {
 	}{
 		"acl":       {awss3.PutObjectInput{ACL: types.ObjectCannedACLPublicRead}, "AccessControlListNotSupported", 400},
 		"grant":     {awss3.PutObjectInput{GrantRead: aws.String("id=1")}, "AccessControlListNotSupported", 400},
-		"sse-s3":    {awss3.PutObjectInput{ServerSideEncryption: types.ServerSideEncryptionAes256}, "NotImplemented", 501},
 		"kms":       {awss3.PutObjectInput{ServerSideEncryption: types.ServerSideEncryptionAwsKms}, "NotImplemented", 501},
 		"kms key":   {awss3.PutObjectInput{SSEKMSKeyId: aws.String("k")}, "InvalidArgument", 400},
 		"sse":       {awss3.PutObjectInput{ServerSideEncryption: "ROT13"}, "InvalidArgument", 400},
 		"class":     {awss3.PutObjectInput{StorageClass: types.StorageClassGlacier}, "NotImplemented", 501},
 		"no class":  {awss3.PutObjectInput{StorageClass: "ATTIC"}, "InvalidStorageClass", 400},
-		"tagging":   {awss3.PutObjectInput{Tagging: aws.String("a=b")}, "NotImplemented", 501},
+		"tagging":   {awss3.PutObjectInput{Tagging: aws.String("a=b&a=c")}, "InvalidArgument", 400},
+		"tags":      {awss3.PutObjectInput{Tagging: aws.String("0&1&2&3&4&5&6&7&8&9&10")}, "BadRequest", 400},
+		"bad tag":   {awss3.PutObjectInput{Tagging: aws.String("%zz=1")}, "InvalidArgument", 400},
+		"aws tag":   {awss3.PutObjectInput{Tagging: aws.String("aws:x=1")}, "InvalidTag", 400},
 		"redirect":  {awss3.PutObjectInput{WebsiteRedirectLocation: aws.String("x")}, "InvalidRedirectLocation", 400},
 		"lock":      {awss3.PutObjectInput{ObjectLockMode: types.ObjectLockModeGovernance}, "InvalidRequest", 400},
 		"hold":      {awss3.PutObjectInput{ObjectLockLegalHoldStatus: types.ObjectLockLegalHoldStatusOn}, "InvalidRequest", 400},
@@ -240,8 +242,6 @@ func TestRefusals(t *testing.T) {
 	}
 	_, err := c.mine.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String("pub"), ACL: types.BucketCannedACLPublicRead})
 	wantCode(t, "bucket acl", err, "InvalidBucketAclWithObjectOwnership", 400)
-	_, err = c.mine.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: aws.String("pub"), ObjectLockEnabledForBucket: aws.Bool(true)})
-	wantCode(t, "bucket lock", err, "NotImplemented", 501)
 }
 
 func TestChecksums(t *testing.T) {

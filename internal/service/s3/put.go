@@ -33,11 +33,21 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	if err := w.check(); err != nil {
 		return nil, err
 	}
+	customer, err := w.key()
+	if err != nil {
+		return nil, err
+	}
 	h := headers{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType, in.Expires, in.Metadata}
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	p := object.Put{Key: in.Key, Headers: redirecting(h.stored(), in.WebsiteRedirectLocation)}
+	p := object.Put{Key: in.Key, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), Customer: customer}
+	if err := s.mayAttribute(ctx, b, in.Key, w); err != nil {
+		return nil, err
+	}
+	if p.Attributes, err = w.attributes(b, s.now()); err != nil {
+		return nil, err
+	}
 	if p.IfNoneMatch, p.IfMatch, err = writeConditions(in.IfNoneMatch, in.IfMatch); err != nil {
 		return nil, err
 	}
@@ -51,14 +61,18 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	if err != nil {
 		return nil, err
 	}
+	if w.locks() && p.MD5 == nil && sum.sent == "" {
+		return nil, invalidRequest("Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")
+	}
 	p.Body, p.Checksum = sum, sum.result
 	m, err := s.engine.Put(ctx, b.Engine, p)
 	if err != nil {
 		return nil, s.writeFault(slow(err), in.Bucket, in.Key, p)
 	}
-	g := answer(m.ChecksumAlgorithm, m.Checksum)
+	g, c := answer(m.ChecksumAlgorithm, m.Checksum), shownCipher(m.Encryption, in.SSECustomerKeyMD5)
 	return &shape.PutObjectResult{
-		ETag:          quote(m.ETag),
+		ETag: quote(m.ETag), VersionId: shownVersion(b, m),
+		ServerSideEncryption: c.sse, SSECustomerAlgorithm: c.algorithm, SSECustomerKeyMD5: c.keyMD5,
 		ChecksumCRC32: g.crc32, ChecksumCRC32C: g.crc32c, ChecksumCRC64NVME: g.crc64nvme, ChecksumSHA1: g.sha1, ChecksumSHA256: g.sha256,
 		ChecksumType: m.ChecksumType,
 	}, nil

@@ -14,9 +14,8 @@ import (
 //	x-amz-storage-class: STANDARD                   what every object has
 //	x-amz-request-payer: requester                  no bucket is paid for by requesters
 //	x-amz-mfa                                       no bucket has MFA delete
+//	x-amz-bypass-governance-retention               where nothing is locked
 //	x-amz-optional-object-attributes: RestoreStatus no object is archived
-//	x-amz-tagging-directive: COPY                   no object has tags
-//	versionId=null                                  the only version there is
 
 // writing gathers the parameters that requests which write an object share.
 type writing struct {
@@ -40,12 +39,12 @@ func (w writing) check() error {
 	if err := checkACL(w.acl, w.grants); err != nil {
 		return err
 	}
-	if err := checkCustomer(w.customer, w.customerKey); err != nil {
+	if _, err := w.key(); err != nil {
 		return err
 	}
 	switch w.sse {
-	case "":
-	case "AES256", "aws:kms", "aws:kms:dsse", "aws:fsx":
+	case "", aes256:
+	case "aws:kms", "aws:kms:dsse", "aws:fsx":
 		return notImplemented("x-amz-server-side-encryption")
 	default:
 		return invalidArgument("x-amz-server-side-encryption", w.sse, "The encryption method specified is not supported")
@@ -60,13 +59,8 @@ func (w writing) check() error {
 	default:
 		return awserr.New("InvalidStorageClass", "The storage class you specified is not valid").With("StorageClassRequested", w.class)
 	}
-	switch {
-	case !validRedirect(w.redirect):
+	if !validRedirect(w.redirect) {
 		return awserr.New("InvalidRedirectLocation", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
-	case w.tagging != "":
-		return notImplemented("x-amz-tagging")
-	case w.lockMode != "" || !w.lockUntil.IsZero() || w.legalHold != "":
-		return invalidRequest("Bucket is missing Object Lock Configuration")
 	}
 	return checkPayer(w.requestPayer)
 }
@@ -75,14 +69,6 @@ func (w writing) check() error {
 func checkACL(acl string, grants []string) error {
 	if slices.ContainsFunc(grants, notEmpty) || acl != "" && acl != "private" && acl != "bucket-owner-full-control" {
 		return awserr.New("AccessControlListNotSupported", "The bucket does not allow ACLs")
-	}
-	return nil
-}
-
-// checkCustomer refuses SSE-C.
-func checkCustomer(values []string, key []byte) error {
-	if slices.ContainsFunc(values, notEmpty) || len(key) > 0 {
-		return notImplemented("x-amz-server-side-encryption-customer-algorithm")
 	}
 	return nil
 }
@@ -99,13 +85,6 @@ func checkAttributes(names []string) error {
 		if n != "RestoreStatus" {
 			return invalidArgument("x-amz-optional-object-attributes", n, "Invalid attribute name specified")
 		}
-	}
-	return nil
-}
-
-func checkBypass(bypass *bool) error {
-	if bypass != nil && *bypass {
-		return invalidArgument("x-amz-bypass-governance-retention", "true", "x-amz-bypass-governance-retention is only applicable to Object Lock enabled buckets.")
 	}
 	return nil
 }

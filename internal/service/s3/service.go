@@ -151,9 +151,16 @@ func fault(err error, bucket, key, upload string) error {
 	if err == nil || awserr.Code(err) != "" {
 		return err
 	}
+	var marker *object.MarkerError
 	switch {
+	case errors.As(err, &marker):
+		return noSuchKey(key).WithHeader("x-amz-delete-marker", "true").WithHeader("x-amz-version-id", marker.Marker.VersionID)
 	case errors.Is(err, object.ErrNotFound):
 		return noSuchKey(key)
+	case errors.Is(err, object.ErrKey): // of a part; a read is told otherwise
+		return invalidRequest("The provided encryption parameters did not match the ones used originally.")
+	case errors.Is(err, object.ErrLocked):
+		return awserr.New("AccessDenied", "Access Denied because object protected by object lock.").WithStatus(403)
 	case errors.Is(err, object.ErrNoBucket):
 		return noSuchBucket(bucket)
 	case errors.Is(err, object.ErrNoUpload):

@@ -24,17 +24,6 @@ func (s *Service) GetBucketReplication(ctx context.Context, in *shape.GetBucketR
 	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetReplicationConfiguration", "ReplicationConfigurationNotFoundError", "The replication configuration was not found")
 }
 
-// GetBucketEncryption says that objects are not encrypted at rest. AWS's buckets always are, since 2023; before
-// that it answered so.
-func (s *Service) GetBucketEncryption(ctx context.Context, in *shape.GetBucketEncryptionRequest) (*shape.GetBucketEncryptionResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetEncryptionConfiguration", "ServerSideEncryptionConfigurationNotFoundError", "The server side encryption configuration was not found")
-}
-
-// GetObjectLockConfiguration says that there is no configuration.
-func (s *Service) GetObjectLockConfiguration(ctx context.Context, in *shape.GetObjectLockConfigurationRequest) (*shape.GetObjectLockConfigurationResult, error) {
-	return nil, s.never(ctx, in.Bucket, in.ExpectedBucketOwner, "GetBucketObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")
-}
-
 // GetObjectAcl answers the one ACL there is: all to the bucket's owner.
 func (s *Service) GetObjectAcl(ctx context.Context, in *shape.GetObjectAclRequest) (*shape.GetObjectAclResult, error) {
 	if err := s.present(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, in.VersionId, in.RequestPayer, "GetObjectAcl"); err != nil {
@@ -48,29 +37,15 @@ func ownerOnly(o *shape.Owner) []shape.Grant {
 	return []shape.Grant{{Grantee: &shape.Grantee{ID: o.ID, DisplayName: o.DisplayName, Type: "CanonicalUser"}, Permission: "FULL_CONTROL"}}
 }
 
-// GetObjectTagging answers that an object has no tags.
-func (s *Service) GetObjectTagging(ctx context.Context, in *shape.GetObjectTaggingRequest) (*shape.GetObjectTaggingResult, error) {
-	if err := s.present(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, in.VersionId, in.RequestPayer, "GetObjectTagging"); err != nil {
-		return nil, err
-	}
-	return &shape.GetObjectTaggingResult{TagSet: []shape.Tag{}}, nil
-}
-
 // present checks that an object is there.
 func (s *Service) present(ctx context.Context, bucket, key, owner, version, payer string, act action) error {
-	b, err := s.object(ctx, bucket, key, owner, act)
+	b, err := s.object(ctx, bucket, key, owner, versioned(act, version))
 	if err != nil {
-		return err
-	}
-	if err := checkVersion(version); err != nil {
 		return err
 	}
 	if err := checkPayer(payer); err != nil {
 		return err
 	}
-	o, err := s.engine.Get(ctx, b.Engine, key, "")
-	if err != nil {
-		return fault(err, bucket, key, "")
-	}
-	return o.Close()
+	_, err = s.engine.Head(ctx, b.Engine, key, version)
+	return versionFault(err, bucket, key, version)
 }

@@ -35,9 +35,6 @@ func TestSettings(t *testing.T) {
 		"ReplicationConfigurationNotFoundError": func(a *awss3.Client, b *string) (any, error) {
 			return a.GetBucketReplication(ctx, &awss3.GetBucketReplicationInput{Bucket: b})
 		},
-		"ServerSideEncryptionConfigurationNotFoundError": func(a *awss3.Client, b *string) (any, error) {
-			return a.GetBucketEncryption(ctx, &awss3.GetBucketEncryptionInput{Bucket: b})
-		},
 		"ObjectLockConfigurationNotFoundError": func(a *awss3.Client, b *string) (any, error) {
 			return a.GetObjectLockConfiguration(ctx, &awss3.GetObjectLockConfigurationInput{Bucket: b})
 		},
@@ -46,6 +43,9 @@ func TestSettings(t *testing.T) {
 		},
 	}
 	given := map[string]func(*awss3.Client, *string) (any, error){
+		"encryption": func(a *awss3.Client, b *string) (any, error) {
+			return a.GetBucketEncryption(ctx, &awss3.GetBucketEncryptionInput{Bucket: b})
+		},
 		"acceleration": func(a *awss3.Client, b *string) (any, error) {
 			return a.GetBucketAccelerateConfiguration(ctx, &awss3.GetBucketAccelerateConfigurationInput{Bucket: b})
 		},

@@ -9,6 +9,7 @@ import (
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/checksum"
 	"karri.dev/internal/object"
+	"karri.dev/internal/resource"
 )
 
 // CreateMultipartUpload begins an upload. Without a word about checksums it is to have the default one.
@@ -35,15 +36,38 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *shape.CreateMul
 	if err != nil {
 		return nil, err
 	}
+	customer, err := w.key()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mayAttribute(ctx, b, in.Key, w); err != nil {
+		return nil, err
+	}
+	attributes, err := w.attributes(b, s.now())
+	if err != nil {
+		return nil, err
+	}
 	id, err := s.engine.CreateUpload(ctx, b.Engine, object.Upload{
-		Key: in.Key, Initiator: initiator(call.From(ctx).Caller), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), ChecksumAlgorithm: algorithm, ChecksumType: kind,
+		Key: in.Key, Owner: s.canonical(s.store.Snapshot(), b.AccountID), Attributes: attributes, Initiator: initiator(call.From(ctx).Caller), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), ChecksumAlgorithm: algorithm, ChecksumType: kind, Customer: customer,
 	})
 	if err != nil {
 		return nil, fault(err, in.Bucket, in.Key, "")
 	}
+	encryption, err := s.uploadEncryption(ctx, b, in.Key, id)
+	if err != nil {
+		return nil, err
+	}
+	c := shownCipher(encryption, in.SSECustomerKeyMD5)
 	return &shape.CreateMultipartUploadResult{
+		ServerSideEncryption: c.sse, SSECustomerAlgorithm: c.algorithm, SSECustomerKeyMD5: c.keyMD5,
 		Bucket: in.Bucket, Key: in.Key, UploadId: id, ChecksumAlgorithm: algorithm, ChecksumType: kind,
 	}, nil
+}
+
+// uploadEncryption asks the engine how it keeps an upload.
+func (s *Service) uploadEncryption(ctx context.Context, b *resource.Bucket, key, id string) (string, error) {
+	u, err := s.engine.GetUpload(ctx, b.Engine, key, id)
+	return u.Encryption, fault(err, b.Name, key, id)
 }
 
 // initiator names a caller as ListMultipartUploads does: a user by its ARN, an account by its canonical id.
@@ -81,10 +105,13 @@ func (s *Service) UploadPart(ctx context.Context, in *shape.UploadPartRequest) (
 	if err != nil {
 		return nil, err
 	}
-	if err := checkPart(in.PartNumber, []string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey, in.RequestPayer); err != nil {
+	if err := checkPart(in.PartNumber, in.RequestPayer); err != nil {
 		return nil, err
 	}
 	p := object.Put{}
+	if p.Customer, err = customerKey([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
+		return nil, err
+	}
 	if p.Size, err = checkLength(in.ContentLength); err != nil {
 		return nil, err
 	}
@@ -94,6 +121,9 @@ func (s *Service) UploadPart(ctx context.Context, in *shape.UploadPartRequest) (
 	u, err := s.engine.GetUpload(ctx, b.Engine, in.Key, in.UploadId)
 	if err != nil {
 		return nil, fault(err, in.Bucket, in.Key, in.UploadId)
+	}
+	if err := checkPartKey(u, p.Customer); err != nil {
+		return nil, err
 	}
 	sum, err := newSums(in.Body, given{in.ChecksumCRC32, in.ChecksumCRC32C, in.ChecksumCRC64NVME, in.ChecksumSHA1, in.ChecksumSHA256}, in.ChecksumAlgorithm, partAlgorithm(u))
 	if err != nil {
@@ -107,7 +137,8 @@ func (s *Service) UploadPart(ctx context.Context, in *shape.UploadPartRequest) (
 	if err != nil {
 		return nil, fault(slow(err), in.Bucket, in.Key, in.UploadId)
 	}
-	out := &shape.UploadPartResult{ETag: quote(part.ETag)}
+	c := shownCipher(u.Encryption, in.SSECustomerKeyMD5)
+	out := &shape.UploadPartResult{ETag: quote(part.ETag), ServerSideEncryption: c.sse, SSECustomerAlgorithm: c.algorithm, SSECustomerKeyMD5: c.keyMD5}
 	g := answer(part.ChecksumAlgorithm, part.Checksum)
 	if u.ChecksumAlgorithm == "" && sum.sent != "" { // the client hears of its own checksum
 		g = answer(string(sum.sent), sum.want)
@@ -138,12 +169,9 @@ func checkPartChecksum(u object.Upload, sent checksum.Algorithm) error {
 	return invalidRequest("Checksum Type mismatch occurred, expected checksum Type: %s, actual checksum Type: %s", lower(string(want)), lower(actual))
 }
 
-func checkPart(number int, customer []string, key []byte, payer string) error {
+func checkPart(number int, payer string) error {
 	if number < 1 || number > maxParts {
 		return invalidArgument("partNumber", strconv.Itoa(number), "Part number must be an integer between 1 and 10000, inclusive")
-	}
-	if err := checkCustomer(customer, key); err != nil {
-		return err
 	}
 	return checkPayer(payer)
 }
@@ -154,15 +182,25 @@ func (s *Service) UploadPartCopy(ctx context.Context, in *shape.UploadPartCopyRe
 	if err != nil {
 		return nil, err
 	}
-	customer := []string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5, in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKeyMD5}
-	if err := checkPart(in.PartNumber, customer, append(in.SSECustomerKey, in.CopySourceSSECustomerKey...), in.RequestPayer); err != nil {
+	if err := checkPart(in.PartNumber, in.RequestPayer); err != nil {
+		return nil, err
+	}
+	var p object.Put
+	if p.Customer, err = customerKey([]string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, in.SSECustomerKey); err != nil {
+		return nil, err
+	}
+	sourceKey, err := customerKey([]string{in.CopySourceSSECustomerAlgorithm, in.CopySourceSSECustomerKeyMD5}, in.CopySourceSSECustomerKey)
+	if err != nil {
 		return nil, err
 	}
 	u, err := s.engine.GetUpload(ctx, b.Engine, in.Key, in.UploadId)
 	if err != nil {
 		return nil, fault(err, in.Bucket, in.Key, in.UploadId)
 	}
-	o, _, _, err := s.source(ctx, in.CopySource, in.ExpectedSourceBucketOwner, conditions{
+	if err := checkPartKey(u, p.Customer); err != nil {
+		return nil, err
+	}
+	o, from, err := s.source(ctx, in.CopySource, in.ExpectedSourceBucketOwner, sourceKey, conditions{
 		in.CopySourceIfMatch, in.CopySourceIfNoneMatch, in.CopySourceIfModifiedSince, in.CopySourceIfUnmodifiedSince,
 	})
 	if err != nil {
@@ -177,7 +215,6 @@ func (s *Service) UploadPartCopy(ctx context.Context, in *shape.UploadPartCopyRe
 		return nil, invalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
 	}
 	var part object.Part
-	var p object.Put
 	err = reading(o, r, partAlgorithm(u), &p, func() (err error) {
 		part, err = s.engine.PutPart(ctx, b.Engine, in.Key, in.UploadId, in.PartNumber, p)
 		return err
@@ -190,7 +227,8 @@ func (s *Service) UploadPartCopy(ctx context.Context, in *shape.UploadPartCopyRe
 		g := answer(part.ChecksumAlgorithm, part.Checksum)
 		result.ChecksumCRC32, result.ChecksumCRC32C, result.ChecksumCRC64NVME, result.ChecksumSHA1, result.ChecksumSHA256 = g.crc32, g.crc32c, g.crc64nvme, g.sha1, g.sha256
 	}
-	return &shape.UploadPartCopyResult{CopyPartResult: result}, nil
+	c := shownCipher(u.Encryption, in.SSECustomerKeyMD5)
+	return &shape.UploadPartCopyResult{ServerSideEncryption: c.sse, SSECustomerAlgorithm: c.algorithm, SSECustomerKeyMD5: c.keyMD5, CopyPartResult: result, CopySourceVersionId: shownVersion(from, o.Meta())}, nil
 }
 
 // AbortMultipartUpload ends an upload and forgets its parts.

@@ -200,6 +200,19 @@ func headersDeleteBucketCors(name string) bool {
 	return false
 }
 
+func decodeDeleteBucketEncryptionRequest(d *wire.Decoder, v *DeleteBucketEncryptionRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketEncryption(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeDeleteBucketLifecycleRequest(d *wire.Decoder, v *DeleteBucketLifecycleRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
@@ -281,6 +294,21 @@ func decodeDeleteObjectRequest(d *wire.Decoder, v *DeleteObjectRequest) {
 func headersDeleteObject(name string) bool {
 	switch name {
 	case "x-amz-mfa", "x-amz-request-payer", "x-amz-bypass-governance-retention", "x-amz-expected-bucket-owner", "x-amz-if-match-last-modified-time", "x-amz-if-match-size":
+		return true
+	}
+	return false
+}
+
+func decodeDeleteObjectTaggingRequest(d *wire.Decoder, v *DeleteObjectTaggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteObjectTagging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false
@@ -574,6 +602,45 @@ func headersGetObjectAcl(name string) bool {
 	return false
 }
 
+func decodeGetObjectAttributesRequest(d *wire.Decoder, v *GetObjectAttributesRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.MaxParts = d.IntPtr(d.Header("x-amz-max-parts"))
+	v.PartNumberMarker = d.IntPtr(d.Header("x-amz-part-number-marker"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	d.Need(d.Header("x-amz-object-attributes"))
+	v.ObjectAttributes = d.Split(d.Header("x-amz-object-attributes"))
+}
+
+func headersGetObjectAttributes(name string) bool {
+	switch name {
+	case "x-amz-max-parts", "x-amz-part-number-marker", "x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5", "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-amz-object-attributes":
+		return true
+	}
+	return false
+}
+
+func decodeGetObjectLegalHoldRequest(d *wire.Decoder, v *GetObjectLegalHoldRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetObjectLegalHold(name string) bool {
+	switch name {
+	case "x-amz-request-payer", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeGetObjectLockConfigurationRequest(d *wire.Decoder, v *GetObjectLockConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
@@ -582,6 +649,22 @@ func decodeGetObjectLockConfigurationRequest(d *wire.Decoder, v *GetObjectLockCo
 func headersGetObjectLockConfiguration(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetObjectRetentionRequest(d *wire.Decoder, v *GetObjectRetentionRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersGetObjectRetention(name string) bool {
+	switch name {
+	case "x-amz-request-payer", "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false
@@ -687,6 +770,27 @@ func decodeListMultipartUploadsRequest(d *wire.Decoder, v *ListMultipartUploadsR
 func headersListMultipartUploads(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner", "x-amz-request-payer":
+		return true
+	}
+	return false
+}
+
+func decodeListObjectVersionsRequest(d *wire.Decoder, v *ListObjectVersionsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Delimiter = d.String(d.Query("delimiter"))
+	v.EncodingType = d.String(d.Query("encoding-type"))
+	v.KeyMarker = d.String(d.Query("key-marker"))
+	v.MaxKeys = d.IntPtr(d.Query("max-keys"))
+	v.Prefix = d.String(d.Query("prefix"))
+	v.VersionIdMarker = d.String(d.Query("version-id-marker"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes"))
+}
+
+func headersListObjectVersions(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner", "x-amz-request-payer", "x-amz-optional-object-attributes":
 		return true
 	}
 	return false
@@ -809,6 +913,22 @@ func headersPutBucketCors(name string) bool {
 	return false
 }
 
+func decodePutBucketEncryptionRequest(d *wire.Decoder, v *PutBucketEncryptionRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ServerSideEncryptionConfiguration = wire.Payload(d, "ServerSideEncryptionConfiguration", true, decodeServerSideEncryptionConfiguration)
+}
+
+func headersPutBucketEncryption(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutBucketLifecycleConfigurationRequest(d *wire.Decoder, v *PutBucketLifecycleConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
@@ -920,6 +1040,23 @@ func headersPutBucketTagging(name string) bool {
 	return false
 }
 
+func decodePutBucketVersioningRequest(d *wire.Decoder, v *PutBucketVersioningRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.MFA = d.String(d.Header("x-amz-mfa"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.VersioningConfiguration = wire.Payload(d, "VersioningConfiguration", true, decodeVersioningConfiguration)
+}
+
+func headersPutBucketVersioning(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-mfa", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutBucketWebsiteRequest(d *wire.Decoder, v *PutBucketWebsiteRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ContentMD5 = d.String(d.Header("Content-MD5"))
@@ -986,6 +1123,82 @@ func headersPutObject(name string) bool {
 		return true
 	}
 	return strings.HasPrefix(name, "x-amz-meta-")
+}
+
+func decodePutObjectLegalHoldRequest(d *wire.Decoder, v *PutObjectLegalHoldRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.LegalHold = wire.Payload(d, "LegalHold", false, decodeObjectLockLegalHold)
+}
+
+func headersPutObjectLegalHold(name string) bool {
+	switch name {
+	case "x-amz-request-payer", "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutObjectLockConfigurationRequest(d *wire.Decoder, v *PutObjectLockConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.Token = d.String(d.Header("x-amz-bucket-object-lock-token"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ObjectLockConfiguration = wire.Payload(d, "ObjectLockConfiguration", false, decodeObjectLockConfiguration)
+}
+
+func headersPutObjectLockConfiguration(name string) bool {
+	switch name {
+	case "x-amz-request-payer", "x-amz-bucket-object-lock-token", "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutObjectRetentionRequest(d *wire.Decoder, v *PutObjectRetentionRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.Retention = wire.Payload(d, "Retention", false, decodeObjectLockRetention)
+}
+
+func headersPutObjectRetention(name string) bool {
+	switch name {
+	case "x-amz-request-payer", "x-amz-bypass-governance-retention", "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutObjectTaggingRequest(d *wire.Decoder, v *PutObjectTaggingRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.Key = d.String(d.Label("Key"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.Tagging = wire.Payload(d, "Tagging", true, decodeTagging)
+}
+
+func headersPutObjectTagging(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner", "x-amz-request-payer":
+		return true
+	}
+	return false
 }
 
 func decodePutPublicAccessBlockRequest(d *wire.Decoder, v *PutPublicAccessBlockRequest) {
@@ -1136,6 +1349,12 @@ func decodeCreateBucketConfiguration(d *wire.Decoder, n *wire.Node, v *CreateBuc
 	v.Tags = wire.List(d, n, "Tags", "Tag", decodeTag)
 }
 
+func decodeDefaultRetention(d *wire.Decoder, n *wire.Node, v *DefaultRetention) {
+	v.Mode = d.String(n.Take("Mode"))
+	v.Days = d.IntPtr(n.Take("Days"))
+	v.Years = d.IntPtr(n.Take("Years"))
+}
+
 func decodeDelete(d *wire.Decoder, n *wire.Node, v *Delete) {
 	d.Require(n, "Object")
 	v.Objects = wire.List(d, n, "Object", "", decodeObjectIdentifier)
@@ -1260,6 +1479,24 @@ func decodeObjectIdentifier(d *wire.Decoder, n *wire.Node, v *ObjectIdentifier) 
 	v.Size = d.LongPtr(n.Take("Size"))
 }
 
+func decodeObjectLockConfiguration(d *wire.Decoder, n *wire.Node, v *ObjectLockConfiguration) {
+	v.ObjectLockEnabled = d.String(n.Take("ObjectLockEnabled"))
+	v.Rule = wire.Struct(d, n, "Rule", decodeObjectLockRule)
+}
+
+func decodeObjectLockLegalHold(d *wire.Decoder, n *wire.Node, v *ObjectLockLegalHold) {
+	v.Status = d.String(n.Take("Status"))
+}
+
+func decodeObjectLockRetention(d *wire.Decoder, n *wire.Node, v *ObjectLockRetention) {
+	v.Mode = d.String(n.Take("Mode"))
+	v.RetainUntilDate = d.Time(n.Take("RetainUntilDate"))
+}
+
+func decodeObjectLockRule(d *wire.Decoder, n *wire.Node, v *ObjectLockRule) {
+	v.DefaultRetention = wire.Struct(d, n, "DefaultRetention", decodeDefaultRetention)
+}
+
 func decodeOwner(d *wire.Decoder, n *wire.Node, v *Owner) {
 	v.DisplayName = d.String(n.Take("DisplayName"))
 	v.ID = d.String(n.Take("ID"))
@@ -1323,6 +1560,22 @@ func decodeS3KeyFilter(d *wire.Decoder, n *wire.Node, v *S3KeyFilter) {
 	v.FilterRules = wire.List(d, n, "FilterRule", "", decodeFilterRule)
 }
 
+func decodeServerSideEncryptionByDefault(d *wire.Decoder, n *wire.Node, v *ServerSideEncryptionByDefault) {
+	d.Require(n, "SSEAlgorithm")
+	v.SSEAlgorithm = d.String(n.Take("SSEAlgorithm"))
+	v.KMSMasterKeyID = d.String(n.Take("KMSMasterKeyID"))
+}
+
+func decodeServerSideEncryptionConfiguration(d *wire.Decoder, n *wire.Node, v *ServerSideEncryptionConfiguration) {
+	d.Require(n, "Rule")
+	v.Rules = wire.List(d, n, "Rule", "", decodeServerSideEncryptionRule)
+}
+
+func decodeServerSideEncryptionRule(d *wire.Decoder, n *wire.Node, v *ServerSideEncryptionRule) {
+	v.ApplyServerSideEncryptionByDefault = wire.Struct(d, n, "ApplyServerSideEncryptionByDefault", decodeServerSideEncryptionByDefault)
+	v.BucketKeyEnabled = d.BoolPtr(n.Take("BucketKeyEnabled"))
+}
+
 func decodeSimplePrefix(d *wire.Decoder, n *wire.Node, v *SimplePrefix) {
 }
 
@@ -1359,6 +1612,11 @@ func decodeTransition(d *wire.Decoder, n *wire.Node, v *Transition) {
 	v.Date = d.Time(n.Take("Date"))
 	v.Days = d.IntPtr(n.Take("Days"))
 	v.StorageClass = d.String(n.Take("StorageClass"))
+}
+
+func decodeVersioningConfiguration(d *wire.Decoder, n *wire.Node, v *VersioningConfiguration) {
+	v.MFADelete = d.String(n.Take("MfaDelete"))
+	v.Status = d.String(n.Take("Status"))
 }
 
 func decodeWebsiteConfiguration(d *wire.Decoder, n *wire.Node, v *WebsiteConfiguration) {

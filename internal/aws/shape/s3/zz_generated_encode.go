@@ -115,6 +115,9 @@ func encodeDeleteBucketResult(w *wire.Response, v *DeleteBucketResult) {
 func encodeDeleteBucketCorsResult(w *wire.Response, v *DeleteBucketCorsResult) {
 }
 
+func encodeDeleteBucketEncryptionResult(w *wire.Response, v *DeleteBucketEncryptionResult) {
+}
+
 func encodeDeleteBucketLifecycleResult(w *wire.Response, v *DeleteBucketLifecycleResult) {
 }
 
@@ -136,6 +139,10 @@ func encodeDeleteObjectResult(w *wire.Response, v *DeleteObjectResult) {
 	}
 	w.SetString("x-amz-version-id", v.VersionId)
 	w.SetString("x-amz-request-charged", v.RequestCharged)
+}
+
+func encodeDeleteObjectTaggingResult(w *wire.Response, v *DeleteObjectTaggingResult) {
+	w.SetString("x-amz-version-id", v.VersionId)
 }
 
 func encodeDeleteObjectsResult(w *wire.Response, v *DeleteObjectsResult) {
@@ -438,11 +445,57 @@ func encodeGetObjectAclResult(w *wire.Response, v *GetObjectAclResult) {
 	w.CloseXML("AccessControlPolicy")
 }
 
+func encodeGetObjectAttributesResult(w *wire.Response, v *GetObjectAttributesResult) {
+	if v.DeleteMarker {
+		w.SetBool("x-amz-delete-marker", v.DeleteMarker)
+	}
+	w.SetTime("Last-Modified", v.LastModified)
+	w.SetString("x-amz-version-id", v.VersionId)
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+	w.OpenXML("GetObjectAttributesResponse")
+	b := w.Body
+	if v.ETag != "" {
+		b = wire.AppendString(b, "ETag", v.ETag)
+	}
+	if v.Checksum != nil {
+		b = append(b, "<Checksum>"...)
+		b = appendChecksum(b, v.Checksum)
+		b = append(b, "</Checksum>"...)
+	}
+	if v.ObjectParts != nil {
+		b = append(b, "<ObjectParts>"...)
+		b = appendGetObjectAttributesParts(b, v.ObjectParts)
+		b = append(b, "</ObjectParts>"...)
+	}
+	if v.StorageClass != "" {
+		b = wire.AppendString(b, "StorageClass", v.StorageClass)
+	}
+	b = wire.AppendInt(b, "ObjectSize", v.ObjectSize)
+	w.Body = b
+	w.CloseXML("GetObjectAttributesResponse")
+}
+
+func encodeGetObjectLegalHoldResult(w *wire.Response, v *GetObjectLegalHoldResult) {
+	if v.LegalHold != nil {
+		w.OpenXML("LegalHold")
+		w.Body = appendObjectLockLegalHold(w.Body, v.LegalHold)
+		w.CloseXML("LegalHold")
+	}
+}
+
 func encodeGetObjectLockConfigurationResult(w *wire.Response, v *GetObjectLockConfigurationResult) {
 	if v.ObjectLockConfiguration != nil {
 		w.OpenXML("ObjectLockConfiguration")
 		w.Body = appendObjectLockConfiguration(w.Body, v.ObjectLockConfiguration)
 		w.CloseXML("ObjectLockConfiguration")
+	}
+}
+
+func encodeGetObjectRetentionResult(w *wire.Response, v *GetObjectRetentionResult) {
+	if v.Retention != nil {
+		w.OpenXML("Retention")
+		w.Body = appendObjectLockRetention(w.Body, v.Retention)
+		w.CloseXML("Retention")
 	}
 }
 
@@ -595,6 +648,49 @@ func encodeListMultipartUploadsResult(w *wire.Response, v *ListMultipartUploadsR
 	w.CloseXML("ListMultipartUploadsResult")
 }
 
+func encodeListObjectVersionsResult(w *wire.Response, v *ListObjectVersionsResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+	w.OpenXML("ListVersionsResult")
+	b := w.Body
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	b = wire.AppendString(b, "KeyMarker", v.KeyMarker)
+	b = wire.AppendString(b, "VersionIdMarker", v.VersionIdMarker)
+	if v.NextKeyMarker != "" {
+		b = wire.AppendString(b, "NextKeyMarker", v.NextKeyMarker)
+	}
+	if v.NextVersionIdMarker != "" {
+		b = wire.AppendString(b, "NextVersionIdMarker", v.NextVersionIdMarker)
+	}
+	for i := range v.Versions {
+		b = append(b, "<Version>"...)
+		b = appendObjectVersion(b, &v.Versions[i])
+		b = append(b, "</Version>"...)
+	}
+	for i := range v.DeleteMarkers {
+		b = append(b, "<DeleteMarker>"...)
+		b = appendDeleteMarkerEntry(b, &v.DeleteMarkers[i])
+		b = append(b, "</DeleteMarker>"...)
+	}
+	if v.Name != "" {
+		b = wire.AppendString(b, "Name", v.Name)
+	}
+	b = wire.AppendString(b, "Prefix", v.Prefix)
+	if v.Delimiter != "" {
+		b = wire.AppendString(b, "Delimiter", v.Delimiter)
+	}
+	b = wire.AppendInt(b, "MaxKeys", int64(v.MaxKeys))
+	for i := range v.CommonPrefixes {
+		b = append(b, "<CommonPrefixes>"...)
+		b = appendCommonPrefix(b, &v.CommonPrefixes[i])
+		b = append(b, "</CommonPrefixes>"...)
+	}
+	if v.EncodingType != "" {
+		b = wire.AppendString(b, "EncodingType", v.EncodingType)
+	}
+	w.Body = b
+	w.CloseXML("ListVersionsResult")
+}
+
 func encodeListObjectsResult(w *wire.Response, v *ListObjectsResult) {
 	w.SetString("x-amz-request-charged", v.RequestCharged)
 	w.OpenXML("ListBucketResult")
@@ -725,6 +821,9 @@ func encodePutBucketAclResult(w *wire.Response, v *PutBucketAclResult) {
 func encodePutBucketCorsResult(w *wire.Response, v *PutBucketCorsResult) {
 }
 
+func encodePutBucketEncryptionResult(w *wire.Response, v *PutBucketEncryptionResult) {
+}
+
 func encodePutBucketLifecycleConfigurationResult(w *wire.Response, v *PutBucketLifecycleConfigurationResult) {
 	w.SetString("x-amz-transition-default-minimum-object-size", v.TransitionDefaultMinimumObjectSize)
 }
@@ -745,6 +844,9 @@ func encodePutBucketRequestPaymentResult(w *wire.Response, v *PutBucketRequestPa
 }
 
 func encodePutBucketTaggingResult(w *wire.Response, v *PutBucketTaggingResult) {
+}
+
+func encodePutBucketVersioningResult(w *wire.Response, v *PutBucketVersioningResult) {
 }
 
 func encodePutBucketWebsiteResult(w *wire.Response, v *PutBucketWebsiteResult) {
@@ -772,6 +874,22 @@ func encodePutObjectResult(w *wire.Response, v *PutObjectResult) {
 	if v.Size != 0 {
 		w.SetInt("x-amz-object-size", int64(v.Size))
 	}
+}
+
+func encodePutObjectLegalHoldResult(w *wire.Response, v *PutObjectLegalHoldResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+}
+
+func encodePutObjectLockConfigurationResult(w *wire.Response, v *PutObjectLockConfigurationResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+}
+
+func encodePutObjectRetentionResult(w *wire.Response, v *PutObjectRetentionResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+}
+
+func encodePutObjectTaggingResult(w *wire.Response, v *PutObjectTaggingResult) {
+	w.SetString("x-amz-version-id", v.VersionId)
 }
 
 func encodePutPublicAccessBlockResult(w *wire.Response, v *PutPublicAccessBlockResult) {
@@ -863,6 +981,28 @@ func appendCORSRule(b []byte, v *CORSRule) []byte {
 	return b
 }
 
+func appendChecksum(b []byte, v *Checksum) []byte {
+	if v.ChecksumCRC32 != "" {
+		b = wire.AppendString(b, "ChecksumCRC32", v.ChecksumCRC32)
+	}
+	if v.ChecksumCRC32C != "" {
+		b = wire.AppendString(b, "ChecksumCRC32C", v.ChecksumCRC32C)
+	}
+	if v.ChecksumSHA1 != "" {
+		b = wire.AppendString(b, "ChecksumSHA1", v.ChecksumSHA1)
+	}
+	if v.ChecksumSHA256 != "" {
+		b = wire.AppendString(b, "ChecksumSHA256", v.ChecksumSHA256)
+	}
+	if v.ChecksumCRC64NVME != "" {
+		b = wire.AppendString(b, "ChecksumCRC64NVME", v.ChecksumCRC64NVME)
+	}
+	if v.ChecksumType != "" {
+		b = wire.AppendString(b, "ChecksumType", v.ChecksumType)
+	}
+	return b
+}
+
 func appendCommonPrefix(b []byte, v *CommonPrefix) []byte {
 	if v.Prefix != "" {
 		b = wire.AppendString(b, "Prefix", v.Prefix)
@@ -937,8 +1077,31 @@ func appendDefaultRetention(b []byte, v *DefaultRetention) []byte {
 	if v.Mode != "" {
 		b = wire.AppendString(b, "Mode", v.Mode)
 	}
-	b = wire.AppendInt(b, "Days", int64(v.Days))
-	b = wire.AppendInt(b, "Years", int64(v.Years))
+	if v.Days != nil {
+		b = wire.AppendInt(b, "Days", int64(*v.Days))
+	}
+	if v.Years != nil {
+		b = wire.AppendInt(b, "Years", int64(*v.Years))
+	}
+	return b
+}
+
+func appendDeleteMarkerEntry(b []byte, v *DeleteMarkerEntry) []byte {
+	if v.Owner != nil {
+		b = append(b, "<Owner>"...)
+		b = appendOwner(b, v.Owner)
+		b = append(b, "</Owner>"...)
+	}
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.VersionId != "" {
+		b = wire.AppendString(b, "VersionId", v.VersionId)
+	}
+	b = wire.AppendBool(b, "IsLatest", v.IsLatest)
+	if !v.LastModified.IsZero() {
+		b = wire.AppendTime(b, "LastModified", v.LastModified, wire.ISOMillis)
+	}
 	return b
 }
 
@@ -1044,6 +1207,20 @@ func appendFilterRule(b []byte, v *FilterRule) []byte {
 		b = wire.AppendString(b, "Name", v.Name)
 	}
 	b = wire.AppendString(b, "Value", v.Value)
+	return b
+}
+
+func appendGetObjectAttributesParts(b []byte, v *GetObjectAttributesParts) []byte {
+	b = wire.AppendInt(b, "PartsCount", int64(v.TotalPartsCount))
+	b = wire.AppendInt(b, "PartNumberMarker", int64(v.PartNumberMarker))
+	b = wire.AppendInt(b, "NextPartNumberMarker", int64(v.NextPartNumberMarker))
+	b = wire.AppendInt(b, "MaxParts", int64(v.MaxParts))
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	for i := range v.Parts {
+		b = append(b, "<Part>"...)
+		b = appendObjectPart(b, &v.Parts[i])
+		b = append(b, "</Part>"...)
+	}
 	return b
 }
 
@@ -1352,11 +1529,86 @@ func appendObjectLockConfiguration(b []byte, v *ObjectLockConfiguration) []byte 
 	return b
 }
 
+func appendObjectLockLegalHold(b []byte, v *ObjectLockLegalHold) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	return b
+}
+
+func appendObjectLockRetention(b []byte, v *ObjectLockRetention) []byte {
+	if v.Mode != "" {
+		b = wire.AppendString(b, "Mode", v.Mode)
+	}
+	if !v.RetainUntilDate.IsZero() {
+		b = wire.AppendTime(b, "RetainUntilDate", v.RetainUntilDate, wire.ISOMillis)
+	}
+	return b
+}
+
 func appendObjectLockRule(b []byte, v *ObjectLockRule) []byte {
 	if v.DefaultRetention != nil {
 		b = append(b, "<DefaultRetention>"...)
 		b = appendDefaultRetention(b, v.DefaultRetention)
 		b = append(b, "</DefaultRetention>"...)
+	}
+	return b
+}
+
+func appendObjectPart(b []byte, v *ObjectPart) []byte {
+	b = wire.AppendInt(b, "PartNumber", int64(v.PartNumber))
+	b = wire.AppendInt(b, "Size", v.Size)
+	if v.ChecksumCRC32 != "" {
+		b = wire.AppendString(b, "ChecksumCRC32", v.ChecksumCRC32)
+	}
+	if v.ChecksumCRC32C != "" {
+		b = wire.AppendString(b, "ChecksumCRC32C", v.ChecksumCRC32C)
+	}
+	if v.ChecksumSHA1 != "" {
+		b = wire.AppendString(b, "ChecksumSHA1", v.ChecksumSHA1)
+	}
+	if v.ChecksumSHA256 != "" {
+		b = wire.AppendString(b, "ChecksumSHA256", v.ChecksumSHA256)
+	}
+	if v.ChecksumCRC64NVME != "" {
+		b = wire.AppendString(b, "ChecksumCRC64NVME", v.ChecksumCRC64NVME)
+	}
+	return b
+}
+
+func appendObjectVersion(b []byte, v *ObjectVersion) []byte {
+	if v.ETag != "" {
+		b = wire.AppendString(b, "ETag", v.ETag)
+	}
+	for _, x := range v.ChecksumAlgorithm {
+		b = wire.AppendString(b, "ChecksumAlgorithm", x)
+	}
+	b = wire.AppendInt(b, "Size", v.Size)
+	if v.StorageClass != "" {
+		b = wire.AppendString(b, "StorageClass", v.StorageClass)
+	}
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.VersionId != "" {
+		b = wire.AppendString(b, "VersionId", v.VersionId)
+	}
+	b = wire.AppendBool(b, "IsLatest", v.IsLatest)
+	if !v.LastModified.IsZero() {
+		b = wire.AppendTime(b, "LastModified", v.LastModified, wire.ISOMillis)
+	}
+	if v.Owner != nil {
+		b = append(b, "<Owner>"...)
+		b = appendOwner(b, v.Owner)
+		b = append(b, "</Owner>"...)
+	}
+	if v.RestoreStatus != nil {
+		b = append(b, "<RestoreStatus>"...)
+		b = appendRestoreStatus(b, v.RestoreStatus)
+		b = append(b, "</RestoreStatus>"...)
+	}
+	if v.ChecksumType != "" {
+		b = wire.AppendString(b, "ChecksumType", v.ChecksumType)
 	}
 	return b
 }
@@ -1649,7 +1901,9 @@ func appendServerSideEncryptionRule(b []byte, v *ServerSideEncryptionRule) []byt
 		b = appendServerSideEncryptionByDefault(b, v.ApplyServerSideEncryptionByDefault)
 		b = append(b, "</ApplyServerSideEncryptionByDefault>"...)
 	}
-	b = wire.AppendBool(b, "BucketKeyEnabled", v.BucketKeyEnabled)
+	if v.BucketKeyEnabled != nil {
+		b = wire.AppendBool(b, "BucketKeyEnabled", *v.BucketKeyEnabled)
+	}
 	return b
 }
 

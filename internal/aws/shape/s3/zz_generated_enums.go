@@ -183,6 +183,12 @@ const (
 	LocationTypeLocalZone        = "LocalZone"
 )
 
+// Values of MFADelete.
+const (
+	MFADeleteEnabled  = "Enabled"
+	MFADeleteDisabled = "Disabled"
+)
+
 // Values of MFADeleteStatus.
 const (
 	MFADeleteStatusEnabled  = "Enabled"
@@ -199,6 +205,15 @@ const (
 const (
 	MetricsStatusEnabled  = "Enabled"
 	MetricsStatusDisabled = "Disabled"
+)
+
+// Values of ObjectAttributes.
+const (
+	ObjectAttributesEtag         = "ETag"
+	ObjectAttributesChecksum     = "Checksum"
+	ObjectAttributesObjectParts  = "ObjectParts"
+	ObjectAttributesStorageClass = "StorageClass"
+	ObjectAttributesObjectSize   = "ObjectSize"
 )
 
 // Values of ObjectCannedACL.
@@ -259,6 +274,11 @@ const (
 	ObjectStorageClassFsxOntap             = "FSX_ONTAP"
 	ObjectStorageClassAwsBackupWarm        = "AWS_BACKUP_WARM"
 	ObjectStorageClassAwsBackupLowCostWarm = "AWS_BACKUP_LOW_COST_WARM"
+)
+
+// Values of ObjectVersionStorageClass.
+const (
+	ObjectVersionStorageClassStandard = "STANDARD"
 )
 
 // Values of OptionalObjectAttributes.

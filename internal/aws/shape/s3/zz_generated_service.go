@@ -103,6 +103,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteBucketEncryption", Method: "DELETE", Path: "/{Bucket}?encryption", Query: []string{"encryption"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketEncryption, decodeDeleteBucketEncryptionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketEncryptionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketEncryption(ctx, in.(*DeleteBucketEncryptionRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteBucketLifecycle", Method: "DELETE", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersDeleteBucketLifecycle, decodeDeleteBucketLifecycleRequest)
@@ -170,6 +182,18 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 204, encodeDeleteObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteObject(ctx, in.(*DeleteObjectRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteObjectTagging", Method: "DELETE", Path: "/{Bucket}/{Key+}?tagging", Query: []string{"tagging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteObjectTagging, decodeDeleteObjectTaggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteObjectTaggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteObjectTagging(ctx, in.(*DeleteObjectTaggingRequest))
 			},
 		},
 		{
@@ -403,6 +427,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetObjectAttributes", Method: "GET", Path: "/{Bucket}/{Key+}?attributes", Query: []string{"attributes"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetObjectAttributes, decodeGetObjectAttributesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetObjectAttributesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetObjectAttributes(ctx, in.(*GetObjectAttributesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetObjectLegalHold", Method: "GET", Path: "/{Bucket}/{Key+}?legal-hold", Query: []string{"legal-hold"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetObjectLegalHold, decodeGetObjectLegalHoldRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetObjectLegalHoldResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetObjectLegalHold(ctx, in.(*GetObjectLegalHoldRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetObjectLockConfiguration", Method: "GET", Path: "/{Bucket}?object-lock", Query: []string{"object-lock"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersGetObjectLockConfiguration, decodeGetObjectLockConfigurationRequest)
@@ -412,6 +460,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetObjectLockConfiguration(ctx, in.(*GetObjectLockConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetObjectRetention", Method: "GET", Path: "/{Bucket}/{Key+}?retention", Query: []string{"retention"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetObjectRetention, decodeGetObjectRetentionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetObjectRetentionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetObjectRetention(ctx, in.(*GetObjectRetentionRequest))
 			},
 		},
 		{
@@ -481,6 +541,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListObjectVersions", Method: "GET", Path: "/{Bucket}?versions", Query: []string{"versions"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersListObjectVersions, decodeListObjectVersionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeListObjectVersionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListObjectVersions(ctx, in.(*ListObjectVersionsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "ListObjects", Method: "GET", Path: "/{Bucket}"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersListObjects, decodeListObjectsRequest)
@@ -540,6 +612,18 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutBucketCorsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).PutBucketCors(ctx, in.(*PutBucketCorsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketEncryption", Method: "PUT", Path: "/{Bucket}?encryption", Query: []string{"encryption"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketEncryption, decodePutBucketEncryptionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketEncryptionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketEncryption(ctx, in.(*PutBucketEncryptionRequest))
 			},
 		},
 		{
@@ -627,6 +711,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "PutBucketVersioning", Method: "PUT", Path: "/{Bucket}?versioning", Query: []string{"versioning"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketVersioning, decodePutBucketVersioningRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketVersioningResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketVersioning(ctx, in.(*PutBucketVersioningRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "PutBucketWebsite", Method: "PUT", Path: "/{Bucket}?website", Query: []string{"website"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersPutBucketWebsite, decodePutBucketWebsiteRequest)
@@ -646,6 +742,54 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).PutObject(ctx, in.(*PutObjectRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutObjectLegalHold", Method: "PUT", Path: "/{Bucket}/{Key+}?legal-hold", Query: []string{"legal-hold"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutObjectLegalHold, decodePutObjectLegalHoldRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutObjectLegalHoldResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutObjectLegalHold(ctx, in.(*PutObjectLegalHoldRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutObjectLockConfiguration", Method: "PUT", Path: "/{Bucket}?object-lock", Query: []string{"object-lock"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutObjectLockConfiguration, decodePutObjectLockConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutObjectLockConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutObjectLockConfiguration(ctx, in.(*PutObjectLockConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutObjectRetention", Method: "PUT", Path: "/{Bucket}/{Key+}?retention", Query: []string{"retention"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutObjectRetention, decodePutObjectRetentionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutObjectRetentionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutObjectRetention(ctx, in.(*PutObjectRetentionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutObjectTagging", Method: "PUT", Path: "/{Bucket}/{Key+}?tagging", Query: []string{"tagging"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutObjectTagging, decodePutObjectTaggingRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutObjectTaggingResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutObjectTagging(ctx, in.(*PutObjectTaggingRequest))
 			},
 		},
 		{

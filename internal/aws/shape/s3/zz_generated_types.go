@@ -70,6 +70,15 @@ type CORSRule struct {
 	MaxAgeSeconds  *int
 }
 
+type Checksum struct {
+	ChecksumCRC32     string
+	ChecksumCRC32C    string
+	ChecksumSHA1      string
+	ChecksumSHA256    string
+	ChecksumCRC64NVME string
+	ChecksumType      string // values: ChecksumType
+}
+
 type CommonPrefix struct {
 	Prefix string
 }
@@ -292,8 +301,8 @@ type CreateMultipartUploadResult struct {
 
 type DefaultRetention struct {
 	Mode  string // values: ObjectLockRetentionMode
-	Days  int
-	Years int
+	Days  *int
+	Years *int
 }
 
 type Delete struct {
@@ -307,6 +316,14 @@ type DeleteBucketCorsRequest struct {
 }
 
 type DeleteBucketCorsResult struct {
+}
+
+type DeleteBucketEncryptionRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketEncryptionResult struct {
 }
 
 type DeleteBucketLifecycleRequest struct {
@@ -357,6 +374,14 @@ type DeleteBucketWebsiteRequest struct {
 type DeleteBucketWebsiteResult struct {
 }
 
+type DeleteMarkerEntry struct {
+	Owner        *Owner
+	Key          string
+	VersionId    string
+	IsLatest     bool
+	LastModified time.Time
+}
+
 type DeleteMarkerReplication struct {
 	Status string // values: DeleteMarkerReplicationStatus
 }
@@ -378,6 +403,17 @@ type DeleteObjectResult struct {
 	DeleteMarker   bool
 	VersionId      string
 	RequestCharged string // values: RequestCharged
+}
+
+type DeleteObjectTaggingRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	VersionId           string
+	ExpectedBucketOwner string
+}
+
+type DeleteObjectTaggingResult struct {
+	VersionId string
 }
 
 type DeleteObjectsRequest struct {
@@ -617,6 +653,53 @@ type GetObjectAclResult struct {
 	RequestCharged string // values: RequestCharged
 }
 
+type GetObjectAttributesParts struct {
+	TotalPartsCount      int
+	PartNumberMarker     int
+	NextPartNumberMarker int
+	MaxParts             int
+	IsTruncated          bool
+	Parts                []ObjectPart
+}
+
+type GetObjectAttributesRequest struct {
+	Bucket               string // required
+	Key                  string // required
+	VersionId            string
+	MaxParts             *int
+	PartNumberMarker     *int
+	SSECustomerAlgorithm string
+	SSECustomerKey       []byte
+	SSECustomerKeyMD5    string
+	RequestPayer         string // values: RequestPayer
+	ExpectedBucketOwner  string
+	ObjectAttributes     []string // required; values: ObjectAttributes
+}
+
+type GetObjectAttributesResult struct {
+	DeleteMarker   bool
+	LastModified   time.Time
+	VersionId      string
+	RequestCharged string // values: RequestCharged
+	ETag           string
+	Checksum       *Checksum
+	ObjectParts    *GetObjectAttributesParts
+	StorageClass   string // values: StorageClass
+	ObjectSize     int64
+}
+
+type GetObjectLegalHoldRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	VersionId           string
+	RequestPayer        string // values: RequestPayer
+	ExpectedBucketOwner string
+}
+
+type GetObjectLegalHoldResult struct {
+	LegalHold *ObjectLockLegalHold
+}
+
 type GetObjectLockConfigurationRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
@@ -689,6 +772,18 @@ type GetObjectResult struct {
 	ObjectLockLegalHoldStatus string // values: ObjectLockLegalHoldStatus
 	ChecksumCRC64NVME         string
 	ChecksumType              string // values: ChecksumType
+}
+
+type GetObjectRetentionRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	VersionId           string
+	RequestPayer        string // values: RequestPayer
+	ExpectedBucketOwner string
+}
+
+type GetObjectRetentionResult struct {
+	Retention *ObjectLockRetention
 }
 
 type GetObjectTaggingRequest struct {
@@ -895,6 +990,36 @@ type ListMultipartUploadsResult struct {
 	RequestCharged     string // values: RequestCharged
 }
 
+type ListObjectVersionsRequest struct {
+	Bucket                   string // required
+	Delimiter                string
+	EncodingType             string // values: EncodingType
+	KeyMarker                string
+	MaxKeys                  *int
+	Prefix                   string
+	VersionIdMarker          string
+	ExpectedBucketOwner      string
+	RequestPayer             string   // values: RequestPayer
+	OptionalObjectAttributes []string // values: OptionalObjectAttributes
+}
+
+type ListObjectVersionsResult struct {
+	IsTruncated         bool
+	KeyMarker           string
+	VersionIdMarker     string
+	NextKeyMarker       string
+	NextVersionIdMarker string
+	Versions            []ObjectVersion
+	DeleteMarkers       []DeleteMarkerEntry
+	Name                string
+	Prefix              string
+	Delimiter           string
+	MaxKeys             int
+	CommonPrefixes      []CommonPrefix
+	EncodingType        string // values: EncodingType
+	RequestCharged      string // values: RequestCharged
+}
+
 type ListObjectsRequest struct {
 	Bucket                   string // required
 	Delimiter                string
@@ -1058,8 +1183,41 @@ type ObjectLockConfiguration struct {
 	Rule              *ObjectLockRule
 }
 
+type ObjectLockLegalHold struct {
+	Status string // values: ObjectLockLegalHoldStatus
+}
+
+type ObjectLockRetention struct {
+	Mode            string // values: ObjectLockRetentionMode
+	RetainUntilDate time.Time
+}
+
 type ObjectLockRule struct {
 	DefaultRetention *DefaultRetention
+}
+
+type ObjectPart struct {
+	PartNumber        int
+	Size              int64
+	ChecksumCRC32     string
+	ChecksumCRC32C    string
+	ChecksumSHA1      string
+	ChecksumSHA256    string
+	ChecksumCRC64NVME string
+}
+
+type ObjectVersion struct {
+	ETag              string
+	ChecksumAlgorithm []string // values: ChecksumAlgorithm
+	Size              int64
+	StorageClass      string // values: ObjectVersionStorageClass
+	Key               string
+	VersionId         string
+	IsLatest          bool
+	LastModified      time.Time
+	Owner             *Owner
+	RestoreStatus     *RestoreStatus
+	ChecksumType      string // values: ChecksumType
 }
 
 type Owner struct {
@@ -1140,6 +1298,17 @@ type PutBucketCorsRequest struct {
 type PutBucketCorsResult struct {
 }
 
+type PutBucketEncryptionRequest struct {
+	Bucket                            string // required
+	ContentMD5                        string
+	ChecksumAlgorithm                 string                             // values: ChecksumAlgorithm
+	ServerSideEncryptionConfiguration *ServerSideEncryptionConfiguration // required
+	ExpectedBucketOwner               string
+}
+
+type PutBucketEncryptionResult struct {
+}
+
 type PutBucketLifecycleConfigurationRequest struct {
 	Bucket                             string // required
 	ChecksumAlgorithm                  string // values: ChecksumAlgorithm
@@ -1217,6 +1386,18 @@ type PutBucketTaggingRequest struct {
 type PutBucketTaggingResult struct {
 }
 
+type PutBucketVersioningRequest struct {
+	Bucket                  string // required
+	ContentMD5              string
+	ChecksumAlgorithm       string // values: ChecksumAlgorithm
+	MFA                     string
+	VersioningConfiguration *VersioningConfiguration // required
+	ExpectedBucketOwner     string
+}
+
+type PutBucketVersioningResult struct {
+}
+
 type PutBucketWebsiteRequest struct {
 	Bucket               string // required
 	ContentMD5           string
@@ -1226,6 +1407,35 @@ type PutBucketWebsiteRequest struct {
 }
 
 type PutBucketWebsiteResult struct {
+}
+
+type PutObjectLegalHoldRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	LegalHold           *ObjectLockLegalHold
+	RequestPayer        string // values: RequestPayer
+	VersionId           string
+	ContentMD5          string
+	ChecksumAlgorithm   string // values: ChecksumAlgorithm
+	ExpectedBucketOwner string
+}
+
+type PutObjectLegalHoldResult struct {
+	RequestCharged string // values: RequestCharged
+}
+
+type PutObjectLockConfigurationRequest struct {
+	Bucket                  string // required
+	ObjectLockConfiguration *ObjectLockConfiguration
+	RequestPayer            string // values: RequestPayer
+	Token                   string
+	ContentMD5              string
+	ChecksumAlgorithm       string // values: ChecksumAlgorithm
+	ExpectedBucketOwner     string
+}
+
+type PutObjectLockConfigurationResult struct {
+	RequestCharged string // values: RequestCharged
 }
 
 type PutObjectRequest struct {
@@ -1290,6 +1500,37 @@ type PutObjectResult struct {
 	ChecksumCRC64NVME       string
 	ChecksumType            string // values: ChecksumType
 	Size                    int64
+}
+
+type PutObjectRetentionRequest struct {
+	Bucket                    string // required
+	Key                       string // required
+	Retention                 *ObjectLockRetention
+	RequestPayer              string // values: RequestPayer
+	VersionId                 string
+	BypassGovernanceRetention *bool
+	ContentMD5                string
+	ChecksumAlgorithm         string // values: ChecksumAlgorithm
+	ExpectedBucketOwner       string
+}
+
+type PutObjectRetentionResult struct {
+	RequestCharged string // values: RequestCharged
+}
+
+type PutObjectTaggingRequest struct {
+	Bucket              string // required
+	Key                 string // required
+	VersionId           string
+	ContentMD5          string
+	ChecksumAlgorithm   string   // values: ChecksumAlgorithm
+	Tagging             *Tagging // required
+	ExpectedBucketOwner string
+	RequestPayer        string // values: RequestPayer
+}
+
+type PutObjectTaggingResult struct {
+	VersionId string
 }
 
 type PutPublicAccessBlockRequest struct {
@@ -1383,17 +1624,17 @@ type S3KeyFilter struct {
 }
 
 type ServerSideEncryptionByDefault struct {
-	SSEAlgorithm   string // values: ServerSideEncryption
+	SSEAlgorithm   string // required; values: ServerSideEncryption
 	KMSMasterKeyID string
 }
 
 type ServerSideEncryptionConfiguration struct {
-	Rules []ServerSideEncryptionRule
+	Rules []ServerSideEncryptionRule // required
 }
 
 type ServerSideEncryptionRule struct {
 	ApplyServerSideEncryptionByDefault *ServerSideEncryptionByDefault
-	BucketKeyEnabled                   bool
+	BucketKeyEnabled                   *bool
 }
 
 type SimplePrefix struct {
@@ -1507,6 +1748,11 @@ type UploadPartResult struct {
 	BucketKeyEnabled     bool
 	RequestCharged       string // values: RequestCharged
 	ChecksumCRC64NVME    string
+}
+
+type VersioningConfiguration struct {
+	MFADelete string // values: MFADelete
+	Status    string // values: BucketVersioningStatus
 }
 
 type WebsiteConfiguration struct {

@@ -1,0 +1,306 @@
+// Command s3 measures S3 over the front door, and beside it, in the same run, what the machine allows: a bare
+// net/http handler, write and fsync, and Pebble's group commit.
+//
+//	go run ./test/bench/s3 -dir DIR [-time 3s] [-only "PUT 1 KiB"] [-clients 8,64] [-keys 100000]
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"karri.dev/internal/aws/sigv4"
+)
+
+type bench struct {
+	dir    string
+	length time.Duration
+	only   string
+	hello  hello
+	client *http.Client
+	ask    func() (usage, error)
+}
+
+func main() {
+	dir := flag.String("dir", "", "folder on the disk to measure; emptied at the end")
+	length := flag.Duration("time", 3*time.Second, "of each measurement")
+	only := flag.String("only", "", "measure only what has this in its name")
+	clients := flag.String("clients", "8,64", "how many clients at a time")
+	keys := flag.Int("keys", 100000, "in the bucket that is listed")
+	server := flag.Bool("serve", false, "be the server")
+	flag.Parse()
+	err := errors.New("-dir is missing")
+	switch {
+	case *dir == "":
+	case *server:
+		err = serve(*dir)
+	default:
+		err = run(&bench{dir: *dir, length: *length, only: *only}, *clients, *keys)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "s3:", err)
+		os.Exit(1)
+	}
+}
+
+func run(b *bench, clients string, keys int) error {
+	stop, err := b.start()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10, DisableCompression: true}}
+	if err := b.do(http.MethodPut, "/bench", nil); err != nil {
+		return err
+	}
+	fmt.Println("| what | clients | per second | MB/s | p50 | p99 | server CPU |")
+	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+	for _, text := range strings.Split(clients, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		if err := b.sizes(n); err != nil {
+			return err
+		}
+	}
+	return b.lists(keys)
+}
+
+// start starts the server's process.
+func (b *bench) start() (stop func(), err error) {
+	cmd := exec.Command(os.Args[0], "-serve", "-dir", b.dir)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	answers := json.NewDecoder(bufio.NewReader(out))
+	b.ask = func() (u usage, err error) {
+		if _, err := fmt.Fprintln(in); err != nil {
+			return u, err
+		}
+		return u, answers.Decode(&u)
+	}
+	stop = func() { in.Close(); _ = cmd.Wait() }
+	return stop, answers.Decode(&b.hello)
+}
+
+// do sends one signed request.
+func (b *bench) do(method, path string, body []byte) error {
+	r, err := http.NewRequest(method, "http://"+b.hello.Addr+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	sigv4.Sign(r, sigv4.Credentials{AccessKeyID: b.hello.Key, Secret: b.hello.Secret}, region, "s3", "UNSIGNED-PAYLOAD", time.Now())
+	return b.send(r)
+}
+
+func (b *bench) send(r *http.Request) error {
+	a, err := b.client.Do(r)
+	if err != nil {
+		return err
+	}
+	defer a.Body.Close()
+	if a.StatusCode >= 300 {
+		text, _ := io.ReadAll(io.LimitReader(a.Body, 1000))
+		return fmt.Errorf("%s %s: %s: %s", r.Method, r.URL, a.Status, text)
+	}
+	_, err = io.Copy(io.Discard, a.Body)
+	return err
+}
+
+func (b *bench) sizes(clients int) error {
+	for _, size := range []int{1 << 10, 64 << 10, 1 << 20, 64 << 20} {
+		if size == 64<<20 && clients > 8 {
+			continue // the disk is the same, and it takes long
+		}
+		name := sizeName(size)
+		body := make([]byte, size)
+		_, _ = rand.NewChaCha8([32]byte{1}).Read(body)
+		key := func(n int64) string { return fmt.Sprintf("/bench/%s/%08d", strings.ReplaceAll(name, " ", ""), n) }
+		var written atomic.Int64
+		steps := []struct {
+			name string
+			fn   func(n int64) error
+		}{
+			{"PUT " + name, func(n int64) error {
+				written.Add(1)
+				return b.do(http.MethodPut, key(n), body)
+			}},
+			{"— write and fsync, " + name, func(n int64) error { return b.raw(n, body) }},
+			{"GET " + name, func(n int64) error { return b.do(http.MethodGet, key(1+n%max(1, written.Load())), nil) }},
+			{"— bare net/http, " + name, func(int64) error {
+				r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s/%d", b.hello.Plain, size), nil)
+				if err != nil {
+					return err
+				}
+				return b.send(r)
+			}},
+			{"HEAD " + name, func(n int64) error { return b.do(http.MethodHead, key(1+n%max(1, written.Load())), nil) }},
+			{"DELETE " + name, func(n int64) error { return b.do(http.MethodDelete, key(n), nil) }},
+		}
+		for _, s := range steps {
+			if err := b.measure(s.name, clients, size, s.fn); err != nil {
+				return err
+			}
+			if size == 1<<10 && strings.HasPrefix(s.name, "PUT") {
+				if err := b.commits(clients); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// raw writes and syncs a file.
+func (b *bench) raw(n int64, body []byte) error {
+	name := filepath.Join(b.dir, fmt.Sprintf("raw-%d", n))
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(body)
+	return errors.Join(err, f.Sync(), f.Close(), os.Remove(name))
+}
+
+// commits measures Pebble's group commit with values of 1 KiB.
+func (b *bench) commits(clients int) error {
+	dir := filepath.Join(b.dir, "raw-pebble")
+	db, err := pebble.Open(dir, &pebble.Options{Logger: quiet{}})
+	if err != nil {
+		return err
+	}
+	body := make([]byte, 1<<10)
+	err = b.measure("— Pebble's group commit, 1 KiB", clients, 1<<10, func(n int64) error {
+		return db.Set(fmt.Appendf(nil, "%d", n), body, pebble.Sync)
+	})
+	return errors.Join(err, db.Close(), os.RemoveAll(dir))
+}
+
+type quiet struct{}
+
+func (quiet) Infof(string, ...any)      {}
+func (quiet) Errorf(string, ...any)     {}
+func (quiet) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
+
+// lists measures pages of a large bucket.
+func (b *bench) lists(keys int) error {
+	if b.only != "" && !strings.Contains("LIST", b.only) {
+		return nil
+	}
+	if err := b.do(http.MethodPut, "/listed", nil); err != nil {
+		return err
+	}
+	var wg sync.WaitGroup
+	next, failed := make(chan int), make(chan error, 64)
+	for range 64 {
+		wg.Go(func() {
+			for i := range next {
+				if err := b.do(http.MethodPut, fmt.Sprintf("/listed/%03d/%07d", i%1000, i), nil); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	for i := range keys {
+		select {
+		case next <- i:
+		case err := <-failed:
+			return err
+		}
+	}
+	close(next)
+	wg.Wait()
+	for _, l := range []struct{ name, query string }{
+		{"1,000 keys", "list-type=2&start-after=%03d/"}, {"1,000 prefixes", "list-type=2&delimiter=%%2F&x-id=%d"}, {"one prefix", "list-type=2&delimiter=%%2F&prefix=%03d%%2F"},
+	} {
+		err := b.measure(fmt.Sprintf("LIST of %d: %s", keys, l.name), 8, 0, func(n int64) error {
+			return b.do(http.MethodGet, "/listed?"+fmt.Sprintf(l.query, n*7%999), nil)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// measure runs fn with so many clients for a while and prints a line.
+func (b *bench) measure(name string, clients, size int, fn func(n int64) error) error {
+	if b.only != "" && !strings.Contains(name, b.only) {
+		return nil
+	}
+	before, err := b.ask()
+	if err != nil {
+		return err
+	}
+	var count atomic.Int64
+	times := make([][]time.Duration, clients)
+	errs := make([]error, clients)
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for c := range clients {
+		wg.Go(func() {
+			for time.Since(begin) < b.length && errs[c] == nil {
+				start := time.Now()
+				errs[c] = fn(count.Add(1))
+				times[c] = append(times[c], time.Since(start))
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(begin)
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	after, err := b.ask()
+	if err != nil {
+		return err
+	}
+	all := slices.Concat(times...)
+	slices.Sort(all)
+	rate := float64(len(all)) / took.Seconds()
+	fmt.Printf("| %s | %d | %.0f | %.0f | %v | %v | %v |\n", name, clients, rate, rate*float64(size)/1e6,
+		round(all[len(all)/2]), round(all[len(all)*99/100]), round((after.CPU-before.CPU)/time.Duration(len(all))))
+	return nil
+}
+
+func round(d time.Duration) time.Duration {
+	if d > 10*time.Millisecond {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(time.Microsecond)
+}
+
+func sizeName(n int) string {
+	if n >= 1<<20 {
+		return fmt.Sprintf("%d MiB", n>>20)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/frontdoor"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/object/disk"
+	"karri.dev/internal/seal"
+	"karri.dev/internal/service/s3"
+	"karri.dev/internal/store"
+)
+
+// hello is what the server says first.
+type hello struct{ Addr, Plain, Key, Secret string }
+
+// usage is the server's answer to every line on its stdin.
+type usage struct {
+	CPU time.Duration // user and system, of the process
+	RSS int64         // in bytes, now
+}
+
+const region = "us-east-1"
+
+// serve is the server's process: the front door and S3 over the disk engine, as in a cloud, and beside them a bare
+// net/http handler that answers with the same sizes.
+func serve(dir string) error {
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
+	st := store.OpenMemory(log)
+	defer st.Close()
+	sealer, err := seal.New(make([]byte, seal.KeySize))
+	if err != nil {
+		return err
+	}
+	engine, err := disk.Open(disk.Config{Dir: filepath.Join(dir, "objects"), Sealer: sealer, Log: log})
+	if err != nil {
+		return err
+	}
+	defer engine.Close()
+	id := identity.New(identity.Config{}, identity.Deps{Store: st, Sealer: sealer, Log: log})
+	_, key, err := id.Bootstrap(context.Background(), identity.Key{})
+	if err != nil {
+		return err
+	}
+	service := s3.New(s3.Config{Regions: []string{region}}, s3.Deps{Store: st, Engine: engine, Log: log})
+	door := frontdoor.New(frontdoor.Config{Regions: []string{region}, RatePerSecond: -1}, frontdoor.Deps{Authenticator: id})
+	door.Register(shape.Service(), service)
+	addr, err := listen(frontdoor.NewServer(door, log))
+	if err != nil {
+		return err
+	}
+	plain, err := listen(&http.Server{Handler: http.HandlerFunc(bare), ReadHeaderTimeout: time.Minute})
+	if err != nil {
+		return err
+	}
+	out := json.NewEncoder(os.Stdout)
+	if err := out.Encode(hello{addr, plain, key.ID, key.Secret}); err != nil {
+		return err
+	}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			return err
+		}
+		if err := out.Encode(usage{CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), RSS: resident()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func listen(s *http.Server) (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	go s.Serve(l)
+	return l.Addr().String(), nil
+}
+
+// bare answers as many bytes as the path says.
+func bare(w http.ResponseWriter, r *http.Request) {
+	var n int
+	if _, err := fmt.Sscanf(r.URL.Path, "/%d", &n); err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Length", fmt.Sprint(n))
+	for n > 0 {
+		k, err := w.Write(zeros[:min(n, len(zeros))])
+		if err != nil {
+			return
+		}
+		n -= k
+	}
+}
+
+var zeros = make([]byte, 256<<10) // read only
+
+func resident() int64 {
+	var size, pages int64
+	if b, err := os.ReadFile("/proc/self/statm"); err == nil {
+		_, _ = fmt.Sscan(string(b), &size, &pages)
+	}
+	return pages * int64(os.Getpagesize())
+}
