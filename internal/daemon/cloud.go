@@ -123,6 +123,10 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if base == "" {
 		base = p.api.url(cfg)
 	}
+	bundles, certificate, err := membership.BundleKey(ctx, p.store, p.sealer, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	p.role = cloud.New(cloud.Config{
 		SignUp: signup.Config{Admin: cfg.Mail.Admin, Base: base},
 
@@ -130,7 +134,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		UsageFile: under(cfg.DataDir, "key-usage.json"), ScratchDir: under(cfg.DataDir, "scratch"), RootDevice: cfg.RootDevice,
 	}, cloud.Deps{
 		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
-		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter,
+		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter, Bundles: bundles,
 	})
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
@@ -145,7 +149,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if err != nil {
 		return nil, err
 	}
-	e := endpoint{url: p.api.url(cfg), region: cfg.Region}
+	e := endpoint{url: p.api.url(cfg), region: cfg.Region, bundles: pki.EncodePEM(certificate)}
 	if !p.api.loopback && cfg.TLSCert == "" {
 		e.ca = pki.EncodePEM(p.root.Certificate())
 	}

@@ -15,6 +15,8 @@ type endpoint struct {
 	url    string
 	region string
 	ca     []byte // PEM; nil where clients need none
+	// bundles is the certificate for which users encrypt bundles, PEM.
+	bundles []byte
 }
 
 // writeCredentials keeps the administrator's credentials in the forms that clients read.
@@ -33,8 +35,9 @@ func writeCredentials(dataDir string, e endpoint, account resource.Account, key 
 		}
 	}
 	files := map[string]string{
-		"credentials": fmt.Sprintf("[karri]\naws_access_key_id = %s\naws_secret_access_key = %s\n", key.ID, key.Secret),
-		"config":      fmt.Sprintf("[profile karri]\nregion = %s\nendpoint_url = %s\noutput = json\n%s", e.region, e.url, ca),
+		"cloud-cert.pem": string(e.bundles),
+		"credentials":    fmt.Sprintf("[karri]\naws_access_key_id = %s\naws_secret_access_key = %s\n", key.ID, key.Secret),
+		"config":         fmt.Sprintf("[profile karri]\nregion = %s\nendpoint_url = %s\noutput = json\n%s", e.region, e.url, ca),
 		"karrirc": fmt.Sprintf(`# Source this to be the administrator of the Karri cloud at %[1]s.
 export KARRI_DATA_DIR=%[7]s
 export AWS_CONFIG_FILE=%[6]s/config
@@ -46,7 +49,8 @@ export AWS_DEFAULT_REGION=%[4]s AWS_REGION=%[4]s
 export AWS_ENDPOINT_URL=%[1]s
 export EC2_URL=%[1]s S3_URL=%[1]s EUARE_URL=%[1]s TOKEN_URL=%[1]s
 export EC2_ACCESS_KEY=%[2]s EC2_SECRET_KEY=%[3]s
-export EC2_ACCOUNT_NUMBER=%[5]s
+export EC2_ACCOUNT_NUMBER=%[5]s EC2_USER_ID=%[5]s
+export EUCALYPTUS_CERT=%[6]s/cloud-cert.pem
 %[8]s`, e.url, key.ID, quote(key.Secret), e.region, account.ID, quote(dir), quote(dataDir), exportCA),
 	}
 	for name, text := range files {

@@ -5,6 +5,7 @@ package importer
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -32,6 +33,8 @@ type Config struct {
 	Parallel int    // tasks at once; 0 means 2
 	// RootDevice is what imported images become: "ebs", or "instance-store", which is also "".
 	RootDevice string
+	// RetryPause is waited before a task that failed for a reason of ours is tried again; 0 means 5 s.
+	RetryPause time.Duration
 	Reserve    int64 // bytes that a task leaves free on the file system; 0 means 256 MiB
 }
 
@@ -51,6 +54,7 @@ type Deps struct {
 	Store     *store.Store
 	Objects   object.Engine
 	Converter Converter
+	Bundles   *rsa.PrivateKey // opens bundles; nil: none
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -60,8 +64,11 @@ type Importer struct {
 	cfg  Config
 	deps Deps
 
+	poke func() // the loop; set by Run
+
 	mu      sync.Mutex
-	running map[string]context.CancelCauseFunc // by task
+	running map[string]context.CancelCauseFunc // by task, or image of a bundle
+	tries   map[string]int                     // that failed for a reason of ours
 }
 
 // New makes an importer.
@@ -69,10 +76,13 @@ func New(cfg Config, deps Deps) *Importer {
 	if cfg.Parallel == 0 {
 		cfg.Parallel = 2
 	}
+	if cfg.RetryPause == 0 {
+		cfg.RetryPause = 5 * time.Second
+	}
 	if cfg.Reserve == 0 {
 		cfg.Reserve = 256 << 20
 	}
-	return &Importer{cfg: cfg, deps: deps, running: map[string]context.CancelCauseFunc{}}
+	return &Importer{cfg: cfg, deps: deps, running: map[string]context.CancelCauseFunc{}, tries: map[string]int{}}
 }
 
 // CreateBucket makes the system bucket's record.
@@ -95,8 +105,10 @@ func (im *Importer) Run(ctx context.Context) error {
 	work := make(chan struct{}, im.cfg.Parallel) // a place for each task under way
 	loop := reconcile.New(reconcile.Config{Name: "importer", Period: 30 * time.Second, Run: func(ctx context.Context) error {
 		im.step(ctx, work)
+		im.unbundle(ctx, work)
 		return nil
 	}}, im.deps.Log)
+	im.poke = loop.Poke
 	garbage := reconcile.New(reconcile.Config{Name: "image garbage", Period: 5 * time.Minute, Run: im.collect}, im.deps.Log)
 	tasks := im.deps.Store.Feed(store.ImportTasks)
 	defer tasks.Close()
@@ -104,6 +116,9 @@ func (im *Importer) Run(ctx context.Context) error {
 	defer images.Close()
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return loop.Follow(ctx, tasks) })
+	bundled := im.deps.Store.Feed(store.Images)
+	defer bundled.Close()
+	g.Go(func() error { return loop.Follow(ctx, bundled) })
 	g.Go(func() error { return garbage.Run(ctx) })
 	g.Go(func() error { return garbage.Follow(ctx, images) })
 	err := g.Wait()
@@ -178,6 +193,9 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 		message = "ServerError: There is not enough disk space in the cloud for this image"
 	case errors.Is(err, image.ErrNoJail):
 		message = "ServerError: This cloud cannot convert images safely; its administrator finds the reason in the log"
+	case im.again(task.ID):
+		log.Warn("import is tried again", "error", err)
+		return
 	default:
 		message = "ServerError: an internal error has occurred during conversion"
 	}
@@ -185,6 +203,22 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 	if err := im.end(context.WithoutCancel(ctx), task.ID, message); err != nil {
 		log.Error("cannot end a failed import", "error", err)
 	}
+}
+
+// maxTries is how often a task whose failure is nobody's fault is begun, and retryPause the time between two.
+const maxTries = 4
+
+// again says whether a task that failed for a reason of ours has another try, and sees to it.
+func (im *Importer) again(id string) bool {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	im.tries[id]++
+	if im.tries[id] >= maxTries {
+		delete(im.tries, id)
+		return false
+	}
+	time.AfterFunc(im.cfg.RetryPause, im.poke)
+	return true
 }
 
 // end closes a task that made no image. AWS calls that state "deleted".

@@ -38,6 +38,19 @@ type Image struct {
 	LaunchAccounts []string   `json:"launch_accounts,omitempty"`
 	// Mappings are the volumes of an EBS-backed image's instances, the root volume among them.
 	Mappings []ImageMapping `json:"mappings,omitempty"`
+
+	// Bundle is what an image registered from a bundle is made of; StateReason says why that failed.
+	Bundle      *ImageBundle `json:"bundle,omitempty"`
+	StateReason string       `json:"state_reason,omitempty"`
+	// FileSystem says that the disk has no boot sector: it is a file system, and needs a kernel.
+	FileSystem bool `json:"file_system,omitempty"`
+}
+
+// ImageBundle is where a bundle lies. The manifest is the one that was checked: it must have this digest.
+type ImageBundle struct {
+	Bucket   string `json:"bucket"`
+	Manifest string `json:"manifest"` // key; the parts lie beside it
+	SHA256   string `json:"sha256"`   // hex
 }
 
 // ImageData says where an image's bytes are and what they must be.

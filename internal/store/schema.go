@@ -97,6 +97,12 @@ var (
 // UserKey is a user's key: names are unique in an account without regard to case.
 func UserKey(account, name string) string { return account + "/" + strings.ToLower(name) }
 
+// Certificates that sign bundles.
+var (
+	SigningCertificates          = table("signing-certificates", 1, func(c *resource.SigningCertificate) string { return c.ID })
+	SigningCertificatesByAccount = index(SigningCertificates, "account", func(c *resource.SigningCertificate) []string { return []string{c.AccountID} })
+)
+
 // The cloud itself.
 var (
 	Zones       = table("zones", 1, func(z *resource.Zone) string { return z.Name })
@@ -179,6 +185,14 @@ var (
 			out = append(out, i.Region+"/"+a)
 		}
 		return out
+	})
+
+	// ImagesBundled holds, under "yes", the images that are still to be made of their bundles.
+	ImagesBundled = index(Images, "bundled", func(i *resource.Image) []string {
+		if i.Bundle == nil || i.State != resource.ImagePending {
+			return nil
+		}
+		return []string{"yes"}
 	})
 
 	ImportTasks        = table("import-tasks", 1, func(t *resource.ImportTask) string { return t.ID })

@@ -4,6 +4,7 @@ package cloud
 
 import (
 	"context"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"karri.dev/internal/audit"
 	"karri.dev/internal/authz"
+	"karri.dev/internal/aws/awserr"
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
@@ -80,6 +82,8 @@ type Deps struct {
 	Console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
 	// Screen reads what an instance's display shows, likewise.
 	Screen func(ctx context.Context, inst *resource.Instance) ([]byte, error)
+	// Bundles is the key of the certificate for which users encrypt bundles; nil: none can be registered.
+	Bundles *rsa.PrivateKey
 	// Converter carries out imports; nil: this process does none (simulation).
 	Converter importer.Converter
 }
@@ -165,7 +169,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
 	if deps.Converter != nil {
 		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir, RootDevice: cfg.RootDevice}, importer.Deps{
-			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Now: deps.Now, Log: deps.Log,
+			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Bundles: deps.Bundles, Now: deps.Now, Log: deps.Log,
 		})
 	}
 	return c
@@ -332,6 +336,19 @@ func (c consoles) Screen(ctx context.Context, instanceID string) ([]byte, error)
 
 // readable is ec2.Objects: what the caller may read in S3.
 type readable struct{ s *s3.Service }
+
+func (r readable) Read(ctx context.Context, bucket, key string, max int64) ([]byte, error) {
+	out, err := r.s.GetObject(ctx, &shapes3.GetObjectRequest{Bucket: bucket, Key: key})
+	if err != nil {
+		return nil, err
+	}
+	defer out.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(out.Body, max+1))
+	if err == nil && int64(len(b)) > max {
+		err = awserr.New("EntityTooLarge", "the object has more than %d bytes", max)
+	}
+	return b, err
+}
 
 func (r readable) Exists(ctx context.Context, bucket, key string) error {
 	_, err := r.s.HeadObject(ctx, &shapes3.HeadObjectRequest{Bucket: bucket, Key: key})

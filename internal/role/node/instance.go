@@ -207,7 +207,11 @@ func (n *Node) machine(ctx context.Context, inst nodeapi.Instance) (m compute.Ma
 		if m.Kernel, err = file(*inst.Kernel); err != nil {
 			return m, release, err
 		}
-		m.CommandLine = "root=/dev/vda1 ro console=ttyS0"
+		if m.CommandLine == "" {
+			m.CommandLine = "root=/dev/vda1 ro console=ttyS0"
+		}
+	} else {
+		m.CommandLine = ""
 	}
 	if inst.Ramdisk != nil {
 		if m.Ramdisk, err = file(*inst.Ramdisk); err != nil {

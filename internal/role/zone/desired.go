@@ -83,6 +83,9 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 		out.Image = image(img)
 		out.Machine.Disks = []compute.Disk{{Name: "root", BaseFormat: img.Data.Format, SizeBytes: max(img.Data.VirtualSize, int64(inst.DiskGiB)<<30)}}
 	}
+	if img := store.Images.Get(r, inst.ImageID); img != nil && img.FileSystem {
+		out.Machine.CommandLine = "root=/dev/vda ro console=ttyS0"
+	}
 	out.Kernel, out.Ramdisk = optionalImage(r, inst.KernelID), optionalImage(r, inst.RamdiskID)
 	for _, e := range enis {
 		out.Machine.NICs = append(out.Machine.NICs, compute.NIC{ID: e.ID, MAC: e.MAC})

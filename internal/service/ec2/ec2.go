@@ -43,6 +43,8 @@ type Console interface {
 type Objects interface {
 	// Exists gives an AWS error unless the caller in ctx may read this object.
 	Exists(ctx context.Context, bucket, key string) error
+	// Read gives the object's bytes, likewise; one of more than max is refused.
+	Read(ctx context.Context, bucket, key string, max int64) ([]byte, error)
 }
 
 // Roles says who may take a role; authz.Engine does.

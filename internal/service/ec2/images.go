@@ -80,6 +80,9 @@ func shapeImage(info *call.Info, img *resource.Image) shape.Image {
 	if strings.EqualFold(img.Platform, "windows") {
 		out.Platform, out.PlatformDetails, out.UsageOperation = "windows", "Windows", "RunInstances:0002"
 	}
+	if img.StateReason != "" {
+		out.StateReason = &shape.StateReason{Code: "Client.InvalidBundle", Message: img.StateReason}
+	}
 	if img.AccountID == info.AccountID {
 		out.Tags = shapeTags(img.Tags) // tags are seen by their owner alone
 	}

@@ -229,6 +229,14 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 	if p.ramdisk, err = part(tx, info, "ramdisk", l.in.RamdiskId, p.image.RamdiskID); err != nil {
 		return nil, err
 	}
+	if p.kernel == "" && p.image.FileSystem {
+		if p.kernel = defaultPart(tx, p.image, DefaultKernel, "kernel"); p.kernel == "" {
+			return nil, awserr.New("InvalidParameterCombination", "The image %s is a file system without a boot loader: launch it with a kernel.", p.image.ID)
+		}
+		if p.ramdisk == "" {
+			p.ramdisk = defaultPart(tx, p.image, DefaultRamdisk, "ramdisk")
+		}
+	}
 	if l.in.KeyName != "" {
 		if p.key = keyPairByName(tx, info, l.in.KeyName); p.key == nil {
 			return nil, errNoKeyPair(l.in.KeyName)

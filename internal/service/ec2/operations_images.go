@@ -15,9 +15,14 @@ func imageOperations() map[string]members {
 		},
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
 		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
-		"DeregisterImage":          {on: "image:ImageId", used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
-		"DescribeImages":           {used: pageMembers + "ImageIds Owners ExecutableUsers", harmless: map[string]string{"IncludeDeprecated": "no image is deprecated", "IncludeDisabled": "no image is disabled"}},
-		"DescribeImageAttribute":   {used: "DryRun ImageId Attribute"},
+		"RegisterImage": {
+			on: "image:+", used: "DryRun Architecture BlockDeviceMappings BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",
+			refused: "BillingProducts EnaSupport SriovNetSupport TpmSupport UefiData ImdsSupport",
+			note:    "From a bundle (ImageLocation) whose signature a certificate of the account's must have made.",
+		},
+		"DeregisterImage":        {on: "image:ImageId", used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
+		"DescribeImages":         {used: pageMembers + "ImageIds Owners ExecutableUsers", harmless: map[string]string{"IncludeDeprecated": "no image is deprecated", "IncludeDisabled": "no image is disabled"}},
+		"DescribeImageAttribute": {used: "DryRun ImageId Attribute"},
 		"ModifyImageAttribute": {
 			on: "image:ImageId", keys: "ec2:Attribute=Attribute",
 			used: "DryRun ImageId Attribute Description LaunchPermission.Add.Group LaunchPermission.Add.UserId LaunchPermission.Remove.Group " +

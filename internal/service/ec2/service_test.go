@@ -40,6 +40,7 @@ type cloud struct {
 	time       time.Time
 	consoles   map[string]string
 	objects    map[string]bool
+	content    map[string]string
 }
 
 func (c *cloud) Console(_ context.Context, id string, most int) ([]byte, error) {
@@ -62,6 +63,10 @@ func (c *cloud) Exists(ctx context.Context, bucket, key string) error {
 		return awserr.New("NoSuchKey", "no %s/%s", bucket, key)
 	}
 	return nil
+}
+
+func (c *cloud) Read(ctx context.Context, bucket, key string, _ int64) ([]byte, error) {
+	return []byte(c.content[bucket+"/"+key]), c.Exists(ctx, bucket, key)
 }
 
 func (c *cloud) clock() time.Time {

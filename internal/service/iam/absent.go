@@ -87,14 +87,6 @@ func (s *Service) ListSSHPublicKeys(ctx context.Context, in *shape.ListSSHPublic
 	return &shape.ListSSHPublicKeysResult{SSHPublicKeys: []shape.SSHPublicKeyMetadata{}}, nil
 }
 
-// ListSigningCertificates lists a user's X.509 certificates.
-func (s *Service) ListSigningCertificates(ctx context.Context, in *shape.ListSigningCertificatesRequest) (*shape.ListSigningCertificatesResult, error) {
-	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListSigningCertificatesResult{Certificates: []shape.SigningCertificate{}}, nil
-}
-
 // ListServiceSpecificCredentials lists a user's passwords for single services.
 func (s *Service) ListServiceSpecificCredentials(ctx context.Context, in *shape.ListServiceSpecificCredentialsRequest) (*shape.ListServiceSpecificCredentialsResult, error) {
 	if err := s.exists(ctx, in.UserName); err != nil {

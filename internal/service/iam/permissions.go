@@ -157,6 +157,7 @@ func userPermissions() authz.Table {
 		"CreateAccessKey": user, "DeleteAccessKey": user, "UpdateAccessKey": user, "ListAccessKeys": user, "GetAccessKeyLastUsed": {On: "key-owner:AccessKeyId"},
 		"GetLoginProfile": user, "ListAccountAliases": {}, "ListAttachedUserPolicies": user, "ListGroups": {}, "ListGroupsForUser": user,
 		"ListMFADevices": user, "ListRoles": {}, "ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
+		"UploadSigningCertificate": user, "UpdateSigningCertificate": user, "DeleteSigningCertificate": user,
 		"ListUserPolicies": user, "ListUserTags": user, "TagUser": user, "UntagUser": user,
 	}
 }

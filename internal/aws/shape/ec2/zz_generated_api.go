@@ -144,6 +144,7 @@ type API interface {
 	ModifyVpcTenancy(ctx context.Context, in *ModifyVpcTenancyRequest) (*ModifyVpcTenancyResult, error)
 	PurchaseReservedInstancesOffering(ctx context.Context, in *PurchaseReservedInstancesOfferingRequest) (*PurchaseReservedInstancesOfferingResult, error)
 	RebootInstances(ctx context.Context, in *RebootInstancesRequest) (*RebootInstancesResult, error)
+	RegisterImage(ctx context.Context, in *RegisterImageRequest) (*RegisterImageResult, error)
 	RejectVpcPeeringConnection(ctx context.Context, in *RejectVpcPeeringConnectionRequest) (*RejectVpcPeeringConnectionResult, error)
 	ReleaseAddress(ctx context.Context, in *ReleaseAddressRequest) (*ReleaseAddressResult, error)
 	ReplaceIamInstanceProfileAssociation(ctx context.Context, in *ReplaceIamInstanceProfileAssociationRequest) (*ReplaceIamInstanceProfileAssociationResult, error)

@@ -1678,6 +1678,28 @@ func decodeRebootInstancesRequest(d *wire.Decoder, n *wire.Node, v *RebootInstan
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeRegisterImageRequest(d *wire.Decoder, n *wire.Node, v *RegisterImageRequest) {
+	d.Require(n, "Name")
+	v.ImageLocation = d.String(n.Take("ImageLocation"))
+	v.Architecture = d.String(n.Take("Architecture"))
+	v.BlockDeviceMappings = wire.List(d, n, "BlockDeviceMapping", "", decodeBlockDeviceMapping)
+	v.Description = d.String(n.Take("Description"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.EnaSupport = d.BoolPtr(n.Take("EnaSupport"))
+	v.KernelId = d.String(n.Take("KernelId"))
+	v.Name = d.String(n.Take("Name"))
+	v.BillingProducts = wire.Scalars(d, n, "BillingProduct", "", d.String)
+	v.RamdiskId = d.String(n.Take("RamdiskId"))
+	v.RootDeviceName = d.String(n.Take("RootDeviceName"))
+	v.SriovNetSupport = d.String(n.Take("SriovNetSupport"))
+	v.VirtualizationType = d.String(n.Take("VirtualizationType"))
+	v.BootMode = d.String(n.Take("BootMode"))
+	v.TpmSupport = d.String(n.Take("TpmSupport"))
+	v.UefiData = d.String(n.Take("UefiData"))
+	v.ImdsSupport = d.String(n.Take("ImdsSupport"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
 func decodeRejectVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *RejectVpcPeeringConnectionRequest) {
 	d.Require(n, "VpcPeeringConnectionId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))

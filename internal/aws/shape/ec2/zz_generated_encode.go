@@ -5215,6 +5215,13 @@ func appendRegionGeography(b []byte, v *RegionGeography) []byte {
 	return b
 }
 
+func appendRegisterImageResult(b []byte, v *RegisterImageResult) []byte {
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	return b
+}
+
 func appendRejectVpcPeeringConnectionResult(b []byte, v *RejectVpcPeeringConnectionResult) []byte {
 	b = wire.AppendBool(b, "return", v.Return)
 	return b

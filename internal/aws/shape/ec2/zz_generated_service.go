@@ -1580,6 +1580,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "RegisterImage"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeRegisterImageRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RegisterImageResponse", appendRegisterImageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RegisterImage(ctx, in.(*RegisterImageRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "RejectVpcPeeringConnection"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeRejectVpcPeeringConnectionRequest)

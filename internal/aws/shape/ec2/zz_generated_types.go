@@ -3466,6 +3466,31 @@ type RegionGeography struct {
 	Name string
 }
 
+type RegisterImageRequest struct {
+	ImageLocation       string
+	Architecture        string // values: ArchitectureValues
+	BlockDeviceMappings []BlockDeviceMapping
+	Description         string
+	DryRun              *bool
+	EnaSupport          *bool
+	KernelId            string
+	Name                string // required
+	BillingProducts     []string
+	RamdiskId           string
+	RootDeviceName      string
+	SriovNetSupport     string
+	VirtualizationType  string
+	BootMode            string // values: BootModeValues
+	TpmSupport          string // values: TpmSupportValues
+	UefiData            string
+	ImdsSupport         string // values: ImdsSupportValues
+	TagSpecifications   []TagSpecification
+}
+
+type RegisterImageResult struct {
+	ImageId string
+}
+
 type RejectVpcPeeringConnectionRequest struct {
 	DryRun                 *bool
 	VpcPeeringConnectionId string // required

@@ -11,6 +11,7 @@ type API interface {
 	CreateAccessKey(ctx context.Context, in *CreateAccessKeyRequest) (*CreateAccessKeyResult, error)
 	CreateUser(ctx context.Context, in *CreateUserRequest) (*CreateUserResult, error)
 	DeleteAccessKey(ctx context.Context, in *DeleteAccessKeyRequest) (*DeleteAccessKeyResult, error)
+	DeleteSigningCertificate(ctx context.Context, in *DeleteSigningCertificateRequest) (*DeleteSigningCertificateResult, error)
 	DeleteUser(ctx context.Context, in *DeleteUserRequest) (*DeleteUserResult, error)
 	GetAccessKeyLastUsed(ctx context.Context, in *GetAccessKeyLastUsedRequest) (*GetAccessKeyLastUsedResult, error)
 	GetLoginProfile(ctx context.Context, in *GetLoginProfileRequest) (*GetLoginProfileResult, error)
@@ -31,5 +32,7 @@ type API interface {
 	TagUser(ctx context.Context, in *TagUserRequest) (*TagUserResult, error)
 	UntagUser(ctx context.Context, in *UntagUserRequest) (*UntagUserResult, error)
 	UpdateAccessKey(ctx context.Context, in *UpdateAccessKeyRequest) (*UpdateAccessKeyResult, error)
+	UpdateSigningCertificate(ctx context.Context, in *UpdateSigningCertificateRequest) (*UpdateSigningCertificateResult, error)
 	UpdateUser(ctx context.Context, in *UpdateUserRequest) (*UpdateUserResult, error)
+	UploadSigningCertificate(ctx context.Context, in *UploadSigningCertificateRequest) (*UploadSigningCertificateResult, error)
 }

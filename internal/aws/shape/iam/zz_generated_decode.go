@@ -24,6 +24,12 @@ func decodeDeleteAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccess
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 }
 
+func decodeDeleteSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *DeleteSigningCertificateRequest) {
+	d.Require(n, "CertificateId")
+	v.UserName = d.String(n.Take("UserName"))
+	v.CertificateId = d.String(n.Take("CertificateId"))
+}
+
 func decodeDeleteUserRequest(d *wire.Decoder, n *wire.Node, v *DeleteUserRequest) {
 	d.Require(n, "UserName")
 	v.UserName = d.String(n.Take("UserName"))
@@ -149,9 +155,22 @@ func decodeUpdateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAccess
 	v.Status = d.String(n.Take("Status"))
 }
 
+func decodeUpdateSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *UpdateSigningCertificateRequest) {
+	d.Require(n, "CertificateId", "Status")
+	v.UserName = d.String(n.Take("UserName"))
+	v.CertificateId = d.String(n.Take("CertificateId"))
+	v.Status = d.String(n.Take("Status"))
+}
+
 func decodeUpdateUserRequest(d *wire.Decoder, n *wire.Node, v *UpdateUserRequest) {
 	d.Require(n, "UserName")
 	v.UserName = d.String(n.Take("UserName"))
 	v.NewPath = d.String(n.Take("NewPath"))
 	v.NewUserName = d.String(n.Take("NewUserName"))
+}
+
+func decodeUploadSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *UploadSigningCertificateRequest) {
+	d.Require(n, "CertificateBody")
+	v.UserName = d.String(n.Take("UserName"))
+	v.CertificateBody = d.String(n.Take("CertificateBody"))
 }

@@ -96,6 +96,10 @@ func appendDeleteAccessKeyResult(b []byte, v *DeleteAccessKeyResult) []byte {
 	return b
 }
 
+func appendDeleteSigningCertificateResult(b []byte, v *DeleteSigningCertificateResult) []byte {
+	return b
+}
+
 func appendDeleteUserResult(b []byte, v *DeleteUserResult) []byte {
 	return b
 }
@@ -498,7 +502,20 @@ func appendUpdateAccessKeyResult(b []byte, v *UpdateAccessKeyResult) []byte {
 	return b
 }
 
+func appendUpdateSigningCertificateResult(b []byte, v *UpdateSigningCertificateResult) []byte {
+	return b
+}
+
 func appendUpdateUserResult(b []byte, v *UpdateUserResult) []byte {
+	return b
+}
+
+func appendUploadSigningCertificateResult(b []byte, v *UploadSigningCertificateResult) []byte {
+	if v.Certificate != nil {
+		b = append(b, "<Certificate>"...)
+		b = appendSigningCertificate(b, v.Certificate)
+		b = append(b, "</Certificate>"...)
+	}
 	return b
 }
 

@@ -64,6 +64,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteSigningCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteSigningCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteSigningCertificateResponse", "", appendDeleteSigningCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteSigningCertificate(ctx, in.(*DeleteSigningCertificateRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeleteUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeDeleteUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -284,6 +296,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "UpdateSigningCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateSigningCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateSigningCertificateResponse", "", appendUpdateSigningCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateSigningCertificate(ctx, in.(*UpdateSigningCertificateRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "UpdateUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUpdateUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -291,6 +315,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UpdateUser(ctx, in.(*UpdateUserRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UploadSigningCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUploadSigningCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UploadSigningCertificateResponse", "UploadSigningCertificateResult", appendUploadSigningCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UploadSigningCertificate(ctx, in.(*UploadSigningCertificateRequest))
 			},
 		},
 	}

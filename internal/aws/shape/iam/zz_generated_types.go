@@ -64,6 +64,14 @@ type DeleteAccessKeyRequest struct {
 type DeleteAccessKeyResult struct {
 }
 
+type DeleteSigningCertificateRequest struct {
+	UserName      string
+	CertificateId string // required
+}
+
+type DeleteSigningCertificateResult struct {
+}
+
 type DeleteUserRequest struct {
 	UserName string // required
 }
@@ -342,6 +350,15 @@ type UpdateAccessKeyRequest struct {
 type UpdateAccessKeyResult struct {
 }
 
+type UpdateSigningCertificateRequest struct {
+	UserName      string
+	CertificateId string // required
+	Status        string // required; values: StatusType
+}
+
+type UpdateSigningCertificateResult struct {
+}
+
 type UpdateUserRequest struct {
 	UserName    string // required
 	NewPath     string
@@ -349,6 +366,15 @@ type UpdateUserRequest struct {
 }
 
 type UpdateUserResult struct {
+}
+
+type UploadSigningCertificateRequest struct {
+	UserName        string
+	CertificateBody string // required
+}
+
+type UploadSigningCertificateResult struct {
+	Certificate *SigningCertificate
 }
 
 type User struct {
