@@ -108,6 +108,9 @@ func New(cfg Config, deps Deps) *Door {
 	if cfg.StallTimeout == 0 {
 		cfg.StallTimeout = time.Minute
 	}
+	if deps.Authorizer == nil || deps.Authenticator == nil {
+		panic("frontdoor: somebody has to say who calls, and whether they may")
+	}
 	if deps.Registry == nil {
 		deps.Registry = prometheus.NewRegistry()
 	}

@@ -145,7 +145,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	}
 	c.Door = frontdoor.New(frontdoor.Config{Domain: cfg.Domain, Regions: []string{cfg.Region}, RatePerSecond: cfg.RatePerSecond},
 		frontdoor.Deps{
-			Authenticator: c.Identity, Audit: events, Health: deps.Store.Healthy, Registry: registry,
+			Authenticator: c.Identity, Authorizer: c.Authz, Audit: events, Health: deps.Store.Healthy, Registry: registry,
 			IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
 		})
 	c.Door.Register(shapes3.Service(), c.objects)
