@@ -62,6 +62,7 @@ func Write(s Source, part func(name string) (io.WriteCloser, error)) ([]byte, er
 		plain []byte
 		to    *[]byte
 	}{{cloud, secret[:16], &m.CloudKey}, {cloud, secret[16:], &m.CloudIV}, {user, secret[:16], &m.UserKey}, {user, secret[16:], &m.UserIV}} {
+		//lint:ignore SA1019 the format of bundles knows no other
 		b, err := rsa.EncryptPKCS1v15(s.Random, e.key, []byte(hex.EncodeToString(e.plain)))
 		if err != nil {
 			return nil, fmt.Errorf("encrypt the key: %w", err)
@@ -192,6 +193,7 @@ func open(key *rsa.PrivateKey, sealedKey, sealedIV []byte, random io.Reader) (s 
 		}
 		text := []byte(hex.EncodeToString(other[:]))
 		if len(e.sealed) == key.Size() {
+			//lint:ignore SA1019 the format of bundles knows no other
 			if err := rsa.DecryptPKCS1v15SessionKey(random, key, e.sealed, text); err != nil {
 				text = []byte(hex.EncodeToString(other[:]))
 			}

@@ -75,9 +75,10 @@ type zoneSettings struct {
 // openCloud starts the cloud role's engines and prepares the role. On an error everything is closed again.
 func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloudProcess, err error) {
 	p = &cloudProcess{cfg: cfg, log: log}
+	opened := p // `return nil, err` sets p
 	defer func() {
 		if err != nil {
-			p.closers.close(log)
+			opened.closers.close(log)
 		}
 	}()
 	for _, dir := range []string{"keys", "log", "scratch"} {
