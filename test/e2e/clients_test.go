@@ -47,12 +47,15 @@ func TestClients(t *testing.T) {
 	}
 
 	for command, code := range map[string]string{
-		"get-bucket-policy": "NoSuchBucketPolicy", "get-bucket-encryption": "ServerSideEncryptionConfigurationNotFoundError",
+		"get-bucket-policy":  "NoSuchBucketPolicy",
 		"get-bucket-tagging": "NoSuchTagSet", "get-bucket-website": "NoSuchWebsiteConfiguration",
 	} {
 		c.refused(code, "s3api", command, "--bucket", "clients")
 	}
-	c.refused("NotImplemented", "s3api", "put-object", "--bucket", "clients", "--key", "x", "--server-side-encryption", "AES256")
+	c.refused("NotImplemented", "s3api", "put-object", "--bucket", "clients", "--key", "x", "--server-side-encryption", "aws:kms")
+	if got := c.aws("s3api", "head-object", "--bucket", "clients", "--key", "tree/a", "--query", "ServerSideEncryption", "--output", "text"); got != "AES256" {
+		t.Errorf("encryption at rest: %s", got)
+	}
 	c.aws("s3api", "put-bucket-tagging", "--bucket", "clients", "--tagging", "TagSet=[{Key=a,Value=b}]")
 	if got := c.aws("s3api", "get-bucket-tagging", "--bucket", "clients", "--query", "TagSet[0].[Key,Value]", "--output", "text"); got != "a\tb" {
 		t.Errorf("tags: %s", got)
