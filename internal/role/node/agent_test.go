@@ -64,6 +64,19 @@ func (d *driver) Start(_ context.Context, m compute.Machine, taps []*os.File) er
 	return nil
 }
 
+// fail makes the next calls fail, beDeaf makes guests not answer.
+func (d *driver) fail(times int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.failures = times
+}
+
+func (d *driver) beDeaf(deaf bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.deaf = deaf
+}
+
 func (d *driver) Stop(_ context.Context, id string, grace time.Duration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -358,7 +371,7 @@ func TestGuestPowersOff(t *testing.T) {
 // A start that failed before must not hide that the guest powered itself off.
 func TestGuestPowersOffAfterFailedStart(t *testing.T) {
 	inRig(t, func(r *rig) {
-		r.driver.failures = 1
+		r.driver.fail(1)
 		r.want(instance("i-1", resource.PowerOn, 0))
 		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Failed, Reason: "no luck", Power: "on"})
 		time.Sleep(5 * time.Second)
@@ -371,7 +384,7 @@ func TestGuestPowersOffAfterFailedStart(t *testing.T) {
 
 func TestFailureBudget(t *testing.T) {
 	inRig(t, func(r *rig) {
-		r.driver.failures = 100
+		r.driver.fail(100)
 		r.want(instance("i-1", resource.PowerOn, 0))
 		time.Sleep(time.Minute)
 		r.called("start i-1", "start i-1", "start i-1", "start i-1")
@@ -513,7 +526,7 @@ func TestEndWhileStarting(t *testing.T) {
 func TestEndWhileRebooting(t *testing.T) {
 	inRig(t, func(r *rig) {
 		r.want(instance("i-1", resource.PowerOn, 0))
-		r.driver.deaf = true
+		r.driver.beDeaf(true)
 		r.want(instance("i-1", resource.PowerOn, 1))
 		r.called("start i-1", "reboot i-1")
 		r.want(instance("i-1", resource.PowerGone, 1))

@@ -24,7 +24,7 @@ func TestVolumes(t *testing.T) {
 			i.Machine.Disks = append(append([]compute.Disk(nil), inst.Machine.Disks...), disks...)
 			return i
 		}
-		r.driver.failures = attempts + 2 // more than a machine may have
+		r.driver.fail(attempts + 2) // more than a machine may have
 		r.want(with(v))
 		for range attempts + 2 {
 			r.called("set i-1 vol-1 1024")
@@ -36,7 +36,7 @@ func TestVolumes(t *testing.T) {
 		v.SizeBytes = 2048
 		r.want(with(v))
 		r.called("set i-1 vol-1 2048")
-		r.driver.deaf = true
+		r.driver.beDeaf(true)
 		r.want(inst)
 		r.called("drop i-1 vol-1 false")
 		forced := inst
@@ -46,7 +46,7 @@ func TestVolumes(t *testing.T) {
 		synctest.Wait()
 		r.called("drop i-1 vol-1 true")
 		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 2048, Cut: true}}})
-		r.driver.deaf = false
+		r.driver.beDeaf(false)
 		time.Sleep(diskPatience)
 		synctest.Wait()
 		r.called("drop i-1 vol-1 true")
