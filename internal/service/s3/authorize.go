@@ -23,7 +23,7 @@ func (s *Service) may(ctx context.Context, b *resource.Bucket, key string, act a
 		q.Resource += "/" + key
 	}
 	var err error
-	if q.Policy, q.Grants, err = s.resourcePolicies(ctx, s.store.Snapshot(), b, key); err != nil {
+	if q.Policy, q.Grants, err = s.resourcePolicies(ctx, s.store.Snapshot(), b); err != nil {
 		return err
 	}
 	return s.decide(ctx, q)
@@ -44,20 +44,23 @@ func (s *Service) decide(ctx context.Context, q authz.Question) error {
 	return nil
 }
 
-// resourcePolicies gives what a bucket says itself on who may use it and its objects: its policy, and the access
-// control list of the bucket (key "") or the object as a policy.
-func (s *Service) resourcePolicies(ctx context.Context, r store.Reader, b *resource.Bucket, _ string) (own, grants *policy.Policy, err error) {
-	p, err := s.policyOf(r, b)
-	if err != nil || p == nil {
+// resourcePolicies gives what a bucket says itself on who may use it and its objects: its policy, and its access
+// control list as a policy. Objects have none of their own.
+func (s *Service) resourcePolicies(ctx context.Context, r store.Reader, b *resource.Bucket) (own, grants *policy.Policy, err error) {
+	block, err := s.block(r, b)
+	if err != nil {
 		return nil, nil, err
 	}
-	if p.public && call.From(ctx).AccountID != b.AccountID {
-		// A public policy lets nobody in from outside while the bucket restricts it.
-		if block, err := s.block(r, b); err != nil || block.restrict {
-			return nil, nil, err
-		}
+	p, err := s.policyOf(r, b)
+	if err != nil {
+		return nil, nil, err
 	}
-	return p.Policy, nil, nil
+	// A public policy lets nobody in from outside while the bucket restricts it.
+	if p != nil && !(p.public && block.restrict && call.From(ctx).AccountID != b.AccountID) {
+		own = p.Policy
+	}
+	grants, err = s.grantsOf(r, b, block.ignoreACLs)
+	return own, grants, err
 }
 
 // action prepares an action's name once.

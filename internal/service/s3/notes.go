@@ -28,6 +28,6 @@ func Notes() map[string]string {
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
 	notes["PutBucketLogging"] = "Refused: any target; no logs are delivered."
 	notes["PutBucketNotificationConfiguration"] = "Refused: every target, as there are neither topics, queues, functions nor EventBridge yet. An empty configuration is taken."
-	notes["PutBucketRequestPayment"] = "Nobody pays: what is honoured is that others than the owner must send x-amz-request-payer."
+	notes["PutBucketRequestPayment"] = "Refused: Requester, as nobody pays."
 	return notes
 }

@@ -8,8 +8,7 @@ import (
 	"karri.dev/internal/resource"
 )
 
-// PutBucketRequestPayment says who pays for requests. Nobody does here; what is honoured is that others than the
-// owner must say that they would.
+// PutBucketRequestPayment says who pays for requests. Nobody does here, so requesters cannot be made to.
 func (s *Service) PutBucketRequestPayment(ctx context.Context, in *shape.PutBucketRequestPaymentRequest) (*shape.PutBucketRequestPaymentResult, error) {
 	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "PutBucketRequestPayment")
 	if err != nil {
@@ -18,6 +17,9 @@ func (s *Service) PutBucketRequestPayment(ctx context.Context, in *shape.PutBuck
 	c := in.RequestPaymentConfiguration
 	if c == nil || c.Payer != "Requester" && c.Payer != "BucketOwner" {
 		return nil, malformedXML()
+	}
+	if c.Payer == "Requester" {
+		return nil, notImplemented("requesters who pay")
 	}
 	return &shape.PutBucketRequestPaymentResult{}, s.setConfig(ctx, b, resource.PartRequestPayment, c)
 }
