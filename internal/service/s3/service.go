@@ -61,7 +61,7 @@ type Service struct {
 	policies readings // bucket policies, compiled
 	authz    Authorizer
 	actions  sync.Map // action → policy.Action
-	grants readings // ACLs as policies
+	grants   readings // ACLs as policies
 }
 
 var _ shape.API = (*Service)(nil)
