@@ -287,12 +287,30 @@ func unplugRest(ctx context.Context, c *qmp.Client, name string) error {
 	}
 	for _, node := range []string{name, name + ".file", name + ".base", name + ".cut"} {
 		if have[node] {
-			if err := c.Do(ctx, "blockdev-del", map[string]any{"node-name": node}, nil); err != nil {
+			if err := deleteNode(ctx, c, node); err != nil {
 				return err
 			}
 		}
 	}
 	return dropFiles(ctx, c, name)
+}
+
+// finalTime is how long a device that has gone may still hold its node: QEMU finalises it a moment later, in its
+// RCU thread. A device that is still there holds it for good.
+const finalTime = 3 * time.Second
+
+func deleteNode(ctx context.Context, c *qmp.Client, node string) error {
+	for end := time.Now().Add(finalTime); ; {
+		err := c.Do(ctx, "blockdev-del", map[string]any{"node-name": node}, nil)
+		if err == nil || !strings.Contains(err.Error(), "is in use") || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 func nodeNames(ctx context.Context, c *qmp.Client) (map[string]bool, error) {
