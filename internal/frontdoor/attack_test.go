@@ -79,9 +79,9 @@ func TestTamperedQueryRequests(t *testing.T) {
 		"Action=GetUser&Version=%3Cscript%3E":                         "400 NoSuchVersion",
 		"UserName=x":                                                  "400 MissingAction",
 		"Action=MakeCoffee":                                           "400 InvalidAction",
-		"Action=CreateRole&Version=2010-05-08":                        "400 InvalidAction",
+		"Action=CreateSAMLProvider&Version=2010-05-08":                "400 InvalidAction",
 		"Action=GetUser&UserName=" + url.QueryEscape("a\x00b"):        "400 ValidationError",
-		"Action=CreateUser&UserName=x&PermissionsBoundary=" + longARN: "400 InvalidInput",
+		"Action=CreateUser&UserName=x&PermissionsBoundary=" + longARN: "404 NoSuchEntity",
 	} {
 		if got := answer(c.do(signedForm("http://127.0.0.1:8773/", "iam", form, c.key, time.Now()))); got != want {
 			t.Errorf("%s: %s, want %s", form, got, want)

@@ -229,6 +229,10 @@ func TestUsersAndKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	_, err = client.DetachUserPolicy(ctx, &iam.DetachUserPolicyInput{UserName: aws.String("Zoe"), PolicyArn: aws.String("arn:aws:iam::aws:policy/IAMReadOnlyAccess")})
+	if err != nil {
+		t.Error(err)
+	}
 	if _, err := client.DeleteUser(ctx, &iam.DeleteUserInput{UserName: aws.String("Zoe")}); err != nil {
 		t.Error(err)
 	}

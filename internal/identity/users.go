@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"time"
 
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
@@ -94,6 +95,12 @@ func policyExists(r store.Reader, account, arn string) bool {
 	p := authz.FindPolicy(r, arn)
 	return p != nil && p.AccountID == account
 }
+
+// NewID makes an entity's unique id: "AROA" and 17 further characters.
+func (i *Identity) NewID(prefix string) string { return i.deps.IDs.IAM(prefix) }
+
+// Now is the time to write into records.
+func (i *Identity) Now() time.Time { return i.deps.Now().UTC() }
 
 // AddUser makes a user within a transaction.
 func (i *Identity) AddUser(tx *store.Tx, account, name, path string, tags resource.Tags) (*resource.User, error) {

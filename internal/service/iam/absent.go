@@ -9,8 +9,8 @@ import (
 	"karri.dev/internal/identity"
 )
 
-// What users cannot have here: nothing makes policies, groups, roles, passwords, devices or certificates, so
-// that listing them truthfully answers none. Clients ask before they delete a user.
+// What users cannot have here: nothing makes passwords, devices or keys of other services, so that listing them
+// truthfully answers none. Clients ask before they delete a user.
 
 // none checks a listing's request. user may be empty where AWS then means the caller.
 func (s *Service) none(ctx context.Context, user, marker string, maxItems *int) error {
@@ -29,46 +29,6 @@ func (s *Service) exists(ctx context.Context, user string) error {
 	}
 	_, err := identity.FindUser(s.store.Snapshot(), call.From(ctx).AccountID, user)
 	return err
-}
-
-// ListAttachedUserPolicies lists a user's managed policies.
-func (s *Service) ListAttachedUserPolicies(ctx context.Context, in *shape.ListAttachedUserPoliciesRequest) (*shape.ListAttachedUserPoliciesResult, error) {
-	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListAttachedUserPoliciesResult{AttachedPolicies: []shape.AttachedPolicy{}}, nil
-}
-
-// ListUserPolicies lists a user's inline policies.
-func (s *Service) ListUserPolicies(ctx context.Context, in *shape.ListUserPoliciesRequest) (*shape.ListUserPoliciesResult, error) {
-	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListUserPoliciesResult{PolicyNames: []string{}}, nil
-}
-
-// ListGroups lists the account's groups.
-func (s *Service) ListGroups(ctx context.Context, in *shape.ListGroupsRequest) (*shape.ListGroupsResult, error) {
-	if err := s.none(ctx, "", in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListGroupsResult{Groups: []shape.Group{}}, nil
-}
-
-// ListGroupsForUser lists the groups that a user is in.
-func (s *Service) ListGroupsForUser(ctx context.Context, in *shape.ListGroupsForUserRequest) (*shape.ListGroupsForUserResult, error) {
-	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListGroupsForUserResult{Groups: []shape.Group{}}, nil
-}
-
-// ListRoles lists the account's roles.
-func (s *Service) ListRoles(ctx context.Context, in *shape.ListRolesRequest) (*shape.ListRolesResult, error) {
-	if err := s.none(ctx, "", in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListRolesResult{Roles: []shape.Role{}}, nil
 }
 
 // ListMFADevices lists a user's devices for multi-factor authentication.

@@ -1,4 +1,5 @@
-// Package iam serves AWS's Identity and Access Management: users and their access keys.
+// Package iam serves AWS's Identity and Access Management: users and their access keys, groups, roles, managed and
+// inline policies, instance profiles.
 //
 // Every operation works on the caller's own account; names of other accounts' users and keys are not found.
 package iam
@@ -11,6 +12,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/identity"
+	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -19,12 +21,19 @@ import (
 type Service struct {
 	store    *store.Store
 	identity *identity.Identity
+	managed  []policy.ManagedPolicy // the cloud's own, in order of name
 }
 
 var _ shape.API = (*Service)(nil)
 
 // New makes a Service.
-func New(s *store.Store, id *identity.Identity) *Service { return &Service{s, id} }
+func New(s *store.Store, id *identity.Identity) *Service {
+	managed, err := policy.Managed()
+	if err != nil {
+		panic(err) // they are part of the program
+	}
+	return &Service{s, id, managed}
+}
 
 // pageSize is IAM's default and mostItems its limit of items in a page.
 const (

@@ -15,7 +15,7 @@ import (
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
 	t := authz.Table{}
-	for _, area := range []authz.Table{userPermissions()} {
+	for _, area := range []authz.Table{userPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions()} {
 		maps.Copy(t, area)
 	}
 	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
@@ -155,12 +155,97 @@ func userPermissions() authz.Table {
 		"GetUser":    user, "DeleteUser": user, "ListUsers": {},
 		"UpdateUser":      {On: "user:UserName", Also: alsoRenamed},
 		"CreateAccessKey": user, "DeleteAccessKey": user, "UpdateAccessKey": user, "ListAccessKeys": user, "GetAccessKeyLastUsed": {On: "key-owner:AccessKeyId"},
-		"GetLoginProfile": user, "ListAccountAliases": {}, "ListAttachedUserPolicies": user, "ListGroups": {}, "ListGroupsForUser": user,
-		"ListMFADevices": user, "ListRoles": {}, "ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
+		"GetLoginProfile": user, "ListAccountAliases": {}, "ListGroupsForUser": user,
+		"ListMFADevices": user, "ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
 		"UploadSigningCertificate": user, "UpdateSigningCertificate": user, "DeleteSigningCertificate": user,
-		"ListUserPolicies": user, "ListUserTags": user, "TagUser": user, "UntagUser": user,
+		"PutUserPolicy": user, "GetUserPolicy": user, "DeleteUserPolicy": user, "ListUserPolicies": user, "ListAttachedUserPolicies": user,
+		"AttachUserPolicy":           {On: "user:UserName", Keys: "iam:PolicyARN=PolicyArn"},
+		"DetachUserPolicy":           {On: "user:UserName", Keys: "iam:PolicyARN=PolicyArn"},
+		"PutUserPermissionsBoundary": {On: "user:UserName", Keys: "iam:PermissionsBoundary=PermissionsBoundary"}, "DeleteUserPermissionsBoundary": user,
+		"ListUserTags": user, "TagUser": user, "UntagUser": user,
 	}
 }
+
+func groupPermissions() authz.Table {
+	group := authz.Entry{On: "group:GroupName"}
+	return authz.Table{
+		"CreateGroup": {On: "group:+GroupName,Path"},
+		"GetGroup":    group, "DeleteGroup": group, "ListGroups": {}, "AddUserToGroup": group, "RemoveUserFromGroup": group,
+		"UpdateGroup":    {On: "group:GroupName", Also: alsoRenamedGroup},
+		"PutGroupPolicy": group, "GetGroupPolicy": group, "DeleteGroupPolicy": group, "ListGroupPolicies": group, "ListAttachedGroupPolicies": group,
+		"AttachGroupPolicy": {On: "group:GroupName", Keys: "iam:PolicyARN=PolicyArn"},
+		"DetachGroupPolicy": {On: "group:GroupName", Keys: "iam:PolicyARN=PolicyArn"},
+	}
+}
+
+func rolePermissions() authz.Table {
+	role := authz.Entry{On: "role:RoleName"}
+	return authz.Table{
+		"CreateRole": {On: "role:+RoleName,Path", Keys: "iam:PermissionsBoundary=PermissionsBoundary"},
+		"GetRole":    role, "DeleteRole": role, "ListRoles": {}, "UpdateRole": role, "UpdateRoleDescription": role, "UpdateAssumeRolePolicy": role,
+		"PutRolePolicy": role, "GetRolePolicy": role, "DeleteRolePolicy": role, "ListRolePolicies": role, "ListAttachedRolePolicies": role,
+		"AttachRolePolicy":           {On: "role:RoleName", Keys: "iam:PolicyARN=PolicyArn"},
+		"DetachRolePolicy":           {On: "role:RoleName", Keys: "iam:PolicyARN=PolicyArn"},
+		"PutRolePermissionsBoundary": {On: "role:RoleName", Keys: "iam:PermissionsBoundary=PermissionsBoundary"}, "DeleteRolePermissionsBoundary": role,
+		"TagRole": role, "UntagRole": role, "ListRoleTags": role, "ListInstanceProfilesForRole": role,
+	}
+}
+
+func policyPermissions() authz.Table {
+	p := authz.Entry{On: "policy:PolicyArn"}
+	return authz.Table{
+		"CreatePolicy": {On: "policy:+PolicyName,Path"},
+		"GetPolicy":    p, "DeletePolicy": p, "ListPolicies": {}, "CreatePolicyVersion": p, "GetPolicyVersion": p, "ListPolicyVersions": p,
+		"DeletePolicyVersion": p, "SetDefaultPolicyVersion": p, "TagPolicy": p, "UntagPolicy": p, "ListPolicyTags": p, "ListEntitiesForPolicy": p,
+	}
+}
+
+func profilePermissions() authz.Table {
+	profile := authz.Entry{On: "instance-profile:InstanceProfileName"}
+	return authz.Table{
+		"CreateInstanceProfile": {On: "instance-profile:+InstanceProfileName,Path"},
+		"GetInstanceProfile":    profile, "DeleteInstanceProfile": profile, "ListInstanceProfiles": {},
+		"AddRoleToInstanceProfile":      {On: "instance-profile:InstanceProfileName", Also: alsoPassRole},
+		"RemoveRoleFromInstanceProfile": profile, "TagInstanceProfile": profile, "UntagInstanceProfile": profile, "ListInstanceProfileTags": profile,
+	}
+}
+
+// alsoPassRole asks for leave to hand the role on: whoever uses the profile gets what it may do.
+func alsoPassRole(a *authz.Asking) {
+	in := a.Input.(*shape.AddRoleToInstanceProfileRequest)
+	role := store.Roles.Get(a.Reader, store.UserKey(a.Info.AccountID, in.RoleName))
+	if role == nil {
+		return // the handler says so
+	}
+	a.Ask(actPassRole, role.ARN(), func(k policy.Key) (policy.Value, bool) {
+		if k.Name == "iam:passedtoservice" {
+			return policy.String("ec2.amazonaws.com"), true
+		}
+		return (&entity{role.Tags, role.Boundary}).Value(k)
+	})
+}
+
+// alsoRenamedGroup asks for the group's ARN as it is to be.
+func alsoRenamedGroup(a *authz.Asking) {
+	in := a.Input.(*shape.UpdateGroupRequest)
+	g := store.Groups.Get(a.Reader, store.UserKey(a.Info.AccountID, in.GroupName))
+	if g == nil || in.NewPath == "" && in.NewGroupName == "" {
+		return
+	}
+	next := *g
+	if in.NewPath != "" {
+		next.Path = in.NewPath
+	}
+	if in.NewGroupName != "" {
+		next.Name = in.NewGroupName
+	}
+	a.Ask(actUpdateGroup, next.ARN(), nil)
+}
+
+var (
+	actUpdateGroup = policy.MakeAction("iam:UpdateGroup")
+	actPassRole    = policy.MakeAction("iam:PassRole")
+)
 
 // alsoRenamed asks for the user's ARN as it is to be: nobody moves a user to where they may not.
 func alsoRenamed(a *authz.Asking) {

@@ -44,14 +44,7 @@ func (s *Service) TagUser(ctx context.Context, in *shape.TagUserRequest) (*shape
 		return nil, err
 	}
 	err = s.retag(ctx, in.UserName, func(tags resource.Tags) error {
-		for k, v := range add {
-			dropTag(tags, k)
-			tags[k] = v
-		}
-		if len(tags) > maxTags {
-			return awserr.New("LimitExceeded", "The number of tags has reached the maximum limit of %d.", maxTags).WithStatus(409)
-		}
-		return nil
+		return addTags(tags, add)
 	})
 	if err != nil {
 		return nil, err
@@ -61,8 +54,8 @@ func (s *Service) TagUser(ctx context.Context, in *shape.TagUserRequest) (*shape
 
 // UntagUser removes tags; keys that are not there do not matter.
 func (s *Service) UntagUser(ctx context.Context, in *shape.UntagUserRequest) (*shape.UntagUserResult, error) {
-	if len(in.TagKeys) > maxTags {
-		return nil, invalid("1 validation error detected: Value at 'tagKeys' failed to satisfy constraint: Member must have length less than or equal to %d", maxTags)
+	if err := checkTagKeys(in.TagKeys); err != nil {
+		return nil, err
 	}
 	err := s.retag(ctx, in.UserName, func(tags resource.Tags) error {
 		for _, k := range in.TagKeys {
@@ -74,6 +67,25 @@ func (s *Service) UntagUser(ctx context.Context, in *shape.UntagUserRequest) (*s
 		return nil, err
 	}
 	return &shape.UntagUserResult{}, nil
+}
+
+// addTags adds to tags in place.
+func addTags(tags, add resource.Tags) error {
+	for k, v := range add {
+		dropTag(tags, k)
+		tags[k] = v
+	}
+	if len(tags) > maxTags {
+		return awserr.New("LimitExceeded", "The number of tags has reached the maximum limit of %d.", maxTags).WithStatus(409)
+	}
+	return nil
+}
+
+func checkTagKeys(keys []string) error {
+	if len(keys) > maxTags {
+		return invalid("1 validation error detected: Value at 'tagKeys' failed to satisfy constraint: Member must have length less than or equal to %d", maxTags)
+	}
+	return nil
 }
 
 // dropTag removes a tag: keys are case-insensitive.

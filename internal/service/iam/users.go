@@ -14,9 +14,6 @@ import (
 
 // CreateUser makes a user without access keys.
 func (s *Service) CreateUser(ctx context.Context, in *shape.CreateUserRequest) (*shape.CreateUserResult, error) {
-	if in.PermissionsBoundary != "" { // comes with the policy language
-		return nil, awserr.New("InvalidInput", "Permissions boundaries are not supported.")
-	}
 	tags, err := tagsIn(in.Tags)
 	if err != nil {
 		return nil, err
@@ -24,8 +21,15 @@ func (s *Service) CreateUser(ctx context.Context, in *shape.CreateUserRequest) (
 	account := call.From(ctx).AccountID
 	var u *resource.User
 	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
-		u, err = s.identity.AddUser(tx, account, in.UserName, in.Path, tags)
-		return err
+		if u, err = s.identity.AddUser(tx, account, in.UserName, in.Path, tags); err != nil || in.PermissionsBoundary == "" {
+			return err
+		}
+		if err := attachable(tx, account, in.PermissionsBoundary); err != nil {
+			return err
+		}
+		bounded := *u
+		bounded.Boundary, u = in.PermissionsBoundary, &bounded
+		return store.Users.Put(tx, u)
 	})
 	if err != nil {
 		return nil, err
@@ -91,10 +95,22 @@ func (s *Service) UpdateUser(ctx context.Context, in *shape.UpdateUserRequest) (
 	return &shape.UpdateUserResult{}, nil
 }
 
-// DeleteUser deletes a user without access keys.
+// DeleteUser deletes a user without access keys, groups and policies.
 func (s *Service) DeleteUser(ctx context.Context, in *shape.DeleteUserRequest) (*shape.DeleteUserResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error { return identity.RemoveUser(tx, account, in.UserName) })
+	err := s.store.Update(ctx, func(tx *store.Tx) error {
+		u, err := identity.FindUser(tx, account, in.UserName)
+		if err != nil {
+			return err
+		}
+		if len(u.Groups) > 0 {
+			return conflict("Cannot delete entity, must remove users from group first.")
+		}
+		if err := bare(&u.Permissions); err != nil {
+			return err
+		}
+		return identity.RemoveUser(tx, account, in.UserName)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -117,7 +133,7 @@ func (s *Service) ListAccountAliases(ctx context.Context, in *shape.ListAccountA
 func userOut(u *resource.User, tags bool) *shape.User {
 	out := &shape.User{Path: u.Path, UserName: u.Name, UserId: u.ID, Arn: identity.UserARN(u), CreateDate: u.CreatedAt}
 	if tags {
-		out.Tags = tagsOut(u.Tags)
+		out.PermissionsBoundary, out.Tags = boundaryOut(u.Boundary), tagsOut(u.Tags)
 	}
 	return out
 }

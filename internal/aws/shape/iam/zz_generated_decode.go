@@ -6,8 +6,78 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func decodeAddRoleToInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *AddRoleToInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName", "RoleName")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.RoleName = d.String(n.Take("RoleName"))
+}
+
+func decodeAddUserToGroupRequest(d *wire.Decoder, n *wire.Node, v *AddUserToGroupRequest) {
+	d.Require(n, "GroupName", "UserName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeAttachGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *AttachGroupPolicyRequest) {
+	d.Require(n, "GroupName", "PolicyArn")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
+func decodeAttachRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *AttachRolePolicyRequest) {
+	d.Require(n, "RoleName", "PolicyArn")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
+func decodeAttachUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *AttachUserPolicyRequest) {
+	d.Require(n, "UserName", "PolicyArn")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
 func decodeCreateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *CreateAccessKeyRequest) {
 	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeCreateGroupRequest(d *wire.Decoder, n *wire.Node, v *CreateGroupRequest) {
+	d.Require(n, "GroupName")
+	v.Path = d.String(n.Take("Path"))
+	v.GroupName = d.String(n.Take("GroupName"))
+}
+
+func decodeCreateInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *CreateInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.Path = d.String(n.Take("Path"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeCreatePolicyRequest(d *wire.Decoder, n *wire.Node, v *CreatePolicyRequest) {
+	d.Require(n, "PolicyName", "PolicyDocument")
+	v.PolicyName = d.String(n.Take("PolicyName"))
+	v.Path = d.String(n.Take("Path"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+	v.Description = d.String(n.Take("Description"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeCreatePolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *CreatePolicyVersionRequest) {
+	d.Require(n, "PolicyArn", "PolicyDocument")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+	v.SetAsDefault = d.BoolPtr(n.Take("SetAsDefault"))
+}
+
+func decodeCreateRoleRequest(d *wire.Decoder, n *wire.Node, v *CreateRoleRequest) {
+	d.Require(n, "RoleName", "AssumeRolePolicyDocument")
+	v.Path = d.String(n.Take("Path"))
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.AssumeRolePolicyDocument = d.String(n.Take("AssumeRolePolicyDocument"))
+	v.Description = d.String(n.Take("Description"))
+	v.MaxSessionDuration = d.IntPtr(n.Take("MaxSessionDuration"))
+	v.PermissionsBoundary = d.String(n.Take("PermissionsBoundary"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
 func decodeCreateUserRequest(d *wire.Decoder, n *wire.Node, v *CreateUserRequest) {
@@ -24,10 +94,64 @@ func decodeDeleteAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccess
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 }
 
+func decodeDeleteGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteGroupPolicyRequest) {
+	d.Require(n, "GroupName", "PolicyName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+}
+
+func decodeDeleteGroupRequest(d *wire.Decoder, n *wire.Node, v *DeleteGroupRequest) {
+	d.Require(n, "GroupName")
+	v.GroupName = d.String(n.Take("GroupName"))
+}
+
+func decodeDeleteInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *DeleteInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+}
+
+func decodeDeletePolicyRequest(d *wire.Decoder, n *wire.Node, v *DeletePolicyRequest) {
+	d.Require(n, "PolicyArn")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
+func decodeDeletePolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *DeletePolicyVersionRequest) {
+	d.Require(n, "PolicyArn", "VersionId")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.VersionId = d.String(n.Take("VersionId"))
+}
+
+func decodeDeleteRolePermissionsBoundaryRequest(d *wire.Decoder, n *wire.Node, v *DeleteRolePermissionsBoundaryRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+}
+
+func decodeDeleteRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteRolePolicyRequest) {
+	d.Require(n, "RoleName", "PolicyName")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+}
+
+func decodeDeleteRoleRequest(d *wire.Decoder, n *wire.Node, v *DeleteRoleRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+}
+
 func decodeDeleteSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *DeleteSigningCertificateRequest) {
 	d.Require(n, "CertificateId")
 	v.UserName = d.String(n.Take("UserName"))
 	v.CertificateId = d.String(n.Take("CertificateId"))
+}
+
+func decodeDeleteUserPermissionsBoundaryRequest(d *wire.Decoder, n *wire.Node, v *DeleteUserPermissionsBoundaryRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeDeleteUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteUserPolicyRequest) {
+	d.Require(n, "UserName", "PolicyName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
 }
 
 func decodeDeleteUserRequest(d *wire.Decoder, n *wire.Node, v *DeleteUserRequest) {
@@ -35,14 +159,78 @@ func decodeDeleteUserRequest(d *wire.Decoder, n *wire.Node, v *DeleteUserRequest
 	v.UserName = d.String(n.Take("UserName"))
 }
 
+func decodeDetachGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *DetachGroupPolicyRequest) {
+	d.Require(n, "GroupName", "PolicyArn")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
+func decodeDetachRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *DetachRolePolicyRequest) {
+	d.Require(n, "RoleName", "PolicyArn")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
+func decodeDetachUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *DetachUserPolicyRequest) {
+	d.Require(n, "UserName", "PolicyArn")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
 func decodeGetAccessKeyLastUsedRequest(d *wire.Decoder, n *wire.Node, v *GetAccessKeyLastUsedRequest) {
 	d.Require(n, "AccessKeyId")
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 }
 
+func decodeGetGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetGroupPolicyRequest) {
+	d.Require(n, "GroupName", "PolicyName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+}
+
+func decodeGetGroupRequest(d *wire.Decoder, n *wire.Node, v *GetGroupRequest) {
+	d.Require(n, "GroupName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeGetInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *GetInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+}
+
 func decodeGetLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *GetLoginProfileRequest) {
 	d.Require(n, "UserName")
 	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeGetPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetPolicyRequest) {
+	d.Require(n, "PolicyArn")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+}
+
+func decodeGetPolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *GetPolicyVersionRequest) {
+	d.Require(n, "PolicyArn", "VersionId")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.VersionId = d.String(n.Take("VersionId"))
+}
+
+func decodeGetRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *GetRolePolicyRequest) {
+	d.Require(n, "RoleName", "PolicyName")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+}
+
+func decodeGetRoleRequest(d *wire.Decoder, n *wire.Node, v *GetRoleRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+}
+
+func decodeGetUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetUserPolicyRequest) {
+	d.Require(n, "UserName", "PolicyName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
 }
 
 func decodeGetUserRequest(d *wire.Decoder, n *wire.Node, v *GetUserRequest) {
@@ -60,10 +248,43 @@ func decodeListAccountAliasesRequest(d *wire.Decoder, n *wire.Node, v *ListAccou
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListAttachedGroupPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListAttachedGroupPoliciesRequest) {
+	d.Require(n, "GroupName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListAttachedRolePoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListAttachedRolePoliciesRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
 func decodeListAttachedUserPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListAttachedUserPoliciesRequest) {
 	d.Require(n, "UserName")
 	v.UserName = d.String(n.Take("UserName"))
 	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListEntitiesForPolicyRequest(d *wire.Decoder, n *wire.Node, v *ListEntitiesForPolicyRequest) {
+	d.Require(n, "PolicyArn")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.EntityFilter = d.String(n.Take("EntityFilter"))
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.PolicyUsageFilter = d.String(n.Take("PolicyUsageFilter"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListGroupPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListGroupPoliciesRequest) {
+	d.Require(n, "GroupName")
+	v.GroupName = d.String(n.Take("GroupName"))
 	v.Marker = d.String(n.Take("Marker"))
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
@@ -81,8 +302,65 @@ func decodeListGroupsRequest(d *wire.Decoder, n *wire.Node, v *ListGroupsRequest
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListInstanceProfileTagsRequest(d *wire.Decoder, n *wire.Node, v *ListInstanceProfileTagsRequest) {
+	d.Require(n, "InstanceProfileName")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListInstanceProfilesForRoleRequest(d *wire.Decoder, n *wire.Node, v *ListInstanceProfilesForRoleRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListInstanceProfilesRequest(d *wire.Decoder, n *wire.Node, v *ListInstanceProfilesRequest) {
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
 func decodeListMFADevicesRequest(d *wire.Decoder, n *wire.Node, v *ListMFADevicesRequest) {
 	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListPoliciesRequest) {
+	v.Scope = d.String(n.Take("Scope"))
+	v.OnlyAttached = d.BoolPtr(n.Take("OnlyAttached"))
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
+	v.PolicyUsageFilter = d.String(n.Take("PolicyUsageFilter"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListPolicyTagsRequest(d *wire.Decoder, n *wire.Node, v *ListPolicyTagsRequest) {
+	d.Require(n, "PolicyArn")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListPolicyVersionsRequest(d *wire.Decoder, n *wire.Node, v *ListPolicyVersionsRequest) {
+	d.Require(n, "PolicyArn")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListRolePoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListRolePoliciesRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListRoleTagsRequest(d *wire.Decoder, n *wire.Node, v *ListRoleTagsRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
 	v.Marker = d.String(n.Take("Marker"))
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
@@ -130,16 +408,103 @@ func decodeListUsersRequest(d *wire.Decoder, n *wire.Node, v *ListUsersRequest) 
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodePutGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *PutGroupPolicyRequest) {
+	d.Require(n, "GroupName", "PolicyName", "PolicyDocument")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+}
+
+func decodePutRolePermissionsBoundaryRequest(d *wire.Decoder, n *wire.Node, v *PutRolePermissionsBoundaryRequest) {
+	d.Require(n, "RoleName", "PermissionsBoundary")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PermissionsBoundary = d.String(n.Take("PermissionsBoundary"))
+}
+
+func decodePutRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *PutRolePolicyRequest) {
+	d.Require(n, "RoleName", "PolicyName", "PolicyDocument")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+}
+
+func decodePutUserPermissionsBoundaryRequest(d *wire.Decoder, n *wire.Node, v *PutUserPermissionsBoundaryRequest) {
+	d.Require(n, "UserName", "PermissionsBoundary")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PermissionsBoundary = d.String(n.Take("PermissionsBoundary"))
+}
+
+func decodePutUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *PutUserPolicyRequest) {
+	d.Require(n, "UserName", "PolicyName", "PolicyDocument")
+	v.UserName = d.String(n.Take("UserName"))
+	v.PolicyName = d.String(n.Take("PolicyName"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+}
+
+func decodeRemoveRoleFromInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *RemoveRoleFromInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName", "RoleName")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.RoleName = d.String(n.Take("RoleName"))
+}
+
+func decodeRemoveUserFromGroupRequest(d *wire.Decoder, n *wire.Node, v *RemoveUserFromGroupRequest) {
+	d.Require(n, "GroupName", "UserName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeSetDefaultPolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *SetDefaultPolicyVersionRequest) {
+	d.Require(n, "PolicyArn", "VersionId")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.VersionId = d.String(n.Take("VersionId"))
+}
+
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 	d.Require(n, "Key", "Value")
 	v.Key = d.String(n.Take("Key"))
 	v.Value = d.String(n.Take("Value"))
 }
 
+func decodeTagInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *TagInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName", "Tags")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeTagPolicyRequest(d *wire.Decoder, n *wire.Node, v *TagPolicyRequest) {
+	d.Require(n, "PolicyArn", "Tags")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeTagRoleRequest(d *wire.Decoder, n *wire.Node, v *TagRoleRequest) {
+	d.Require(n, "RoleName", "Tags")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
 func decodeTagUserRequest(d *wire.Decoder, n *wire.Node, v *TagUserRequest) {
 	d.Require(n, "UserName", "Tags")
 	v.UserName = d.String(n.Take("UserName"))
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeUntagInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *UntagInstanceProfileRequest) {
+	d.Require(n, "InstanceProfileName", "TagKeys")
+	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
+}
+
+func decodeUntagPolicyRequest(d *wire.Decoder, n *wire.Node, v *UntagPolicyRequest) {
+	d.Require(n, "PolicyArn", "TagKeys")
+	v.PolicyArn = d.String(n.Take("PolicyArn"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
+}
+
+func decodeUntagRoleRequest(d *wire.Decoder, n *wire.Node, v *UntagRoleRequest) {
+	d.Require(n, "RoleName", "TagKeys")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
 }
 
 func decodeUntagUserRequest(d *wire.Decoder, n *wire.Node, v *UntagUserRequest) {
@@ -153,6 +518,32 @@ func decodeUpdateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAccess
 	v.UserName = d.String(n.Take("UserName"))
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 	v.Status = d.String(n.Take("Status"))
+}
+
+func decodeUpdateAssumeRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAssumeRolePolicyRequest) {
+	d.Require(n, "RoleName", "PolicyDocument")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+}
+
+func decodeUpdateGroupRequest(d *wire.Decoder, n *wire.Node, v *UpdateGroupRequest) {
+	d.Require(n, "GroupName")
+	v.GroupName = d.String(n.Take("GroupName"))
+	v.NewPath = d.String(n.Take("NewPath"))
+	v.NewGroupName = d.String(n.Take("NewGroupName"))
+}
+
+func decodeUpdateRoleDescriptionRequest(d *wire.Decoder, n *wire.Node, v *UpdateRoleDescriptionRequest) {
+	d.Require(n, "RoleName", "Description")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.Description = d.String(n.Take("Description"))
+}
+
+func decodeUpdateRoleRequest(d *wire.Decoder, n *wire.Node, v *UpdateRoleRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.Description = d.String(n.Take("Description"))
+	v.MaxSessionDuration = d.IntPtr(n.Take("MaxSessionDuration"))
 }
 
 func decodeUpdateSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *UpdateSigningCertificateRequest) {

@@ -54,6 +54,26 @@ func appendAccessKeyMetadata(b []byte, v *AccessKeyMetadata) []byte {
 	return b
 }
 
+func appendAddRoleToInstanceProfileResult(b []byte, v *AddRoleToInstanceProfileResult) []byte {
+	return b
+}
+
+func appendAddUserToGroupResult(b []byte, v *AddUserToGroupResult) []byte {
+	return b
+}
+
+func appendAttachGroupPolicyResult(b []byte, v *AttachGroupPolicyResult) []byte {
+	return b
+}
+
+func appendAttachRolePolicyResult(b []byte, v *AttachRolePolicyResult) []byte {
+	return b
+}
+
+func appendAttachUserPolicyResult(b []byte, v *AttachUserPolicyResult) []byte {
+	return b
+}
+
 func appendAttachedPermissionsBoundary(b []byte, v *AttachedPermissionsBoundary) []byte {
 	if v.PermissionsBoundaryType != "" {
 		b = wire.AppendString(b, "PermissionsBoundaryType", v.PermissionsBoundaryType)
@@ -83,6 +103,51 @@ func appendCreateAccessKeyResult(b []byte, v *CreateAccessKeyResult) []byte {
 	return b
 }
 
+func appendCreateGroupResult(b []byte, v *CreateGroupResult) []byte {
+	if v.Group != nil {
+		b = append(b, "<Group>"...)
+		b = appendGroup(b, v.Group)
+		b = append(b, "</Group>"...)
+	}
+	return b
+}
+
+func appendCreateInstanceProfileResult(b []byte, v *CreateInstanceProfileResult) []byte {
+	if v.InstanceProfile != nil {
+		b = append(b, "<InstanceProfile>"...)
+		b = appendInstanceProfile(b, v.InstanceProfile)
+		b = append(b, "</InstanceProfile>"...)
+	}
+	return b
+}
+
+func appendCreatePolicyResult(b []byte, v *CreatePolicyResult) []byte {
+	if v.Policy != nil {
+		b = append(b, "<Policy>"...)
+		b = appendPolicy(b, v.Policy)
+		b = append(b, "</Policy>"...)
+	}
+	return b
+}
+
+func appendCreatePolicyVersionResult(b []byte, v *CreatePolicyVersionResult) []byte {
+	if v.PolicyVersion != nil {
+		b = append(b, "<PolicyVersion>"...)
+		b = appendPolicyVersion(b, v.PolicyVersion)
+		b = append(b, "</PolicyVersion>"...)
+	}
+	return b
+}
+
+func appendCreateRoleResult(b []byte, v *CreateRoleResult) []byte {
+	if v.Role != nil {
+		b = append(b, "<Role>"...)
+		b = appendRole(b, v.Role)
+		b = append(b, "</Role>"...)
+	}
+	return b
+}
+
 func appendCreateUserResult(b []byte, v *CreateUserResult) []byte {
 	if v.User != nil {
 		b = append(b, "<User>"...)
@@ -96,11 +161,63 @@ func appendDeleteAccessKeyResult(b []byte, v *DeleteAccessKeyResult) []byte {
 	return b
 }
 
+func appendDeleteGroupPolicyResult(b []byte, v *DeleteGroupPolicyResult) []byte {
+	return b
+}
+
+func appendDeleteGroupResult(b []byte, v *DeleteGroupResult) []byte {
+	return b
+}
+
+func appendDeleteInstanceProfileResult(b []byte, v *DeleteInstanceProfileResult) []byte {
+	return b
+}
+
+func appendDeletePolicyResult(b []byte, v *DeletePolicyResult) []byte {
+	return b
+}
+
+func appendDeletePolicyVersionResult(b []byte, v *DeletePolicyVersionResult) []byte {
+	return b
+}
+
+func appendDeleteRolePermissionsBoundaryResult(b []byte, v *DeleteRolePermissionsBoundaryResult) []byte {
+	return b
+}
+
+func appendDeleteRolePolicyResult(b []byte, v *DeleteRolePolicyResult) []byte {
+	return b
+}
+
+func appendDeleteRoleResult(b []byte, v *DeleteRoleResult) []byte {
+	return b
+}
+
 func appendDeleteSigningCertificateResult(b []byte, v *DeleteSigningCertificateResult) []byte {
 	return b
 }
 
+func appendDeleteUserPermissionsBoundaryResult(b []byte, v *DeleteUserPermissionsBoundaryResult) []byte {
+	return b
+}
+
+func appendDeleteUserPolicyResult(b []byte, v *DeleteUserPolicyResult) []byte {
+	return b
+}
+
 func appendDeleteUserResult(b []byte, v *DeleteUserResult) []byte {
+	return b
+}
+
+func appendDetachGroupPolicyResult(b []byte, v *DetachGroupPolicyResult) []byte {
+	return b
+}
+
+func appendDetachRolePolicyResult(b []byte, v *DetachRolePolicyResult) []byte {
+	return b
+}
+
+func appendDetachUserPolicyResult(b []byte, v *DetachUserPolicyResult) []byte {
 	return b
 }
 
@@ -116,11 +233,106 @@ func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) [
 	return b
 }
 
+func appendGetGroupPolicyResult(b []byte, v *GetGroupPolicyResult) []byte {
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "GroupName", v.GroupName)
+	}
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyDocument != "" {
+		b = wire.AppendString(b, "PolicyDocument", v.PolicyDocument)
+	}
+	return b
+}
+
+func appendGetGroupResult(b []byte, v *GetGroupResult) []byte {
+	if v.Group != nil {
+		b = append(b, "<Group>"...)
+		b = appendGroup(b, v.Group)
+		b = append(b, "</Group>"...)
+	}
+	b = append(b, "<Users>"...)
+	for i := range v.Users {
+		b = append(b, "<member>"...)
+		b = appendUser(b, &v.Users[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Users>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendGetInstanceProfileResult(b []byte, v *GetInstanceProfileResult) []byte {
+	if v.InstanceProfile != nil {
+		b = append(b, "<InstanceProfile>"...)
+		b = appendInstanceProfile(b, v.InstanceProfile)
+		b = append(b, "</InstanceProfile>"...)
+	}
+	return b
+}
+
 func appendGetLoginProfileResult(b []byte, v *GetLoginProfileResult) []byte {
 	if v.LoginProfile != nil {
 		b = append(b, "<LoginProfile>"...)
 		b = appendLoginProfile(b, v.LoginProfile)
 		b = append(b, "</LoginProfile>"...)
+	}
+	return b
+}
+
+func appendGetPolicyResult(b []byte, v *GetPolicyResult) []byte {
+	if v.Policy != nil {
+		b = append(b, "<Policy>"...)
+		b = appendPolicy(b, v.Policy)
+		b = append(b, "</Policy>"...)
+	}
+	return b
+}
+
+func appendGetPolicyVersionResult(b []byte, v *GetPolicyVersionResult) []byte {
+	if v.PolicyVersion != nil {
+		b = append(b, "<PolicyVersion>"...)
+		b = appendPolicyVersion(b, v.PolicyVersion)
+		b = append(b, "</PolicyVersion>"...)
+	}
+	return b
+}
+
+func appendGetRolePolicyResult(b []byte, v *GetRolePolicyResult) []byte {
+	if v.RoleName != "" {
+		b = wire.AppendString(b, "RoleName", v.RoleName)
+	}
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyDocument != "" {
+		b = wire.AppendString(b, "PolicyDocument", v.PolicyDocument)
+	}
+	return b
+}
+
+func appendGetRoleResult(b []byte, v *GetRoleResult) []byte {
+	if v.Role != nil {
+		b = append(b, "<Role>"...)
+		b = appendRole(b, v.Role)
+		b = append(b, "</Role>"...)
+	}
+	return b
+}
+
+func appendGetUserPolicyResult(b []byte, v *GetUserPolicyResult) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyDocument != "" {
+		b = wire.AppendString(b, "PolicyDocument", v.PolicyDocument)
 	}
 	return b
 }
@@ -153,6 +365,43 @@ func appendGroup(b []byte, v *Group) []byte {
 	return b
 }
 
+func appendInstanceProfile(b []byte, v *InstanceProfile) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.InstanceProfileName != "" {
+		b = wire.AppendString(b, "InstanceProfileName", v.InstanceProfileName)
+	}
+	if v.InstanceProfileId != "" {
+		b = wire.AppendString(b, "InstanceProfileId", v.InstanceProfileId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.Roles != nil {
+		b = append(b, "<Roles>"...)
+		for i := range v.Roles {
+			b = append(b, "<member>"...)
+			b = appendRole(b, &v.Roles[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Roles>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
 func appendListAccessKeysResult(b []byte, v *ListAccessKeysResult) []byte {
 	b = append(b, "<AccessKeyMetadata>"...)
 	for i := range v.AccessKeyMetadata {
@@ -181,6 +430,40 @@ func appendListAccountAliasesResult(b []byte, v *ListAccountAliasesResult) []byt
 	return b
 }
 
+func appendListAttachedGroupPoliciesResult(b []byte, v *ListAttachedGroupPoliciesResult) []byte {
+	if v.AttachedPolicies != nil {
+		b = append(b, "<AttachedPolicies>"...)
+		for i := range v.AttachedPolicies {
+			b = append(b, "<member>"...)
+			b = appendAttachedPolicy(b, &v.AttachedPolicies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</AttachedPolicies>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListAttachedRolePoliciesResult(b []byte, v *ListAttachedRolePoliciesResult) []byte {
+	if v.AttachedPolicies != nil {
+		b = append(b, "<AttachedPolicies>"...)
+		for i := range v.AttachedPolicies {
+			b = append(b, "<member>"...)
+			b = appendAttachedPolicy(b, &v.AttachedPolicies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</AttachedPolicies>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendListAttachedUserPoliciesResult(b []byte, v *ListAttachedUserPoliciesResult) []byte {
 	if v.AttachedPolicies != nil {
 		b = append(b, "<AttachedPolicies>"...)
@@ -191,6 +474,54 @@ func appendListAttachedUserPoliciesResult(b []byte, v *ListAttachedUserPoliciesR
 		}
 		b = append(b, "</AttachedPolicies>"...)
 	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListEntitiesForPolicyResult(b []byte, v *ListEntitiesForPolicyResult) []byte {
+	if v.PolicyGroups != nil {
+		b = append(b, "<PolicyGroups>"...)
+		for i := range v.PolicyGroups {
+			b = append(b, "<member>"...)
+			b = appendPolicyGroup(b, &v.PolicyGroups[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</PolicyGroups>"...)
+	}
+	if v.PolicyUsers != nil {
+		b = append(b, "<PolicyUsers>"...)
+		for i := range v.PolicyUsers {
+			b = append(b, "<member>"...)
+			b = appendPolicyUser(b, &v.PolicyUsers[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</PolicyUsers>"...)
+	}
+	if v.PolicyRoles != nil {
+		b = append(b, "<PolicyRoles>"...)
+		for i := range v.PolicyRoles {
+			b = append(b, "<member>"...)
+			b = appendPolicyRole(b, &v.PolicyRoles[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</PolicyRoles>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListGroupPoliciesResult(b []byte, v *ListGroupPoliciesResult) []byte {
+	b = append(b, "<PolicyNames>"...)
+	for _, x := range v.PolicyNames {
+		b = wire.AppendString(b, "member", x)
+	}
+	b = append(b, "</PolicyNames>"...)
 	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
 	if v.Marker != "" {
 		b = wire.AppendString(b, "Marker", v.Marker)
@@ -228,6 +559,51 @@ func appendListGroupsResult(b []byte, v *ListGroupsResult) []byte {
 	return b
 }
 
+func appendListInstanceProfileTagsResult(b []byte, v *ListInstanceProfileTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListInstanceProfilesForRoleResult(b []byte, v *ListInstanceProfilesForRoleResult) []byte {
+	b = append(b, "<InstanceProfiles>"...)
+	for i := range v.InstanceProfiles {
+		b = append(b, "<member>"...)
+		b = appendInstanceProfile(b, &v.InstanceProfiles[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</InstanceProfiles>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListInstanceProfilesResult(b []byte, v *ListInstanceProfilesResult) []byte {
+	b = append(b, "<InstanceProfiles>"...)
+	for i := range v.InstanceProfiles {
+		b = append(b, "<member>"...)
+		b = appendInstanceProfile(b, &v.InstanceProfiles[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</InstanceProfiles>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendListMFADevicesResult(b []byte, v *ListMFADevicesResult) []byte {
 	b = append(b, "<MFADevices>"...)
 	for i := range v.MFADevices {
@@ -236,6 +612,83 @@ func appendListMFADevicesResult(b []byte, v *ListMFADevicesResult) []byte {
 		b = append(b, "</member>"...)
 	}
 	b = append(b, "</MFADevices>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListPoliciesResult(b []byte, v *ListPoliciesResult) []byte {
+	if v.Policies != nil {
+		b = append(b, "<Policies>"...)
+		for i := range v.Policies {
+			b = append(b, "<member>"...)
+			b = appendPolicy(b, &v.Policies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Policies>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListPolicyTagsResult(b []byte, v *ListPolicyTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListPolicyVersionsResult(b []byte, v *ListPolicyVersionsResult) []byte {
+	if v.Versions != nil {
+		b = append(b, "<Versions>"...)
+		for i := range v.Versions {
+			b = append(b, "<member>"...)
+			b = appendPolicyVersion(b, &v.Versions[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Versions>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListRolePoliciesResult(b []byte, v *ListRolePoliciesResult) []byte {
+	b = append(b, "<PolicyNames>"...)
+	for _, x := range v.PolicyNames {
+		b = wire.AppendString(b, "member", x)
+	}
+	b = append(b, "</PolicyNames>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListRoleTagsResult(b []byte, v *ListRoleTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
 	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
 	if v.Marker != "" {
 		b = wire.AppendString(b, "Marker", v.Marker)
@@ -370,6 +823,118 @@ func appendMFADevice(b []byte, v *MFADevice) []byte {
 	return b
 }
 
+func appendPolicy(b []byte, v *Policy) []byte {
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyId != "" {
+		b = wire.AppendString(b, "PolicyId", v.PolicyId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.DefaultVersionId != "" {
+		b = wire.AppendString(b, "DefaultVersionId", v.DefaultVersionId)
+	}
+	b = wire.AppendInt(b, "AttachmentCount", int64(v.AttachmentCount))
+	b = wire.AppendInt(b, "PermissionsBoundaryUsageCount", int64(v.PermissionsBoundaryUsageCount))
+	b = wire.AppendBool(b, "IsAttachable", v.IsAttachable)
+	if v.Description != "" {
+		b = wire.AppendString(b, "Description", v.Description)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if !v.UpdateDate.IsZero() {
+		b = wire.AppendTime(b, "UpdateDate", v.UpdateDate, wire.ISOSeconds)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
+func appendPolicyGroup(b []byte, v *PolicyGroup) []byte {
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "GroupName", v.GroupName)
+	}
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "GroupId", v.GroupId)
+	}
+	return b
+}
+
+func appendPolicyRole(b []byte, v *PolicyRole) []byte {
+	if v.RoleName != "" {
+		b = wire.AppendString(b, "RoleName", v.RoleName)
+	}
+	if v.RoleId != "" {
+		b = wire.AppendString(b, "RoleId", v.RoleId)
+	}
+	return b
+}
+
+func appendPolicyUser(b []byte, v *PolicyUser) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.UserId != "" {
+		b = wire.AppendString(b, "UserId", v.UserId)
+	}
+	return b
+}
+
+func appendPolicyVersion(b []byte, v *PolicyVersion) []byte {
+	if v.Document != "" {
+		b = wire.AppendString(b, "Document", v.Document)
+	}
+	if v.VersionId != "" {
+		b = wire.AppendString(b, "VersionId", v.VersionId)
+	}
+	b = wire.AppendBool(b, "IsDefaultVersion", v.IsDefaultVersion)
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendPutGroupPolicyResult(b []byte, v *PutGroupPolicyResult) []byte {
+	return b
+}
+
+func appendPutRolePermissionsBoundaryResult(b []byte, v *PutRolePermissionsBoundaryResult) []byte {
+	return b
+}
+
+func appendPutRolePolicyResult(b []byte, v *PutRolePolicyResult) []byte {
+	return b
+}
+
+func appendPutUserPermissionsBoundaryResult(b []byte, v *PutUserPermissionsBoundaryResult) []byte {
+	return b
+}
+
+func appendPutUserPolicyResult(b []byte, v *PutUserPolicyResult) []byte {
+	return b
+}
+
+func appendRemoveRoleFromInstanceProfileResult(b []byte, v *RemoveRoleFromInstanceProfileResult) []byte {
+	return b
+}
+
+func appendRemoveUserFromGroupResult(b []byte, v *RemoveUserFromGroupResult) []byte {
+	return b
+}
+
 func appendRole(b []byte, v *Role) []byte {
 	if v.Path != "" {
 		b = wire.AppendString(b, "Path", v.Path)
@@ -463,6 +1028,10 @@ func appendServiceSpecificCredentialMetadata(b []byte, v *ServiceSpecificCredent
 	return b
 }
 
+func appendSetDefaultPolicyVersionResult(b []byte, v *SetDefaultPolicyVersionResult) []byte {
+	return b
+}
+
 func appendSigningCertificate(b []byte, v *SigningCertificate) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -490,7 +1059,31 @@ func appendTag(b []byte, v *Tag) []byte {
 	return b
 }
 
+func appendTagInstanceProfileResult(b []byte, v *TagInstanceProfileResult) []byte {
+	return b
+}
+
+func appendTagPolicyResult(b []byte, v *TagPolicyResult) []byte {
+	return b
+}
+
+func appendTagRoleResult(b []byte, v *TagRoleResult) []byte {
+	return b
+}
+
 func appendTagUserResult(b []byte, v *TagUserResult) []byte {
+	return b
+}
+
+func appendUntagInstanceProfileResult(b []byte, v *UntagInstanceProfileResult) []byte {
+	return b
+}
+
+func appendUntagPolicyResult(b []byte, v *UntagPolicyResult) []byte {
+	return b
+}
+
+func appendUntagRoleResult(b []byte, v *UntagRoleResult) []byte {
 	return b
 }
 
@@ -499,6 +1092,27 @@ func appendUntagUserResult(b []byte, v *UntagUserResult) []byte {
 }
 
 func appendUpdateAccessKeyResult(b []byte, v *UpdateAccessKeyResult) []byte {
+	return b
+}
+
+func appendUpdateAssumeRolePolicyResult(b []byte, v *UpdateAssumeRolePolicyResult) []byte {
+	return b
+}
+
+func appendUpdateGroupResult(b []byte, v *UpdateGroupResult) []byte {
+	return b
+}
+
+func appendUpdateRoleDescriptionResult(b []byte, v *UpdateRoleDescriptionResult) []byte {
+	if v.Role != nil {
+		b = append(b, "<Role>"...)
+		b = appendRole(b, v.Role)
+		b = append(b, "</Role>"...)
+	}
+	return b
+}
+
+func appendUpdateRoleResult(b []byte, v *UpdateRoleResult) []byte {
 	return b
 }
 

@@ -30,6 +30,64 @@ func namespace(version string) string {
 func operations() []wire.Operation {
 	return []wire.Operation{
 		{
+			Route: wire.Route{Name: "AddRoleToInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAddRoleToInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AddRoleToInstanceProfileResponse", "", appendAddRoleToInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AddRoleToInstanceProfile(ctx, in.(*AddRoleToInstanceProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "AddUserToGroup"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeAddUserToGroupRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AddUserToGroupResponse", "", appendAddUserToGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AddUserToGroup(ctx, in.(*AddUserToGroupRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AttachGroupPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAttachGroupPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AttachGroupPolicyResponse", "", appendAttachGroupPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachGroupPolicy(ctx, in.(*AttachGroupPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AttachRolePolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAttachRolePolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AttachRolePolicyResponse", "", appendAttachRolePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachRolePolicy(ctx, in.(*AttachRolePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AttachUserPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAttachUserPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AttachUserPolicyResponse", "", appendAttachUserPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachUserPolicy(ctx, in.(*AttachUserPolicyRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CreateAccessKey"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeCreateAccessKeyRequest)
@@ -39,6 +97,60 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateAccessKey(ctx, in.(*CreateAccessKeyRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateGroup"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreateGroupRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateGroupResponse", "CreateGroupResult", appendCreateGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateGroup(ctx, in.(*CreateGroupRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateInstanceProfileResponse", "CreateInstanceProfileResult", appendCreateInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateInstanceProfile(ctx, in.(*CreateInstanceProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreatePolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreatePolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreatePolicyResponse", "CreatePolicyResult", appendCreatePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreatePolicy(ctx, in.(*CreatePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreatePolicyVersion"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreatePolicyVersionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreatePolicyVersionResponse", "CreatePolicyVersionResult", appendCreatePolicyVersionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreatePolicyVersion(ctx, in.(*CreatePolicyVersionRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreateRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateRoleResponse", "CreateRoleResult", appendCreateRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateRole(ctx, in.(*CreateRoleRequest))
 			},
 		},
 		{
@@ -64,6 +176,96 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "DeleteGroup"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeDeleteGroupRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteGroupResponse", "", appendDeleteGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteGroup(ctx, in.(*DeleteGroupRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteGroupPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteGroupPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteGroupPolicyResponse", "", appendDeleteGroupPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteGroupPolicy(ctx, in.(*DeleteGroupPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteInstanceProfileResponse", "", appendDeleteInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteInstanceProfile(ctx, in.(*DeleteInstanceProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeletePolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeDeletePolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeletePolicyResponse", "", appendDeletePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeletePolicy(ctx, in.(*DeletePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeletePolicyVersion"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeletePolicyVersionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeletePolicyVersionResponse", "", appendDeletePolicyVersionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeletePolicyVersion(ctx, in.(*DeletePolicyVersionRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeDeleteRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteRoleResponse", "", appendDeleteRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteRole(ctx, in.(*DeleteRoleRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteRolePermissionsBoundary"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteRolePermissionsBoundaryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteRolePermissionsBoundaryResponse", "", appendDeleteRolePermissionsBoundaryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteRolePermissionsBoundary(ctx, in.(*DeleteRolePermissionsBoundaryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteRolePolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteRolePolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteRolePolicyResponse", "", appendDeleteRolePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteRolePolicy(ctx, in.(*DeleteRolePolicyRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteSigningCertificate"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeDeleteSigningCertificateRequest)
@@ -86,6 +288,66 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteUserPermissionsBoundary"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteUserPermissionsBoundaryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteUserPermissionsBoundaryResponse", "", appendDeleteUserPermissionsBoundaryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteUserPermissionsBoundary(ctx, in.(*DeleteUserPermissionsBoundaryRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteUserPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteUserPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteUserPolicyResponse", "", appendDeleteUserPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteUserPolicy(ctx, in.(*DeleteUserPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DetachGroupPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDetachGroupPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DetachGroupPolicyResponse", "", appendDetachGroupPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachGroupPolicy(ctx, in.(*DetachGroupPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DetachRolePolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDetachRolePolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DetachRolePolicyResponse", "", appendDetachRolePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachRolePolicy(ctx, in.(*DetachRolePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DetachUserPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDetachUserPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DetachUserPolicyResponse", "", appendDetachUserPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachUserPolicy(ctx, in.(*DetachUserPolicyRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetAccessKeyLastUsed"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeGetAccessKeyLastUsedRequest)
@@ -95,6 +357,38 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetAccessKeyLastUsed(ctx, in.(*GetAccessKeyLastUsedRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetGroup"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetGroupRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetGroupResponse", "GetGroupResult", appendGetGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetGroup(ctx, in.(*GetGroupRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetGroupPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetGroupPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetGroupPolicyResponse", "GetGroupPolicyResult", appendGetGroupPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetGroupPolicy(ctx, in.(*GetGroupPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetInstanceProfileResponse", "GetInstanceProfileResult", appendGetInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetInstanceProfile(ctx, in.(*GetInstanceProfileRequest))
 			},
 		},
 		{
@@ -110,6 +404,48 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "GetPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetPolicyResponse", "GetPolicyResult", appendGetPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetPolicy(ctx, in.(*GetPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetPolicyVersion"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetPolicyVersionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetPolicyVersionResponse", "GetPolicyVersionResult", appendGetPolicyVersionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetPolicyVersion(ctx, in.(*GetPolicyVersionRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetRoleResponse", "GetRoleResult", appendGetRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetRole(ctx, in.(*GetRoleRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetRolePolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetRolePolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetRolePolicyResponse", "GetRolePolicyResult", appendGetRolePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetRolePolicy(ctx, in.(*GetRolePolicyRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "GetUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -117,6 +453,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetUser(ctx, in.(*GetUserRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetUserPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetUserPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetUserPolicyResponse", "GetUserPolicyResult", appendGetUserPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetUserPolicy(ctx, in.(*GetUserPolicyRequest))
 			},
 		},
 		{
@@ -142,6 +488,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListAttachedGroupPolicies"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListAttachedGroupPoliciesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListAttachedGroupPoliciesResponse", "ListAttachedGroupPoliciesResult", appendListAttachedGroupPoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListAttachedGroupPolicies(ctx, in.(*ListAttachedGroupPoliciesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListAttachedRolePolicies"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListAttachedRolePoliciesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListAttachedRolePoliciesResponse", "ListAttachedRolePoliciesResult", appendListAttachedRolePoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListAttachedRolePolicies(ctx, in.(*ListAttachedRolePoliciesRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "ListAttachedUserPolicies"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeListAttachedUserPoliciesRequest)
@@ -151,6 +521,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ListAttachedUserPolicies(ctx, in.(*ListAttachedUserPoliciesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListEntitiesForPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListEntitiesForPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListEntitiesForPolicyResponse", "ListEntitiesForPolicyResult", appendListEntitiesForPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListEntitiesForPolicy(ctx, in.(*ListEntitiesForPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListGroupPolicies"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListGroupPoliciesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListGroupPoliciesResponse", "ListGroupPoliciesResult", appendListGroupPoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListGroupPolicies(ctx, in.(*ListGroupPoliciesRequest))
 			},
 		},
 		{
@@ -176,6 +570,42 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListInstanceProfileTags"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListInstanceProfileTagsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListInstanceProfileTagsResponse", "ListInstanceProfileTagsResult", appendListInstanceProfileTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListInstanceProfileTags(ctx, in.(*ListInstanceProfileTagsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListInstanceProfiles"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListInstanceProfilesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListInstanceProfilesResponse", "ListInstanceProfilesResult", appendListInstanceProfilesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListInstanceProfiles(ctx, in.(*ListInstanceProfilesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListInstanceProfilesForRole"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListInstanceProfilesForRoleRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListInstanceProfilesForRoleResponse", "ListInstanceProfilesForRoleResult", appendListInstanceProfilesForRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListInstanceProfilesForRole(ctx, in.(*ListInstanceProfilesForRoleRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ListMFADevices"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListMFADevicesRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -183,6 +613,60 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ListMFADevices(ctx, in.(*ListMFADevicesRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListPolicies"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListPoliciesRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListPoliciesResponse", "ListPoliciesResult", appendListPoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListPolicies(ctx, in.(*ListPoliciesRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListPolicyTags"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListPolicyTagsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListPolicyTagsResponse", "ListPolicyTagsResult", appendListPolicyTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListPolicyTags(ctx, in.(*ListPolicyTagsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListPolicyVersions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListPolicyVersionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListPolicyVersionsResponse", "ListPolicyVersionsResult", appendListPolicyVersionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListPolicyVersions(ctx, in.(*ListPolicyVersionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListRolePolicies"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListRolePoliciesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListRolePoliciesResponse", "ListRolePoliciesResult", appendListRolePoliciesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListRolePolicies(ctx, in.(*ListRolePoliciesRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ListRoleTags"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListRoleTagsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListRoleTagsResponse", "ListRoleTagsResult", appendListRoleTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListRoleTags(ctx, in.(*ListRoleTagsRequest))
 			},
 		},
 		{
@@ -264,6 +748,128 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "PutGroupPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodePutGroupPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "PutGroupPolicyResponse", "", appendPutGroupPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutGroupPolicy(ctx, in.(*PutGroupPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutRolePermissionsBoundary"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodePutRolePermissionsBoundaryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "PutRolePermissionsBoundaryResponse", "", appendPutRolePermissionsBoundaryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutRolePermissionsBoundary(ctx, in.(*PutRolePermissionsBoundaryRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "PutRolePolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodePutRolePolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "PutRolePolicyResponse", "", appendPutRolePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutRolePolicy(ctx, in.(*PutRolePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutUserPermissionsBoundary"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodePutUserPermissionsBoundaryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "PutUserPermissionsBoundaryResponse", "", appendPutUserPermissionsBoundaryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutUserPermissionsBoundary(ctx, in.(*PutUserPermissionsBoundaryRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "PutUserPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodePutUserPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "PutUserPolicyResponse", "", appendPutUserPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutUserPolicy(ctx, in.(*PutUserPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RemoveRoleFromInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeRemoveRoleFromInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "RemoveRoleFromInstanceProfileResponse", "", appendRemoveRoleFromInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RemoveRoleFromInstanceProfile(ctx, in.(*RemoveRoleFromInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RemoveUserFromGroup"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeRemoveUserFromGroupRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "RemoveUserFromGroupResponse", "", appendRemoveUserFromGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RemoveUserFromGroup(ctx, in.(*RemoveUserFromGroupRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "SetDefaultPolicyVersion"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeSetDefaultPolicyVersionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "SetDefaultPolicyVersionResponse", "", appendSetDefaultPolicyVersionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "TagInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeTagInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagInstanceProfileResponse", "", appendTagInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagInstanceProfile(ctx, in.(*TagInstanceProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "TagPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagPolicyResponse", "", appendTagPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagPolicy(ctx, in.(*TagPolicyRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "TagRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagRoleResponse", "", appendTagRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagRole(ctx, in.(*TagRoleRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "TagUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -271,6 +877,38 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).TagUser(ctx, in.(*TagUserRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UntagInstanceProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUntagInstanceProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagInstanceProfileResponse", "", appendUntagInstanceProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagInstanceProfile(ctx, in.(*UntagInstanceProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "UntagPolicy"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUntagPolicyRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagPolicyResponse", "", appendUntagPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagPolicy(ctx, in.(*UntagPolicyRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "UntagRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUntagRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagRoleResponse", "", appendUntagRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagRole(ctx, in.(*UntagRoleRequest))
 			},
 		},
 		{
@@ -293,6 +931,50 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UpdateAccessKey(ctx, in.(*UpdateAccessKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateAssumeRolePolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateAssumeRolePolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateAssumeRolePolicyResponse", "", appendUpdateAssumeRolePolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateAssumeRolePolicy(ctx, in.(*UpdateAssumeRolePolicyRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "UpdateGroup"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUpdateGroupRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateGroupResponse", "", appendUpdateGroupResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateGroup(ctx, in.(*UpdateGroupRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "UpdateRole"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUpdateRoleRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateRoleResponse", "UpdateRoleResult", appendUpdateRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateRole(ctx, in.(*UpdateRoleRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateRoleDescription"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateRoleDescriptionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateRoleDescriptionResponse", "UpdateRoleDescriptionResult", appendUpdateRoleDescriptionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateRoleDescription(ctx, in.(*UpdateRoleDescriptionRequest))
 			},
 		},
 		{

@@ -27,6 +27,46 @@ type AccessKeyMetadata struct {
 	CreateDate  time.Time
 }
 
+type AddRoleToInstanceProfileRequest struct {
+	InstanceProfileName string // required
+	RoleName            string // required
+}
+
+type AddRoleToInstanceProfileResult struct {
+}
+
+type AddUserToGroupRequest struct {
+	GroupName string // required
+	UserName  string // required
+}
+
+type AddUserToGroupResult struct {
+}
+
+type AttachGroupPolicyRequest struct {
+	GroupName string // required
+	PolicyArn string // required
+}
+
+type AttachGroupPolicyResult struct {
+}
+
+type AttachRolePolicyRequest struct {
+	RoleName  string // required
+	PolicyArn string // required
+}
+
+type AttachRolePolicyResult struct {
+}
+
+type AttachUserPolicyRequest struct {
+	UserName  string // required
+	PolicyArn string // required
+}
+
+type AttachUserPolicyResult struct {
+}
+
 type AttachedPermissionsBoundary struct {
 	PermissionsBoundaryType string // values: PermissionsBoundaryAttachmentType
 	PermissionsBoundaryArn  string
@@ -43,6 +83,61 @@ type CreateAccessKeyRequest struct {
 
 type CreateAccessKeyResult struct {
 	AccessKey *AccessKey
+}
+
+type CreateGroupRequest struct {
+	Path      string
+	GroupName string // required
+}
+
+type CreateGroupResult struct {
+	Group *Group
+}
+
+type CreateInstanceProfileRequest struct {
+	InstanceProfileName string // required
+	Path                string
+	Tags                []Tag
+}
+
+type CreateInstanceProfileResult struct {
+	InstanceProfile *InstanceProfile
+}
+
+type CreatePolicyRequest struct {
+	PolicyName     string // required
+	Path           string
+	PolicyDocument string // required
+	Description    string
+	Tags           []Tag
+}
+
+type CreatePolicyResult struct {
+	Policy *Policy
+}
+
+type CreatePolicyVersionRequest struct {
+	PolicyArn      string // required
+	PolicyDocument string // required
+	SetAsDefault   *bool
+}
+
+type CreatePolicyVersionResult struct {
+	PolicyVersion *PolicyVersion
+}
+
+type CreateRoleRequest struct {
+	Path                     string
+	RoleName                 string // required
+	AssumeRolePolicyDocument string // required
+	Description              string
+	MaxSessionDuration       *int
+	PermissionsBoundary      string
+	Tags                     []Tag
+}
+
+type CreateRoleResult struct {
+	Role *Role
 }
 
 type CreateUserRequest struct {
@@ -64,6 +159,65 @@ type DeleteAccessKeyRequest struct {
 type DeleteAccessKeyResult struct {
 }
 
+type DeleteGroupPolicyRequest struct {
+	GroupName  string // required
+	PolicyName string // required
+}
+
+type DeleteGroupPolicyResult struct {
+}
+
+type DeleteGroupRequest struct {
+	GroupName string // required
+}
+
+type DeleteGroupResult struct {
+}
+
+type DeleteInstanceProfileRequest struct {
+	InstanceProfileName string // required
+}
+
+type DeleteInstanceProfileResult struct {
+}
+
+type DeletePolicyRequest struct {
+	PolicyArn string // required
+}
+
+type DeletePolicyResult struct {
+}
+
+type DeletePolicyVersionRequest struct {
+	PolicyArn string // required
+	VersionId string // required
+}
+
+type DeletePolicyVersionResult struct {
+}
+
+type DeleteRolePermissionsBoundaryRequest struct {
+	RoleName string // required
+}
+
+type DeleteRolePermissionsBoundaryResult struct {
+}
+
+type DeleteRolePolicyRequest struct {
+	RoleName   string // required
+	PolicyName string // required
+}
+
+type DeleteRolePolicyResult struct {
+}
+
+type DeleteRoleRequest struct {
+	RoleName string // required
+}
+
+type DeleteRoleResult struct {
+}
+
 type DeleteSigningCertificateRequest struct {
 	UserName      string
 	CertificateId string // required
@@ -72,11 +226,50 @@ type DeleteSigningCertificateRequest struct {
 type DeleteSigningCertificateResult struct {
 }
 
+type DeleteUserPermissionsBoundaryRequest struct {
+	UserName string // required
+}
+
+type DeleteUserPermissionsBoundaryResult struct {
+}
+
+type DeleteUserPolicyRequest struct {
+	UserName   string // required
+	PolicyName string // required
+}
+
+type DeleteUserPolicyResult struct {
+}
+
 type DeleteUserRequest struct {
 	UserName string // required
 }
 
 type DeleteUserResult struct {
+}
+
+type DetachGroupPolicyRequest struct {
+	GroupName string // required
+	PolicyArn string // required
+}
+
+type DetachGroupPolicyResult struct {
+}
+
+type DetachRolePolicyRequest struct {
+	RoleName  string // required
+	PolicyArn string // required
+}
+
+type DetachRolePolicyResult struct {
+}
+
+type DetachUserPolicyRequest struct {
+	UserName  string // required
+	PolicyArn string // required
+}
+
+type DetachUserPolicyResult struct {
 }
 
 type GetAccessKeyLastUsedRequest struct {
@@ -88,12 +281,91 @@ type GetAccessKeyLastUsedResult struct {
 	AccessKeyLastUsed *AccessKeyLastUsed
 }
 
+type GetGroupPolicyRequest struct {
+	GroupName  string // required
+	PolicyName string // required
+}
+
+type GetGroupPolicyResult struct {
+	GroupName      string
+	PolicyName     string
+	PolicyDocument string
+}
+
+type GetGroupRequest struct {
+	GroupName string // required
+	Marker    string
+	MaxItems  *int
+}
+
+type GetGroupResult struct {
+	Group       *Group
+	Users       []User
+	IsTruncated bool
+	Marker      string
+}
+
+type GetInstanceProfileRequest struct {
+	InstanceProfileName string // required
+}
+
+type GetInstanceProfileResult struct {
+	InstanceProfile *InstanceProfile
+}
+
 type GetLoginProfileRequest struct {
 	UserName string // required
 }
 
 type GetLoginProfileResult struct {
 	LoginProfile *LoginProfile
+}
+
+type GetPolicyRequest struct {
+	PolicyArn string // required
+}
+
+type GetPolicyResult struct {
+	Policy *Policy
+}
+
+type GetPolicyVersionRequest struct {
+	PolicyArn string // required
+	VersionId string // required
+}
+
+type GetPolicyVersionResult struct {
+	PolicyVersion *PolicyVersion
+}
+
+type GetRolePolicyRequest struct {
+	RoleName   string // required
+	PolicyName string // required
+}
+
+type GetRolePolicyResult struct {
+	RoleName       string
+	PolicyName     string
+	PolicyDocument string
+}
+
+type GetRoleRequest struct {
+	RoleName string // required
+}
+
+type GetRoleResult struct {
+	Role *Role
+}
+
+type GetUserPolicyRequest struct {
+	UserName   string // required
+	PolicyName string // required
+}
+
+type GetUserPolicyResult struct {
+	UserName       string
+	PolicyName     string
+	PolicyDocument string
 }
 
 type GetUserRequest struct {
@@ -110,6 +382,16 @@ type Group struct {
 	GroupId    string
 	Arn        string
 	CreateDate time.Time
+}
+
+type InstanceProfile struct {
+	Path                string
+	InstanceProfileName string
+	InstanceProfileId   string
+	Arn                 string
+	CreateDate          time.Time
+	Roles               []Role
+	Tags                []Tag
 }
 
 type ListAccessKeysRequest struct {
@@ -135,6 +417,32 @@ type ListAccountAliasesResult struct {
 	Marker         string
 }
 
+type ListAttachedGroupPoliciesRequest struct {
+	GroupName  string // required
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListAttachedGroupPoliciesResult struct {
+	AttachedPolicies []AttachedPolicy
+	IsTruncated      bool
+	Marker           string
+}
+
+type ListAttachedRolePoliciesRequest struct {
+	RoleName   string // required
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListAttachedRolePoliciesResult struct {
+	AttachedPolicies []AttachedPolicy
+	IsTruncated      bool
+	Marker           string
+}
+
 type ListAttachedUserPoliciesRequest struct {
 	UserName   string // required
 	PathPrefix string
@@ -146,6 +454,35 @@ type ListAttachedUserPoliciesResult struct {
 	AttachedPolicies []AttachedPolicy
 	IsTruncated      bool
 	Marker           string
+}
+
+type ListEntitiesForPolicyRequest struct {
+	PolicyArn         string // required
+	EntityFilter      string // values: EntityType
+	PathPrefix        string
+	PolicyUsageFilter string // values: PolicyUsageType
+	Marker            string
+	MaxItems          *int
+}
+
+type ListEntitiesForPolicyResult struct {
+	PolicyGroups []PolicyGroup
+	PolicyUsers  []PolicyUser
+	PolicyRoles  []PolicyRole
+	IsTruncated  bool
+	Marker       string
+}
+
+type ListGroupPoliciesRequest struct {
+	GroupName string // required
+	Marker    string
+	MaxItems  *int
+}
+
+type ListGroupPoliciesResult struct {
+	PolicyNames []string
+	IsTruncated bool
+	Marker      string
 }
 
 type ListGroupsForUserRequest struct {
@@ -172,6 +509,42 @@ type ListGroupsResult struct {
 	Marker      string
 }
 
+type ListInstanceProfileTagsRequest struct {
+	InstanceProfileName string // required
+	Marker              string
+	MaxItems            *int
+}
+
+type ListInstanceProfileTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+type ListInstanceProfilesForRoleRequest struct {
+	RoleName string // required
+	Marker   string
+	MaxItems *int
+}
+
+type ListInstanceProfilesForRoleResult struct {
+	InstanceProfiles []InstanceProfile
+	IsTruncated      bool
+	Marker           string
+}
+
+type ListInstanceProfilesRequest struct {
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListInstanceProfilesResult struct {
+	InstanceProfiles []InstanceProfile
+	IsTruncated      bool
+	Marker           string
+}
+
 type ListMFADevicesRequest struct {
 	UserName string
 	Marker   string
@@ -180,6 +553,69 @@ type ListMFADevicesRequest struct {
 
 type ListMFADevicesResult struct {
 	MFADevices  []MFADevice
+	IsTruncated bool
+	Marker      string
+}
+
+type ListPoliciesRequest struct {
+	Scope             string // values: PolicyScopeType
+	OnlyAttached      *bool
+	PathPrefix        string
+	PolicyUsageFilter string // values: PolicyUsageType
+	Marker            string
+	MaxItems          *int
+}
+
+type ListPoliciesResult struct {
+	Policies    []Policy
+	IsTruncated bool
+	Marker      string
+}
+
+type ListPolicyTagsRequest struct {
+	PolicyArn string // required
+	Marker    string
+	MaxItems  *int
+}
+
+type ListPolicyTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+type ListPolicyVersionsRequest struct {
+	PolicyArn string // required
+	Marker    string
+	MaxItems  *int
+}
+
+type ListPolicyVersionsResult struct {
+	Versions    []PolicyVersion
+	IsTruncated bool
+	Marker      string
+}
+
+type ListRolePoliciesRequest struct {
+	RoleName string // required
+	Marker   string
+	MaxItems *int
+}
+
+type ListRolePoliciesResult struct {
+	PolicyNames []string
+	IsTruncated bool
+	Marker      string
+}
+
+type ListRoleTagsRequest struct {
+	RoleName string // required
+	Marker   string
+	MaxItems *int
+}
+
+type ListRoleTagsResult struct {
+	Tags        []Tag
 	IsTruncated bool
 	Marker      string
 }
@@ -277,6 +713,102 @@ type MFADevice struct {
 	EnableDate   time.Time
 }
 
+type Policy struct {
+	PolicyName                    string
+	PolicyId                      string
+	Arn                           string
+	Path                          string
+	DefaultVersionId              string
+	AttachmentCount               int
+	PermissionsBoundaryUsageCount int
+	IsAttachable                  bool
+	Description                   string
+	CreateDate                    time.Time
+	UpdateDate                    time.Time
+	Tags                          []Tag
+}
+
+type PolicyGroup struct {
+	GroupName string
+	GroupId   string
+}
+
+type PolicyRole struct {
+	RoleName string
+	RoleId   string
+}
+
+type PolicyUser struct {
+	UserName string
+	UserId   string
+}
+
+type PolicyVersion struct {
+	Document         string
+	VersionId        string
+	IsDefaultVersion bool
+	CreateDate       time.Time
+}
+
+type PutGroupPolicyRequest struct {
+	GroupName      string // required
+	PolicyName     string // required
+	PolicyDocument string // required
+}
+
+type PutGroupPolicyResult struct {
+}
+
+type PutRolePermissionsBoundaryRequest struct {
+	RoleName            string // required
+	PermissionsBoundary string // required
+}
+
+type PutRolePermissionsBoundaryResult struct {
+}
+
+type PutRolePolicyRequest struct {
+	RoleName       string // required
+	PolicyName     string // required
+	PolicyDocument string // required
+}
+
+type PutRolePolicyResult struct {
+}
+
+type PutUserPermissionsBoundaryRequest struct {
+	UserName            string // required
+	PermissionsBoundary string // required
+}
+
+type PutUserPermissionsBoundaryResult struct {
+}
+
+type PutUserPolicyRequest struct {
+	UserName       string // required
+	PolicyName     string // required
+	PolicyDocument string // required
+}
+
+type PutUserPolicyResult struct {
+}
+
+type RemoveRoleFromInstanceProfileRequest struct {
+	InstanceProfileName string // required
+	RoleName            string // required
+}
+
+type RemoveRoleFromInstanceProfileResult struct {
+}
+
+type RemoveUserFromGroupRequest struct {
+	GroupName string // required
+	UserName  string // required
+}
+
+type RemoveUserFromGroupResult struct {
+}
+
 type Role struct {
 	Path                     string
 	RoleName                 string
@@ -312,6 +844,14 @@ type ServiceSpecificCredentialMetadata struct {
 	ServiceName                 string
 }
 
+type SetDefaultPolicyVersionRequest struct {
+	PolicyArn string // required
+	VersionId string // required
+}
+
+type SetDefaultPolicyVersionResult struct {
+}
+
 type SigningCertificate struct {
 	UserName        string
 	CertificateId   string
@@ -325,12 +865,60 @@ type Tag struct {
 	Value string // required
 }
 
+type TagInstanceProfileRequest struct {
+	InstanceProfileName string // required
+	Tags                []Tag  // required
+}
+
+type TagInstanceProfileResult struct {
+}
+
+type TagPolicyRequest struct {
+	PolicyArn string // required
+	Tags      []Tag  // required
+}
+
+type TagPolicyResult struct {
+}
+
+type TagRoleRequest struct {
+	RoleName string // required
+	Tags     []Tag  // required
+}
+
+type TagRoleResult struct {
+}
+
 type TagUserRequest struct {
 	UserName string // required
 	Tags     []Tag  // required
 }
 
 type TagUserResult struct {
+}
+
+type UntagInstanceProfileRequest struct {
+	InstanceProfileName string   // required
+	TagKeys             []string // required
+}
+
+type UntagInstanceProfileResult struct {
+}
+
+type UntagPolicyRequest struct {
+	PolicyArn string   // required
+	TagKeys   []string // required
+}
+
+type UntagPolicyResult struct {
+}
+
+type UntagRoleRequest struct {
+	RoleName string   // required
+	TagKeys  []string // required
+}
+
+type UntagRoleResult struct {
 }
 
 type UntagUserRequest struct {
@@ -348,6 +936,41 @@ type UpdateAccessKeyRequest struct {
 }
 
 type UpdateAccessKeyResult struct {
+}
+
+type UpdateAssumeRolePolicyRequest struct {
+	RoleName       string // required
+	PolicyDocument string // required
+}
+
+type UpdateAssumeRolePolicyResult struct {
+}
+
+type UpdateGroupRequest struct {
+	GroupName    string // required
+	NewPath      string
+	NewGroupName string
+}
+
+type UpdateGroupResult struct {
+}
+
+type UpdateRoleDescriptionRequest struct {
+	RoleName    string // required
+	Description string // required
+}
+
+type UpdateRoleDescriptionResult struct {
+	Role *Role
+}
+
+type UpdateRoleRequest struct {
+	RoleName           string // required
+	Description        string
+	MaxSessionDuration *int
+}
+
+type UpdateRoleResult struct {
 }
 
 type UpdateSigningCertificateRequest struct {
