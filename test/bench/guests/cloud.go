@@ -224,7 +224,7 @@ func (c *cloud) userland(ctx context.Context, ids ...string) error {
 	defer cancel()
 	time.Sleep(asking)
 	for _, id := range ids {
-		err := every(ctx, 20*time.Millisecond, func() (bool, error) {
+		err := every(ctx, 10*time.Millisecond, func() (bool, error) {
 			console, err := c.console(ctx, id)
 			return strings.Contains(console, userland), err
 		})
