@@ -44,7 +44,7 @@ func run() error {
 	for _, s := range []struct {
 		name string
 		do   func() error
-	}{{"identity", b.identity}, {"run", b.launches}, {"describe and memory", b.describe}} {
+	}{{"identity", b.identity}, {"run", b.launches}, {"describe", b.describe}, {"memory", b.memory}} {
 		if !wanted.MatchString(s.name) {
 			continue
 		}

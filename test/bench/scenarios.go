@@ -51,18 +51,42 @@ func (b *bench) launches() error {
 	})
 }
 
-// describe reads one instance, and a thousand, in clouds of growing size, whose memory it takes.
+// sizes are the clouds that are measured.
+func (b *bench) sizes() (out []int) {
+	for _, n := range []int{1_000, 10_000, 100_000} {
+		if n <= b.most {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// describe reads one instance, and a thousand, in clouds of growing size.
 func (b *bench) describe() error {
+	return b.with(0, func(s *server) error {
+		for _, n := range b.sizes() {
+			u, err := s.do("populate", n)
+			if err != nil {
+				return err
+			}
+			if err := b.describeAmong(s, n, u.IDs); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// memory is what clouds of growing size take. No calls come in between: of those the last 20,000 are kept in
+// memory for LookupEvents, however many instances there are.
+func (b *bench) memory() error {
 	return b.with(0, func(s *server) error {
 		empty, err := s.do("collect")
 		if err != nil {
 			return err
 		}
-		memory := ""
-		for _, n := range []int{1_000, 10_000, 100_000} {
-			if n > b.most {
-				break
-			}
+		fmt.Printf("\n| instances | heap each | resident each | resident in all (%d MB when empty) |\n| ---: | ---: | ---: | ---: |\n", empty.RSS/1_000_000)
+		for _, n := range b.sizes() {
 			if _, err := s.do("populate", n); err != nil {
 				return err
 			}
@@ -70,13 +94,9 @@ func (b *bench) describe() error {
 			if err != nil {
 				return err
 			}
-			memory += fmt.Sprintf("| %d | %.1f kB | %.1f kB | %d MB |\n", n,
+			fmt.Printf("| %d | %.1f kB | %.1f kB | %d MB |\n", n,
 				(float64(u.Heap)-float64(empty.Heap))/float64(n)/1000, (float64(u.RSS)-float64(empty.RSS))/float64(n)/1000, u.RSS/1_000_000)
-			if err := b.describeAmong(s, n, u.IDs); err != nil {
-				return err
-			}
 		}
-		fmt.Printf("\n| instances | heap each | resident each | resident in all (%d MB when empty) |\n| ---: | ---: | ---: | ---: |\n%s\n", empty.RSS/1_000_000, memory)
 		return nil
 	})
 }
