@@ -11,6 +11,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
+	"karri.dev/internal/identity"
 	"karri.dev/internal/store"
 )
 
@@ -135,4 +136,48 @@ func status(err error) int {
 		return response.HTTPStatusCode()
 	}
 	return 0
+}
+
+// A policy means who had a name when it was written, not who has it later.
+func TestANewUserInheritsNoPolicy(t *testing.T) {
+	c, ctx := newCloud(t), t.Context()
+	c.bucket(t, "kept")
+	c.put(t, "kept", "key", []byte("data"))
+	ann := func() *awss3.Client {
+		_, key, err := c.id.CreateUser(ctx, identity.NewUser{Account: c.accountOf(0), Name: "ann", Key: &identity.Key{}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.keys = append(c.keys, key)
+		return c.client(len(c.keys)-1, region)
+	}
+	get := func(client *awss3.Client) error {
+		_, err := client.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: aws.String("kept"), Key: aws.String("key")})
+		return err
+	}
+	first := ann()
+	text := `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + c.accountOf(0) + `:user/ann"},"Action":"s3:GetObject","Resource":"arn:aws:s3:::kept/*"}]}`
+	if err := get(first); status(err) != http.StatusForbidden {
+		t.Errorf("before the policy: %v", err)
+	}
+	if _, err := c.mine.PutBucketPolicy(ctx, &awss3.PutBucketPolicyInput{Bucket: aws.String("kept"), Policy: &text}); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(first); err != nil {
+		t.Errorf("whom the policy names: %v", err)
+	}
+	err := c.store.Update(ctx, func(tx *store.Tx) error {
+		store.AccessKeys.Delete(tx, c.keys[len(c.keys)-1].ID)
+		store.Users.Delete(tx, store.UserKey(c.accountOf(0), "ann"))
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := get(ann()); status(err) != http.StatusForbidden {
+		t.Errorf("another user of that name: %v", err)
+	}
+	if out, err := c.mine.GetBucketPolicy(ctx, &awss3.GetBucketPolicyInput{Bucket: aws.String("kept")}); err != nil || *out.Policy != text {
+		t.Errorf("the policy as it was put: %v", err)
+	}
 }

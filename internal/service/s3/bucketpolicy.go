@@ -7,15 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
-
-// policyDocument is what is stored of a bucket's policy.
-type policyDocument struct{ Text string }
 
 // PutBucketPolicy sets a bucket's policy.
 func (s *Service) PutBucketPolicy(ctx context.Context, in *shape.PutBucketPolicyRequest) (*shape.PutBucketPolicyResult, error) {
@@ -27,10 +25,14 @@ func (s *Service) PutBucketPolicy(ctx context.Context, in *shape.PutBucketPolicy
 	if err != nil {
 		return nil, err
 	}
-	return &shape.PutBucketPolicyResult{}, s.setConfig(ctx, b, resource.PartPolicy, policyDocument{in.Policy}, func(tx *store.Tx) error {
-		if err := checkPrincipals(tx, p); err != nil {
-			return err
-		}
+	bound, missing, err := authz.Bind(s.store.Snapshot(), in.Policy, policy.Resource)
+	switch {
+	case err != nil:
+		return nil, err
+	case missing != "":
+		return nil, awserr.New("MalformedPolicy", "Invalid principal in policy").With("Detail", missing)
+	}
+	return &shape.PutBucketPolicyResult{}, s.setConfig(ctx, b, resource.PartPolicy, bound, func(tx *store.Tx) error {
 		block, err := s.block(tx, b)
 		if err == nil && block.policy && public(p) {
 			err = awserr.New("AccessDenied", "User is not authorized to perform: s3:PutBucketPolicy on resource: %q because public policies are blocked by the BlockPublicPolicy block public access setting.", bucketARN(b.Name)).
@@ -42,7 +44,7 @@ func (s *Service) PutBucketPolicy(ctx context.Context, in *shape.PutBucketPolicy
 
 // GetBucketPolicy gives a bucket's policy, as it was put.
 func (s *Service) GetBucketPolicy(ctx context.Context, in *shape.GetBucketPolicyRequest) (*shape.GetBucketPolicyResult, error) {
-	doc, err := asked[policyDocument](ctx, s, in.Bucket, in.ExpectedBucketOwner, "GetBucketPolicy", resource.PartPolicy,
+	doc, err := asked[resource.Bound](ctx, s, in.Bucket, in.ExpectedBucketOwner, "GetBucketPolicy", resource.PartPolicy,
 		"NoSuchBucketPolicy", "The bucket policy does not exist")
 	if err != nil {
 		return nil, err
@@ -57,7 +59,7 @@ func (s *Service) DeleteBucketPolicy(ctx context.Context, in *shape.DeleteBucket
 
 // GetBucketPolicyStatus says whether a bucket's policy makes it public.
 func (s *Service) GetBucketPolicyStatus(ctx context.Context, in *shape.GetBucketPolicyStatusRequest) (*shape.GetBucketPolicyStatusResult, error) {
-	doc, err := asked[policyDocument](ctx, s, in.Bucket, in.ExpectedBucketOwner, "GetBucketPolicyStatus", resource.PartPolicy,
+	doc, err := asked[resource.Bound](ctx, s, in.Bucket, in.ExpectedBucketOwner, "GetBucketPolicyStatus", resource.PartPolicy,
 		"NoSuchBucketPolicy", "The bucket policy does not exist")
 	if err != nil {
 		return nil, err
@@ -77,19 +79,24 @@ func (s *Service) policyOf(r store.Reader, b *resource.Bucket) (*bucketPolicy, e
 		return nil, nil
 	}
 	return once(&s.policies, c, func(*resource.BucketConfig) (*bucketPolicy, error) {
-		doc, err := config[policyDocument](s, r, b, resource.PartPolicy)
+		doc, err := config[resource.Bound](s, r, b, resource.PartPolicy)
 		if err != nil {
 			return nil, err
 		}
-		p, err := policy.Parse(doc.Text, policy.Resource)
+		written, err := policy.Parse(doc.Text, policy.Resource)
 		if err != nil {
 			return nil, err
 		}
-		return &bucketPolicy{p, public(p)}, nil
+		bound, err := authz.BoundPolicy(*doc, policy.Resource)
+		if err != nil {
+			return nil, err
+		}
+		return &bucketPolicy{bound, public(written)}, nil
 	})
 }
 
-// bucketPolicy is a bucket's policy, compiled.
+// bucketPolicy is a bucket's policy, compiled, with the unique ids of the users and roles that it named when it was put:
+// who is made later under such a name inherits nothing.
 type bucketPolicy struct {
 	*policy.Policy
 	public bool
@@ -150,46 +157,6 @@ func wildcards(pattern, s string) bool {
 		}
 	}
 	return strings.Trim(pattern[i:], "*") == ""
-}
-
-// checkPrincipals refuses principals that are not there, as far as this cloud knows who is.
-func checkPrincipals(r store.Reader, p *policy.Policy) error {
-	for _, st := range p.Document().Statements {
-		for _, list := range []*policy.Principals{st.Principal, st.NotPrincipal} {
-			if list == nil {
-				continue
-			}
-			for _, name := range list.AWS {
-				if !known(r, name) {
-					return awserr.New("MalformedPolicy", "Invalid principal in policy").With("Detail", name)
-				}
-			}
-			for _, id := range list.CanonicalUser {
-				if store.AccountsByCanon.One(r, id) == nil {
-					return awserr.New("MalformedPolicy", "Invalid principal in policy").With("Detail", id)
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// known says whether a principal's account is there, and its user where it is one.
-func known(r store.Reader, name string) bool {
-	if name == "*" || strings.HasPrefix(name, "AIDA") || strings.HasPrefix(name, "AROA") {
-		return true
-	}
-	account, rest := name, ""
-	if seg := strings.SplitN(name, ":", 6); len(seg) == 6 {
-		account, rest = seg[4], seg[5]
-	}
-	if store.Accounts.Get(r, account) == nil {
-		return false
-	}
-	if path, ok := strings.CutPrefix(rest, "user/"); ok {
-		return store.Users.Get(r, store.UserKey(account, path[strings.LastIndexByte(path, '/')+1:])) != nil
-	}
-	return true
 }
 
 // limiting are the condition keys that, compared with fixed values, keep a policy from being public

@@ -38,6 +38,7 @@ type cloud struct {
 	engine     *disk.Engine
 	service    *s3.Service
 	authz      *authz.Engine
+	id         *identity.Identity
 	keys       []identity.Key
 	mine, them *awss3.Client
 }
@@ -72,7 +73,7 @@ func newCloud(t testing.TB) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.keys = []identity.Key{key, other}
+	c.keys, c.id = []identity.Key{key, other}, id
 	c.authz = authz.New(authz.Deps{Store: c.store})
 	if err := authz.Register[shape.API](c.authz, shape.Service(), s3.Permissions()); err != nil {
 		t.Fatal(err)
