@@ -35,11 +35,3 @@ type PlacementGroup struct {
 	Strategy   string `json:"strategy"` // "cluster", "spread" or "partition"
 	Partitions int    `json:"partitions,omitempty"`
 }
-
-// ComputeSettings are an account's settings of EC2 in one region. No record means the zero value.
-type ComputeSettings struct {
-	Owner         string `json:"owner"` // Owned.OwnedBy: ACCOUNT/REGION
-	SerialConsole bool   `json:"serial_console,omitempty"`
-	// BlockPublicImages refuses to make images public.
-	BlockPublicImages bool `json:"block_public_images,omitempty"`
-}

@@ -225,8 +225,6 @@ var (
 		}
 		return some(i.PlacementGroup)
 	})
-
-	ComputeSettings = table("compute-settings", 1, func(s *resource.ComputeSettings) string { return s.Owner })
 )
 
 // VersionKey is a launch template version's key: in order of number.

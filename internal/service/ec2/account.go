@@ -45,9 +45,6 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	each(tx, store.LaunchTemplatesByOwner, account, func(t *resource.LaunchTemplate) { deleteVersions(tx, t) })
 	removeAll(tx, templates, account)
 	removeAll(tx, placementGroups, account)
-	for _, region := range regions(tx) {
-		store.ComputeSettings.Delete(tx, account+"/"+region)
-	}
 	removeAll(tx, interfaces, account)
 	removeAll(tx, addresses, account)
 	removeAll(tx, groups, account)

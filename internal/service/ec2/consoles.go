@@ -7,11 +7,9 @@ import (
 	"regexp"
 
 	"karri.dev/internal/aws/awserr"
-	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/resource"
-	"karri.dev/internal/store"
 )
 
 // GetConsoleScreenshot answers what the instance's display shows, as a JPEG.
@@ -72,46 +70,25 @@ func (s *Service) GetPasswordData(ctx context.Context, in *shape.GetPasswordData
 	return out, nil
 }
 
-// computeSettings gives an account's settings in the caller's region.
-func computeSettings(r store.Reader, info *call.Info) resource.ComputeSettings {
-	if set := store.ComputeSettings.Get(r, ownerKey(info)); set != nil {
-		return *set
-	}
-	return resource.ComputeSettings{Owner: ownerKey(info)}
-}
-
-func (s *Service) setCompute(ctx context.Context, in any, dryRun *bool, change func(*resource.ComputeSettings)) error {
-	info, err := s.begin(ctx, in)
-	if err != nil {
-		return err
-	}
-	return s.update(ctx, dryRun, func(tx *store.Tx) error {
-		set := computeSettings(tx, info)
-		change(&set)
-		return store.ComputeSettings.Put(tx, &set)
-	})
-}
-
-// GetSerialConsoleAccessStatus says whether the account allows serial console sessions.
+// GetSerialConsoleAccessStatus says that there are no serial console sessions.
 func (s *Service) GetSerialConsoleAccessStatus(ctx context.Context, in *shape.GetSerialConsoleAccessStatusRequest) (*shape.GetSerialConsoleAccessStatusResult, error) {
-	info, r, err := s.read(ctx, in, in.DryRun)
-	if err != nil {
+	if _, _, err := s.read(ctx, in, in.DryRun); err != nil {
 		return nil, err
 	}
-	return &shape.GetSerialConsoleAccessStatusResult{SerialConsoleAccessEnabled: computeSettings(r, info).SerialConsole}, nil
+	return &shape.GetSerialConsoleAccessStatusResult{}, nil
 }
 
-// EnableSerialConsoleAccess allows serial console sessions in the account.
+// EnableSerialConsoleAccess refuses: nothing here could be allowed by it.
 func (s *Service) EnableSerialConsoleAccess(ctx context.Context, in *shape.EnableSerialConsoleAccessRequest) (*shape.EnableSerialConsoleAccessResult, error) {
-	if err := s.setCompute(ctx, in, in.DryRun, func(set *resource.ComputeSettings) { set.SerialConsole = true }); err != nil {
+	if _, err := s.begin(ctx, in); err != nil {
 		return nil, err
 	}
-	return &shape.EnableSerialConsoleAccessResult{SerialConsoleAccessEnabled: true}, nil
+	return nil, errUnsupported("Serial console sessions are not supported by this cloud.")
 }
 
-// DisableSerialConsoleAccess forbids them.
+// DisableSerialConsoleAccess leaves it at that.
 func (s *Service) DisableSerialConsoleAccess(ctx context.Context, in *shape.DisableSerialConsoleAccessRequest) (*shape.DisableSerialConsoleAccessResult, error) {
-	if err := s.setCompute(ctx, in, in.DryRun, func(set *resource.ComputeSettings) { set.SerialConsole = false }); err != nil {
+	if _, _, err := s.read(ctx, in, in.DryRun); err != nil {
 		return nil, err
 	}
 	return &shape.DisableSerialConsoleAccessResult{}, nil

@@ -55,7 +55,7 @@ func consoleOperations() map[string]members {
 		"GetConsoleScreenshot":         {used: "DryRun InstanceId", harmless: map[string]string{"WakeUp": "a display here never sleeps"}, note: "Emulated machines (TCG) have a display when they boot by UEFI, are Windows, or their image has the tag karri:display=on; machines under KVM always, but not with a kernel of their own."},
 		"GetPasswordData":              {used: "DryRun InstanceId", note: "What a Windows guest wrote between <Password> tags on its serial console."},
 		"GetSerialConsoleAccessStatus": {used: "DryRun"},
-		"EnableSerialConsoleAccess":    {used: "DryRun"},
+		"EnableSerialConsoleAccess":    {used: "DryRun", note: "Refused: there are no serial console sessions; get-console-output reads the console."},
 		"DisableSerialConsoleAccess":   {used: "DryRun"},
 	}
 }
