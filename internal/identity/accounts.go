@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
@@ -196,8 +197,11 @@ func (i *Identity) DeleteAccount(ctx context.Context, nameOrID string) error {
 	})
 }
 
-// removePeople deletes an account's users, keys, groups, roles and policies.
+// removePeople deletes an account's users, keys, certificates, groups, roles and policies.
 func removePeople(tx *store.Tx, account string) {
+	for _, c := range slices.Collect(store.SigningCertificatesByAccount.By(tx, account)) {
+		store.SigningCertificates.Delete(tx, c.ID)
+	}
 	removeOf(tx, store.Groups, account, func(g *resource.Group) string { return g.Name })
 	removeOf(tx, store.Roles, account, func(r *resource.IAMRole) string { return r.Name })
 	removeOf(tx, store.Policies, account, func(p *resource.Policy) string { return p.Name })

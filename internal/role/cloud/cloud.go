@@ -126,7 +126,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
 		Hooks: identity.Hooks{
 			Create: []func(*store.Tx, resource.Account) error{c.accountCreated},
-			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainBuckets},
+			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainVolumes, c.drainBuckets},
 			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error { return ec2.DeleteAccount(tx, a.ID) }},
 		},
 	})
@@ -226,18 +226,28 @@ func (c *Cloud) zoneAdded(tx *store.Tx, z *resource.Zone) error {
 
 // drainInstances ends an account's instances and waits until they are gone.
 func (c *Cloud) drainInstances(ctx context.Context, a resource.Account) error {
+	return c.drain(ctx, a, "instances", func(tx *store.Tx) (int, error) { return ec2.EndInstances(tx, a.ID, c.deps.Now()) })
+}
+
+// drainVolumes deletes an account's volumes and waits until their data is gone.
+func (c *Cloud) drainVolumes(ctx context.Context, a resource.Account) error {
+	return c.drain(ctx, a, "volumes", func(tx *store.Tx) (int, error) { return ec2.DeleteVolumes(tx, a.ID) })
+}
+
+// drain takes a step until it says that nothing is left.
+func (c *Cloud) drain(ctx context.Context, a resource.Account, what string, step func(*store.Tx) (left int, err error)) error {
 	for {
-		alive := 0
+		left := 0
 		err := c.deps.Store.Update(ctx, func(tx *store.Tx) (err error) {
-			alive, err = ec2.EndInstances(tx, a.ID, c.deps.Now())
+			left, err = step(tx)
 			return err
 		})
-		if err != nil || alive == 0 {
+		if err != nil || left == 0 {
 			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("%d instances of account %s have not ended: %w", alive, a.Name, ctx.Err())
+			return fmt.Errorf("%d %s of account %s are still there: %w", left, what, a.Name, ctx.Err())
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

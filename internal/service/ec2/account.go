@@ -26,8 +26,24 @@ func EndInstances(tx *store.Tx, account string, now time.Time) (alive int, err e
 	return alive, nil
 }
 
+// DeleteVolumes wants every volume of an account gone: the step after EndInstances. It says how many are still there:
+// their zones delete the data first.
+func DeleteVolumes(tx *store.Tx, account string) (left int, err error) {
+	var all []*resource.Volume
+	each(tx, store.VolumesByOwner, account, func(v *resource.Volume) { all = append(all, v) })
+	for _, v := range all {
+		if v.State == resource.VolumeDeleting {
+			continue
+		}
+		if err := lifecycle.DeleteVolume(tx, v); err != nil {
+			return 0, err
+		}
+	}
+	return len(all), nil
+}
+
 // DeleteAccount removes all that is an account's in EC2, in every region. It refuses while instances are
-// alive: call EndInstances before, and again until it says 0.
+// alive or volumes are there: call EndInstances and DeleteVolumes before, each again until it says 0.
 func DeleteAccount(tx *store.Tx, account string) error {
 	alive := 0
 	each(tx, store.InstancesByOwner, account, func(i *resource.Instance) {
@@ -38,8 +54,14 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	if alive > 0 {
 		return fmt.Errorf("account %s still has %d instances", account, alive)
 	}
+	kept := 0
+	each(tx, store.VolumesByOwner, account, func(*resource.Volume) { kept++ })
+	if kept > 0 {
+		return fmt.Errorf("account %s still has %d volumes", account, kept)
+	}
 	removeAll(tx, instances, account)
 	removeAll(tx, images, account)
+	removeAll(tx, snapshots, account)
 	removeAll(tx, importTasks, account)
 	removeAll(tx, keyPairs, account)
 	each(tx, store.LaunchTemplatesByOwner, account, func(t *resource.LaunchTemplate) { deleteVersions(tx, t) })

@@ -274,3 +274,36 @@ func TestVolumeFilters(t *testing.T) {
 		t.Errorf("%+v, %v", status, err)
 	}
 }
+
+// An account that goes takes its volumes with it, data first, and nobody else's.
+func TestAnAccountsVolumesGoWithIt(t *testing.T) {
+	c := newCloud(t)
+	one, two := c.volume(1), c.volume(2)
+	theirs, err := c.CreateVolume(c.bob, &shape.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: ptr(1), VolumeType: "gp3"})
+	c.code("bob's", err, "")
+	remove := func(tx *store.Tx) error { return DeleteAccount(tx, alice) }
+	if err := c.Store.Update(context.Background(), remove); err == nil {
+		t.Error("an account with volumes is deleted")
+	}
+	left := 0
+	for want := 2; want >= 0; want-- {
+		c.write(func(tx *store.Tx) (err error) {
+			left, err = DeleteVolumes(tx, alice)
+			return err
+		})
+		if left != want {
+			t.Errorf("%d left, want %d", left, want)
+		}
+		if want > 0 { // the zone has deleted one's data
+			id := []string{one, two}[want-1]
+			if v := c.vol(id); v.State != resource.VolumeDeleting {
+				t.Errorf("%s is %s", id, v.State)
+			}
+			c.write(func(tx *store.Tx) error { return lifecycle.ForgetVolume(tx, id) })
+		}
+	}
+	c.write(remove)
+	if c.vol(theirs.VolumeId) == nil || c.vol(theirs.VolumeId).State == resource.VolumeDeleting {
+		t.Error("bob's volume went with alice's account")
+	}
+}
