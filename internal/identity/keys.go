@@ -39,7 +39,7 @@ func (i *Identity) AddKey(tx *store.Tx, account, user string, k Key) (*resource.
 		n++
 	}
 	if n >= MaxKeysPerUser {
-		return nil, limit("AccessKeysPerUser", MaxKeysPerUser)
+		return nil, OverQuota("AccessKeysPerUser", MaxKeysPerUser)
 	}
 	if store.AccessKeys.Get(tx, k.ID) != nil {
 		return nil, awserr.New("EntityAlreadyExists", "The access key %s already exists.", k.ID).WithStatus(409)

@@ -121,7 +121,7 @@ func (i *Identity) AddUser(tx *store.Tx, account, name, path string, tags resour
 		n++
 	}
 	if n >= MaxUsers {
-		return nil, limit("UsersPerAccount", MaxUsers)
+		return nil, OverQuota("UsersPerAccount", MaxUsers)
 	}
 	u := &resource.User{AccountID: account, Name: name, ID: i.deps.IDs.IAM("AIDA"), Path: path, CreatedAt: i.deps.Now().UTC(), Tags: tags}
 	return u, store.Users.Put(tx, u)
@@ -193,13 +193,8 @@ func FindUser(r store.Reader, account, name string) (*resource.User, error) {
 
 // UsersOf gives an account's users in order of lower-case name.
 func UsersOf(r store.Reader, account string) iter.Seq[*resource.User] {
-	return UsersFrom(r, account, "")
-}
-
-// UsersFrom gives an account's users with lower-case names not below from.
-func UsersFrom(r store.Reader, account, from string) iter.Seq[*resource.User] {
 	return func(yield func(*resource.User) bool) {
-		for u := range store.Users.From(r, account+"/"+strings.ToLower(from)) {
+		for u := range store.Users.From(r, store.UserKey(account, "")) {
 			if u.AccountID != account || !yield(u) {
 				return
 			}
@@ -211,6 +206,7 @@ func userExists(name string) error {
 	return awserr.New("EntityAlreadyExists", "User with name %s already exists.", name).WithStatus(409)
 }
 
-func limit(what string, n int) error {
+// OverQuota is the answer to one more than n of something.
+func OverQuota(what string, n int) error {
 	return awserr.New("LimitExceeded", "Cannot exceed quota for %s: %d", what, n).WithStatus(409)
 }

@@ -3,9 +3,11 @@ package iam
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/identity"
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -23,7 +25,7 @@ func (s *Service) attach(ctx context.Context, find find, name, arn string) error
 				return nil
 			}
 			if len(p.Attached) >= maxAttached {
-				return overQuota(h.quota, maxAttached)
+				return identity.OverQuota(h.quota, maxAttached)
 			}
 			p.Attached = append(p.Attached, arn)
 			return nil
@@ -61,11 +63,11 @@ func (s *Service) attached(ctx context.Context, find find, name, prefix, after s
 	}
 	var all []shape.AttachedPolicy
 	for _, arn := range h.Attached {
-		if path, short := pathOf(arn); len(prefix) <= len(path) && path[:len(prefix)] == prefix {
+		if path, short := pathOf(arn); strings.HasPrefix(path, prefix) {
 			all = append(all, shape.AttachedPolicy{PolicyName: short, PolicyArn: arn})
 		}
 	}
-	slices.SortFunc(all, func(a, b shape.AttachedPolicy) int { return compare(a.PolicyName, b.PolicyName) })
+	slices.SortFunc(all, func(a, b shape.AttachedPolicy) int { return strings.Compare(a.PolicyName, b.PolicyName) })
 	list, next = cut(p, all, func(a shape.AttachedPolicy) string { return a.PolicyName })
 	return list, next, nil
 }
@@ -116,7 +118,7 @@ func (s *Service) putInline(ctx context.Context, find find, name, policyName, te
 				sum += size(t)
 			}
 			if sum > h.inline {
-				return overQuota("inline policies of a "+h.noun+", in characters", h.inline)
+				return identity.OverQuota("inline policies of a "+h.noun+", in characters", h.inline)
 			}
 			return nil
 		})

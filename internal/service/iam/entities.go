@@ -13,7 +13,7 @@ import (
 	"karri.dev/internal/store"
 )
 
-// kind is what groups, roles, policies and instance profiles have in common: names that are unique in an account
+// kind is what users, groups, roles, policies and instance profiles have in common: names that are unique in an account
 // without regard to case, paths, and a quota.
 type kind[T any] struct {
 	noun    string // in messages: "role"
@@ -28,6 +28,10 @@ type kind[T any] struct {
 }
 
 var (
+	userKind = &kind[resource.User]{
+		"user", "userName", 64, "UsersPerAccount", identity.MaxUsers, store.Users,
+		func(u *resource.User) string { return u.AccountID }, func(u *resource.User) string { return u.Name }, func(u *resource.User) string { return u.Path },
+	}
 	groupKind = &kind[resource.Group]{
 		"group", "groupName", 128, "GroupsPerAccount", 300, store.Groups,
 		func(g *resource.Group) string { return g.AccountID }, func(g *resource.Group) string { return g.Name }, func(g *resource.Group) string { return g.Path },
@@ -84,7 +88,7 @@ func (k *kind[T]) admit(r store.Reader, account, name, path string) (string, err
 		n++
 	}
 	if n >= k.most {
-		return "", overQuota(k.quota, k.most)
+		return "", identity.OverQuota(k.quota, k.most)
 	}
 	return path, nil
 }
@@ -177,10 +181,6 @@ func exists(format string, args ...any) error {
 
 func conflict(format string, args ...any) error {
 	return awserr.New("DeleteConflict", format, args...).WithStatus(409)
-}
-
-func overQuota(what string, n int) error {
-	return awserr.New("LimitExceeded", "Cannot exceed quota for %s: %d", what, n).WithStatus(409)
 }
 
 // escaped gives a policy's text as answers carry it: percent-encoded.

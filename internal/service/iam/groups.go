@@ -3,6 +3,7 @@ package iam
 import (
 	"context"
 	"slices"
+	"strings"
 
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
@@ -48,7 +49,7 @@ func (s *Service) GetGroup(ctx context.Context, in *shape.GetGroupRequest) (*sha
 	for u := range store.UsersByGroup.By(snap, g.ID) {
 		members = append(members, *userOut(u, false))
 	}
-	slices.SortFunc(members, func(a, b shape.User) int { return compare(a.UserName, b.UserName) })
+	slices.SortFunc(members, func(a, b shape.User) int { return strings.Compare(a.UserName, b.UserName) })
 	out := &shape.GetGroupResult{Group: groupOut(g)}
 	out.Users, out.Marker = cut(p, members, func(u shape.User) string { return u.UserName })
 	out.IsTruncated = out.Marker != ""
@@ -145,7 +146,7 @@ func (s *Service) ListGroupsForUser(ctx context.Context, in *shape.ListGroupsFor
 			groups = append(groups, *groupOut(g))
 		}
 	}
-	slices.SortFunc(groups, func(a, b shape.Group) int { return compare(a.GroupName, b.GroupName) })
+	slices.SortFunc(groups, func(a, b shape.Group) int { return strings.Compare(a.GroupName, b.GroupName) })
 	out := &shape.ListGroupsForUserResult{}
 	out.Groups, out.Marker = cut(p, groups, func(g shape.Group) string { return g.GroupName })
 	out.IsTruncated = out.Marker != ""
@@ -159,7 +160,7 @@ func (s *Service) AddUserToGroup(ctx context.Context, in *shape.AddUserToGroupRe
 			return groups, nil
 		}
 		if len(groups) >= maxGroups {
-			return nil, overQuota("GroupsPerUser", maxGroups)
+			return nil, identity.OverQuota("GroupsPerUser", maxGroups)
 		}
 		return append(groups, id), nil
 	})

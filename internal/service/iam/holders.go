@@ -101,5 +101,3 @@ func attachable(r store.Reader, account, arn string) error {
 	}
 	return nil
 }
-
-func compare(a, b string) int { return strings.Compare(a, b) }

@@ -12,7 +12,6 @@ import (
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/identity"
-	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -21,19 +20,13 @@ import (
 type Service struct {
 	store    *store.Store
 	identity *identity.Identity
-	managed  []policy.ManagedPolicy // the cloud's own, in order of name
+	cloud    []*resource.Policy // the cloud's own, in order of name
 }
 
 var _ shape.API = (*Service)(nil)
 
 // New makes a Service.
-func New(s *store.Store, id *identity.Identity) *Service {
-	managed, err := policy.Managed()
-	if err != nil {
-		panic(err) // they are part of the program
-	}
-	return &Service{s, id, managed}
-}
+func New(s *store.Store, id *identity.Identity) *Service { return &Service{s, id, cloudPolicies()} }
 
 // pageSize is IAM's default and mostItems its limit of items in a page.
 const (

@@ -19,21 +19,7 @@ func Permissions() authz.Service {
 		maps.Copy(t, area)
 	}
 	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
-		"user": {
-			ARN: entityARN("user"), New: newName, Absent: self,
-			Name: func(r store.Reader, info *call.Info, given string) string {
-				if u := store.Users.Get(r, store.UserKey(info.AccountID, given)); u != nil {
-					return u.Path[1:] + u.Name
-				}
-				return given
-			},
-			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
-				if u := store.Users.Get(r, store.UserKey(info.AccountID, last(name))); u != nil {
-					return &entity{u.Tags, u.Boundary}
-				}
-				return nil
-			},
-		},
+		"user": named("user", self, store.Users, func(u *resource.User) (string, *entity) { return u.Path[1:] + u.Name, &entity{u.Tags, u.Boundary} }),
 		"key-owner": {
 			ARN: entityARN("user"),
 			Name: func(r store.Reader, info *call.Info, given string) string {
@@ -45,45 +31,9 @@ func Permissions() authz.Service {
 				return ""
 			},
 		},
-		"group": {
-			ARN: entityARN("group"), New: newName,
-			Name: func(r store.Reader, info *call.Info, given string) string {
-				if g := store.Groups.Get(r, store.UserKey(info.AccountID, given)); g != nil {
-					return g.Path[1:] + g.Name
-				}
-				return given
-			},
-		},
-		"role": {
-			ARN: entityARN("role"), New: newName,
-			Name: func(r store.Reader, info *call.Info, given string) string {
-				if role := store.Roles.Get(r, store.UserKey(info.AccountID, given)); role != nil {
-					return role.Path[1:] + role.Name
-				}
-				return given
-			},
-			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
-				if role := store.Roles.Get(r, store.UserKey(info.AccountID, last(name))); role != nil {
-					return &entity{role.Tags, role.Boundary}
-				}
-				return nil
-			},
-		},
-		"instance-profile": {
-			ARN: entityARN("instance-profile"), New: newName,
-			Name: func(r store.Reader, info *call.Info, given string) string {
-				if p := store.InstanceProfiles.Get(r, store.UserKey(info.AccountID, given)); p != nil {
-					return p.Path[1:] + p.Name
-				}
-				return given
-			},
-			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
-				if p := store.InstanceProfiles.Get(r, store.UserKey(info.AccountID, last(name))); p != nil {
-					return &entity{tags: p.Tags}
-				}
-				return nil
-			},
-		},
+		"group":            named("group", nil, store.Groups, func(g *resource.Group) (string, *entity) { return g.Path[1:] + g.Name, nil }),
+		"role":             named("role", nil, store.Roles, func(r *resource.IAMRole) (string, *entity) { return r.Path[1:] + r.Name, &entity{r.Tags, r.Boundary} }),
+		"instance-profile": named("instance-profile", nil, store.InstanceProfiles, func(p *resource.InstanceProfile) (string, *entity) { return p.Path[1:] + p.Name, &entity{tags: p.Tags} }),
 		"policy": {
 			ARN: entityARN("policy"), New: newName,
 			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
@@ -94,6 +44,28 @@ func Permissions() authz.Service {
 			},
 		},
 	}}
+}
+
+// named is a kind of entity that requests call by its name. about gives its path and name, and its condition keys;
+// absent is who is meant where a request names nobody.
+func named[T any](noun string, absent func(store.Reader, *call.Info) string, t *store.Table[T], about func(*T) (string, *entity)) authz.Kind {
+	return authz.Kind{
+		ARN: entityARN(noun), New: newName, Absent: absent,
+		Name: func(r store.Reader, info *call.Info, given string) string {
+			if v := t.Get(r, store.UserKey(info.AccountID, given)); v != nil {
+				given, _ = about(v)
+			}
+			return given
+		},
+		Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+			if v := t.Get(r, store.UserKey(info.AccountID, last(name))); v != nil {
+				if _, e := about(v); e != nil {
+					return e
+				}
+			}
+			return nil
+		},
+	}
 }
 
 // entityARN names an entity by path and name, or by an ARN that the request gives.

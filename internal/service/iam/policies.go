@@ -26,25 +26,27 @@ const (
 // ours says since when the cloud's own policies are: AWS shows this for its oldest ones.
 var ours = time.Date(2015, 2, 6, 18, 39, 46, 0, time.UTC)
 
-// cloudPolicy gives one of the cloud's own policies as a record without an account, nil if there is none.
-func (s *Service) cloudPolicy(arn string) *resource.Policy {
-	for i := range s.managed {
-		m := &s.managed[i]
-		if arn == policy.ManagedPrefix+m.Name {
-			sum := sha256.Sum256([]byte(arn))
-			return &resource.Policy{
-				AccountID: "aws", Name: m.Name, Path: "/", ID: "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17], CreatedAt: ours, UpdatedAt: ours,
-				Versions: []resource.PolicyVersion{{Number: 1, Text: m.Text, CreatedAt: ours}}, Default: 1, Next: 2,
-			}
-		}
+// cloudPolicies gives the cloud's own policies as records without an account, in order of name.
+func cloudPolicies() []*resource.Policy {
+	managed, err := policy.Managed()
+	if err != nil {
+		panic(err) // they are part of the program
 	}
-	return nil
+	var all []*resource.Policy
+	for _, m := range managed {
+		sum := sha256.Sum256([]byte(policy.ManagedPrefix + m.Name))
+		all = append(all, &resource.Policy{
+			AccountID: "aws", Name: m.Name, Path: "/", ID: "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17], CreatedAt: ours, UpdatedAt: ours,
+			Versions: []resource.PolicyVersion{{Number: 1, Text: m.Text, CreatedAt: ours}}, Default: 1, Next: 2,
+		})
+	}
+	return all
 }
 
 // findPolicy gives a managed policy by ARN: the account's, or one of the cloud's.
 func (s *Service) findPolicy(r store.Reader, account, arn string) (*resource.Policy, error) {
-	if p := s.cloudPolicy(arn); p != nil {
-		return p, nil
+	if i := slices.IndexFunc(s.cloud, func(p *resource.Policy) bool { return p.ARN() == arn }); i >= 0 {
+		return s.cloud[i], nil
 	}
 	if p := authz.FindPolicy(r, arn); p != nil && p.AccountID == account {
 		return p, nil
@@ -59,7 +61,7 @@ func pathOf(arn string) (path, name string) {
 	return rest[:i+1], rest[i+1:]
 }
 
-// users counts who of the account has a policy attached, and who is bounded by it.
+// uses counts who of the account has a policy attached, and who is bounded by it.
 func uses(r store.Reader, account, arn string) (attached, bounds int) {
 	for _, u := range entitiesOf(r, account, arn) {
 		if u.bound {
@@ -137,14 +139,19 @@ func (s *Service) ListPolicies(ctx context.Context, in *shape.ListPoliciesReques
 		all = slices.AppendSeq(all, policyKind.all(snap, account, ""))
 	}
 	if in.Scope != "Local" {
-		for _, m := range s.managed {
-			all = append(all, s.cloudPolicy(policy.ManagedPrefix+m.Name))
-		}
+		all = append(all, s.cloud...)
 	}
+	used := in.OnlyAttached != nil && *in.OnlyAttached
 	all = slices.DeleteFunc(all, func(p *resource.Policy) bool {
+		if !strings.HasPrefix(p.Path, in.PathPrefix) {
+			return true
+		}
+		if !used && in.PolicyUsageFilter == "" {
+			return false
+		}
 		attached, bounds := uses(snap, account, p.ARN())
-		return !strings.HasPrefix(p.Path, in.PathPrefix) || in.OnlyAttached != nil && *in.OnlyAttached && attached+bounds == 0 ||
-			in.PolicyUsageFilter == "PermissionsPolicy" && attached == 0 || in.PolicyUsageFilter == "PermissionsBoundary" && bounds == 0
+		return used && attached+bounds == 0 || in.PolicyUsageFilter == "PermissionsPolicy" && attached == 0 ||
+			in.PolicyUsageFilter == "PermissionsBoundary" && bounds == 0
 	})
 	list, next := cut(pg, all, func(p *resource.Policy) string {
 		order := "1" // of the marker: the account's own first
@@ -206,8 +213,12 @@ func (s *Service) DeletePolicy(ctx context.Context, in *shape.DeletePolicyReques
 
 // TagPolicy adds tags to a policy.
 func (s *Service) TagPolicy(ctx context.Context, in *shape.TagPolicyRequest) (*shape.TagPolicyResult, error) {
-	err := s.changePolicy(ctx, in.PolicyArn, func(p *resource.Policy) (err error) {
-		p.Tags, err = withTags(p.Tags, in.Tags)
+	change, err := adding(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	err = s.changePolicy(ctx, in.PolicyArn, func(p *resource.Policy) (err error) {
+		p.Tags, err = change(p.Tags)
 		return err
 	})
 	if err != nil {
@@ -218,8 +229,12 @@ func (s *Service) TagPolicy(ctx context.Context, in *shape.TagPolicyRequest) (*s
 
 // UntagPolicy removes tags of a policy.
 func (s *Service) UntagPolicy(ctx context.Context, in *shape.UntagPolicyRequest) (*shape.UntagPolicyResult, error) {
-	err := s.changePolicy(ctx, in.PolicyArn, func(p *resource.Policy) (err error) {
-		p.Tags, err = withoutTags(p.Tags, in.TagKeys)
+	change, err := removing(in.TagKeys)
+	if err != nil {
+		return nil, err
+	}
+	err = s.changePolicy(ctx, in.PolicyArn, func(p *resource.Policy) (err error) {
+		p.Tags, err = change(p.Tags)
 		return err
 	})
 	if err != nil {
@@ -273,7 +288,7 @@ func entitiesOf(r store.Reader, account, arn string) (all []entityUse) {
 			}
 		}
 	}
-	slices.SortFunc(all, func(a, b entityUse) int { return compare(a.noun+"/"+a.name, b.noun+"/"+b.name) })
+	slices.SortFunc(all, func(a, b entityUse) int { return strings.Compare(a.noun+"/"+a.name, b.noun+"/"+b.name) })
 	return all
 }
 

@@ -3,9 +3,9 @@ package iam
 import (
 	"context"
 
-	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/identity"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -118,7 +118,7 @@ func (s *Service) AddRoleToInstanceProfile(ctx context.Context, in *shape.AddRol
 			return err
 		}
 		if p.RoleID != "" {
-			return awserr.New("LimitExceeded", "Cannot exceed quota for InstanceSessionsPerInstanceProfile: 1").WithStatus(409)
+			return identity.OverQuota("InstanceSessionsPerInstanceProfile", 1)
 		}
 		p.RoleID = role.ID
 		return nil
@@ -167,8 +167,12 @@ func (s *Service) DeleteInstanceProfile(ctx context.Context, in *shape.DeleteIns
 
 // TagInstanceProfile adds tags to an instance profile.
 func (s *Service) TagInstanceProfile(ctx context.Context, in *shape.TagInstanceProfileRequest) (*shape.TagInstanceProfileResult, error) {
-	err := s.changeProfile(ctx, in.InstanceProfileName, func(_ *store.Tx, p *resource.InstanceProfile) (err error) {
-		p.Tags, err = withTags(p.Tags, in.Tags)
+	change, err := adding(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	err = s.changeProfile(ctx, in.InstanceProfileName, func(_ *store.Tx, p *resource.InstanceProfile) (err error) {
+		p.Tags, err = change(p.Tags)
 		return err
 	})
 	if err != nil {
@@ -179,8 +183,12 @@ func (s *Service) TagInstanceProfile(ctx context.Context, in *shape.TagInstanceP
 
 // UntagInstanceProfile removes tags of an instance profile.
 func (s *Service) UntagInstanceProfile(ctx context.Context, in *shape.UntagInstanceProfileRequest) (*shape.UntagInstanceProfileResult, error) {
-	err := s.changeProfile(ctx, in.InstanceProfileName, func(_ *store.Tx, p *resource.InstanceProfile) (err error) {
-		p.Tags, err = withoutTags(p.Tags, in.TagKeys)
+	change, err := removing(in.TagKeys)
+	if err != nil {
+		return nil, err
+	}
+	err = s.changeProfile(ctx, in.InstanceProfileName, func(_ *store.Tx, p *resource.InstanceProfile) (err error) {
+		p.Tags, err = change(p.Tags)
 		return err
 	})
 	if err != nil {

@@ -2,7 +2,6 @@ package iam
 
 import (
 	"context"
-	"maps"
 	"time"
 
 	"karri.dev/internal/authz"
@@ -229,8 +228,12 @@ func (s *Service) DeleteRole(ctx context.Context, in *shape.DeleteRoleRequest) (
 
 // TagRole adds tags to a role; one whose key is there already, in whatever case, is replaced.
 func (s *Service) TagRole(ctx context.Context, in *shape.TagRoleRequest) (*shape.TagRoleResult, error) {
-	_, err := s.changeRole(ctx, in.RoleName, func(_ *store.Tx, r *resource.IAMRole) (err error) {
-		r.Tags, err = withTags(r.Tags, in.Tags)
+	change, err := adding(in.Tags)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.changeRole(ctx, in.RoleName, func(_ *store.Tx, r *resource.IAMRole) (err error) {
+		r.Tags, err = change(r.Tags)
 		return err
 	})
 	if err != nil {
@@ -241,8 +244,12 @@ func (s *Service) TagRole(ctx context.Context, in *shape.TagRoleRequest) (*shape
 
 // UntagRole removes tags of a role.
 func (s *Service) UntagRole(ctx context.Context, in *shape.UntagRoleRequest) (*shape.UntagRoleResult, error) {
-	_, err := s.changeRole(ctx, in.RoleName, func(_ *store.Tx, r *resource.IAMRole) (err error) {
-		r.Tags, err = withoutTags(r.Tags, in.TagKeys)
+	change, err := removing(in.TagKeys)
+	if err != nil {
+		return nil, err
+	}
+	_, err = s.changeRole(ctx, in.RoleName, func(_ *store.Tx, r *resource.IAMRole) (err error) {
+		r.Tags, err = change(r.Tags)
 		return err
 	})
 	if err != nil {
@@ -265,31 +272,4 @@ func (s *Service) ListRoleTags(ctx context.Context, in *shape.ListRoleTagsReques
 	out.Tags, out.Marker = cut(p, tagsOut(r.Tags), tagKey)
 	out.IsTruncated = out.Marker != ""
 	return out, nil
-}
-
-func tagKey(t shape.Tag) string { return t.Key }
-
-// withTags gives tags with some added.
-func withTags(have resource.Tags, in []shape.Tag) (resource.Tags, error) {
-	add, err := tagsIn(in)
-	if err != nil {
-		return nil, err
-	}
-	next := maps.Clone(have)
-	if next == nil {
-		next = resource.Tags{}
-	}
-	return next, addTags(next, add)
-}
-
-// withoutTags gives tags with some taken away; keys that are not there do not matter.
-func withoutTags(have resource.Tags, keys []string) (resource.Tags, error) {
-	if err := checkTagKeys(keys); err != nil {
-		return nil, err
-	}
-	next := maps.Clone(have)
-	for _, k := range keys {
-		dropTag(next, k)
-	}
-	return next, nil
 }

@@ -23,30 +23,19 @@ func (s *Service) ListUserTags(ctx context.Context, in *shape.ListUserTagsReques
 	if err != nil {
 		return nil, err
 	}
-	out := &shape.ListUserTagsResult{Tags: []shape.Tag{}}
-	for _, t := range tagsOut(u.Tags) {
-		if p.after != "" && t.Key <= p.after {
-			continue
-		}
-		if len(out.Tags) == p.max {
-			out.IsTruncated, out.Marker = true, marker(out.Tags[p.max-1].Key)
-			break
-		}
-		out.Tags = append(out.Tags, t)
-	}
+	out := &shape.ListUserTagsResult{}
+	out.Tags, out.Marker = cut(p, tagsOut(u.Tags), tagKey)
+	out.IsTruncated = out.Marker != ""
 	return out, nil
 }
 
 // TagUser adds tags; one whose key is there already, in whatever case, is replaced.
 func (s *Service) TagUser(ctx context.Context, in *shape.TagUserRequest) (*shape.TagUserResult, error) {
-	add, err := tagsIn(in.Tags)
+	change, err := adding(in.Tags)
 	if err != nil {
 		return nil, err
 	}
-	err = s.retag(ctx, in.UserName, func(tags resource.Tags) error {
-		return addTags(tags, add)
-	})
-	if err != nil {
+	if err := s.retagUser(ctx, in.UserName, change); err != nil {
 		return nil, err
 	}
 	return &shape.TagUserResult{}, nil
@@ -54,46 +43,17 @@ func (s *Service) TagUser(ctx context.Context, in *shape.TagUserRequest) (*shape
 
 // UntagUser removes tags; keys that are not there do not matter.
 func (s *Service) UntagUser(ctx context.Context, in *shape.UntagUserRequest) (*shape.UntagUserResult, error) {
-	if err := checkTagKeys(in.TagKeys); err != nil {
+	change, err := removing(in.TagKeys)
+	if err != nil {
 		return nil, err
 	}
-	err := s.retag(ctx, in.UserName, func(tags resource.Tags) error {
-		for _, k := range in.TagKeys {
-			dropTag(tags, k)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.retagUser(ctx, in.UserName, change); err != nil {
 		return nil, err
 	}
 	return &shape.UntagUserResult{}, nil
 }
 
-// addTags adds to tags in place.
-func addTags(tags, add resource.Tags) error {
-	for k, v := range add {
-		dropTag(tags, k)
-		tags[k] = v
-	}
-	if len(tags) > maxTags {
-		return awserr.New("LimitExceeded", "The number of tags has reached the maximum limit of %d.", maxTags).WithStatus(409)
-	}
-	return nil
-}
-
-func checkTagKeys(keys []string) error {
-	if len(keys) > maxTags {
-		return invalid("1 validation error detected: Value at 'tagKeys' failed to satisfy constraint: Member must have length less than or equal to %d", maxTags)
-	}
-	return nil
-}
-
-// dropTag removes a tag: keys are case-insensitive.
-func dropTag(tags resource.Tags, key string) {
-	maps.DeleteFunc(tags, func(k, _ string) bool { return strings.EqualFold(k, key) })
-}
-
-func (s *Service) retag(ctx context.Context, user string, change func(resource.Tags) error) error {
+func (s *Service) retagUser(ctx context.Context, user string, change retag) error {
 	account := call.From(ctx).AccountID
 	return s.store.Update(ctx, func(tx *store.Tx) error {
 		u, err := identity.FindUser(tx, account, user)
@@ -101,12 +61,55 @@ func (s *Service) retag(ctx context.Context, user string, change func(resource.T
 			return err
 		}
 		next := *u
-		if next.Tags = maps.Clone(u.Tags); next.Tags == nil {
-			next.Tags = resource.Tags{}
-		}
-		if err := change(next.Tags); err != nil {
+		if next.Tags, err = change(u.Tags); err != nil {
 			return err
 		}
 		return store.Users.Put(tx, &next)
 	})
+}
+
+func tagKey(t shape.Tag) string { return t.Key }
+
+// retag makes other tags of some; those that it gets stay as they are.
+type retag func(have resource.Tags) (resource.Tags, error)
+
+// adding checks tags and gives what adds them.
+func adding(in []shape.Tag) (retag, error) {
+	add, err := tagsIn(in)
+	if err != nil {
+		return nil, err
+	}
+	return func(have resource.Tags) (resource.Tags, error) {
+		next := maps.Clone(have)
+		if next == nil {
+			next = resource.Tags{}
+		}
+		for k, v := range add {
+			dropTag(next, k)
+			next[k] = v
+		}
+		if len(next) > maxTags {
+			return nil, awserr.New("LimitExceeded", "The number of tags has reached the maximum limit of %d.", maxTags).WithStatus(409)
+		}
+		return next, nil
+	}, nil
+}
+
+// removing checks keys and gives what takes their tags away; keys that are not there do not matter.
+func removing(keys []string) (retag, error) {
+	if len(keys) > maxTags {
+		return nil, invalid("1 validation error detected: Value at 'tagKeys' failed to satisfy constraint: Member must have length less than or equal to %d", maxTags)
+	}
+	return func(have resource.Tags) (resource.Tags, error) {
+		next := maps.Clone(have)
+		for _, k := range keys {
+			dropTag(next, k)
+		}
+		return next, nil
+	}, nil
+}
+
+// dropTag removes a tag: keys are case-insensitive.
+func dropTag(tags resource.Tags, key string) {
+	maps.DeleteFunc(tags, func(k, _ string) bool { return strings.EqualFold(k, key) })
 }

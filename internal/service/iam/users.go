@@ -2,7 +2,6 @@ package iam
 
 import (
 	"context"
-	"strings"
 
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
@@ -66,18 +65,12 @@ func (s *Service) ListUsers(ctx context.Context, in *shape.ListUsersRequest) (*s
 	if err != nil {
 		return nil, err
 	}
-	if in.PathPrefix != "" && (in.PathPrefix[0] != '/' || len(in.PathPrefix) > 512) {
-		return nil, invalid("The specified value for pathPrefix is invalid. It must begin with the / character and contain only alphanumeric characters and/or / characters.")
+	list, next, err := userKind.list(s.store.Snapshot(), call.From(ctx).AccountID, in.PathPrefix, p, nil)
+	if err != nil {
+		return nil, err
 	}
-	out := &shape.ListUsersResult{Users: []shape.User{}}
-	for u := range identity.UsersFrom(s.store.Snapshot(), call.From(ctx).AccountID, p.after) {
-		if strings.EqualFold(u.Name, p.after) || !strings.HasPrefix(u.Path, in.PathPrefix) {
-			continue
-		}
-		if len(out.Users) == p.max {
-			out.IsTruncated, out.Marker = true, marker(out.Users[p.max-1].UserName)
-			break
-		}
+	out := &shape.ListUsersResult{Users: []shape.User{}, Marker: next, IsTruncated: next != ""}
+	for _, u := range list {
 		out.Users = append(out.Users, *userOut(u, false))
 	}
 	return out, nil
