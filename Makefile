@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 # One set of flags for build, tests and CI: with others every dependency would be compiled anew.
 export CGO_ENABLED := 0
-export GOFLAGS := -buildvcs=false
+export GOFLAGS := -buildvcs=false -trimpath
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TOOL := go tool -modfile=tools/go.mod
 

@@ -82,7 +82,7 @@ func TestIdentity(t *testing.T) {
 	i := c.launch(image, "role", "1", "--iam-instance-profile", "Name=web")[0]
 	c.login(key, i, "true")
 	program := filepath.Join(t.TempDir(), "gets3")
-	must(t, "env", "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false", "go", "build", "-ldflags", "-s -w", "-o", program, "./gets3")
+	must(t, "env", "CGO_ENABLED=0", "GOFLAGS=-buildvcs=false -trimpath", "go", "build", "-ldflags", "-s -w", "-o", program, "./gets3")
 	c.copyTo(key, i, program, "/tmp/gets3")
 	get := "AWS_EC2_METADATA_DISABLED=false /tmp/gets3 http://169.254.169.252:8773 role-"
 	eventually(t, "the role's credentials", time.Minute, func() bool {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,12 +46,13 @@ func run(m *testing.M) int {
 		fmt.Println(append([]any{"e2e:"}, args...)...)
 		return 1
 	}
-	_, file, _, _ := runtime.Caller(0)
-	shared.karri = filepath.Join(filepath.Dir(file), "..", "..", "bin", "karri")
+	var err error
+	if shared.karri, err = filepath.Abs("../../bin/karri"); err != nil {
+		return fail(err)
+	}
 	if _, err := os.Stat(shared.karri); err != nil {
 		return fail("build first (make build):", err)
 	}
-	var err error
 	if shared.dir, err = os.MkdirTemp("", "karri-e2e-"); err != nil {
 		return fail(err)
 	}
