@@ -58,8 +58,10 @@ func (m *model) encodeField(out *source, f *field) error {
 		return nil
 	case "list":
 		return m.encodeList(out, f)
-	case "map", "stream":
-		return fmt.Errorf("type %s is not supported here", f.Type.Kind)
+	case "map":
+		return m.encodeMap(out, f)
+	case "stream":
+		return fmt.Errorf("streams are not supported here")
 	}
 	condition, value := "", v
 	switch {
@@ -104,6 +106,18 @@ func (m *model) encodeList(out *source, f *field) error {
 			out.f("}\n")
 		}
 	}
+	return nil
+}
+
+// encodeMap writes a map of scalars as the Query protocol has it: entries of key and value, here in order of key.
+func (m *model) encodeMap(out *source, f *field) error {
+	v, elem := "v."+f.Name, f.Type.Elem
+	if elem.Elem != nil || elem.Struct != nil || f.Type.Shape.Flattened {
+		return fmt.Errorf("flattened maps and maps of %s are not supported", elem.Kind)
+	}
+	out.f("if %s != nil {\nb = append(b, %q...)\n", v, "<"+f.Out+">")
+	out.f("for _, k := range slices.Sorted(maps.Keys(%s)) {\nb = append(b, \"<entry>\"...)\nb = wire.AppendString(b, \"key\", k)\n", v)
+	out.f("b = %s\nb = append(b, \"</entry>\"...)\n}\nb = append(b, %q...)\n}\n", m.appendScalar(elem, "value", v+"[k]"), "</"+f.Out+">")
 	return nil
 }
 
