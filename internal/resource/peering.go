@@ -40,3 +40,11 @@ func (p *Peering) Other(vpc string) string {
 	}
 	return p.Requester.VPCID
 }
+
+// Side gives the side that a VPC is.
+func (p *Peering) Side(vpc string) *PeeringSide {
+	if p.Requester.VPCID == vpc {
+		return &p.Requester
+	}
+	return &p.Accepter
+}

@@ -21,7 +21,9 @@ import (
 var update = flag.Bool("update", false, "write golden files anew")
 
 // world is a small cloud: two nodes, two VPCs with the same range, instances of two accounts.
-func world(t *testing.T) *store.Snapshot {
+func world(t *testing.T) *store.Snapshot { return worldIn(t).Snapshot() }
+
+func worldIn(t *testing.T) *store.Store {
 	t.Helper()
 	st := store.OpenMemory(slog.New(slog.DiscardHandler))
 	t.Cleanup(func() { st.Close() })
@@ -41,7 +43,7 @@ func world(t *testing.T) *store.Snapshot {
 			vpc := "vpc-" + account
 			errs = append(
 				errs,
-				store.VPCs.Put(tx, &resource.VPC{Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", DNSHostnames: true, VNI: 4096, MainRouteTable: "rtb-" + account}),
+				store.VPCs.Put(tx, &resource.VPC{Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", DNSHostnames: true, DNSSupport: true, VNI: 4096, MainRouteTable: "rtb-" + account}),
 				store.Subnets.Put(tx, &resource.Subnet{Owned: owned, ID: "subnet-" + account, VPCID: vpc, CIDR: "10.0.0.0/20", Index: 1, NetworkACL: "acl-" + account}),
 				store.InternetGateways.Put(tx, &resource.InternetGateway{Owned: owned, ID: "igw-" + account, VPCID: vpc}),
 				store.RouteTables.Put(tx, &resource.RouteTable{
@@ -105,12 +107,12 @@ func world(t *testing.T) *store.Snapshot {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return st.Snapshot()
+	return st
 }
 
 // fresh gives neighbours of the snapshot itself.
 func fresh(snap *store.Snapshot) func(*resource.VPC) *neighbours {
-	return func(v *resource.VPC) *neighbours { return neighboursOf(snap, v) }
+	return func(v *resource.VPC) *neighbours { return neighboursOf(snap, v, "karri.internal") }
 }
 
 func TestDesired(t *testing.T) {
@@ -149,7 +151,7 @@ func TestDesiredKeepsSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(data)
-	for _, other := range []string{"i-2", "i-3", "i-5", "vpc-2", "sg-other", "198.51.100.5", "AAAA i-2", "secret of"} {
+	for _, other := range []string{`"i-2"`, `"i-3"`, `"i-5"`, "user data of i-2", "vpc-2", "sg-other", "198.51.100.5", "AAAA i-2", "secret of"} {
 		found := strings.Contains(text, other)
 		if other == "secret of" { // its own, since it allows tags in metadata
 			found = strings.Count(text, other) != 1

@@ -14,6 +14,7 @@ import (
 // much work where a VPC is large: so they are compiled once for all. They must not be changed.
 type neighbours struct {
 	names   []network.Name
+	public  []network.Name          // public names with private addresses, as peers may see them
 	members map[string][]netip.Addr // of security groups
 	placed  []placed
 }
@@ -24,7 +25,7 @@ type placed struct {
 	node string
 }
 
-func neighboursOf(r store.Reader, v *resource.VPC) *neighbours {
+func neighboursOf(r store.Reader, v *resource.VPC, domain string) *neighbours {
 	n := &neighbours{members: map[string][]netip.Addr{}}
 	underlay := map[string]netip.Addr{}
 	for e := range store.InterfacesByVPC.By(r, v.ID) {
@@ -33,6 +34,9 @@ func neighboursOf(r store.Reader, v *resource.VPC) *neighbours {
 			n.names = append(n.names, network.Name{Name: resource.PrivateName(v.Region, a.PrivateIP), IP: addr(a.PrivateIP)})
 			for _, g := range e.Groups {
 				n.members[g] = append(n.members[g], addr(a.PrivateIP))
+			}
+			if a.PublicIP != "" && v.DNSHostnames {
+				n.public = append(n.public, network.Name{Name: resource.PublicName(v.Region, a.PublicIP, domain), IP: addr(a.PrivateIP)})
 			}
 		}
 		inst := store.Instances.Get(r, e.InstanceID)
@@ -47,13 +51,14 @@ func neighboursOf(r store.Reader, v *resource.VPC) *neighbours {
 			underlay[inst.Node] = at
 		}
 		if at.IsValid() {
-			remote := network.Remote{PrivateIP: ip, MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID}
+			remote := network.Remote{ID: e.ID, PrivateIP: ip, MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID}
 			for _, a := range e.Secondary {
 				remote.Others = append(remote.Others, netip.PrefixFrom(addr(a.PrivateIP), 32))
 			}
 			n.placed = append(n.placed, placed{remote, inst.Node})
 		}
 	}
+	n.names = append(n.names, n.public...)
 	for _, ips := range n.members {
 		slices.SortFunc(ips, netip.Addr.Compare)
 	}
@@ -72,6 +77,8 @@ func (n *neighbours) remotes(nodeID string) (out []network.Remote) {
 
 // neighbourhood keeps the neighbours of VPCs until they change.
 type neighbourhood struct {
+	domain string // of public names
+
 	mu   sync.Mutex
 	vpcs map[string]*neighbours
 	// since is the revision below which a snapshot is too old to be kept: of a VPC, and under "" of all.
@@ -84,7 +91,7 @@ func (h *neighbourhood) of(snap *store.Snapshot, v *resource.VPC) *neighbours {
 	defer h.mu.Unlock()
 	n := h.vpcs[v.ID]
 	if n == nil {
-		n = neighboursOf(snap, v)
+		n = neighboursOf(snap, v, h.domain)
 		if snap.Revision >= max(h.since[v.ID], h.since[""]) {
 			h.vpcs[v.ID] = n
 		}

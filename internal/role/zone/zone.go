@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -68,7 +70,7 @@ func New(cfg Config, deps Deps) *Zone {
 		cfg.NodeGrace = 30 * time.Second
 	}
 	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}, made: map[string]bool{}}
-	z.near = &neighbourhood{vpcs: map[string]*neighbours{}, since: map[string]int64{}}
+	z.near = &neighbourhood{domain: cfg.Domain, vpcs: map[string]*neighbours{}, since: map[string]int64{}}
 	z.place = reconcile.New(reconcile.Config{Name: "placement", Period: 10 * time.Second, Run: z.placeAll}, deps.Log)
 	z.disks = reconcile.New(reconcile.Config{Name: "storage", Period: 30 * time.Second, Run: z.storage}, deps.Log)
 	return z
@@ -91,7 +93,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Nodes, store.Volumes, store.InstanceCredentials)
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.Nodes, store.Volumes, store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -135,8 +137,10 @@ func (z *Zone) follow(ctx context.Context) error {
 				}
 			default:
 				for _, rec := range []any{c.Old, c.New} {
-					if id := vpcOf(rec); id != "" {
-						vpcs[id] = true
+					for _, id := range vpcsOf(rec) {
+						if id != "" {
+							vpcs[id] = true
+						}
 					}
 				}
 			}
@@ -166,38 +170,44 @@ func (z *Zone) listChanged(id string, vpcs map[string]bool) {
 	}
 }
 
-// vpcOf gives the VPC that a changed network record belongs to.
-func vpcOf(rec any) string {
+// vpcsOf gives the VPCs that a changed network record belongs to. (A set of DHCP options never changes.)
+func vpcsOf(rec any) []string {
 	switch r := rec.(type) {
 	case *resource.Interface:
-		return r.VPCID
+		return []string{r.VPCID}
 	case *resource.SecurityGroup:
-		return r.VPCID
+		return []string{r.VPCID}
 	case *resource.VPC:
-		return r.ID
+		return []string{r.ID}
 	case *resource.Subnet:
-		return r.VPCID
+		return []string{r.VPCID}
 	case *resource.RouteTable:
-		return r.VPCID
+		return []string{r.VPCID}
 	case *resource.InternetGateway:
-		return r.VPCID
+		return []string{r.VPCID}
 	case *resource.NetworkACL:
-		return r.VPCID
+		return []string{r.VPCID}
+	case *resource.Peering:
+		return []string{r.Requester.VPCID, r.Accepter.VPCID}
 	}
-	return ""
+	return nil
 }
 
-// nodesOf gives the nodes that have an interface in the VPC.
+// nodesOf gives the nodes that have something in the VPC, or in one that is peered with it.
 func nodesOf(r store.Reader, vpcID string) []string {
 	seen := map[string]bool{}
-	var out []string
-	for e := range store.InterfacesByVPC.By(r, vpcID) {
-		if inst := store.Instances.Get(r, e.InstanceID); inst != nil && inst.Node != "" && !seen[inst.Node] {
-			seen[inst.Node] = true
-			out = append(out, inst.Node)
+	add := func(vpc string) {
+		for e := range store.InterfacesByVPC.By(r, vpc) {
+			if inst := store.Instances.Get(r, e.InstanceID); inst != nil && inst.Node != "" {
+				seen[inst.Node] = true
+			}
 		}
 	}
-	return out
+	add(vpcID)
+	for _, p := range peerings(r, vpcID) {
+		add(p.Other(vpcID))
+	}
+	return slices.Collect(maps.Keys(seen))
 }
 
 // instanceChanged follows an instance's record; either is nil where there is none.

@@ -125,9 +125,6 @@ func (s *Service) CreateDhcpOptions(ctx context.Context, in *shape.CreateDhcpOpt
 		if err := checkOption(c.Key, list); err != nil {
 			return nil, err
 		}
-		if c.Key != "domain-name-servers" && (c.Key != "domain-name" || list[0] != resource.PrivateDomain(info.Region)) {
-			return nil, errUnsupported("The DHCP option %s is not supported by this cloud yet.", c.Key)
-		}
 		if values[c.Key] != nil {
 			return nil, awserr.New("InvalidParameterValue", "The DHCP option %s is given twice", c.Key)
 		}

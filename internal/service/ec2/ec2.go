@@ -80,7 +80,6 @@ type Service struct {
 	cfg     Config
 	members map[reflect.Type]*memberTree
 	assume  policy.Action
-	opened  opened
 }
 
 var _ shape.API = (*Service)(nil)
@@ -90,7 +89,7 @@ func New(cfg Config, deps Deps) *Service {
 	if deps.Types == nil {
 		deps.Types = instancetype.New()
 	}
-	return &Service{Deps: deps, cfg: cfg, members: compileMembers(), opened: ready, assume: policy.MakeAction("sts:AssumeRole")}
+	return &Service{Deps: deps, cfg: cfg, members: compileMembers(), assume: policy.MakeAction("sts:AssumeRole")}
 }
 
 // begin is the first line of every operation: who calls, and whether the request asks for what we do not do.

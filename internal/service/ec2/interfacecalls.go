@@ -65,12 +65,6 @@ func readAddresses(ip string, list []shape.PrivateIpAddressSpecification, count 
 	return spec, nil
 }
 
-const secondaryAddresses = "Secondary private IP addresses are"
-
-func (s *Service) checkSecondary(spec interfaceSpec) error {
-	return open(s.opened.secondary || len(spec.secondary)+spec.count == 0, secondaryAddresses)
-}
-
 // takeAddress gives a private address of a subnet: the one asked for, if it is free, or any. taken has those
 // that were taken in this call and are not in the store yet.
 func takeAddress(r store.Reader, sub *resource.Subnet, want string, taken map[string]bool, rnd *rand.Rand) (string, error) {
@@ -135,9 +129,6 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *shape.CreateNe
 	}
 	spec, err := readAddresses(in.PrivateIpAddress, in.PrivateIpAddresses, in.SecondaryPrivateIpAddressCount)
 	if err != nil {
-		return nil, err
-	}
-	if err := s.checkSecondary(spec); err != nil {
 		return nil, err
 	}
 	tags, err := tagsOnCreate(in.TagSpecifications, "network-interface")

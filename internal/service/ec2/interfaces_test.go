@@ -10,13 +10,6 @@ import (
 	"karri.dev/internal/store"
 )
 
-// whole is a cloud whose network driver has everything.
-func whole(t testing.TB) *cloud {
-	c := newCloud(t)
-	c.Service.opened = opened{secondary: true, peering: true}
-	return c
-}
-
 // stopped makes instances stopped, as a zone does.
 func (c *cloud) stopped(ids ...string) {
 	c.Helper()
@@ -33,7 +26,7 @@ func (c *cloud) stopped(ids ...string) {
 }
 
 func TestInterfaces(t *testing.T) {
-	c := whole(t)
+	c := newCloud(t)
 	vpc, sub := c.vpc("10.0.0.0/16", "10.0.0.0/24")
 	for code, in := range map[string]shape.CreateNetworkInterfaceRequest{
 		"MissingParameter":                      {},
@@ -109,7 +102,7 @@ func TestInterfaces(t *testing.T) {
 }
 
 func TestSeveralInterfaces(t *testing.T) {
-	c := whole(t)
+	c := newCloud(t)
 	_, sub := c.vpc("10.0.0.0/16", "10.0.0.0/24")
 	kept := do(c, c.CreateNetworkInterface, shape.CreateNetworkInterfaceRequest{SubnetId: sub}).NetworkInterface.NetworkInterfaceId
 	spec := func(n int, change ...func(*shape.InstanceNetworkInterfaceSpecification)) shape.InstanceNetworkInterfaceSpecification {
@@ -170,7 +163,7 @@ func TestSeveralInterfaces(t *testing.T) {
 }
 
 func TestPrefixLists(t *testing.T) {
-	c := whole(t)
+	c := newCloud(t)
 	vpc, _ := c.vpc("10.0.0.0/16", "10.0.0.0/24")
 	group := do(c, c.CreateSecurityGroup, shape.CreateSecurityGroupRequest{GroupName: "g", Description: "d", VpcId: vpc}).GroupId
 	entries := func(blocks ...string) (out []shape.AddPrefixListEntry) {
@@ -240,7 +233,7 @@ func TestPrefixLists(t *testing.T) {
 }
 
 func TestRuleChanges(t *testing.T) {
-	c := whole(t)
+	c := newCloud(t)
 	vpc, _ := c.vpc("10.0.0.0/16", "10.0.0.0/24")
 	group := do(c, c.CreateSecurityGroup, shape.CreateSecurityGroupRequest{GroupName: "g", Description: "d", VpcId: vpc}).GroupId
 	perms := []shape.IpPermission{{IpProtocol: "tcp", FromPort: ptr(22), ToPort: ptr(22), IpRanges: []shape.IpRange{{CidrIp: "1.2.3.0/24"}, {CidrIp: "1.2.4.0/24"}}}}
@@ -273,7 +266,7 @@ func TestRuleChanges(t *testing.T) {
 }
 
 func TestPeering(t *testing.T) {
-	c := whole(t)
+	c := newCloud(t)
 	vpc, _ := c.vpc("10.0.0.0/16", "10.0.0.0/24")
 	group := store.VPCs.Get(c.Store.Snapshot(), vpc).DefaultGroup
 	theirs := store.VPCsByOwner.One(c.Store.Snapshot(), bob+"/"+east)

@@ -251,7 +251,7 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 	if err := p.findSubnet(tx, info); err != nil {
 		return nil, err
 	}
-	if err := p.findCards(tx, info, s.opened.secondary); err != nil {
+	if err := p.findCards(tx, info); err != nil {
 		return nil, err
 	}
 	if err := p.findPlacement(tx, info); err != nil {

@@ -179,14 +179,11 @@ func (p *plan) findSubnet(r store.Reader, info *call.Info) error {
 }
 
 // findCards looks up what the launch says of each of its interfaces.
-func (p *plan) findCards(r store.Reader, info *call.Info, secondary bool) error {
+func (p *plan) findCards(r store.Reader, info *call.Info) error {
 	if len(p.nets) > p.kind.MaxInterfaces() {
 		return awserr.New("AttachmentLimitExceeded", "Interface count %d exceeds the limit for %s", len(p.nets), p.kind.Name)
 	}
 	for i, n := range p.nets {
-		if err := open(secondary || len(n.addresses.secondary)+n.addresses.count == 0, secondaryAddresses); err != nil {
-			return err
-		}
 		c := card{netSpec: n, subnet: p.subnet}
 		if i > 0 && n.existing == "" {
 			sub, err := subnets.find(r, info, n.subnet)

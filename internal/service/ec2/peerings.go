@@ -96,9 +96,6 @@ func (s *Service) CreateVpcPeeringConnection(ctx context.Context, in *shape.Crea
 	case in.PeerRegion != "" && in.PeerRegion != info.Region:
 		return nil, errUnsupported("Peering between regions is not supported by this cloud.")
 	}
-	if err := open(s.opened.peering, "VPC peering is"); err != nil {
-		return nil, err
-	}
 	tags, err := tagsOnCreate(in.TagSpecifications, "vpc-peering-connection")
 	if err != nil {
 		return nil, err

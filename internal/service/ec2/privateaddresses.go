@@ -32,9 +32,6 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *shape.Assign
 	case in.SecondaryPrivateIpAddressCount != nil && (count < 1 || count > maxSecondary):
 		return nil, errValue(itoa(count), "secondaryPrivateIpAddressCount")
 	}
-	if err := open(s.opened.secondary, secondaryAddresses); err != nil {
-		return nil, err
-	}
 	rnd := s.random()
 	out := &shape.AssignPrivateIpAddressesResult{NetworkInterfaceId: in.NetworkInterfaceId}
 	err = s.update(ctx, nil, func(tx *store.Tx) error {

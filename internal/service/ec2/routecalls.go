@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
@@ -81,14 +80,9 @@ func (q *routeRequest) resolve(r store.Reader, info *call.Info, t *resource.Rout
 	}
 	v := store.VPCs.Get(r, t.VPCID)
 	if p := prefixOf(block); v != nil && within(v, p) && !isLocal(v, route) {
-		return route, checkInside(v, p, route)
+		return route, checkInside(r, v, p, route)
 	}
 	return route, nil
-}
-
-// checkInside checks a route that is more specific than the local ones.
-func checkInside(_ *resource.VPC, p netip.Prefix, _ *resource.Route) error {
-	return awserr.New("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", p)
 }
 
 // checkRouteList checks a prefix list that a route is to lead to.
@@ -103,40 +97,6 @@ func checkRouteList(r store.Reader, info *call.Info, id string) error {
 	if l.IPv6 {
 		return errUnsupported("This cloud has no IPv6 addresses.")
 	}
-	return nil
-}
-
-// target fills in the route's target.
-func (q *routeRequest) target(r store.Reader, info *call.Info, t *resource.RouteTable, route *resource.Route) error {
-	given := 0
-	for _, v := range []string{q.gateway, q.nat, q.iface, q.instance, q.peering, q.egress} {
-		if v != "" {
-			given++
-		}
-	}
-	switch {
-	case given == 0:
-		return awserr.New("MissingParameter", "The request must contain exactly one of gatewayId, natGatewayId, networkInterfaceId, vpcPeeringConnectionId, egressOnlyInternetGatewayId, instanceId")
-	case given > 1:
-		return errCombination("Only one target of a route can be given")
-	case q.gateway != "":
-		return gatewayTarget(r, info, t, q.gateway, route)
-	}
-	return errUnsupported("The route's target '%s' is not supported by this cloud.", q.nat+q.iface+q.instance+q.peering+q.egress)
-}
-
-func gatewayTarget(r store.Reader, info *call.Info, t *resource.RouteTable, id string, route *resource.Route) error {
-	if id == "local" {
-		return awserr.New("InvalidParameterValue", "The gateway ID 'local' cannot be the target of this route")
-	}
-	g := store.InternetGateways.Get(r, id)
-	if !strings.HasPrefix(id, "igw-") || g == nil || !gateways.mine(info, g) {
-		return awserr.New("InvalidGatewayID.NotFound", "The gateway ID '%s' does not exist", id)
-	}
-	if g.VPCID != t.VPCID {
-		return awserr.New("InvalidParameterValue", "route table %s and network gateway %s belong to different networks", t.ID, g.ID)
-	}
-	route.GatewayID = g.ID
 	return nil
 }
 

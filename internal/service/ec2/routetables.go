@@ -1,6 +1,7 @@
 package ec2
 
 import (
+	"cmp"
 	"context"
 
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -32,13 +33,26 @@ func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
 		}
 	}
 	for _, route := range t.Routes {
-		state := "blackhole"
-		if g := store.InternetGateways.Get(r, route.GatewayID); g != nil && g.VPCID == t.VPCID {
-			state = "active"
-		}
-		out.Routes = append(out.Routes, shape.Route{
-			DestinationCidrBlock: route.Destination, DestinationPrefixListId: route.PrefixListID, GatewayId: route.GatewayID, Origin: "CreateRoute", State: state,
-		})
+		out.Routes = append(out.Routes, shapeRoute(r, t, &route))
+	}
+	return out
+}
+
+// shapeRoute shows a route that is not local.
+func shapeRoute(r store.Reader, t *resource.RouteTable, route *resource.Route) shape.Route {
+	out := shape.Route{
+		DestinationCidrBlock: route.Destination, DestinationPrefixListId: route.PrefixListID, GatewayId: route.GatewayID, NatGatewayId: route.NATGatewayID,
+		NetworkInterfaceId: route.InterfaceID, InstanceId: route.InstanceID, VpcPeeringConnectionId: route.PeeringID, EgressOnlyInternetGatewayId: route.EgressOnlyID,
+		Origin: cmp.Or(route.Origin, "CreateRoute"), State: "blackhole",
+	}
+	if routeActive(r, t, route) {
+		out.State = "active"
+	}
+	if e := store.Interfaces.Get(r, route.InterfaceID); e != nil {
+		out.InstanceId = cmp.Or(e.InstanceID, out.InstanceId)
+	}
+	if out.InstanceId != "" {
+		out.InstanceOwnerId = t.AccountID
 	}
 	return out
 }
@@ -52,8 +66,7 @@ var tableFilters = func() *filter.Set[*shape.RouteTable] {
 			"vpc-id":         func(t table) []string { return one(t.VpcId) },
 		},
 		Never: []string{
-			"association.gateway-id", "route.destination-ipv6-cidr-block", "route.egress-only-internet-gateway-id",
-			"route.instance-id", "route.nat-gateway-id", "route.transit-gateway-id", "route.vpc-peering-connection-id",
+			"association.gateway-id", "route.destination-ipv6-cidr-block", "route.egress-only-internet-gateway-id", "route.transit-gateway-id",
 		},
 		Tags: func(t table) map[string]string { return mapTags(t.Tags) },
 	}
@@ -80,6 +93,9 @@ var tableFilters = func() *filter.Set[*shape.RouteTable] {
 	route("destination-cidr-block", func(r *shape.Route) string { return r.DestinationCidrBlock })
 	route("destination-prefix-list-id", func(r *shape.Route) string { return r.DestinationPrefixListId })
 	route("gateway-id", func(r *shape.Route) string { return r.GatewayId })
+	route("instance-id", func(r *shape.Route) string { return r.InstanceId })
+	route("nat-gateway-id", func(r *shape.Route) string { return r.NatGatewayId })
+	route("vpc-peering-connection-id", func(r *shape.Route) string { return r.VpcPeeringConnectionId })
 	route("origin", func(r *shape.Route) string { return r.Origin })
 	route("state", func(r *shape.Route) string { return r.State })
 	return set

@@ -192,9 +192,6 @@ func (s *Service) ModifyVpcAttribute(ctx context.Context, in *shape.ModifyVpcAtt
 	case given > 1:
 		return nil, errCombination("Only one attribute can be modified at a time.")
 	}
-	if in.EnableDnsSupport != nil && isFalse(in.EnableDnsSupport.Value) {
-		return nil, errUnsupported("The VPC's DNS server cannot be turned off in this cloud yet.")
-	}
 	err = s.update(ctx, nil, func(tx *store.Tx) error {
 		v, err := vpcs.find(tx, info, in.VpcId)
 		if err != nil {
