@@ -171,6 +171,9 @@ func (x *exchange) send() error {
 	for name, values := range x.out.Header {
 		h[name] = values
 	}
+	if x.info.Charged {
+		h["x-amz-request-charged"] = []string{"requester"}
+	}
 	status := x.out.Status
 	if status == 0 {
 		status = http.StatusOK

@@ -154,7 +154,7 @@ func (x *exchange) postAllowed(f *postForm, bucket string) (least, most int64, e
 	if err := sig.VerifyForm(text, who.Secret); err != nil {
 		return 0, 0, x.refusal(sig, err)
 	}
-	x.info.Caller = who.Caller
+	x.info.Caller, x.info.Payer = who.Caller, f.fields["x-amz-request-payer"]
 	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
 	p, err := postpolicy.Parse(text)
 	if err == nil {

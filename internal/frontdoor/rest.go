@@ -56,6 +56,7 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 		}
 	}
 	dropChunkedEncoding(header)
+	x.info.Payer = header.Get("X-Amz-Request-Payer")
 	x.form = form
 	op, err := x.match(bucket, key, form, header)
 	if err != nil {

@@ -16,6 +16,14 @@ type Policy struct {
 // Document gives what was parsed; not to be changed.
 func (p *Policy) Document() *Document { return &p.doc }
 
+// Denials gives what p denies as a policy; nil if it denies nothing.
+func (p *Policy) Denials() *Policy {
+	if p == nil || len(p.denies) == 0 {
+		return nil
+	}
+	return &Policy{doc: p.doc, denies: p.denies}
+}
+
 // statement is a compiled Statement.
 type statement struct {
 	src          *Statement

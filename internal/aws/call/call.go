@@ -39,6 +39,8 @@ type Info struct {
 	SourceVPC string // of a guest that came by its VPC's own address of the API; SourceIP is a private one then
 	Secure    bool   // came over TLS
 	UserAgent string
+	Payer     string    // S3: x-amz-request-payer
+	Charged   bool      // S3: the handler's word that the requester pays
 	Time      time.Time // when the request was taken in, from the injected clock
 }
 

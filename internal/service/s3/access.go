@@ -48,7 +48,7 @@ func (s *Service) lookup(ctx context.Context, name, key, owner string, act actio
 	if owner != "" && owner != b.AccountID {
 		return nil, accessDenied()
 	}
-	return b, nil
+	return b, s.charge(ctx, b)
 }
 
 // named finds a bucket without asking what the caller may do with it.

@@ -215,7 +215,7 @@ func (s *Service) settable(r store.Reader, b *resource.Bucket, a *acl) error {
 		return err
 	}
 	if ownership == ownerEnforced {
-		return awserr.New("AccessControlListNotSupported", "The bucket does not allow ACLs")
+		return aclsOff()
 	}
 	block, err := s.block(r, b)
 	if err == nil && block.acls && publicACL(a) {

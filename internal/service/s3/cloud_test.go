@@ -101,6 +101,17 @@ func (c *cloud) client(n int, region string, change ...func(*awss3.Options)) *aw
 	return awss3.New(o, change...)
 }
 
+// account makes another account and gives its client.
+func (c *cloud) account(t testing.TB, name string) *awss3.Client {
+	t.Helper()
+	_, key, err := c.id.CreateAccount(t.Context(), identity.NewAccount{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.keys = append(c.keys, key)
+	return c.client(len(c.keys)-1, region)
+}
+
 func (c *cloud) bucket(t testing.TB, name string) {
 	t.Helper()
 	if _, err := c.mine.CreateBucket(t.Context(), &awss3.CreateBucketInput{Bucket: &name}); err != nil {

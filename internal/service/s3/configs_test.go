@@ -97,7 +97,7 @@ func TestConfigurations(t *testing.T) {
 		{"website", site(index + "<RoutingRules><RoutingRule><Condition><HttpErrorCodeReturnedEquals>302</HttpErrorCodeReturnedEquals></Condition><Redirect><HostName>h</HostName></Redirect></RoutingRule></RoutingRules>"), "InvalidRequest", nil},
 		{"website", site(index + "<RoutingRules><RoutingRule><Redirect><ReplaceKeyWith>a</ReplaceKeyWith><ReplaceKeyPrefixWith>b</ReplaceKeyPrefixWith></Redirect></RoutingRule></RoutingRules>"), "InvalidRequest", nil},
 
-		{"requestPayment", "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>", "NotImplemented", nil},
+		{"requestPayment", "<RequestPaymentConfiguration><Payer>Requester</Payer></RequestPaymentConfiguration>", "", []string{"<Payer>Requester</Payer>"}},
 		{"requestPayment", "<RequestPaymentConfiguration><Payer>BucketOwner</Payer></RequestPaymentConfiguration>", "", []string{"<Payer>BucketOwner</Payer>"}},
 		{"requestPayment", "<RequestPaymentConfiguration><Payer>Nobody</Payer></RequestPaymentConfiguration>", "MalformedXML", nil},
 		{"accelerate", "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>", "", []string{"<Status>Enabled</Status>"}},

@@ -20,10 +20,10 @@ func (s *Service) source(ctx context.Context, text, owner string, customer []byt
 	if err != nil {
 		return nil, nil, err
 	}
-	if b, err = s.lookup(ctx, bucket, key, owner, versioned(actGetObject, version), nil); err != nil {
+	if b, err = s.named(ctx, bucket, owner); err != nil {
 		return nil, nil, err
 	}
-	if o, err = s.engine.Get(ctx, b.Engine, key, version); err != nil {
+	if o, err = s.get(ctx, b, key, version, actGetObject); err != nil {
 		var marker *object.MarkerError
 		if version != "" && errors.As(err, &marker) {
 			return nil, nil, invalidRequest("The source of a copy request may not specifically refer to a delete marker by version id.")
@@ -63,7 +63,7 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if m.Size > maxPut {
 		return nil, invalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
 	}
-	p := object.Put{Key: in.Key, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Headers: m.Headers}
+	p := object.Put{Key: in.Key, Versioning: versioning(b), Headers: m.Headers}
 	w := copyWriting(in)
 	if in.TaggingDirective != "REPLACE" {
 		w.tagging = ""
@@ -71,10 +71,7 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if p.Customer, err = w.key(); err != nil {
 		return nil, err
 	}
-	if err := s.mayAttribute(ctx, b, in.Key, w); err != nil {
-		return nil, err
-	}
-	if p.Attributes, err = w.attributes(b, s.now()); err != nil {
+	if p.Owner, p.Attributes, err = s.begins(ctx, b, in.Key, w); err != nil {
 		return nil, err
 	}
 	if in.TaggingDirective != "REPLACE" {
@@ -145,7 +142,7 @@ func reading(o object.Object, r span, algorithm checksum.Algorithm, p *object.Pu
 
 func copyWriting(in *shape.CopyObjectRequest) writing {
 	return writing{
-		acl: in.ACL, grants: []string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP},
+		acl: in.ACL, grants: grantHeaders{full: in.GrantFullControl, read: in.GrantRead, readACP: in.GrantReadACP, writeACP: in.GrantWriteACP},
 		sse: in.ServerSideEncryption, kms: []string{in.SSEKMSKeyId, in.SSEKMSEncryptionContext}, bucketKey: in.BucketKeyEnabled,
 		customer: []string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, customerKey: in.SSECustomerKey,
 		class: in.StorageClass, redirect: in.WebsiteRedirectLocation, tagging: in.Tagging,

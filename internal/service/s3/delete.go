@@ -13,7 +13,16 @@ import (
 
 // DeleteObject deletes an object; that there is none is no error.
 func (s *Service) DeleteObject(ctx context.Context, in *shape.DeleteObjectRequest) (*shape.DeleteObjectResult, error) {
-	b, err := s.object(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, versioned(actDeleteObject, in.VersionId))
+	b, err := s.named(ctx, in.Bucket, in.ExpectedBucketOwner)
+	if err == nil {
+		err = s.mayDelete(ctx, b, in.Key, in.VersionId)
+	}
+	if err == nil {
+		err = s.charge(ctx, b)
+	}
+	if err == nil {
+		err = checkKey(in.Key)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -53,6 +62,9 @@ func (s *Service) DeleteObjects(ctx context.Context, in *shape.DeleteObjectsRequ
 		return nil, err
 	}
 	if err := checkPayer(in.RequestPayer); err != nil {
+		return nil, err
+	}
+	if err := s.charge(ctx, b); err != nil {
 		return nil, err
 	}
 	if in.Delete == nil || len(in.Delete.Objects) == 0 || len(in.Delete.Objects) > maxDeletes {
@@ -100,7 +112,7 @@ func (s *Service) deleteOne(ctx context.Context, b *resource.Bucket, o shape.Obj
 	if err := checkKey(o.Key); err != nil {
 		return object.Deleted{}, err
 	}
-	if err := s.may(ctx, b, o.Key, versioned(actDeleteObject, o.VersionId), nil); err != nil {
+	if err := s.mayDelete(ctx, b, o.Key, o.VersionId); err != nil {
 		return object.Deleted{}, err
 	}
 	bypass, err := s.bypass(ctx, b, o.Key, asked)

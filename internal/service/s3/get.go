@@ -51,7 +51,10 @@ func (s *Service) HeadObject(ctx context.Context, in *shape.HeadObjectRequest) (
 
 // open finds the object that a read asks for, and which of its bytes. The caller closes it.
 func (s *Service) open(ctx context.Context, in *shape.GetObjectRequest) (object.Object, span, *resource.Bucket, error) {
-	b, err := s.object(ctx, in.Bucket, in.Key, in.ExpectedBucketOwner, versioned(actGetObject, in.VersionId))
+	b, err := s.named(ctx, in.Bucket, in.ExpectedBucketOwner)
+	if err == nil {
+		err = checkKey(in.Key)
+	}
 	if err != nil {
 		return nil, span{}, nil, err
 	}
@@ -65,7 +68,7 @@ func (s *Service) open(ctx context.Context, in *shape.GetObjectRequest) (object.
 	if in.ChecksumMode != "" && in.ChecksumMode != "ENABLED" {
 		return nil, span{}, nil, invalidArgument("x-amz-checksum-mode", in.ChecksumMode, "Invalid checksum mode")
 	}
-	o, err := s.engine.Get(ctx, b.Engine, in.Key, in.VersionId)
+	o, err := s.get(ctx, b, in.Key, in.VersionId, actGetObject)
 	if err != nil {
 		return nil, span{}, nil, versionFault(err, in.Bucket, in.Key, in.VersionId)
 	}

@@ -1,8 +1,11 @@
 package s3
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
@@ -34,8 +37,8 @@ func (s *Service) grantsOf(r store.Reader, b *resource.Bucket, ignorePublic bool
 			return nil, err
 		}
 		g := &bucketGrants{}
-		if g.all, err = aclPolicy(b.Name, a, false); err == nil {
-			g.private, err = aclPolicy(b.Name, a, true)
+		if g.all, err = aclPolicy(b.Name, a, bucketActions, false); err == nil {
+			g.private, err = aclPolicy(b.Name, a, bucketActions, true)
 		}
 		return g, err
 	})
@@ -57,29 +60,46 @@ type statement struct {
 	Condition map[string]map[string]string `json:",omitempty"`
 }
 
-// aclActions are what a grant on a bucket allows (acl-overview, "Mapping of ACL permissions").
-func aclActions(permission string) (onBucket, onObjects []string) {
+// bucketActions are what a grant on a bucket allows (acl-overview, "Mapping of ACL permissions"). Who may write an object
+// may write it with an ACL; an object that is there is not asked for here (see mayVersion).
+func bucketActions(permission string) (onBucket, onObjects []string) {
 	switch permission {
 	case "READ":
 		return []string{"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"}, nil
 	case "WRITE":
-		return nil, []string{"s3:PutObject"}
+		return nil, []string{"s3:PutObject", "s3:PutObjectAcl"}
 	case "READ_ACP":
 		return []string{"s3:GetBucketAcl"}, nil
 	case "WRITE_ACP":
 		return []string{"s3:PutBucketAcl"}, nil
 	case "FULL_CONTROL":
-		return []string{"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketAcl", "s3:PutBucketAcl"}, []string{"s3:PutObject"}
+		return []string{"s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads", "s3:GetBucketAcl", "s3:PutBucketAcl"}, []string{"s3:PutObject", "s3:PutObjectAcl"}
 	}
 	return nil, nil
 }
 
+// ownObject is a condition key of ours: the caller wrote the object that is to be deleted.
+const ownObject = "karri:ownobject"
+
+// mayDelete asks whether the caller may delete an object.
+func (s *Service) mayDelete(ctx context.Context, b *resource.Bucket, key, version string) error {
+	return s.may(ctx, b, key, versioned(actDeleteObject, version), func(k policy.Key) (policy.Value, bool) {
+		if k.Name != ownObject {
+			return policy.Value{}, false
+		}
+		m, err := s.engine.Head(ctx, b.Engine, key, version)
+		return policy.Bool(err == nil && m.Owner == callerID(ctx)), true
+	})
+}
+
 // aclPolicy writes an ACL as a policy, nil if it grants nothing.
-func aclPolicy(bucket string, a *acl, private bool) (*policy.Policy, error) {
+func aclPolicy(bucket string, a *acl, allowed func(permission string) (onBucket, onObjects []string), private bool) (*policy.Policy, error) {
 	var statements []statement
 	for _, g := range a.Grants {
 		st := statement{Effect: "Allow"}
 		switch {
+		case g.Grantee.ID == anonymousID: // nobody is
+			continue
 		case g.Grantee.Type == "CanonicalUser":
 			st.Principal = map[string]string{"CanonicalUser": g.Grantee.ID}
 		case g.Grantee.URI == groupLogDelivery:
@@ -92,7 +112,16 @@ func aclPolicy(bucket string, a *acl, private bool) (*policy.Policy, error) {
 				st.Condition = map[string]map[string]string{"StringNotEquals": {"aws:PrincipalType": "Anonymous"}}
 			}
 		}
-		onBucket, onObjects := aclActions(g.Permission)
+		onBucket, onObjects := allowed(g.Permission)
+		if slices.Contains(onObjects, string("s3:"+actPutObject)) { // who may write may delete what is its own
+			own := st
+			own.Action, own.Resource, own.Condition = []string{"s3:DeleteObject"}, []string{bucketARN(bucket) + "/*"}, maps.Clone(st.Condition)
+			if own.Condition == nil {
+				own.Condition = map[string]map[string]string{}
+			}
+			own.Condition["Bool"] = map[string]string{ownObject: "true"}
+			statements = append(statements, own)
+		}
 		for resource, actions := range map[string][]string{bucketARN(bucket): onBucket, bucketARN(bucket) + "/*": onObjects} {
 			if actions != nil {
 				st.Action, st.Resource = actions, []string{resource}

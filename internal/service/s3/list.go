@@ -50,15 +50,17 @@ func (s *Service) list(ctx context.Context, b *resource.Bucket, o object.ListOpt
 	if p.listing, err = s.engine.List(ctx, b.Engine, o); err != nil {
 		return nil, fault(err, b.Name, "", "")
 	}
-	var who *shape.Owner
+	var owners *owners
 	if owner {
-		who = s.owner(s.store.Snapshot(), b.AccountID)
+		if owners, err = s.owners(b); err != nil {
+			return nil, err
+		}
 	}
 	p.contents = make([]shape.Object, len(p.listing.Objects))
 	for i, m := range p.listing.Objects {
 		entry := shape.Object{
 			Key: p.encode(m.Key), LastModified: m.Modified, ETag: quote(m.ETag), Size: m.Size, StorageClass: class(m),
-			Owner: who, ChecksumType: m.ChecksumType,
+			Owner: owners.of(m.Owner), ChecksumType: m.ChecksumType,
 		}
 		if m.ChecksumAlgorithm != "" {
 			entry.ChecksumAlgorithm = []string{m.ChecksumAlgorithm}

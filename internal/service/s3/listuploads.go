@@ -40,10 +40,13 @@ func (s *Service) ListParts(ctx context.Context, in *shape.ListPartsRequest) (*s
 	if err != nil {
 		return nil, fault(err, in.Bucket, in.Key, in.UploadId)
 	}
-	snap := s.store.Snapshot()
+	owners, err := s.owners(b)
+	if err != nil {
+		return nil, err
+	}
 	out := &shape.ListPartsResult{
 		Bucket: in.Bucket, Key: in.Key, UploadId: in.UploadId, PartNumberMarker: after, MaxParts: limit, IsTruncated: more,
-		Initiator: s.initiator(u), Owner: s.owner(snap, b.AccountID), StorageClass: "STANDARD",
+		Initiator: s.initiator(u), Owner: owners.of(u.Owner), StorageClass: "STANDARD",
 		ChecksumAlgorithm: u.ChecksumAlgorithm, ChecksumType: u.ChecksumType,
 	}
 	for _, p := range ps {
@@ -87,7 +90,11 @@ func (s *Service) ListMultipartUploads(ctx context.Context, in *shape.ListMultip
 		Bucket: in.Bucket, KeyMarker: encode(in.KeyMarker), UploadIdMarker: idMarker, Prefix: encode(in.Prefix), Delimiter: encode(in.Delimiter),
 		MaxUploads: limit, EncodingType: in.EncodingType,
 	}
-	r := roller{service: s, bucket: b, out: out, in: in, encode: encode, limit: limit, owner: s.owner(s.store.Snapshot(), b.AccountID)}
+	owners, err := s.owners(b)
+	if err != nil {
+		return nil, err
+	}
+	r := roller{service: s, bucket: b, out: out, in: in, encode: encode, limit: limit, owners: owners}
 	if err := r.roll(ctx, in.KeyMarker, idMarker); err != nil {
 		return nil, fault(err, in.Bucket, "", "")
 	}
@@ -101,7 +108,7 @@ type roller struct {
 	in      *shape.ListMultipartUploadsRequest
 	out     *shape.ListMultipartUploadsResult
 	encode  func(string) string
-	owner   *shape.Owner
+	owners  *owners
 	limit   int
 	common  string // the common prefix given last
 }
@@ -161,7 +168,7 @@ func (r *roller) add(u object.Upload) bool {
 		return true
 	}
 	r.out.Uploads = append(r.out.Uploads, shape.MultipartUpload{
-		UploadId: u.ID, Key: r.encode(u.Key), Initiated: u.Started, StorageClass: "STANDARD", Owner: r.owner,
+		UploadId: u.ID, Key: r.encode(u.Key), Initiated: u.Started, StorageClass: "STANDARD", Owner: r.owners.of(u.Owner),
 		Initiator: r.service.initiator(u), ChecksumAlgorithm: u.ChecksumAlgorithm, ChecksumType: u.ChecksumType,
 	})
 	r.out.NextKeyMarker, r.out.NextUploadIdMarker = r.encode(u.Key), u.ID

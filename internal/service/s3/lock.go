@@ -46,12 +46,23 @@ func (w writing) attributes(b *resource.Bucket, now time.Time) (a object.Attribu
 	return a, nil
 }
 
+// begins gives a written version's owner, and the attributes that it begins with.
+func (s *Service) begins(ctx context.Context, b *resource.Bucket, key string, w writing) (owner string, a object.Attributes, err error) {
+	if err := s.mayAttribute(ctx, b, key, w); err != nil {
+		return "", a, err
+	}
+	if a, err = w.attributes(b, s.now()); err == nil {
+		owner, a.ACL, err = s.newACL(ctx, b, w)
+	}
+	return owner, a, err
+}
+
 // mayAttribute asks for what a write does beside writing.
 func (s *Service) mayAttribute(ctx context.Context, b *resource.Bucket, key string, w writing) error {
 	for _, x := range []struct {
 		asked bool
 		act   action
-	}{{w.tagging != "", "PutObjectTagging"}, {w.lockMode != "", "PutObjectRetention"}, {w.legalHold != "", "PutObjectLegalHold"}} {
+	}{{w.acl != "" || w.grants.any(), "PutObjectAcl"}, {w.tagging != "", "PutObjectTagging"}, {w.lockMode != "", "PutObjectRetention"}, {w.legalHold != "", "PutObjectLegalHold"}} {
 		if x.asked {
 			if err := s.may(ctx, b, key, x.act, nil); err != nil {
 				return err

@@ -4,8 +4,7 @@ package s3
 // honoured in full are left out.
 func Notes() map[string]string {
 	const (
-		write = "Refused: aws:kms, storage classes but STANDARD, " +
-			"and ACLs but private and bucket-owner-full-control, as where ACLs are off. x-amz-request-payer has no effect: no bucket is paid for by requesters."
+		write = "Refused: aws:kms, and storage classes but STANDARD."
 		never = "Nothing can set it: answers as of a bucket that never got one."
 	)
 	notes := map[string]string{
@@ -19,7 +18,6 @@ func Notes() map[string]string {
 		"ListObjectsV2":              "x-amz-optional-object-attributes can only be RestoreStatus, which no object has.",
 		"PutBucketVersioning":        "Refused: MFA delete.",
 		"PutObjectLockConfiguration": "Refused: x-amz-bucket-object-lock-token.",
-		"GetObjectAcl":               "ACLs are off: the owner has everything.",
 		"PutBucketEncryption":        "Refused: aws:kms. BucketKeyEnabled is kept and answered; it has no effect without KMS.",
 	}
 	for _, op := range []string{"GetBucketReplication"} {
@@ -28,6 +26,6 @@ func Notes() map[string]string {
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
 	notes["PutBucketLogging"] = "Refused: any target; no logs are delivered."
 	notes["PutBucketNotificationConfiguration"] = "Refused: every target, as there are neither topics, queues, functions nor EventBridge yet. An empty configuration is taken."
-	notes["PutBucketRequestPayment"] = "Refused: Requester, as nobody pays."
+	notes["PutBucketRequestPayment"] = "Requesters have to say that they pay; there is no bill."
 	return notes
 }

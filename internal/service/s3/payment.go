@@ -4,11 +4,12 @@ import (
 	"context"
 	"strings"
 
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/resource"
 )
 
-// PutBucketRequestPayment says who pays for requests. Nobody does here, so requesters cannot be made to.
+// PutBucketRequestPayment says who pays for requests. There are no bills here; what a client sees of it is the same.
 func (s *Service) PutBucketRequestPayment(ctx context.Context, in *shape.PutBucketRequestPaymentRequest) (*shape.PutBucketRequestPaymentResult, error) {
 	b, err := s.bucket(ctx, in.Bucket, in.ExpectedBucketOwner, "PutBucketRequestPayment")
 	if err != nil {
@@ -17,9 +18,6 @@ func (s *Service) PutBucketRequestPayment(ctx context.Context, in *shape.PutBuck
 	c := in.RequestPaymentConfiguration
 	if c == nil || c.Payer != "Requester" && c.Payer != "BucketOwner" {
 		return nil, malformedXML()
-	}
-	if c.Payer == "Requester" {
-		return nil, notImplemented("requesters who pay")
 	}
 	return &shape.PutBucketRequestPaymentResult{}, s.setConfig(ctx, b, resource.PartRequestPayment, c)
 }
@@ -35,6 +33,23 @@ func (s *Service) GetBucketRequestPayment(ctx context.Context, in *shape.GetBuck
 		out.Payer = c.Payer
 	}
 	return out, nil
+}
+
+// charge refuses requests of other accounts that do not say that they pay, where a bucket's requesters do.
+func (s *Service) charge(ctx context.Context, b *resource.Bucket) error {
+	who := call.From(ctx)
+	if who.AccountID == b.AccountID {
+		return nil
+	}
+	c, err := config[shape.RequestPaymentConfiguration](s, s.store.Snapshot(), b, resource.PartRequestPayment)
+	if err != nil || c == nil || c.Payer != "Requester" {
+		return err
+	}
+	if who.Anonymous() || who.Payer != "requester" {
+		return accessDenied()
+	}
+	who.Charged = true
+	return nil
 }
 
 // PutBucketAccelerateConfiguration sets whether a bucket may be used by its accelerated endpoint.

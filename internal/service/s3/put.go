@@ -24,7 +24,7 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 		return nil, notImplemented("x-amz-write-offset-bytes")
 	}
 	w := writing{
-		acl: in.ACL, grants: []string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP},
+		acl: in.ACL, grants: grantHeaders{full: in.GrantFullControl, read: in.GrantRead, readACP: in.GrantReadACP, writeACP: in.GrantWriteACP},
 		sse: in.ServerSideEncryption, kms: []string{in.SSEKMSKeyId, in.SSEKMSEncryptionContext}, bucketKey: in.BucketKeyEnabled,
 		customer: []string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, customerKey: in.SSECustomerKey,
 		class: in.StorageClass, redirect: in.WebsiteRedirectLocation, tagging: in.Tagging,
@@ -41,11 +41,8 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	if err := h.check(); err != nil {
 		return nil, err
 	}
-	p := object.Put{Key: in.Key, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), Customer: customer}
-	if err := s.mayAttribute(ctx, b, in.Key, w); err != nil {
-		return nil, err
-	}
-	if p.Attributes, err = w.attributes(b, s.now()); err != nil {
+	p := object.Put{Key: in.Key, Versioning: versioning(b), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), Customer: customer}
+	if p.Owner, p.Attributes, err = s.begins(ctx, b, in.Key, w); err != nil {
 		return nil, err
 	}
 	if p.IfNoneMatch, p.IfMatch, err = writeConditions(in.IfNoneMatch, in.IfMatch); err != nil {

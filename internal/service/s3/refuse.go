@@ -10,9 +10,7 @@ import (
 // Parameters that mean something we do not do yet are refused, as AWS does where it has an answer. Those that
 // change nothing are let pass, and these are all of them:
 //
-//	x-amz-acl: private, bucket-owner-full-control   what every object has (BucketOwnerEnforced)
 //	x-amz-storage-class: STANDARD                   what every object has
-//	x-amz-request-payer: requester                  no bucket is paid for by requesters
 //	x-amz-mfa                                       no bucket has MFA delete
 //	x-amz-bypass-governance-retention               where nothing is locked
 //	x-amz-optional-object-attributes: RestoreStatus no object is archived
@@ -20,7 +18,7 @@ import (
 // writing gathers the parameters that requests which write an object share.
 type writing struct {
 	acl          string
-	grants       []string
+	grants       grantHeaders
 	sse          string
 	kms          []string
 	bucketKey    *bool
@@ -36,9 +34,6 @@ type writing struct {
 }
 
 func (w writing) check() error {
-	if err := checkACL(w.acl, w.grants); err != nil {
-		return err
-	}
 	if _, err := w.key(); err != nil {
 		return err
 	}
@@ -63,14 +58,6 @@ func (w writing) check() error {
 		return awserr.New("InvalidRedirectLocation", "The website redirect location must have a prefix of 'http://' or 'https://' or '/'.")
 	}
 	return checkPayer(w.requestPayer)
-}
-
-// checkACL: new buckets have ACLs off.
-func checkACL(acl string, grants []string) error {
-	if slices.ContainsFunc(grants, notEmpty) || acl != "" && acl != "private" && acl != "bucket-owner-full-control" {
-		return awserr.New("AccessControlListNotSupported", "The bucket does not allow ACLs")
-	}
-	return nil
 }
 
 func checkPayer(payer string) error {

@@ -19,7 +19,7 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *shape.CreateMul
 		return nil, err
 	}
 	w := writing{
-		acl: in.ACL, grants: []string{in.GrantFullControl, in.GrantRead, in.GrantReadACP, in.GrantWriteACP},
+		acl: in.ACL, grants: grantHeaders{full: in.GrantFullControl, read: in.GrantRead, readACP: in.GrantReadACP, writeACP: in.GrantWriteACP},
 		sse: in.ServerSideEncryption, kms: []string{in.SSEKMSKeyId, in.SSEKMSEncryptionContext}, bucketKey: in.BucketKeyEnabled,
 		customer: []string{in.SSECustomerAlgorithm, in.SSECustomerKeyMD5}, customerKey: in.SSECustomerKey,
 		class: in.StorageClass, redirect: in.WebsiteRedirectLocation, tagging: in.Tagging,
@@ -40,15 +40,12 @@ func (s *Service) CreateMultipartUpload(ctx context.Context, in *shape.CreateMul
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mayAttribute(ctx, b, in.Key, w); err != nil {
-		return nil, err
-	}
-	attributes, err := w.attributes(b, s.now())
+	creator, attributes, err := s.begins(ctx, b, in.Key, w)
 	if err != nil {
 		return nil, err
 	}
 	id, err := s.engine.CreateUpload(ctx, b.Engine, object.Upload{
-		Key: in.Key, Owner: s.canonical(s.store.Snapshot(), b.AccountID), Attributes: attributes, Initiator: initiator(call.From(ctx).Caller), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), ChecksumAlgorithm: algorithm, ChecksumType: kind, Customer: customer,
+		Key: in.Key, Owner: creator, Attributes: attributes, Initiator: initiator(call.From(ctx).Caller), Headers: redirecting(h.stored(), in.WebsiteRedirectLocation), ChecksumAlgorithm: algorithm, ChecksumType: kind, Customer: customer,
 	})
 	if err != nil {
 		return nil, fault(err, in.Bucket, in.Key, "")

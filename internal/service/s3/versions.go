@@ -56,6 +56,8 @@ func versioned(act action, version string) action {
 		return "DeleteObjectVersion"
 	case "GetObjectAcl":
 		return "GetObjectVersionAcl"
+	case "PutObjectAcl":
+		return "PutObjectVersionAcl"
 	case "GetObjectAttributes":
 		return "GetObjectVersionAttributes"
 	case "GetObjectTagging":
@@ -179,17 +181,20 @@ func (s *Service) ListObjectVersions(ctx context.Context, in *shape.ListObjectVe
 	if l.Truncated {
 		out.NextKeyMarker, out.NextVersionIdMarker = encode(l.NextKey), l.NextVersion
 	}
-	owner := s.owner(s.store.Snapshot(), b.AccountID)
+	owners, err := s.owners(b)
+	if err != nil {
+		return nil, err
+	}
 	for _, v := range l.Versions {
 		if v.Marker {
 			out.DeleteMarkers = append(out.DeleteMarkers, shape.DeleteMarkerEntry{
-				Owner: owner, Key: encode(v.Key), VersionId: v.VersionID, IsLatest: v.Latest, LastModified: v.Modified,
+				Owner: owners.of(v.Owner), Key: encode(v.Key), VersionId: v.VersionID, IsLatest: v.Latest, LastModified: v.Modified,
 			})
 			continue
 		}
 		entry := shape.ObjectVersion{
 			ETag: quote(v.ETag), Size: v.Size, StorageClass: class(v.Meta), Key: encode(v.Key), VersionId: v.VersionID, IsLatest: v.Latest,
-			LastModified: v.Modified, Owner: owner, ChecksumType: v.ChecksumType,
+			LastModified: v.Modified, Owner: owners.of(v.Owner), ChecksumType: v.ChecksumType,
 		}
 		if v.ChecksumAlgorithm != "" {
 			entry.ChecksumAlgorithm = []string{v.ChecksumAlgorithm}

@@ -71,6 +71,7 @@ type API interface {
 	PutBucketVersioning(ctx context.Context, in *PutBucketVersioningRequest) (*PutBucketVersioningResult, error)
 	PutBucketWebsite(ctx context.Context, in *PutBucketWebsiteRequest) (*PutBucketWebsiteResult, error)
 	PutObject(ctx context.Context, in *PutObjectRequest) (*PutObjectResult, error)
+	PutObjectAcl(ctx context.Context, in *PutObjectAclRequest) (*PutObjectAclResult, error)
 	PutObjectLegalHold(ctx context.Context, in *PutObjectLegalHoldRequest) (*PutObjectLegalHoldResult, error)
 	PutObjectLockConfiguration(ctx context.Context, in *PutObjectLockConfigurationRequest) (*PutObjectLockConfigurationResult, error)
 	PutObjectRetention(ctx context.Context, in *PutObjectRetentionRequest) (*PutObjectRetentionResult, error)

@@ -1125,6 +1125,31 @@ func headersPutObject(name string) bool {
 	return strings.HasPrefix(name, "x-amz-meta-")
 }
 
+func decodePutObjectAclRequest(d *wire.Decoder, v *PutObjectAclRequest) {
+	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
+	v.GrantWrite = d.String(d.Header("x-amz-grant-write"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
+	v.Key = d.String(d.Label("Key"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.VersionId = d.String(d.Query("versionId"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.AccessControlPolicy = wire.Payload(d, "AccessControlPolicy", false, decodeAccessControlPolicy)
+}
+
+func headersPutObjectAcl(name string) bool {
+	switch name {
+	case "x-amz-acl", "x-amz-sdk-checksum-algorithm", "x-amz-grant-full-control", "x-amz-grant-read", "x-amz-grant-read-acp", "x-amz-grant-write", "x-amz-grant-write-acp", "x-amz-request-payer", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutObjectLegalHoldRequest(d *wire.Decoder, v *PutObjectLegalHoldRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))

@@ -876,6 +876,10 @@ func encodePutObjectResult(w *wire.Response, v *PutObjectResult) {
 	}
 }
 
+func encodePutObjectAclResult(w *wire.Response, v *PutObjectAclResult) {
+	w.SetString("x-amz-request-charged", v.RequestCharged)
+}
+
 func encodePutObjectLegalHoldResult(w *wire.Response, v *PutObjectLegalHoldResult) {
 	w.SetString("x-amz-request-charged", v.RequestCharged)
 }

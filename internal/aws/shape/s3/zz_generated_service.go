@@ -745,6 +745,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "PutObjectAcl", Method: "PUT", Path: "/{Bucket}/{Key+}?acl", Query: []string{"acl"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutObjectAcl, decodePutObjectAclRequest)
+			},
+			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutObjectAclResult) },
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutObjectAcl(ctx, in.(*PutObjectAclRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "PutObjectLegalHold", Method: "PUT", Path: "/{Bucket}/{Key+}?legal-hold", Query: []string{"legal-hold"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersPutObjectLegalHold, decodePutObjectLegalHoldRequest)

@@ -1409,6 +1409,27 @@ type PutBucketWebsiteRequest struct {
 type PutBucketWebsiteResult struct {
 }
 
+type PutObjectAclRequest struct {
+	ACL                 string // values: ObjectCannedACL
+	AccessControlPolicy *AccessControlPolicy
+	Bucket              string // required
+	ContentMD5          string
+	ChecksumAlgorithm   string // values: ChecksumAlgorithm
+	GrantFullControl    string
+	GrantRead           string
+	GrantReadACP        string
+	GrantWrite          string
+	GrantWriteACP       string
+	Key                 string // required
+	RequestPayer        string // values: RequestPayer
+	VersionId           string
+	ExpectedBucketOwner string
+}
+
+type PutObjectAclResult struct {
+	RequestCharged string // values: RequestCharged
+}
+
 type PutObjectLegalHoldRequest struct {
 	Bucket              string // required
 	Key                 string // required
