@@ -46,18 +46,31 @@ func (e *Engine) update(fn func(*tx) error) error {
 	return u.err
 }
 
-// commitLoop is the one writer of the index.
+// group is what is committed together.
+type group struct {
+	tx      *tx
+	updates []*update
+	view    *view // the state with it; nil if it changes nothing
+	err     error
+}
+
+// commitLoop is the one writer of the index. While one group becomes durable, the next one is made up, on top of it.
 func (e *Engine) commitLoop() {
-	group := make([]*update, 0, maxGroup)
+	defer close(e.applied)
 	for first := range e.updates {
 		t := &tx{batch: e.db.NewIndexedBatch()}
 		t.reader = reader{t.batch, e.names}
-		group = group[:0]
-		for u := first; u != nil; u = e.another(len(group), t.batch.Len()) {
+		g := group{tx: t}
+		for u := first; u != nil; u = e.another(len(g.updates), t.batch.Len()) {
 			u.err = u.fn(t)
-			group = append(group, u)
+			g.updates = append(g.updates, u)
 		}
-		e.commit(t, group)
+		if !t.batch.Empty() {
+			if g.err = e.db.ApplyNoSyncWait(t.batch, pebble.Sync); g.err == nil {
+				g.view = e.current.of(e.db)
+			}
+		}
+		e.applied <- g
 	}
 }
 
@@ -74,22 +87,27 @@ func (e *Engine) another(count, size int) *update {
 	}
 }
 
-func (e *Engine) commit(t *tx, group []*update) {
-	var err error
-	if !t.batch.Empty() {
-		if err = t.batch.Commit(pebble.Sync); err == nil {
-			e.garbage.order.Lock()
-			e.current.advance()
-			e.garbage.add(t.doomed)
-			e.garbage.order.Unlock()
+// syncLoop waits until a group is durable, shows it to readers and then answers. A group without changes waits for its turn
+// too: what it has seen may not have been durable.
+func (e *Engine) syncLoop() {
+	for g := range e.applied {
+		if g.view != nil {
+			if g.err = g.tx.batch.SyncWait(); g.err == nil {
+				e.garbage.order.Lock()
+				e.current.advance(g.view)
+				e.garbage.add(g.tx.doomed)
+				e.garbage.order.Unlock()
+			} else {
+				g.err = errors.Join(g.err, g.view.snap.Close())
+			}
 		}
-	}
-	err = errors.Join(err, t.batch.Close())
-	for _, u := range group {
-		if err != nil && u.err == nil {
-			u.err = fmt.Errorf("commit to object index: %w", noSpace(err))
+		g.err = errors.Join(g.err, g.tx.batch.Close())
+		for _, u := range g.updates {
+			if g.err != nil && u.err == nil {
+				u.err = fmt.Errorf("commit to object index: %w", noSpace(g.err))
+			}
+			close(u.done)
 		}
-		close(u.done)
 	}
 }
 
@@ -149,7 +167,6 @@ func (t *tx) remove(key []byte) error {
 
 // views gives readers the snapshot of the last durable commit.
 type views struct {
-	db    *pebble.DB
 	names *versionNames
 	mu    sync.Mutex
 	now   *view
@@ -163,17 +180,22 @@ type view struct {
 }
 
 func newViews(db *pebble.DB, names *versionNames) *views {
-	s := &views{db: db, names: names}
-	s.advance()
+	s := &views{names: names}
+	s.advance(s.of(db))
 	return s
 }
 
-// advance makes the newest state the one that readers see; only the committer calls it.
-func (s *views) advance() {
-	snap := s.db.NewSnapshot()
+// of gives the state that the index has now, durable or not.
+func (s *views) of(db *pebble.DB) *view {
+	snap := db.NewSnapshot()
+	return &view{reader: reader{snap, s.names}, snap: snap, refs: 1}
+}
+
+// advance makes v the state that readers see.
+func (s *views) advance(v *view) {
 	s.mu.Lock()
 	old := s.now
-	s.now = &view{reader: reader{snap, s.names}, snap: snap, refs: 1}
+	s.now = v
 	s.mu.Unlock()
 	if old != nil {
 		_ = s.release(old)

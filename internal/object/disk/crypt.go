@@ -163,18 +163,34 @@ func (s *secret) stored(n int64) int64 {
 	return n + (n+per-1)/per*(blockSum+s.overhead())
 }
 
-// encrypt writes the encrypted block, without its checksum, over or behind dst.
+// encrypt appends the encrypted block, without its checksum, to dst.
 func (s *secret) encrypt(dst, plain []byte, id uint64, index int64) []byte {
+	if s == nil {
+		return append(dst, plain...)
+	}
 	n := blockNonce(id, index)
 	return s.aead.Seal(dst, n[:], plain, nil)
 }
 
-// decrypt gives a block's bytes, in place; false if they are not what was written there.
-func (s *secret) decrypt(block []byte, id uint64, index int64) ([]byte, bool) {
+// decrypt appends a block's bytes to dst; false if they are not what was written there. dst may be the block's own beginning.
+func (s *secret) decrypt(dst, block []byte, id uint64, index int64) ([]byte, bool) {
 	if s == nil {
-		return block, true
+		return append(dst, block...), true
 	}
 	n := blockNonce(id, index)
-	plain, err := s.aead.Open(block[:0], n[:], block, nil)
+	plain, err := s.aead.Open(dst, n[:], block, nil)
 	return plain, err == nil
+}
+
+// openBlock appends the bytes of a block as it is stored. Encryption proves more than the checksum, which is then left to
+// the scrubber.
+func (s *secret) openBlock(dst, stored []byte, id uint64, index int64) ([]byte, bool) {
+	if s == nil {
+		data, ok := openBlock(stored, id, index)
+		return append(dst, data...), ok
+	}
+	if len(stored) < blockSum {
+		return dst, false
+	}
+	return s.decrypt(dst, stored[:len(stored)-blockSum], id, index)
 }

@@ -9,7 +9,6 @@ import (
 // Two buffers go round: the writer fills one while the other is summed.
 type digest struct {
 	hash hash.Hash
-	per  int // bytes of the body in a block
 	free chan *[]byte
 	full chan run
 	done chan struct{}
@@ -17,11 +16,11 @@ type digest struct {
 
 type run struct {
 	buffer *[]byte
-	n      int // bytes of the body in the buffer's blocks
+	n      int // bytes of the body in it
 }
 
-func newDigest(per int) *digest {
-	d := &digest{hash: md5.New(), per: per, free: make(chan *[]byte, 2), full: make(chan run, 2), done: make(chan struct{})}
+func newDigest() *digest {
+	d := &digest{hash: md5.New(), free: make(chan *[]byte, 2), full: make(chan run, 2), done: make(chan struct{})}
 	for range cap(d.free) {
 		d.free <- buffers.Get().(*[]byte)
 	}
@@ -32,11 +31,7 @@ func newDigest(per int) *digest {
 func (d *digest) work() {
 	defer close(d.done)
 	for r := range d.full {
-		for i := 0; r.n > 0; i++ {
-			n := min(r.n, d.per)
-			d.hash.Write((*r.buffer)[i*blockSize:][:n])
-			r.n -= n
-		}
+		d.hash.Write((*r.buffer)[:r.n])
 		d.free <- r.buffer
 	}
 }

@@ -44,7 +44,7 @@ type Config struct {
 // Engine is an object.Engine on a local file system.
 type Engine struct {
 	cfg  Config
-	fs   vfs.FS // for data files
+	fs   vfs.FS
 	log  *slog.Logger
 	db   *pebble.DB
 	ids  *idSource
@@ -53,6 +53,8 @@ type Engine struct {
 	names *versionNames
 
 	updates chan *update
+	applied chan group
+	space   spaceCheck
 	current *views
 	garbage *garbage
 
@@ -72,10 +74,8 @@ var errClosed = errors.New("object engine is closed")
 
 // Open opens or creates the engine in cfg.Dir. Close it.
 func Open(cfg Config) (*Engine, error) {
-	files := vfs.FS(carefulFS{cfg.FS})
 	if cfg.FS == nil {
 		cfg.FS = vfs.Default
-		files = cfg.FS
 	}
 	if cfg.CollectEvery == 0 {
 		cfg.CollectEvery = time.Hour
@@ -92,13 +92,14 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{cfg: cfg, fs: files, log: cfg.Log, updates: make(chan *update, maxGroup)}
+	e := &Engine{cfg: cfg, fs: cfg.FS, log: cfg.Log, updates: make(chan *update, maxGroup), applied: make(chan group)}
 	e.closing, e.stop = context.WithCancel(context.Background())
 	if err := e.open(); err != nil {
 		e.stop()
 		return nil, fmt.Errorf("open object engine in %s: %w", cfg.Dir, err)
 	}
 	e.running.Go(e.commitLoop)
+	e.running.Go(e.syncLoop)
 	e.running.Go(e.sweepLoop)
 	e.running.Go(e.collectLoop)
 	e.running.Go(e.scrubLoop)
@@ -187,23 +188,6 @@ func (e *Engine) Usage(context.Context) (total, free int64, err error) {
 		return 0, 0, fmt.Errorf("object engine's disk usage: %w", err)
 	}
 	return int64(u.TotalBytes), int64(u.AvailBytes), nil
-}
-
-// checkSpace refuses to write when less than the reserve is free. What is written between two checks must be
-// small against the reserve.
-func (e *Engine) checkSpace() error {
-	u, err := e.fs.GetDiskUsage(e.cfg.Dir)
-	if err != nil {
-		return fmt.Errorf("object engine's disk usage: %w", err)
-	}
-	reserve := uint64(e.cfg.Reserve)
-	if reserve == 0 {
-		reserve = min(256<<20, u.TotalBytes/20)
-	}
-	if u.AvailBytes < reserve {
-		return fmt.Errorf("%w: %d bytes free, %d kept in reserve", object.ErrNoSpace, u.AvailBytes, reserve)
-	}
-	return nil
 }
 
 // noSpace gives file system errors the contract's name.

@@ -62,7 +62,7 @@ func (e *Engine) take(ctx context.Context, p *object.Put, b *body, fileOnly bool
 	if p.Body == nil {
 		src.r = bytes.NewReader(nil)
 	}
-	if !fileOnly {
+	if !fileOnly && p.Size <= InlineMax {
 		// One byte more than fits tells whether there is more.
 		head := *b.buffer
 		n, err := io.ReadFull(src, head)
@@ -112,11 +112,7 @@ func (e *Engine) stream(src io.Reader, head []byte, b *body) error {
 	if err != nil {
 		return fmt.Errorf("create data file: %w", noSpace(err))
 	}
-	w := &fileWriter{engine: e, file: f, id: b.content.id, secret: b.secret, digest: newDigest(b.secret.blockData())}
-	if b.secret != nil {
-		w.cipher = buffers.Get().(*[]byte)
-		defer buffers.Put(w.cipher)
-	}
+	w := &fileWriter{engine: e, file: f, id: b.content.id, secret: b.secret, digest: newDigest()}
 	err = w.copy(io.MultiReader(bytes.NewReader(head), src))
 	b.md5 = w.digest.sum()
 	b.size = w.size
@@ -153,7 +149,6 @@ type fileWriter struct {
 	file   vfs.File
 	id     uint64
 	secret *secret
-	cipher *[]byte // encrypted blocks; nil if they are not
 	digest *digest
 	size   int64 // bytes of the body
 	disk   int64 // bytes written
@@ -161,18 +156,21 @@ type fileWriter struct {
 	runs   int
 }
 
-// copy writes r in blocks, while another goroutine computes the MD5.
+// copy writes r in runs of blocks, while another goroutine computes the MD5.
 func (w *fileWriter) copy(r io.Reader) error {
 	for index := int64(0); ; index += runBlocks {
 		run := w.digest.buffer()
-		n, last, err := w.fill(r, run, index)
-		if err != nil {
+		n, err := io.ReadFull(r, (*run)[:runBlocks*w.secret.blockData()])
+		last := err == io.EOF || err == io.ErrUnexpectedEOF
+		if err != nil && !last {
 			w.digest.giveBack(run)
 			return err
 		}
 		w.digest.add(run, n)
-		if err := w.write(w.blocks(*run, n, index)); err != nil {
-			return err
+		if n > 0 {
+			if err := w.writeRun((*run)[:n], index); err != nil {
+				return err
+			}
 		}
 		w.size += int64(n)
 		if last {
@@ -181,41 +179,20 @@ func (w *fileWriter) copy(r io.Reader) error {
 	}
 }
 
-// blocks gives what is to be written of a run of n bytes. Encryption makes another one of it: the bytes themselves are
-// still being summed.
-func (w *fileWriter) blocks(run []byte, n int, index int64) []byte {
-	size := w.secret.stored(int64(n))
-	if w.secret == nil {
-		return run[:size]
+// writeRun makes blocks of a run and writes them. They are not made in place: the run is still being summed. Their
+// buffer is held for no longer than that, because clients may be slow.
+func (w *fileWriter) writeRun(run []byte, index int64) error {
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	out := *buffer
+	size := w.secret.stored(int64(len(run)))
+	for ; len(run) > 0; index++ {
+		n := min(len(run), w.secret.blockData())
+		sealed := w.secret.encrypt(out[:0], run[:n], w.id, index)
+		sealBlock(out, len(sealed), w.id, index)
+		run, out = run[n:], out[min(blockSize, len(out)):]
 	}
-	out := *w.cipher
-	for i := 0; n > 0; i++ {
-		got := min(n, w.secret.blockData())
-		at := i * blockSize
-		sealed := w.secret.encrypt(out[at:at], run[at:at+got], w.id, index+int64(i))
-		sealBlock(out[at:], len(sealed), w.id, index+int64(i))
-		n -= got
-	}
-	return out[:size]
-}
-
-// fill reads up to runBlocks blocks, and seals them unless they will be encrypted.
-func (w *fileWriter) fill(r io.Reader, run *[]byte, index int64) (n int, last bool, err error) {
-	for i := range runBlocks {
-		block := (*run)[i*blockSize : (i+1)*blockSize]
-		got, err := io.ReadFull(r, block[:w.secret.blockData()])
-		last = err == io.EOF || err == io.ErrUnexpectedEOF
-		if err != nil && !last {
-			return 0, false, err
-		}
-		if got > 0 && w.secret == nil {
-			sealBlock(block, got, w.id, index+int64(i))
-		}
-		if n += got; last {
-			break
-		}
-	}
-	return n, last, nil
+	return w.write((*buffer)[:size])
 }
 
 func (w *fileWriter) write(b []byte) error {
@@ -225,9 +202,6 @@ func (w *fileWriter) write(b []byte) error {
 		}
 	}
 	w.runs++
-	if len(b) == 0 {
-		return nil
-	}
 	if _, err := w.file.Write(b); err != nil {
 		return fmt.Errorf("write data file: %w", noSpace(err))
 	}

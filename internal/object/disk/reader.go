@@ -8,8 +8,6 @@ import (
 	"io"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"karri.dev/internal/object"
 )
 
@@ -99,7 +97,7 @@ func (o *openObject) open(customer []byte) (err error) {
 		return err
 	}
 	if o.inline.kind == inline {
-		plain, ok := o.secret.decrypt(o.bytes, o.inline.id, 0)
+		plain, ok := o.secret.decrypt(o.bytes[:0], o.bytes, o.inline.id, 0)
 		if !ok {
 			return fmt.Errorf("object %q: %w: its bytes do not decrypt", o.meta.Key, object.ErrCorrupt)
 		}
@@ -166,10 +164,9 @@ type rangeReader struct {
 	list   []partRecord // the one being read and those after it
 	offset int64        // in the first of list, of what follows in it
 	left   int64        // bytes still to be given out
-	ready  []byte       // of buffer: checked, given out next; may belong to several blocks
-	blocks [][]byte     // of buffer: checked, after ready
+	ready  []byte       // of buffer: checked, given out next
 	buffer *[]byte
-	file   vfs.File // of the first of list, once it is needed
+	file   storedFile // of the first of list, once it is needed
 	err    error
 }
 
@@ -203,8 +200,6 @@ func (r *rangeReader) WriteTo(w io.Writer) (total int64, err error) {
 func (r *rangeReader) fill() error {
 	for r.err == nil && len(r.ready) == 0 {
 		switch {
-		case len(r.blocks) > 0:
-			r.ready, r.blocks = r.blocks[0], r.blocks[1:]
 		case r.left == 0:
 			r.err = io.EOF
 		case len(r.list) == 0:
@@ -228,15 +223,11 @@ func (r *rangeReader) run() error {
 	part := &r.list[0]
 	id := part.content.id
 	if r.file == nil {
-		f, err := r.engine.fs.Open(r.engine.data.name(id))
+		f, err := r.engine.data.open(id)
 		if err != nil {
 			return fmt.Errorf("open data file: %w: %w", object.ErrCorrupt, err)
 		}
 		r.file = f
-	}
-	if r.buffer == nil {
-		r.buffer = buffers.Get().(*[]byte)
-		r.blocks = make([][]byte, 0, runBlocks)
 	}
 	per := int64(r.secret.blockData())
 	first := r.offset / per
@@ -244,28 +235,27 @@ func (r *rangeReader) run() error {
 	want := min(r.left, part.Size-r.offset)
 	// Whole blocks, up to the end of the run or of the part.
 	end := min((first+min(runBlocks, (skip+want+per-1)/per))*per, part.Size)
-	raw := (*r.buffer)[:r.secret.stored(end-first*per)]
+	buffer := buffers.Get().(*[]byte)
+	defer buffers.Put(buffer)
+	raw := (*buffer)[:r.secret.stored(end-first*per)]
 	if n, err := r.file.ReadAt(raw, first*blockSize); n < len(raw) {
 		return fmt.Errorf("read data file %x: %w: %d bytes of %d: %w", id, object.ErrCorrupt, n, len(raw), err)
 	}
-	r.blocks = r.blocks[:0]
+	if r.buffer == nil {
+		r.buffer = buffers.Get().(*[]byte)
+	}
+	plain := (*r.buffer)[:0]
 	for i := first; len(raw) > 0; i++ {
 		n := min(blockSize, len(raw))
-		data, ok := openBlock(raw[:n], id, i)
-		if ok {
-			data, ok = r.secret.decrypt(data, id, i)
-		}
-		if !ok {
+		var ok bool
+		if plain, ok = r.secret.openBlock(plain, raw[:n], id, i); !ok {
 			return fmt.Errorf("data file %x, block %d: %w", id, i, object.ErrCorrupt)
 		}
 		raw = raw[n:]
-		data = data[skip:]
-		skip = 0
-		data = data[:min(int64(len(data)), r.left)]
-		r.left -= int64(len(data))
-		r.offset += int64(len(data))
-		r.blocks = append(r.blocks, data)
 	}
+	r.ready = plain[skip : skip+min(want, int64(len(plain))-skip)]
+	r.left -= int64(len(r.ready))
+	r.offset += int64(len(r.ready))
 	return nil
 }
 
@@ -283,7 +273,7 @@ func (r *rangeReader) closeFile() error {
 
 func (r *rangeReader) Close() error {
 	if r.buffer != nil {
-		r.ready, r.blocks = nil, nil
+		r.ready = nil
 		buffers.Put(r.buffer)
 		r.buffer = nil
 	}

@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"karri.dev/internal/object"
 )
 
@@ -71,7 +69,7 @@ func (e *Engine) scrubFile(id uint64) error {
 	if err := e.look(func(r reader) (err error) { named, err = r.has(fileKey(id)); return err }); err != nil || !named {
 		return err
 	}
-	f, err := e.fs.Open(e.data.name(id), vfs.SequentialReadsOption)
+	f, err := e.data.open(id)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // dropped meanwhile
 	}

@@ -1,7 +1,8 @@
-// Command s3 measures S3 over the front door, and beside it, in the same run, what the machine allows: a bare
-// net/http handler, write and fsync, and Pebble's group commit.
+// Command s3 measures S3 over the front door, and beside it, in the same run, what the machine allows: a bare net/http
+// handler, write and fsync, and Pebble's group commit; and a handler that also does what S3 cannot leave out: MD5 (the
+// ETag), AES-256-GCM, the commit. The client does the same in each case: it signs its requests, so they cost it the same.
 //
-//	go run ./test/bench/s3 -dir DIR [-time 3s] [-only "PUT 1 KiB"] [-clients 8,64] [-keys 100000]
+//	go run ./test/bench/s3 -dir DIR [-time 3s] [-only "PUT 1 KiB"] [-clients 8,64] [-keys 100000] [-profile FOLDER]
 package main
 
 import (
@@ -35,7 +36,8 @@ type bench struct {
 	only   string
 	hello  hello
 	client *http.Client
-	ask    func() (usage, error)
+	ask    func(profile string) (usage, error)
+	pprof  string // folder for profiles
 }
 
 func main() {
@@ -44,6 +46,7 @@ func main() {
 	only := flag.String("only", "", "measure only what has this in its name")
 	clients := flag.String("clients", "8,64", "how many clients at a time")
 	keys := flag.Int("keys", 100000, "in the bucket that is listed")
+	profiles := flag.String("profile", "", "folder for a CPU profile of the server in each measurement")
 	server := flag.Bool("serve", false, "be the server")
 	flag.Parse()
 	err := errors.New("-dir is missing")
@@ -52,7 +55,7 @@ func main() {
 	case *server:
 		err = serve(*dir)
 	default:
-		err = run(&bench{dir: *dir, length: *length, only: *only}, *clients, *keys)
+		err = run(&bench{dir: *dir, length: *length, only: *only, pprof: *profiles}, *clients, *keys)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "s3:", err)
@@ -100,8 +103,8 @@ func (b *bench) start() (stop func(), err error) {
 		return nil, err
 	}
 	answers := json.NewDecoder(bufio.NewReader(out))
-	b.ask = func() (u usage, err error) {
-		if _, err := fmt.Fprintln(in); err != nil {
+	b.ask = func(profile string) (u usage, err error) {
+		if _, err := fmt.Fprintln(in, profile); err != nil {
 			return u, err
 		}
 		return u, answers.Decode(&u)
@@ -110,9 +113,18 @@ func (b *bench) start() (stop func(), err error) {
 	return stop, answers.Decode(&b.hello)
 }
 
-// do sends one signed request.
+// do sends one signed request to S3.
 func (b *bench) do(method, path string, body []byte) error {
-	r, err := http.NewRequest(method, "http://"+b.hello.Addr+path, bytes.NewReader(body))
+	return b.to(b.hello.Addr, method, path, body)
+}
+
+// bare sends one to the floor.
+func (b *bench) bare(method, path string, body []byte) error {
+	return b.to(b.hello.Plain, method, path, body)
+}
+
+func (b *bench) to(addr, method, path string, body []byte) error {
+	r, err := http.NewRequest(method, "http://"+addr+path, bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -143,28 +155,34 @@ func (b *bench) sizes(clients int) error {
 		body := make([]byte, size)
 		_, _ = rand.NewChaCha8([32]byte{1}).Read(body)
 		key := func(n int64) string { return fmt.Sprintf("/bench/%s/%08d", strings.ReplaceAll(name, " ", ""), n) }
-		var written atomic.Int64
-		steps := []struct {
-			name string
-			fn   func(n int64) error
-		}{
-			{"PUT " + name, func(n int64) error {
-				written.Add(1)
-				return b.do(http.MethodPut, key(n), body)
+		var written, floored atomic.Int64
+		store := "/file/"
+		if size < 64<<10 {
+			store = "/pebble/"
+		}
+		steps := []step{
+			{"PUT " + name, func(n int64) error { return b.do(http.MethodPut, key(written.Add(1)), body) }},
+			{"— net/http and all that must be done, PUT " + name, func(int64) error {
+				return b.bare(http.MethodPut, store+fmt.Sprint(name[:2], floored.Add(1)), body)
 			}},
 			{"— write and fsync, " + name, func(n int64) error { return b.raw(n, body) }},
 			{"GET " + name, func(n int64) error { return b.do(http.MethodGet, key(1+n%max(1, written.Load())), nil) }},
-			{"— bare net/http, " + name, func(int64) error {
-				r, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s/%d", b.hello.Plain, size), nil)
-				if err != nil {
-					return err
-				}
-				return b.send(r)
+			{"— net/http and all that must be done, GET " + name, func(n int64) error {
+				return b.bare(http.MethodGet, store+fmt.Sprint(name[:2], 1+n%max(1, floored.Load())), nil)
 			}},
+			{"— bare net/http, " + name, func(int64) error { return b.bare(http.MethodGet, fmt.Sprintf("/zeros/%d", size), nil) }},
 			{"HEAD " + name, func(n int64) error { return b.do(http.MethodHead, key(1+n%max(1, written.Load())), nil) }},
 			{"DELETE " + name, func(n int64) error { return b.do(http.MethodDelete, key(n), nil) }},
 		}
 		for _, s := range steps {
+			// What is read has been read before: from memory, as far as it fits there.
+			if strings.Contains(s.name, "GET") && size >= 1<<20 && b.wanted(s.name) {
+				for n := range min(max(written.Load(), floored.Load()), 64) {
+					if err := s.fn(n); err != nil {
+						return err
+					}
+				}
+			}
 			if err := b.measure(s.name, clients, size, s.fn); err != nil {
 				return err
 			}
@@ -174,11 +192,19 @@ func (b *bench) sizes(clients int) error {
 				}
 			}
 		}
+		if err := b.dropRaw(); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-// raw writes and syncs a file.
+type step struct {
+	name string
+	fn   func(n int64) error
+}
+
+// raw writes and syncs a file, which stays for a while: new files cost more than those that take the memory of old ones.
 func (b *bench) raw(n int64, body []byte) error {
 	name := filepath.Join(b.dir, fmt.Sprintf("raw-%d", n))
 	f, err := os.Create(name)
@@ -186,7 +212,15 @@ func (b *bench) raw(n int64, body []byte) error {
 		return err
 	}
 	_, err = f.Write(body)
-	return errors.Join(err, f.Sync(), f.Close(), os.Remove(name))
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+func (b *bench) dropRaw() error {
+	names, err := filepath.Glob(filepath.Join(b.dir, "raw-*"))
+	for _, name := range names {
+		err = errors.Join(err, os.Remove(name))
+	}
+	return err
 }
 
 // commits measures Pebble's group commit with values of 1 KiB.
@@ -211,7 +245,7 @@ func (quiet) Fatalf(f string, a ...any) { panic(fmt.Sprintf(f, a...)) }
 
 // lists measures pages of a large bucket.
 func (b *bench) lists(keys int) error {
-	if b.only != "" && !strings.Contains("LIST", b.only) {
+	if !b.wanted("LIST") {
 		return nil
 	}
 	if err := b.do(http.MethodPut, "/listed", nil); err != nil {
@@ -253,10 +287,14 @@ func (b *bench) lists(keys int) error {
 
 // measure runs fn with so many clients for a while and prints a line.
 func (b *bench) measure(name string, clients, size int, fn func(n int64) error) error {
-	if b.only != "" && !strings.Contains(name, b.only) {
+	if !b.wanted(name) {
 		return nil
 	}
-	before, err := b.ask()
+	file := ""
+	if b.pprof != "" {
+		file = filepath.Join(b.pprof, fmt.Sprintf("%s.%d.pprof", strings.NewReplacer(" ", "-", ",", "", "/", "-").Replace(name), clients))
+	}
+	before, err := b.ask(file)
 	if err != nil {
 		return err
 	}
@@ -279,7 +317,7 @@ func (b *bench) measure(name string, clients, size int, fn func(n int64) error) 
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%s: %w", name, err)
 	}
-	after, err := b.ask()
+	after, err := b.ask("")
 	if err != nil {
 		return err
 	}
@@ -290,6 +328,8 @@ func (b *bench) measure(name string, clients, size int, fn func(n int64) error) 
 		round(all[len(all)/2]), round(all[len(all)*99/100]), round((after.CPU-before.CPU)/time.Duration(len(all))))
 	return nil
 }
+
+func (b *bench) wanted(name string) bool { return b.only == "" || strings.Contains(name, b.only) }
 
 func round(d time.Duration) time.Duration {
 	if d > 10*time.Millisecond {

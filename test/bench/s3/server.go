@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/role/cloud"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/store"
@@ -25,7 +27,7 @@ import (
 // hello is what the server says first.
 type hello struct{ Addr, Plain, Key, Secret string }
 
-// usage is the server's answer to every line on its stdin.
+// usage is the server's answer to every line on its stdin, which may name a file for a profile until the next one.
 type usage struct {
 	CPU time.Duration // user and system, of the process
 	RSS int64         // in bytes, now
@@ -33,8 +35,7 @@ type usage struct {
 
 const region = "us-east-1"
 
-// serve is the server's process: the front door and S3 over the disk engine, as in a cloud, and beside them a bare
-// net/http handler that answers with the same sizes.
+// serve is the server's process: the front door and S3 over the disk engine, as in a cloud, and the floor beside them.
 func serve(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	st := store.OpenMemory(log)
@@ -53,14 +54,19 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	service := s3.New(s3.Config{Regions: []string{region}}, s3.Deps{Store: st, Engine: engine, Log: log})
-	door := frontdoor.New(frontdoor.Config{Regions: []string{region}, RatePerSecond: -1}, frontdoor.Deps{Authenticator: id})
+	decide := cloud.NewAuthz(st, nil, log)
+	service := s3.New(s3.Config{Regions: []string{region}}, s3.Deps{Store: st, Engine: engine, Authz: decide, Log: log})
+	door := frontdoor.New(frontdoor.Config{Regions: []string{region}, RatePerSecond: -1}, frontdoor.Deps{Authenticator: id, Authorizer: decide})
 	door.Register(shape.Service(), service)
 	addr, err := listen(frontdoor.NewServer(door, log))
 	if err != nil {
 		return err
 	}
-	plain, err := listen(&http.Server{Handler: http.HandlerFunc(bare), ReadHeaderTimeout: time.Minute})
+	bare, err := newFloor(filepath.Join(dir, "floor"))
+	if err != nil {
+		return err
+	}
+	plain, err := listen(&http.Server{Handler: bare, ReadHeaderTimeout: time.Minute})
 	if err != nil {
 		return err
 	}
@@ -69,6 +75,9 @@ func serve(dir string) error {
 		return err
 	}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		if err := profile(in.Text()); err != nil {
+			return err
+		}
 		var u syscall.Rusage
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 			return err
@@ -80,6 +89,19 @@ func serve(dir string) error {
 	return nil
 }
 
+// profile ends the CPU profile under way, and begins one in the file that is named.
+func profile(name string) error {
+	pprof.StopCPUProfile()
+	if name == "" {
+		return nil
+	}
+	f, err := os.Create(name) // the profiler holds it
+	if err != nil {
+		return err
+	}
+	return pprof.StartCPUProfile(f)
+}
+
 func listen(s *http.Server) (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -88,25 +110,6 @@ func listen(s *http.Server) (string, error) {
 	go s.Serve(l)
 	return l.Addr().String(), nil
 }
-
-// bare answers as many bytes as the path says.
-func bare(w http.ResponseWriter, r *http.Request) {
-	var n int
-	if _, err := fmt.Sscanf(r.URL.Path, "/%d", &n); err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	w.Header().Set("Content-Length", fmt.Sprint(n))
-	for n > 0 {
-		k, err := w.Write(zeros[:min(n, len(zeros))])
-		if err != nil {
-			return
-		}
-		n -= k
-	}
-}
-
-var zeros = make([]byte, 256<<10) // read only
 
 func resident() int64 {
 	var size, pages int64
