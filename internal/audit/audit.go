@@ -70,6 +70,10 @@ func New(info *call.Info, form url.Values, resource, code, message string) *Even
 			e.Management, e.Category = false, "Data"
 		}
 	}
+	if f := info.Federated; f != nil {
+		e.UserIdentity = UserIdentity{Type: f.Type, PrincipalID: f.ID, UserName: f.Subject, Provider: f.Provider}
+		e.Recipient = f.Account
+	}
 	if info.SourceIP.IsValid() {
 		e.SourceIP = info.SourceIP.String()
 	}

@@ -9,7 +9,7 @@ import (
 
 // UserIdentity says who called.
 type UserIdentity struct {
-	Type           string          `json:"type"` // Root, IAMUser, AssumedRole, FederatedUser, AWSService, Anonymous
+	Type           string          `json:"type"` // Root, IAMUser, AssumedRole, FederatedUser, WebIdentityUser, SAMLUser, AWSService, Anonymous
 	PrincipalID    string          `json:"principalId,omitempty"`
 	ARN            string          `json:"arn,omitempty"`
 	AccountID      string          `json:"accountId,omitempty"`
@@ -17,6 +17,7 @@ type UserIdentity struct {
 	UserName       string          `json:"userName,omitempty"`
 	SessionContext *SessionContext `json:"sessionContext,omitempty"`
 	InvokedBy      string          `json:"invokedBy,omitempty"` // the cloud's service that acted
+	Provider       string          `json:"identityProvider,omitempty"`
 }
 
 // SessionContext says where temporary credentials come from.

@@ -238,6 +238,12 @@ func requestValue(info *call.Info, k policy.Key) (policy.Value, bool) {
 		return policy.String(s.SourceIdentity), s.SourceIdentity != ""
 	case "aws:federatedprovider":
 		return policy.String(s.Provider), s.Provider != ""
+	default:
+		if len(s.Claims) == 0 {
+			break
+		}
+		v, ok := s.Claims[k.Text()]
+		return policy.String(v), ok
 	case "ec2:sourceinstancearn":
 		if s.InstanceID == "" {
 			return policy.Value{}, false

@@ -31,6 +31,7 @@ func cloudFlags(c *cobra.Command, cfg *daemon.CloudConfig) {
 	f.StringVar(&cfg.Mail.Base, "mail-url", "", "the API's URL in mails (default: as clients know it)")
 	f.StringVar(&cfg.StoreListen, "store-listen", "", "address on which zone processes reach the embedded state store (mutual TLS); empty = no socket")
 	etcdFlags(c, &cfg.Etcd)
+	f.StringSliceVar(&cfg.IssuerNetworks, "oidc-networks", nil, "networks of your own in which accounts' OpenID Connect providers may be, beside the internet; an address of this machine only by itself")
 	f.StringVar(&cfg.RootDevice, "import-root-device", "instance-store", "what imported images become: ebs or instance-store")
 	f.Var(&poolValue{&cfg.PublicPool}, "public-pool", "addresses for instances' public side, comma-separated CIDRs")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")

@@ -131,7 +131,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	p.role = cloud.New(cloud.Config{
 		SignUp: signup.Config{Admin: cfg.Mail.Admin, Base: base},
 
-		Region: cfg.Region, Domain: cfg.Domain, Endpoint: p.api.url(cfg), PublicPool: cfg.PublicPool,
+		Region: cfg.Region, Domain: cfg.Domain, Endpoint: p.api.url(cfg), PublicPool: cfg.PublicPool, IssuerNetworks: cfg.issuers,
 		UsageFile: under(cfg.DataDir, "key-usage.json"), ScratchDir: under(cfg.DataDir, "scratch"), RootDevice: cfg.RootDevice,
 	}, cloud.Deps{
 		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,

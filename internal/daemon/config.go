@@ -30,7 +30,12 @@ type CloudConfig struct {
 	PublicPool []netip.Prefix
 	RootDevice string // of imported images: "ebs", or "instance-store" (also "")
 
+	// IssuerNetworks are addresses and networks that are not the internet, in which accounts' OpenID Connect providers may be.
+	IssuerNetworks []string
+
 	Mail Mail
+
+	issuers []netip.Prefix // of IssuerNetworks
 
 	guests string // socket on which guests of a node in the same process reach the API; "" = none
 }
@@ -42,6 +47,16 @@ func (c *CloudConfig) defaults() error {
 	}
 	if c.RootDevice != "" && c.RootDevice != "ebs" && c.RootDevice != "instance-store" {
 		return fmt.Errorf("--import-root-device is %q: want ebs or instance-store", c.RootDevice)
+	}
+	for _, text := range c.IssuerNetworks {
+		p, err := netip.ParsePrefix(text)
+		if a, bad := netip.ParseAddr(text); bad == nil {
+			p, err = netip.PrefixFrom(a, a.BitLen()), nil
+		}
+		if err != nil || p != p.Masked() {
+			return fmt.Errorf("--oidc-networks: %s: want an address or a network, as in 10.1.0.0/16", text)
+		}
+		c.issuers = append(c.issuers, p)
 	}
 	if len(c.PublicPool) == 0 {
 		c.PublicPool = []netip.Prefix{DefaultPool}

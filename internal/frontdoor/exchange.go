@@ -64,17 +64,30 @@ func (x *exchange) serve() error {
 		return err
 	}
 	sig, err := sigv4.Parse(x.r.Header, x.query)
-	t := x.d.route(x.r, x.query, sig)
+	var peeked []byte
+	var unread error
+	action := x.query.Get("Action")
+	if sig == nil && err == nil && x.unsignedForm() {
+		if peeked, unread = x.readForm(); unread == nil && action == "" {
+			action = actionOf(peeked)
+		}
+	}
+	t := x.d.route(x.r, action, sig)
 	x.aim(t)
 	switch {
 	case err != nil:
 		return x.refusal(sig, err)
+	case unread != nil:
+		return unread
 	case x.r.Method == http.MethodConnect || x.r.URL.Path == "*":
 		return awserr.New("MethodNotAllowed", "The specified method is not allowed against this resource.").WithStatus(http.StatusMethodNotAllowed)
 	case x.service.Protocol == wire.RestXML:
 		return x.serveREST(sig, t)
 	case x.service.Protocol == wire.JSON:
 		return x.serveJSON(sig)
+	}
+	if sig == nil {
+		return x.serveUnsigned(action, peeked)
 	}
 	return x.serveQuery(sig)
 }

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"net/url"
 
-	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
@@ -21,10 +20,6 @@ func (x *exchange) serveQuery(sig *sigv4.Signature) error {
 	if m := x.r.Method; m != http.MethodPost && m != http.MethodGet {
 		return awserr.New("MethodNotAllowed", "The HTTP method %s is not supported", m).WithStatus(http.StatusMethodNotAllowed)
 	}
-	if sig == nil { // before a body is read of someone unknown
-		x.info.Operation = x.known(x.query.Get("Action"))
-		return authz.Unsigned(x.service.Protocol)
-	}
 	body, err := x.readForm()
 	if err != nil {
 		return err
@@ -37,6 +32,11 @@ func (x *exchange) serveQuery(sig *sigv4.Signature) error {
 	if _, err := x.authenticate(sig, payload); err != nil {
 		return err
 	}
+	return x.ask(body)
+}
+
+// ask serves the operation that URL and body ask for, whoever does.
+func (x *exchange) ask(body []byte) error {
 	form, err := x.merge(body)
 	if err != nil {
 		return err

@@ -3,7 +3,6 @@ package frontdoor
 import (
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"karri.dev/internal/aws/sigv4"
@@ -68,7 +67,7 @@ func cutLast(name string) (head, last string) {
 }
 
 // route finds what a request is meant for. Nothing is verified yet.
-func (d *Door) route(r *http.Request, query url.Values, sig *sigv4.Signature) target {
+func (d *Door) route(r *http.Request, action string, sig *sigv4.Signature) target {
 	t := d.fromHost(r.Host)
 	if sig != nil {
 		if !t.byHost {
@@ -82,15 +81,15 @@ func (d *Door) route(r *http.Request, query url.Values, sig *sigv4.Signature) ta
 		t.region = d.Region()
 	}
 	if t.service == "" {
-		t.service = d.unsignedService(r, query)
+		t.service = d.unsignedService(r, action)
 	}
 	return t
 }
 
 // unsignedService guesses the service of a request without a signature, so that it is refused in the words
 // of the service that its client means.
-func (d *Door) unsignedService(r *http.Request, query url.Values) string {
-	if action := query.Get("Action"); action != "" && r.URL.Path == "/" {
+func (d *Door) unsignedService(r *http.Request, action string) string {
+	if action != "" && r.URL.Path == "/" {
 		if s := d.byAction[action]; s != nil {
 			return s.Name
 		}

@@ -197,10 +197,16 @@ func (i *Identity) DeleteAccount(ctx context.Context, nameOrID string) error {
 	})
 }
 
-// removePeople deletes an account's users, keys, certificates, groups, roles and policies.
+// removePeople deletes an account's users, keys, certificates, groups, roles, policies and identity providers.
 func removePeople(tx *store.Tx, account string) {
 	for _, c := range slices.Collect(store.SigningCertificatesByAccount.By(tx, account)) {
 		store.SigningCertificates.Delete(tx, c.ID)
+	}
+	for _, p := range slices.Collect(store.OIDCProvidersByAccount.By(tx, account)) {
+		store.OIDCProviders.Delete(tx, p.ARN())
+	}
+	for _, p := range slices.Collect(store.SAMLProvidersByAccount.By(tx, account)) {
+		store.SAMLProviders.Delete(tx, p.ARN())
 	}
 	removeOf(tx, store.Groups, account, func(g *resource.Group) string { return g.Name })
 	removeOf(tx, store.Roles, account, func(r *resource.IAMRole) string { return r.Name })

@@ -61,6 +61,14 @@ func MakeKey(text string) Key {
 	return k
 }
 
+// Text gives the key in one piece, in lower case.
+func (k Key) Text() string {
+	if k.Arg == "" {
+		return k.Name
+	}
+	return k.Name + "/" + strings.ToLower(k.Arg)
+}
+
 // Context gives the values of the keys that depend on the request, when they are asked for.
 // A key that the request does not have gives false. Value must not keep or allocate anything per call
 // if evaluations are to stay free of allocations: a switch on key.Name over fields does it.

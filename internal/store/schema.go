@@ -79,6 +79,14 @@ var (
 	InstanceProfilesByRole = index(InstanceProfiles, "role", func(p *resource.InstanceProfile) []string { return some(p.RoleID) })
 )
 
+// Identity: who else vouches for people. Keys are ARNs.
+var (
+	OIDCProviders          = table("oidc-providers", 1, func(p *resource.OIDCProvider) string { return p.ARN() })
+	OIDCProvidersByAccount = index(OIDCProviders, "account", func(p *resource.OIDCProvider) []string { return []string{p.AccountID} })
+	SAMLProviders          = table("saml-providers", 1, func(p *resource.SAMLProvider) string { return p.ARN() })
+	SAMLProvidersByAccount = index(SAMLProviders, "account", func(p *resource.SAMLProvider) []string { return []string{p.AccountID} })
+)
+
 // policiesOf gives the ARNs of the managed policies that an entity uses, "boundary " before those that bound it.
 func policiesOf(p *resource.Permissions) []string {
 	out := slices.Clone(p.Attached)

@@ -42,6 +42,17 @@ type Info struct {
 	Payer     string    // S3: x-amz-request-payer
 	Charged   bool      // S3: the handler's word that the requester pays
 	Time      time.Time // when the request was taken in, from the injected clock
+	// Federated is set once an identity provider's word for a caller without credentials was found good.
+	Federated *Federated
+}
+
+// Federated is somebody whom an identity provider vouches for.
+type Federated struct {
+	Type     string // as in audit records: "WebIdentityUser", "SAMLUser"
+	Provider string // ARN
+	Subject  string
+	ID       string // what the provider's account knows the subject by
+	Account  string // in whose eyes: the role's
 }
 
 type key struct{}

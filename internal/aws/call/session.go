@@ -39,6 +39,9 @@ type Session struct {
 	// Subject who it said the caller is.
 	Provider string `json:"fp,omitempty"`
 	Subject  string `json:"fs,omitempty"`
+	// Claims are what the provider said that policies can ask for as long as the session lasts, by condition key in lower case:
+	// "idp.example.com:sub", "saml:sub".
+	Claims map[string]string `json:"fc,omitempty"`
 	// InstanceID is the instance whose profile the credentials come from.
 	InstanceID string `json:"in,omitempty"`
 

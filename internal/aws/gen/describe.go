@@ -92,6 +92,8 @@ type additions struct {
 	Always, Optional []string
 	// Pointers lists strings of which absent and empty mean different things.
 	Pointers []string
+	// Unsigned lists operations that nobody has to sign, which the description does not say.
+	Unsigned []string
 }
 
 type operationAddition struct {

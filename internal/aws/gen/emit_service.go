@@ -29,6 +29,9 @@ func (m *model) emitService() ([]byte, error) {
 	out.f("func operations() []wire.Operation {\nreturn []wire.Operation{\n")
 	for _, op := range m.Operations {
 		out.f("{\nRoute: %s,\n", routes[op.Name])
+		if slices.Contains(m.Add.Unsigned, op.Name) {
+			out.f("Unsigned: true,\n")
+		}
 		m.emitFuncs(&out, op, protocol)
 		out.f("Invoke: func(ctx context.Context, api, in any) (any, error) {\nreturn api.(API).%s(ctx, in.(*%s))\n},\n},\n",
 			op.Name, op.Input.Name)

@@ -50,6 +50,8 @@ type Route struct {
 // Operation is one operation served; generated.
 type Operation struct {
 	Route
+	// Unsigned says that nobody has to sign it: what it brings along proves who calls.
+	Unsigned bool
 	// Decode makes the typed input (a pointer to the request struct); errors are AWS errors.
 	Decode func(*Request) (any, error)
 	// Invoke calls the operation's method of api, which implements the service's generated API interface.

@@ -38,6 +38,7 @@ import (
 	"karri.dev/internal/mail"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/object"
+	"karri.dev/internal/oidc"
 	"karri.dev/internal/page"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/resource"
@@ -58,6 +59,9 @@ type Config struct {
 	Domain     string
 	Endpoint   string // the API's URL as clients use it
 	PublicPool []netip.Prefix
+	// IssuerNetworks are those that are not the internet, in which OpenID Connect providers may be.
+	IssuerNetworks []netip.Prefix
+
 	UsageFile  string // when access keys were last used; "" = memory only
 	ScratchDir string // of the importer
 	SignUp     signup.Config
@@ -149,8 +153,11 @@ func New(cfg Config, deps Deps) *Cloud {
 			IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
 		})
 	c.Door.Register(shapes3.Service(), c.objects)
-	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity))
-	c.Door.Register(shapests.Service(), sts.New(sts.Deps{Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Now: deps.Now}))
+	issuers := oidc.New(oidc.Config{Guard: oidc.Guard{Private: cfg.IssuerNetworks}}, deps.Now)
+	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity, issuers))
+	c.Door.Register(shapests.Service(), sts.New(sts.Deps{
+		Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Tokens: issuers, Now: deps.Now,
+	}))
 	c.Door.Register(shapecloudtrail.Service(), cloudtrail.New(c.Events, page.New(deps.Sealer)))
 	c.Door.Register(shapeorganizations.Service(), organizations.New(organizations.Deps{
 		Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Tokens: page.New(deps.Sealer), Now: deps.Now,

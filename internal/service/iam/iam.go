@@ -20,13 +20,16 @@ import (
 type Service struct {
 	store    *store.Store
 	identity *identity.Identity
+	issuers  Issuers
 	cloud    []*resource.Policy // the cloud's own, in order of name
 }
 
 var _ shape.API = (*Service)(nil)
 
 // New makes a Service.
-func New(s *store.Store, id *identity.Identity) *Service { return &Service{s, id, cloudPolicies()} }
+func New(s *store.Store, id *identity.Identity, issuers Issuers) *Service {
+	return &Service{store: s, identity: id, issuers: issuers, cloud: cloudPolicies()}
+}
 
 // pageSize is IAM's default and mostItems its limit of items in a page.
 const (

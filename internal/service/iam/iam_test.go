@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -22,6 +23,7 @@ import (
 	"karri.dev/internal/aws/wire/wiretest"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
+	"karri.dev/internal/oidc"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/store"
@@ -58,7 +60,7 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	door := frontdoor.New(frontdoor.Config{Regions: []string{"us-east-1"}, RatePerSecond: -1}, frontdoor.Deps{Authenticator: id, Authorizer: engine})
-	door.Register(shape.Service(), iam.New(st, id))
+	door.Register(shape.Service(), iam.New(st, id, oidc.New(oidc.Config{}, time.Now)))
 	server := httptest.NewServer(door)
 	t.Cleanup(server.Close)
 	c := &cloud{t: t, url: server.URL, account: account.ID}

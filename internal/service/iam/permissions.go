@@ -7,6 +7,7 @@ import (
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
+	"karri.dev/internal/oidc"
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -15,7 +16,7 @@ import (
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
 	t := authz.Table{}
-	for _, area := range []authz.Table{userPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions()} {
+	for _, area := range []authz.Table{userPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions()} {
 		maps.Copy(t, area)
 	}
 	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
@@ -34,6 +35,15 @@ func Permissions() authz.Service {
 		"group":            named("group", nil, store.Groups, func(g *resource.Group) (string, *entity) { return g.Path[1:] + g.Name, nil }),
 		"role":             named("role", nil, store.Roles, func(r *resource.IAMRole) (string, *entity) { return r.Path[1:] + r.Name, &entity{r.Tags, r.Boundary} }),
 		"instance-profile": named("instance-profile", nil, store.InstanceProfiles, func(p *resource.InstanceProfile) (string, *entity) { return p.Path[1:] + p.Name, &entity{tags: p.Tags} }),
+		"oidc-provider": {
+			ARN: entityARN("oidc-provider"), New: newIssuer,
+			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+				if p := store.OIDCProviders.Get(r, name); p != nil && p.AccountID == info.AccountID {
+					return &entity{tags: p.Tags}
+				}
+				return nil
+			},
+		},
 		"policy": {
 			ARN: entityARN("policy"), New: newName,
 			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
@@ -180,6 +190,24 @@ func profilePermissions() authz.Table {
 		"AddRoleToInstanceProfile":      {On: "instance-profile:InstanceProfileName", Also: alsoPassRole},
 		"RemoveRoleFromInstanceProfile": profile, "TagInstanceProfile": profile, "UntagInstanceProfile": profile, "ListInstanceProfileTags": profile,
 	}
+}
+
+func federationPermissions() authz.Table {
+	oidc := authz.Entry{On: "oidc-provider:OpenIDConnectProviderArn"}
+	return authz.Table{
+		"CreateOpenIDConnectProvider": {On: "oidc-provider:+Url"},
+		"GetOpenIDConnectProvider":    oidc, "ListOpenIDConnectProviders": {}, "DeleteOpenIDConnectProvider": oidc,
+		"UpdateOpenIDConnectProviderThumbprint": oidc, "AddClientIDToOpenIDConnectProvider": oidc, "RemoveClientIDFromOpenIDConnectProvider": oidc,
+		"TagOpenIDConnectProvider": oidc, "UntagOpenIDConnectProvider": oidc, "ListOpenIDConnectProviderTags": oidc,
+	}
+}
+
+// newIssuer names a provider by its URL as it is going to be kept.
+func newIssuer(_ *call.Info, members []string) string {
+	if url, err := oidc.CheckURL(members[0], true); err == nil {
+		return url
+	}
+	return members[0] // the handler refuses it
 }
 
 // alsoPassRole asks for leave to hand the role on: whoever uses the profile gets what it may do.

@@ -29,23 +29,62 @@ type Roles interface {
 }
 
 // actions are those that taking a role asks for.
-type actions struct{ assume, tag, source policy.Action }
+type actions struct{ assume, web, saml, tag, source policy.Action }
 
 func newActions() actions {
-	return actions{policy.MakeAction("sts:AssumeRole"), policy.MakeAction("sts:TagSession"), policy.MakeAction("sts:SetSourceIdentity")}
+	return actions{
+		policy.MakeAction("sts:AssumeRole"), policy.MakeAction("sts:AssumeRoleWithWebIdentity"), policy.MakeAction("sts:AssumeRoleWithSAML"),
+		policy.MakeAction("sts:TagSession"), policy.MakeAction("sts:SetSourceIdentity"),
+	}
 }
 
-// noRole is the one answer to who may not take a role, whether it is there or not.
-func noRole(ctx context.Context, action, arn string) error {
-	return denied("User: %s is not authorized to perform: %s on resource: %s", call.From(ctx).ARN, action, arn)
+// wish is somebody's wish to take a role.
+type wish struct {
+	action     policy.Action
+	as         *policy.Principal // nil: who signed the call
+	arn        string            // the role's, as asked for
+	role       *resource.IAMRole // nil: there is none
+	of         *call.Session
+	externalID string
+	tags       []shape.Tag
+	transitive []string
+	source     bool // asks for a source identity
+	mfa        bool
+	claims     map[string]policy.Value // what an identity provider says, by condition key in lower case
+}
+
+// findRole gives the role of an ARN; nil: there is none.
+func (s *Service) findRole(arn string) *resource.IAMRole {
+	account, name := authz.SplitARN(arn)
+	if role := store.Roles.Get(s.Store.Snapshot(), store.UserKey(account, name)); role != nil && role.ARN() == arn {
+		return role
+	}
+	return nil
+}
+
+// checkRole gives the account in a role's ARN.
+func checkRole(arn string) (account string, err error) {
+	account, _ = authz.SplitARN(arn)
+	if account == "" || !strings.HasPrefix(arn, "arn:aws:iam::"+account+":role/") {
+		return "", invalid("Value '%.256s' at 'roleArn' is not the ARN of a role", arn)
+	}
+	return account, nil
+}
+
+// refuse is the one answer to who may not take a role, whether it is there or not.
+func (w *wish) refuse(ctx context.Context, action policy.Action) error {
+	if w.as != nil {
+		return denied("Not authorized to perform %s", action.Name)
+	}
+	return denied("User: %s is not authorized to perform: %s on resource: %s", call.From(ctx).ARN, action.Name, w.arn)
 }
 
 // AssumeRole gives the caller credentials of a role, as the role's trust policy allows.
 func (s *Service) AssumeRole(ctx context.Context, in *shape.AssumeRoleRequest) (*shape.AssumeRoleResult, error) {
 	info := call.From(ctx)
-	account, roleName := authz.SplitARN(in.RoleArn)
-	if account == "" || !strings.HasPrefix(in.RoleArn, "arn:aws:iam::"+account+":role/") {
-		return nil, invalid("Value '%.256s' at 'roleArn' is not the ARN of a role", in.RoleArn)
+	account, err := checkRole(in.RoleArn)
+	if err != nil {
+		return nil, err
 	}
 	if err := checkAssume(in); err != nil {
 		return nil, err
@@ -73,17 +112,13 @@ func (s *Service) AssumeRole(ctx context.Context, in *shape.AssumeRoleRequest) (
 	if err := s.mfa(ctx, mfa, in.SerialNumber, in.TokenCode); err != nil {
 		return nil, err
 	}
-	role := store.Roles.Get(s.Store.Snapshot(), store.UserKey(account, roleName))
-	if role != nil && role.ARN() != in.RoleArn {
-		role = nil
+	w := &wish{
+		action: s.actions.assume, arn: in.RoleArn, role: s.findRole(in.RoleArn), of: of, externalID: in.ExternalId,
+		tags: in.Tags, transitive: in.TransitiveTagKeys, source: in.SourceIdentity != "", mfa: mfa.MFA,
 	}
-	if err := s.mayAssume(ctx, in, role, of, mfa.MFA); err != nil {
+	if err := s.grant(ctx, w, d); err != nil {
 		return nil, err
 	}
-	if limit := max(role.MaxSession, defaultRole); d > limit {
-		return nil, awserr.New("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
-	}
-	of.PrincipalID = role.ID
 	if err := s.policies(of, in.Policy, in.PolicyArns); err != nil {
 		return nil, err
 	}
@@ -93,7 +128,7 @@ func (s *Service) AssumeRole(ctx context.Context, in *shape.AssumeRoleRequest) (
 	}
 	return &shape.AssumeRoleResult{
 		Credentials: c, PackedPolicySize: packed, SourceIdentity: of.SourceIdentity,
-		AssumedRoleUser: &shape.AssumedRoleUser{AssumedRoleId: role.ID + ":" + of.Name, Arn: call.AssumedRoleARN(account, role.Name, of.Name)},
+		AssumedRoleUser: w.user(),
 	}, nil
 }
 
@@ -137,67 +172,77 @@ func inherit(of, from *call.Session, in *shape.AssumeRoleRequest) error {
 	return tags(of, in.Tags, in.TransitiveTagKeys)
 }
 
-// mayAssume asks the trust policy, and the caller's own policies where it is needed.
-func (s *Service) mayAssume(ctx context.Context, in *shape.AssumeRoleRequest, role *resource.IAMRole, of *call.Session, mfa bool) error {
-	if role == nil {
-		return noRole(ctx, "sts:AssumeRole", in.RoleArn)
+// grant asks the trust policy, and the caller's own policies where it is needed, and makes the session the role's.
+func (s *Service) grant(ctx context.Context, w *wish, d time.Duration) error {
+	if w.role == nil {
+		return w.refuse(ctx, w.action)
 	}
-	trust, err := s.Roles.Trust(role)
+	trust, err := s.Roles.Trust(w.role)
 	if err != nil {
 		return err
 	}
-	asked := []policy.Action{s.actions.assume}
-	if len(in.Tags) > 0 {
+	asked := []policy.Action{w.action}
+	if len(w.tags) > 0 {
 		asked = append(asked, s.actions.tag)
 	}
-	if in.SourceIdentity != "" {
+	if w.source {
 		asked = append(asked, s.actions.source)
 	}
 	for _, action := range asked {
 		err := s.Roles.Decide(ctx, authz.Question{
-			Action: action, Resource: role.ARN(), Owner: role.AccountID, Policy: trust, Trust: true, Keys: assumeKeys(in, role, of, mfa),
+			Action: action, Resource: w.role.ARN(), Owner: w.role.AccountID, Policy: trust, Trust: true, Keys: w.value, As: w.as,
 		})
 		if awserr.Code(err) == "AccessDenied" {
-			return noRole(ctx, action.Name, in.RoleArn)
+			return w.refuse(ctx, action)
 		}
 		if err != nil {
 			return err
 		}
 	}
+	if limit := max(w.role.MaxSession, defaultRole); d > limit {
+		return awserr.New("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+	}
+	w.of.PrincipalID = w.role.ID
 	return nil
 }
 
-// assumeKeys are the condition keys of taking a role.
-func assumeKeys(in *shape.AssumeRoleRequest, role *resource.IAMRole, of *call.Session, mfa bool) authz.Keys {
-	return func(k policy.Key) (policy.Value, bool) {
-		switch k.Name {
-		case "sts:externalid":
-			return policy.String(in.ExternalId), in.ExternalId != ""
-		case "sts:rolesessionname":
-			return policy.String(of.Name), true
-		case "sts:sourceidentity":
-			return policy.String(of.SourceIdentity), of.SourceIdentity != ""
-		case "sts:transitivetagkeys":
-			return policy.Strings(in.TransitiveTagKeys), len(in.TransitiveTagKeys) > 0
-		case "aws:requesttag":
-			for _, t := range in.Tags {
-				if strings.EqualFold(t.Key, k.Arg) {
-					return policy.String(t.Value), true
-				}
+// user says who the session is.
+func (w *wish) user() *shape.AssumedRoleUser {
+	return &shape.AssumedRoleUser{AssumedRoleId: w.role.ID + ":" + w.of.Name, Arn: call.AssumedRoleARN(w.role.AccountID, w.role.Name, w.of.Name)}
+}
+
+// value gives the condition keys of taking a role.
+func (w *wish) value(k policy.Key) (policy.Value, bool) {
+	switch k.Name {
+	case "sts:externalid":
+		return policy.String(w.externalID), w.externalID != ""
+	case "sts:rolesessionname":
+		return policy.String(w.of.Name), true
+	case "sts:sourceidentity":
+		return policy.String(w.of.SourceIdentity), w.of.SourceIdentity != ""
+	case "sts:transitivetagkeys":
+		return policy.Strings(w.transitive), len(w.transitive) > 0
+	case "aws:requesttag":
+		for _, t := range w.tags {
+			if strings.EqualFold(t.Key, k.Arg) {
+				return policy.String(t.Value), true
 			}
-		case "aws:tagkeys":
-			var keys []string
-			for _, t := range in.Tags {
-				keys = append(keys, t.Key)
-			}
-			return policy.Strings(keys), len(keys) > 0
-		case "aws:resourcetag", "iam:resourcetag":
-			return authz.Tag(role.Tags, k.Arg)
-		case "aws:multifactorauthpresent":
-			return policy.Bool(true), mfa
-		case "aws:multifactorauthage":
-			return policy.Int(0), mfa
 		}
-		return policy.Value{}, false
+	case "aws:tagkeys":
+		var keys []string
+		for _, t := range w.tags {
+			keys = append(keys, t.Key)
+		}
+		return policy.Strings(keys), len(keys) > 0
+	case "aws:resourcetag", "iam:resourcetag":
+		return authz.Tag(w.role.Tags, k.Arg)
+	case "aws:multifactorauthpresent":
+		return policy.Bool(true), w.mfa
+	case "aws:multifactorauthage":
+		return policy.Int(0), w.mfa
+	case "aws:federatedprovider":
+		return policy.String(w.of.Provider), w.of.Provider != ""
 	}
+	v, ok := w.claims[k.Text()]
+	return v, ok
 }

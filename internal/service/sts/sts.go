@@ -25,6 +25,7 @@ type Deps struct {
 	Sessions Sessions
 	Denials  *denial.Codec
 	Roles    Roles
+	Tokens   Tokens
 	Now      func() time.Time
 }
 

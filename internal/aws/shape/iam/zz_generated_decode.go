@@ -6,6 +6,12 @@ import (
 	"karri.dev/internal/aws/wire"
 )
 
+func decodeAddClientIDToOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *AddClientIDToOpenIDConnectProviderRequest) {
+	d.Require(n, "OpenIDConnectProviderArn", "ClientID")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
+	v.ClientID = d.String(n.Take("ClientID"))
+}
+
 func decodeAddRoleToInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *AddRoleToInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName", "RoleName")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
@@ -50,6 +56,14 @@ func decodeCreateInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *Create
 	d.Require(n, "InstanceProfileName")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
 	v.Path = d.String(n.Take("Path"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeCreateOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *CreateOpenIDConnectProviderRequest) {
+	d.Require(n, "Url")
+	v.Url = d.String(n.Take("Url"))
+	v.ClientIDList = wire.Scalars(d, n, "ClientIDList", "member", d.String)
+	v.ThumbprintList = wire.Scalars(d, n, "ThumbprintList", "member", d.String)
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
@@ -108,6 +122,11 @@ func decodeDeleteGroupRequest(d *wire.Decoder, n *wire.Node, v *DeleteGroupReque
 func decodeDeleteInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *DeleteInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+}
+
+func decodeDeleteOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *DeleteOpenIDConnectProviderRequest) {
+	d.Require(n, "OpenIDConnectProviderArn")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
 }
 
 func decodeDeletePolicyRequest(d *wire.Decoder, n *wire.Node, v *DeletePolicyRequest) {
@@ -203,6 +222,11 @@ func decodeGetInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *GetInstan
 func decodeGetLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *GetLoginProfileRequest) {
 	d.Require(n, "UserName")
 	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeGetOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *GetOpenIDConnectProviderRequest) {
+	d.Require(n, "OpenIDConnectProviderArn")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
 }
 
 func decodeGetPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetPolicyRequest) {
@@ -328,6 +352,16 @@ func decodeListMFADevicesRequest(d *wire.Decoder, n *wire.Node, v *ListMFADevice
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListOpenIDConnectProviderTagsRequest(d *wire.Decoder, n *wire.Node, v *ListOpenIDConnectProviderTagsRequest) {
+	d.Require(n, "OpenIDConnectProviderArn")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListOpenIDConnectProvidersRequest(d *wire.Decoder, n *wire.Node, v *ListOpenIDConnectProvidersRequest) {
+}
+
 func decodeListPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListPoliciesRequest) {
 	v.Scope = d.String(n.Take("Scope"))
 	v.OnlyAttached = d.BoolPtr(n.Take("OnlyAttached"))
@@ -441,6 +475,12 @@ func decodePutUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *PutUserPolicyR
 	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
 }
 
+func decodeRemoveClientIDFromOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *RemoveClientIDFromOpenIDConnectProviderRequest) {
+	d.Require(n, "OpenIDConnectProviderArn", "ClientID")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
+	v.ClientID = d.String(n.Take("ClientID"))
+}
+
 func decodeRemoveRoleFromInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *RemoveRoleFromInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName", "RoleName")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
@@ -471,6 +511,12 @@ func decodeTagInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *TagInstan
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
+func decodeTagOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *TagOpenIDConnectProviderRequest) {
+	d.Require(n, "OpenIDConnectProviderArn", "Tags")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
 func decodeTagPolicyRequest(d *wire.Decoder, n *wire.Node, v *TagPolicyRequest) {
 	d.Require(n, "PolicyArn", "Tags")
 	v.PolicyArn = d.String(n.Take("PolicyArn"))
@@ -492,6 +538,12 @@ func decodeTagUserRequest(d *wire.Decoder, n *wire.Node, v *TagUserRequest) {
 func decodeUntagInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *UntagInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName", "TagKeys")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
+}
+
+func decodeUntagOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *UntagOpenIDConnectProviderRequest) {
+	d.Require(n, "OpenIDConnectProviderArn", "TagKeys")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
 	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
 }
 
@@ -531,6 +583,12 @@ func decodeUpdateGroupRequest(d *wire.Decoder, n *wire.Node, v *UpdateGroupReque
 	v.GroupName = d.String(n.Take("GroupName"))
 	v.NewPath = d.String(n.Take("NewPath"))
 	v.NewGroupName = d.String(n.Take("NewGroupName"))
+}
+
+func decodeUpdateOpenIDConnectProviderThumbprintRequest(d *wire.Decoder, n *wire.Node, v *UpdateOpenIDConnectProviderThumbprintRequest) {
+	d.Require(n, "OpenIDConnectProviderArn", "ThumbprintList")
+	v.OpenIDConnectProviderArn = d.String(n.Take("OpenIDConnectProviderArn"))
+	v.ThumbprintList = wire.Scalars(d, n, "ThumbprintList", "member", d.String)
 }
 
 func decodeUpdateRoleDescriptionRequest(d *wire.Decoder, n *wire.Node, v *UpdateRoleDescriptionRequest) {

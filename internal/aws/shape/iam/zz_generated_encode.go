@@ -54,6 +54,10 @@ func appendAccessKeyMetadata(b []byte, v *AccessKeyMetadata) []byte {
 	return b
 }
 
+func appendAddClientIDToOpenIDConnectProviderResult(b []byte, v *AddClientIDToOpenIDConnectProviderResult) []byte {
+	return b
+}
+
 func appendAddRoleToInstanceProfileResult(b []byte, v *AddRoleToInstanceProfileResult) []byte {
 	return b
 }
@@ -121,6 +125,22 @@ func appendCreateInstanceProfileResult(b []byte, v *CreateInstanceProfileResult)
 	return b
 }
 
+func appendCreateOpenIDConnectProviderResult(b []byte, v *CreateOpenIDConnectProviderResult) []byte {
+	if v.OpenIDConnectProviderArn != "" {
+		b = wire.AppendString(b, "OpenIDConnectProviderArn", v.OpenIDConnectProviderArn)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
 func appendCreatePolicyResult(b []byte, v *CreatePolicyResult) []byte {
 	if v.Policy != nil {
 		b = append(b, "<Policy>"...)
@@ -170,6 +190,10 @@ func appendDeleteGroupResult(b []byte, v *DeleteGroupResult) []byte {
 }
 
 func appendDeleteInstanceProfileResult(b []byte, v *DeleteInstanceProfileResult) []byte {
+	return b
+}
+
+func appendDeleteOpenIDConnectProviderResult(b []byte, v *DeleteOpenIDConnectProviderResult) []byte {
 	return b
 }
 
@@ -280,6 +304,39 @@ func appendGetLoginProfileResult(b []byte, v *GetLoginProfileResult) []byte {
 		b = append(b, "<LoginProfile>"...)
 		b = appendLoginProfile(b, v.LoginProfile)
 		b = append(b, "</LoginProfile>"...)
+	}
+	return b
+}
+
+func appendGetOpenIDConnectProviderResult(b []byte, v *GetOpenIDConnectProviderResult) []byte {
+	if v.Url != "" {
+		b = wire.AppendString(b, "Url", v.Url)
+	}
+	if v.ClientIDList != nil {
+		b = append(b, "<ClientIDList>"...)
+		for _, x := range v.ClientIDList {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</ClientIDList>"...)
+	}
+	if v.ThumbprintList != nil {
+		b = append(b, "<ThumbprintList>"...)
+		for _, x := range v.ThumbprintList {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</ThumbprintList>"...)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
 	}
 	return b
 }
@@ -619,6 +676,34 @@ func appendListMFADevicesResult(b []byte, v *ListMFADevicesResult) []byte {
 	return b
 }
 
+func appendListOpenIDConnectProviderTagsResult(b []byte, v *ListOpenIDConnectProviderTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListOpenIDConnectProvidersResult(b []byte, v *ListOpenIDConnectProvidersResult) []byte {
+	if v.OpenIDConnectProviderList != nil {
+		b = append(b, "<OpenIDConnectProviderList>"...)
+		for i := range v.OpenIDConnectProviderList {
+			b = append(b, "<member>"...)
+			b = appendOpenIDConnectProviderListEntry(b, &v.OpenIDConnectProviderList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</OpenIDConnectProviderList>"...)
+	}
+	return b
+}
+
 func appendListPoliciesResult(b []byte, v *ListPoliciesResult) []byte {
 	if v.Policies != nil {
 		b = append(b, "<Policies>"...)
@@ -823,6 +908,13 @@ func appendMFADevice(b []byte, v *MFADevice) []byte {
 	return b
 }
 
+func appendOpenIDConnectProviderListEntry(b []byte, v *OpenIDConnectProviderListEntry) []byte {
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	return b
+}
+
 func appendPolicy(b []byte, v *Policy) []byte {
 	if v.PolicyName != "" {
 		b = wire.AppendString(b, "PolicyName", v.PolicyName)
@@ -924,6 +1016,10 @@ func appendPutUserPermissionsBoundaryResult(b []byte, v *PutUserPermissionsBound
 }
 
 func appendPutUserPolicyResult(b []byte, v *PutUserPolicyResult) []byte {
+	return b
+}
+
+func appendRemoveClientIDFromOpenIDConnectProviderResult(b []byte, v *RemoveClientIDFromOpenIDConnectProviderResult) []byte {
 	return b
 }
 
@@ -1063,6 +1159,10 @@ func appendTagInstanceProfileResult(b []byte, v *TagInstanceProfileResult) []byt
 	return b
 }
 
+func appendTagOpenIDConnectProviderResult(b []byte, v *TagOpenIDConnectProviderResult) []byte {
+	return b
+}
+
 func appendTagPolicyResult(b []byte, v *TagPolicyResult) []byte {
 	return b
 }
@@ -1076,6 +1176,10 @@ func appendTagUserResult(b []byte, v *TagUserResult) []byte {
 }
 
 func appendUntagInstanceProfileResult(b []byte, v *UntagInstanceProfileResult) []byte {
+	return b
+}
+
+func appendUntagOpenIDConnectProviderResult(b []byte, v *UntagOpenIDConnectProviderResult) []byte {
 	return b
 }
 
@@ -1100,6 +1204,10 @@ func appendUpdateAssumeRolePolicyResult(b []byte, v *UpdateAssumeRolePolicyResul
 }
 
 func appendUpdateGroupResult(b []byte, v *UpdateGroupResult) []byte {
+	return b
+}
+
+func appendUpdateOpenIDConnectProviderThumbprintResult(b []byte, v *UpdateOpenIDConnectProviderThumbprintResult) []byte {
 	return b
 }
 

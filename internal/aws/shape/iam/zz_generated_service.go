@@ -30,6 +30,18 @@ func namespace(version string) string {
 func operations() []wire.Operation {
 	return []wire.Operation{
 		{
+			Route: wire.Route{Name: "AddClientIDToOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAddClientIDToOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AddClientIDToOpenIDConnectProviderResponse", "", appendAddClientIDToOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AddClientIDToOpenIDConnectProvider(ctx, in.(*AddClientIDToOpenIDConnectProviderRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AddRoleToInstanceProfile"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeAddRoleToInstanceProfileRequest)
@@ -122,6 +134,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateOpenIDConnectProviderResponse", "CreateOpenIDConnectProviderResult", appendCreateOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateOpenIDConnectProvider(ctx, in.(*CreateOpenIDConnectProviderRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreatePolicy"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreatePolicyRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -207,6 +231,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteInstanceProfile(ctx, in.(*DeleteInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteOpenIDConnectProviderResponse", "", appendDeleteOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteOpenIDConnectProvider(ctx, in.(*DeleteOpenIDConnectProviderRequest))
 			},
 		},
 		{
@@ -401,6 +437,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetLoginProfile(ctx, in.(*GetLoginProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetOpenIDConnectProviderResponse", "GetOpenIDConnectProviderResult", appendGetOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetOpenIDConnectProvider(ctx, in.(*GetOpenIDConnectProviderRequest))
 			},
 		},
 		{
@@ -616,6 +664,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListOpenIDConnectProviderTags"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListOpenIDConnectProviderTagsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListOpenIDConnectProviderTagsResponse", "ListOpenIDConnectProviderTagsResult", appendListOpenIDConnectProviderTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListOpenIDConnectProviderTags(ctx, in.(*ListOpenIDConnectProviderTagsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListOpenIDConnectProviders"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListOpenIDConnectProvidersRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListOpenIDConnectProvidersResponse", "ListOpenIDConnectProvidersResult", appendListOpenIDConnectProvidersResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListOpenIDConnectProviders(ctx, in.(*ListOpenIDConnectProvidersRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ListPolicies"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListPoliciesRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -802,6 +874,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "RemoveClientIDFromOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeRemoveClientIDFromOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "RemoveClientIDFromOpenIDConnectProviderResponse", "", appendRemoveClientIDFromOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RemoveClientIDFromOpenIDConnectProvider(ctx, in.(*RemoveClientIDFromOpenIDConnectProviderRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "RemoveRoleFromInstanceProfile"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeRemoveRoleFromInstanceProfileRequest)
@@ -850,6 +934,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "TagOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeTagOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagOpenIDConnectProviderResponse", "", appendTagOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagOpenIDConnectProvider(ctx, in.(*TagOpenIDConnectProviderRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "TagPolicy"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagPolicyRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -889,6 +985,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UntagInstanceProfile(ctx, in.(*UntagInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UntagOpenIDConnectProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUntagOpenIDConnectProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagOpenIDConnectProviderResponse", "", appendUntagOpenIDConnectProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagOpenIDConnectProvider(ctx, in.(*UntagOpenIDConnectProviderRequest))
 			},
 		},
 		{
@@ -953,6 +1061,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UpdateGroup(ctx, in.(*UpdateGroupRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateOpenIDConnectProviderThumbprint"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateOpenIDConnectProviderThumbprintRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateOpenIDConnectProviderThumbprintResponse", "", appendUpdateOpenIDConnectProviderThumbprintResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateOpenIDConnectProviderThumbprint(ctx, in.(*UpdateOpenIDConnectProviderThumbprintRequest))
 			},
 		},
 		{

@@ -27,6 +27,14 @@ type AccessKeyMetadata struct {
 	CreateDate  time.Time
 }
 
+type AddClientIDToOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn string // required
+	ClientID                 string // required
+}
+
+type AddClientIDToOpenIDConnectProviderResult struct {
+}
+
 type AddRoleToInstanceProfileRequest struct {
 	InstanceProfileName string // required
 	RoleName            string // required
@@ -104,6 +112,18 @@ type CreateInstanceProfileResult struct {
 	InstanceProfile *InstanceProfile
 }
 
+type CreateOpenIDConnectProviderRequest struct {
+	Url            string // required
+	ClientIDList   []string
+	ThumbprintList []string
+	Tags           []Tag
+}
+
+type CreateOpenIDConnectProviderResult struct {
+	OpenIDConnectProviderArn string
+	Tags                     []Tag
+}
+
 type CreatePolicyRequest struct {
 	PolicyName     string // required
 	Path           string
@@ -179,6 +199,13 @@ type DeleteInstanceProfileRequest struct {
 }
 
 type DeleteInstanceProfileResult struct {
+}
+
+type DeleteOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn string // required
+}
+
+type DeleteOpenIDConnectProviderResult struct {
 }
 
 type DeletePolicyRequest struct {
@@ -319,6 +346,18 @@ type GetLoginProfileRequest struct {
 
 type GetLoginProfileResult struct {
 	LoginProfile *LoginProfile
+}
+
+type GetOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn string // required
+}
+
+type GetOpenIDConnectProviderResult struct {
+	Url            string
+	ClientIDList   []string
+	ThumbprintList []string
+	CreateDate     time.Time
+	Tags           []Tag
 }
 
 type GetPolicyRequest struct {
@@ -557,6 +596,25 @@ type ListMFADevicesResult struct {
 	Marker      string
 }
 
+type ListOpenIDConnectProviderTagsRequest struct {
+	OpenIDConnectProviderArn string // required
+	Marker                   string
+	MaxItems                 *int
+}
+
+type ListOpenIDConnectProviderTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+type ListOpenIDConnectProvidersRequest struct {
+}
+
+type ListOpenIDConnectProvidersResult struct {
+	OpenIDConnectProviderList []OpenIDConnectProviderListEntry
+}
+
 type ListPoliciesRequest struct {
 	Scope             string // values: PolicyScopeType
 	OnlyAttached      *bool
@@ -713,6 +771,10 @@ type MFADevice struct {
 	EnableDate   time.Time
 }
 
+type OpenIDConnectProviderListEntry struct {
+	Arn string
+}
+
 type Policy struct {
 	PolicyName                    string
 	PolicyId                      string
@@ -791,6 +853,14 @@ type PutUserPolicyRequest struct {
 }
 
 type PutUserPolicyResult struct {
+}
+
+type RemoveClientIDFromOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn string // required
+	ClientID                 string // required
+}
+
+type RemoveClientIDFromOpenIDConnectProviderResult struct {
 }
 
 type RemoveRoleFromInstanceProfileRequest struct {
@@ -873,6 +943,14 @@ type TagInstanceProfileRequest struct {
 type TagInstanceProfileResult struct {
 }
 
+type TagOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn string // required
+	Tags                     []Tag  // required
+}
+
+type TagOpenIDConnectProviderResult struct {
+}
+
 type TagPolicyRequest struct {
 	PolicyArn string // required
 	Tags      []Tag  // required
@@ -903,6 +981,14 @@ type UntagInstanceProfileRequest struct {
 }
 
 type UntagInstanceProfileResult struct {
+}
+
+type UntagOpenIDConnectProviderRequest struct {
+	OpenIDConnectProviderArn string   // required
+	TagKeys                  []string // required
+}
+
+type UntagOpenIDConnectProviderResult struct {
 }
 
 type UntagPolicyRequest struct {
@@ -953,6 +1039,14 @@ type UpdateGroupRequest struct {
 }
 
 type UpdateGroupResult struct {
+}
+
+type UpdateOpenIDConnectProviderThumbprintRequest struct {
+	OpenIDConnectProviderArn string   // required
+	ThumbprintList           []string // required
+}
+
+type UpdateOpenIDConnectProviderThumbprintResult struct {
 }
 
 type UpdateRoleDescriptionRequest struct {

@@ -9,6 +9,7 @@ import (
 // API is what serves the operations.
 type API interface {
 	AssumeRole(ctx context.Context, in *AssumeRoleRequest) (*AssumeRoleResult, error)
+	AssumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWithWebIdentityRequest) (*AssumeRoleWithWebIdentityResult, error)
 	DecodeAuthorizationMessage(ctx context.Context, in *DecodeAuthorizationMessageRequest) (*DecodeAuthorizationMessageResult, error)
 	GetAccessKeyInfo(ctx context.Context, in *GetAccessKeyInfoRequest) (*GetAccessKeyInfoResult, error)
 	GetCallerIdentity(ctx context.Context, in *GetCallerIdentityRequest) (*GetCallerIdentityResult, error)

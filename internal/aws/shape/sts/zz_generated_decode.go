@@ -22,6 +22,17 @@ func decodeAssumeRoleRequest(d *wire.Decoder, n *wire.Node, v *AssumeRoleRequest
 	v.ProvidedContexts = wire.List(d, n, "ProvidedContexts", "member", decodeProvidedContext)
 }
 
+func decodeAssumeRoleWithWebIdentityRequest(d *wire.Decoder, n *wire.Node, v *AssumeRoleWithWebIdentityRequest) {
+	d.Require(n, "RoleArn", "RoleSessionName", "WebIdentityToken")
+	v.RoleArn = d.String(n.Take("RoleArn"))
+	v.RoleSessionName = d.String(n.Take("RoleSessionName"))
+	v.WebIdentityToken = d.String(n.Take("WebIdentityToken"))
+	v.ProviderId = d.String(n.Take("ProviderId"))
+	v.PolicyArns = wire.List(d, n, "PolicyArns", "member", decodePolicyDescriptorType)
+	v.Policy = d.String(n.Take("Policy"))
+	v.DurationSeconds = d.IntPtr(n.Take("DurationSeconds"))
+}
+
 func decodeDecodeAuthorizationMessageRequest(d *wire.Decoder, n *wire.Node, v *DecodeAuthorizationMessageRequest) {
 	d.Require(n, "EncodedMessage")
 	v.EncodedMessage = d.String(n.Take("EncodedMessage"))

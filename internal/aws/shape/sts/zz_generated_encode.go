@@ -24,6 +24,33 @@ func appendAssumeRoleResult(b []byte, v *AssumeRoleResult) []byte {
 	return b
 }
 
+func appendAssumeRoleWithWebIdentityResult(b []byte, v *AssumeRoleWithWebIdentityResult) []byte {
+	if v.Credentials != nil {
+		b = append(b, "<Credentials>"...)
+		b = appendCredentials(b, v.Credentials)
+		b = append(b, "</Credentials>"...)
+	}
+	if v.SubjectFromWebIdentityToken != "" {
+		b = wire.AppendString(b, "SubjectFromWebIdentityToken", v.SubjectFromWebIdentityToken)
+	}
+	if v.AssumedRoleUser != nil {
+		b = append(b, "<AssumedRoleUser>"...)
+		b = appendAssumedRoleUser(b, v.AssumedRoleUser)
+		b = append(b, "</AssumedRoleUser>"...)
+	}
+	b = wire.AppendInt(b, "PackedPolicySize", int64(v.PackedPolicySize))
+	if v.Provider != "" {
+		b = wire.AppendString(b, "Provider", v.Provider)
+	}
+	if v.Audience != "" {
+		b = wire.AppendString(b, "Audience", v.Audience)
+	}
+	if v.SourceIdentity != "" {
+		b = wire.AppendString(b, "SourceIdentity", v.SourceIdentity)
+	}
+	return b
+}
+
 func appendAssumedRoleUser(b []byte, v *AssumedRoleUser) []byte {
 	if v.AssumedRoleId != "" {
 		b = wire.AppendString(b, "AssumedRoleId", v.AssumedRoleId)

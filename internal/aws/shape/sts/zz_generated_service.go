@@ -40,6 +40,19 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:    wire.Route{Name: "AssumeRoleWithWebIdentity"},
+			Unsigned: true,
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAssumeRoleWithWebIdentityRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AssumeRoleWithWebIdentityResponse", "AssumeRoleWithWebIdentityResult", appendAssumeRoleWithWebIdentityResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssumeRoleWithWebIdentity(ctx, in.(*AssumeRoleWithWebIdentityRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DecodeAuthorizationMessage"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeDecodeAuthorizationMessageRequest)

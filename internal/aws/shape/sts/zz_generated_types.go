@@ -28,6 +28,26 @@ type AssumeRoleResult struct {
 	SourceIdentity   string
 }
 
+type AssumeRoleWithWebIdentityRequest struct {
+	RoleArn          string // required
+	RoleSessionName  string // required
+	WebIdentityToken string // required
+	ProviderId       string
+	PolicyArns       []PolicyDescriptorType
+	Policy           string
+	DurationSeconds  *int
+}
+
+type AssumeRoleWithWebIdentityResult struct {
+	Credentials                 *Credentials
+	SubjectFromWebIdentityToken string
+	AssumedRoleUser             *AssumedRoleUser
+	PackedPolicySize            int
+	Provider                    string
+	Audience                    string
+	SourceIdentity              string
+}
+
 type AssumedRoleUser struct {
 	AssumedRoleId string
 	Arn           string
