@@ -14,14 +14,14 @@ type Authorizer interface {
 }
 
 // withinSession refuses what AWS keeps from temporary credentials of users whatever their policies say: IAM, where
-// no MFA device has vouched for them, and the making of further credentials.
+// no MFA device has vouched for them and no password began them, and the making of further credentials.
 func withinSession(info *call.Info) error {
 	if info.Session == nil || info.Session.Kind == call.RoleSession || info.Session.ImpersonatedBy != "" {
 		return nil
 	}
 	federated := info.Session.Kind == call.FederatedSession
 	switch {
-	case info.Service == "iam" && (federated || !info.Session.MFA):
+	case info.Service == "iam" && (federated || !info.Session.MFA && !info.Session.Login):
 		return awserr.New("InvalidClientTokenId", "The security token included in the request is invalid").WithStatus(403)
 	case info.Service != "sts", info.Operation == "GetCallerIdentity", info.Operation == "AssumeRole" && !federated:
 		return nil

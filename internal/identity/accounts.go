@@ -66,7 +66,7 @@ func (i *Identity) addAccount(tx *store.Tx, account resource.Account, key Key) e
 	if store.Accounts.Get(tx, account.ID) != nil {
 		return fmt.Errorf("account id %s is taken: try again", account.ID)
 	}
-	if store.AccountsByName.One(tx, account.Name) != nil {
+	if store.AccountsByName.One(tx, account.Name) != nil || store.AccountsByAlias.One(tx, account.Name) != nil {
 		return awserr.New("EntityAlreadyExists", "The account %s already exists.", account.Name).WithStatus(409)
 	}
 	if account.Email != "" && store.AccountsByEmail.One(tx, strings.ToLower(account.Email)) != nil {
@@ -212,8 +212,11 @@ func removePeople(tx *store.Tx, account string) {
 	removeOf(tx, store.Roles, account, func(r *resource.IAMRole) string { return r.Name })
 	removeOf(tx, store.Policies, account, func(p *resource.Policy) string { return p.Name })
 	removeOf(tx, store.InstanceProfiles, account, func(p *resource.InstanceProfile) string { return p.Name })
+	removeOf(tx, store.MFADevices, account, func(d *resource.MFADevice) string { return d.Name })
+	store.PasswordPolicies.Delete(tx, account)
 	owners := []string{""}
 	for u := range UsersOf(tx, account) {
+		store.LoginProfiles.Delete(tx, u.ID)
 		owners = append(owners, u.Name)
 	}
 	for _, name := range owners {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"karri.dev/internal/ids"
+	"karri.dev/internal/password"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/session"
@@ -33,7 +34,9 @@ type Hooks struct {
 type Config struct {
 	// UsageFile keeps when access keys were last used; "" keeps that in memory only.
 	UsageFile string
-	// UsageInterval is how often UsageFile is written; 0 means a minute.
+	// TriesFile keeps how often who was wrong with passwords and codes; "" keeps that in memory only.
+	TriesFile string
+	// UsageInterval is how often both are written; 0 means a minute.
 	UsageInterval time.Duration
 }
 
@@ -45,6 +48,10 @@ type Deps struct {
 	Now    func() time.Time
 	Log    *slog.Logger
 	Hooks  Hooks
+	// Authz decides who may change a password.
+	Authz Decider
+	// Passwords hashes them; nil means at the standard cost.
+	Passwords *password.Hasher
 }
 
 // Identity authenticates access keys and manages accounts, users and keys.
@@ -56,6 +63,9 @@ type Identity struct {
 
 	tokens   *session.Codec
 	sessions cache[[32]byte, opened]
+
+	passwords *password.Hasher
+	tries     tries
 }
 
 // New makes an Identity.
@@ -72,7 +82,10 @@ func New(cfg Config, deps Deps) *Identity {
 	if deps.IDs == nil {
 		deps.IDs = ids.New(nil)
 	}
-	i := &Identity{cfg: cfg, deps: deps}
+	if deps.Passwords == nil {
+		deps.Passwords = password.New(password.Standard)
+	}
+	i := &Identity{cfg: cfg, deps: deps, passwords: deps.Passwords}
 	var err error
 	if i.tokens, err = session.NewCodec(deps.Sealer.Derive("session tokens"), deps.IDs); err != nil {
 		panic(err) // a derived key has the right size

@@ -42,6 +42,42 @@ func (i *Identity) SuspendAccount(ctx context.Context, nameOrID string, suspende
 	})
 }
 
+// AccountByAlias finds an account by alias, name or id.
+func AccountByAlias(r store.Reader, name string) *resource.Account {
+	if a := store.AccountsByAlias.One(r, name); a != nil {
+		return a
+	}
+	return findAccount(r, name)
+}
+
+// SetAlias gives an account another alias than its name. No two accounts have the same, and none has another's name.
+func SetAlias(tx *store.Tx, account, alias string) error {
+	a := store.Accounts.Get(tx, account)
+	if a == nil {
+		return noAccount(account)
+	}
+	if err := CheckAccountName(alias); err != nil {
+		return err
+	}
+	if other := AccountByAlias(tx, alias); other != nil && other.ID != account {
+		return awserr.New("EntityAlreadyExists", "The account alias %s already exists.", alias).WithStatus(409)
+	}
+	next := *a
+	next.Alias, next.NoAlias = alias, false
+	return store.Accounts.Put(tx, &next)
+}
+
+// RemoveAlias takes an account's alias away.
+func RemoveAlias(tx *store.Tx, account, alias string) error {
+	a := store.Accounts.Get(tx, account)
+	if a == nil || alias == "" || a.AliasName() != alias {
+		return awserr.New("NoSuchEntity", "The account alias %.63s cannot be found.", alias).WithStatus(404)
+	}
+	next := *a
+	next.Alias, next.NoAlias = "", true
+	return store.Accounts.Put(tx, &next)
+}
+
 // MaxImpersonation is how long the administrator may act as somebody at a time.
 const MaxImpersonation = 12 * time.Hour
 

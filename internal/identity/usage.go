@@ -54,27 +54,40 @@ func (i *Identity) LastUsed(keyID string) (Use, bool) {
 	return Use{}, false
 }
 
-// Run keeps the usage file until ctx ends.
+// Run keeps the files until ctx ends.
 func (i *Identity) Run(ctx context.Context) error {
-	if i.cfg.UsageFile == "" {
-		<-ctx.Done()
-		return nil
+	if i.cfg.UsageFile != "" {
+		if err := i.loadUsage(); err != nil {
+			i.deps.Log.Warn("access keys' last use starts anew", "err", err)
+		}
 	}
-	if err := i.loadUsage(); err != nil {
-		i.deps.Log.Warn("access keys' last use starts anew", "err", err)
+	if i.cfg.TriesFile != "" {
+		if err := i.tries.load(i.cfg.TriesFile); err != nil {
+			i.deps.Log.Warn("the count of wrong passwords starts anew", "err", err)
+		}
 	}
 	tick := time.NewTicker(i.cfg.UsageInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-			if err := i.saveUsage(); err != nil {
-				i.deps.Log.Warn("access keys' last use was not saved", "err", err)
+			if err := i.save(); err != nil {
+				i.deps.Log.Warn("the last use of access keys, or wrong passwords, were not saved", "err", err)
 			}
 		case <-ctx.Done():
-			return i.saveUsage()
+			return i.save()
 		}
 	}
+}
+
+func (i *Identity) save() (err error) {
+	if i.cfg.UsageFile != "" {
+		err = i.saveUsage()
+	}
+	if i.cfg.TriesFile != "" {
+		err = errors.Join(err, i.tries.save(i.cfg.TriesFile, i.Now()))
+	}
+	return err
 }
 
 func (i *Identity) loadUsage() error {

@@ -169,7 +169,7 @@ func (i *Identity) ChangeUser(tx *store.Tx, account, name, newName, newPath stri
 	return nil
 }
 
-// RemoveUser deletes a user that has no access keys any more.
+// RemoveUser deletes a user that has no credentials any more.
 func RemoveUser(tx *store.Tx, account, name string) error {
 	u, err := FindUser(tx, account, name)
 	if err != nil {
@@ -177,10 +177,20 @@ func RemoveUser(tx *store.Tx, account, name string) error {
 	}
 	key := store.UserKey(account, u.Name)
 	if store.AccessKeysByUser.One(tx, key) != nil {
-		return awserr.New("DeleteConflict", "Cannot delete entity, must delete access keys first.").WithStatus(409)
+		return mustFirst("delete access keys")
+	}
+	if store.LoginProfiles.Get(tx, u.ID) != nil {
+		return mustFirst("delete login profile")
+	}
+	if store.MFADevicesByUser.One(tx, u.ID) != nil {
+		return mustFirst("delete MFA device")
 	}
 	store.Users.Delete(tx, key)
 	return nil
+}
+
+func mustFirst(what string) error {
+	return awserr.New("DeleteConflict", "Cannot delete entity, must %s first.", what).WithStatus(409)
 }
 
 // FindUser gives the account's user with this name, or NoSuchEntity.

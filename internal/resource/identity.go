@@ -4,8 +4,10 @@ import "time"
 
 // Account is an AWS account. Its root has access keys of its own and no User record.
 type Account struct {
-	ID          string    `json:"id"`   // 12 digits
-	Name        string    `json:"name"` // unique in the cloud; also its alias until one is set
+	ID          string    `json:"id"`                 // 12 digits
+	Name        string    `json:"name"`               // unique in the cloud; also its alias until one is set
+	Alias       string    `json:"alias,omitempty"`    // unique in the cloud, names included
+	NoAlias     bool      `json:"no_alias,omitempty"` // its alias was deleted: the name does not stand in
 	CanonicalID string    `json:"canonical"`
 	CloudAdmin  bool      `json:"cloud_admin,omitempty"` // the administrator's account, "eucalyptus" of old
 	Closing     bool      `json:"closing,omitempty"`     // being deleted: its keys no longer work
@@ -14,6 +16,14 @@ type Account struct {
 	Email       string    `json:"email,omitempty"` // unique in the cloud, without regard to case
 	Tags        Tags      `json:"tags,omitempty"`
 	Request     string    `json:"request,omitempty"` // the CreateAccount that asked for it: "car-…"
+}
+
+// AliasName is the alias that the account has, "" for none.
+func (a *Account) AliasName() string {
+	if a.Alias == "" && !a.NoAlias {
+		return a.Name
+	}
+	return a.Alias
 }
 
 // Open says that the account's principals may do anything at all.

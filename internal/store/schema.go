@@ -48,6 +48,7 @@ func some(values ...string) []string {
 var (
 	Accounts        = table("accounts", 1, func(a *resource.Account) string { return a.ID })
 	AccountsByName  = unique(Accounts, "name", func(a *resource.Account) []string { return some(a.Name) })
+	AccountsByAlias = unique(Accounts, "alias", func(a *resource.Account) []string { return some(a.Alias) })
 	AccountsByEmail = unique(Accounts, "email", func(a *resource.Account) []string { return some(strings.ToLower(a.Email)) })
 	AccountsByCanon = unique(Accounts, "canonical", func(a *resource.Account) []string { return some(a.CanonicalID) })
 
@@ -85,6 +86,15 @@ var (
 	OIDCProvidersByAccount = index(OIDCProviders, "account", func(p *resource.OIDCProvider) []string { return []string{p.AccountID} })
 	SAMLProviders          = table("saml-providers", 1, func(p *resource.SAMLProvider) string { return p.ARN() })
 	SAMLProvidersByAccount = index(SAMLProviders, "account", func(p *resource.SAMLProvider) []string { return []string{p.AccountID} })
+)
+
+// Identity: passwords and MFA devices.
+var (
+	LoginProfiles    = table("login-profiles", 1, func(p *resource.LoginProfile) string { return p.UserID })
+	PasswordPolicies = table("password-policies", 1, func(p *resource.PasswordPolicy) string { return p.AccountID })
+
+	MFADevices       = table("mfa-devices", 1, func(d *resource.MFADevice) string { return UserKey(d.AccountID, d.Name) })
+	MFADevicesByUser = index(MFADevices, "user", func(d *resource.MFADevice) []string { return some(d.UserID) })
 )
 
 // policiesOf gives the ARNs of the managed policies that an entity uses, "boundary " before those that bound it.

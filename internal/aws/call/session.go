@@ -27,6 +27,9 @@ type Session struct {
 	MFA     bool      `json:"m,omitempty"`
 	MFATime time.Time `json:"mt,omitzero"`
 
+	// Login says that a person began the session with a password: as in AWS's console, IAM is open to it.
+	Login bool `json:"l,omitempty"`
+
 	Policies   []string `json:"sp,omitempty"` // inline session policies, as given
 	PolicyARNs []string `json:"sa,omitempty"` // managed policies used as session policies
 

@@ -35,6 +35,7 @@ import (
 	"karri.dev/internal/instancerole"
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/login"
 	"karri.dev/internal/mail"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/object"
@@ -63,6 +64,7 @@ type Config struct {
 	IssuerNetworks []netip.Prefix
 
 	UsageFile  string // when access keys were last used; "" = memory only
+	TriesFile  string // how often who was wrong with passwords; "" = memory only
 	ScratchDir string // of the importer
 	SignUp     signup.Config
 	RootDevice string // of imported images: "ebs" or "instance-store"
@@ -126,8 +128,8 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
 		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz})
-	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile}, identity.Deps{
-		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log,
+	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile, TriesFile: cfg.TriesFile}, identity.Deps{
+		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz,
 		Hooks: identity.Hooks{
 			Create: []func(*store.Tx, resource.Account) error{c.accountCreated},
 			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainVolumes, c.drainBuckets},
@@ -171,6 +173,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		c.SignUp = signup.New(cfg.SignUp, signup.Deps{Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Mail: deps.Mail, Now: deps.Now, Log: deps.Log})
 		c.Door.Handle("signup/", c.SignUp)
 	}
+	c.Door.Handle("login", login.New(login.Deps{Identity: c.Identity, Audit: events, Region: cfg.Region, IDs: deps.IDs, Now: deps.Now, Log: deps.Log}))
 	c.Door.Handle("join", c.Membership)
 	c.Door.Handle("renew", c.Membership)
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))

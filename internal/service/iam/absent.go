@@ -3,14 +3,13 @@ package iam
 import (
 	"context"
 
-	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/identity"
 )
 
-// What users cannot have here: nothing makes passwords, devices or keys of other services, so that listing them
-// truthfully answers none. Clients ask before they delete a user.
+// What users cannot have here: nothing makes keys of other services, so that listing them truthfully answers none.
+// Clients ask before they delete a user.
 
 // none checks a listing's request. user may be empty where AWS then means the caller.
 func (s *Service) none(ctx context.Context, user, marker string, maxItems *int) error {
@@ -31,14 +30,6 @@ func (s *Service) exists(ctx context.Context, user string) error {
 	return err
 }
 
-// ListMFADevices lists a user's devices for multi-factor authentication.
-func (s *Service) ListMFADevices(ctx context.Context, in *shape.ListMFADevicesRequest) (*shape.ListMFADevicesResult, error) {
-	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListMFADevicesResult{MFADevices: []shape.MFADevice{}}, nil
-}
-
 // ListSSHPublicKeys lists a user's keys for CodeCommit.
 func (s *Service) ListSSHPublicKeys(ctx context.Context, in *shape.ListSSHPublicKeysRequest) (*shape.ListSSHPublicKeysResult, error) {
 	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
@@ -53,12 +44,4 @@ func (s *Service) ListServiceSpecificCredentials(ctx context.Context, in *shape.
 		return nil, err
 	}
 	return &shape.ListServiceSpecificCredentialsResult{ServiceSpecificCredentials: []shape.ServiceSpecificCredentialMetadata{}}, nil
-}
-
-// GetLoginProfile says that a user has no password.
-func (s *Service) GetLoginProfile(ctx context.Context, in *shape.GetLoginProfileRequest) (*shape.GetLoginProfileResult, error) {
-	if err := s.exists(ctx, in.UserName); err != nil {
-		return nil, err
-	}
-	return nil, awserr.New("NoSuchEntity", "Login Profile for User %s cannot be found.", in.UserName).WithStatus(404)
 }

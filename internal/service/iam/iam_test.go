@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,12 +21,17 @@ import (
 
 	"karri.dev/internal/authz"
 	shape "karri.dev/internal/aws/shape/iam"
+	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire/wiretest"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
+	"karri.dev/internal/ids"
+	"karri.dev/internal/login"
 	"karri.dev/internal/oidc"
+	"karri.dev/internal/password"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
 )
 
@@ -35,6 +41,10 @@ type cloud struct {
 	url        string
 	mine, them *sdk.Client // roots
 	account    string
+	other      string
+	store      *store.Store
+	identity   *identity.Identity
+	ahead      atomic.Int64 // how far the clock of passwords and devices is ahead, in nanoseconds
 }
 
 func newCloud(t *testing.T) *cloud {
@@ -46,32 +56,45 @@ func newCloud(t *testing.T) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := identity.New(identity.Config{}, identity.Deps{Store: st, Sealer: sealer, Log: log})
+	engine := authz.New(authz.Deps{Store: st})
+	c := &cloud{t: t, store: st}
+	id := identity.New(identity.Config{}, identity.Deps{
+		Store: st, Sealer: sealer, Log: log, Authz: engine, Passwords: password.New(password.Cost{MemoryKiB: 8, Passes: 1, Threads: 1}),
+		Now: func() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) },
+	})
 	account, key, err := id.Bootstrap(context.Background(), identity.Key{ID: "AKIAADMINADMINADMIN1", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, other, err := id.CreateAccount(context.Background(), identity.NewAccount{Name: "other"})
+	second, other, err := id.CreateAccount(context.Background(), identity.NewAccount{Name: "other"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine := authz.New(authz.Deps{Store: st})
-	if err := authz.Register[shape.API](engine, shape.Service(), iam.Permissions()); err != nil {
+	err = errors.Join(authz.Register[shape.API](engine, shape.Service(), iam.Permissions()),
+		authz.Register[shapests.API](engine, shapests.Service(), sts.Permissions()))
+	if err != nil {
 		t.Fatal(err)
 	}
 	door := frontdoor.New(frontdoor.Config{Regions: []string{"us-east-1"}, RatePerSecond: -1}, frontdoor.Deps{Authenticator: id, Authorizer: engine})
 	door.Register(shape.Service(), iam.New(st, id, oidc.New(oidc.Config{}, time.Now)))
+	door.Register(shapests.Service(), sts.New(sts.Deps{Store: st, Sessions: id, Roles: engine}))
+	door.Handle("login", login.New(login.Deps{Identity: id, Region: "us-east-1", IDs: ids.New(nil), Now: time.Now, Log: log}))
 	server := httptest.NewServer(door)
 	t.Cleanup(server.Close)
-	c := &cloud{t: t, url: server.URL, account: account.ID}
+	c.url, c.account, c.other, c.identity = server.URL, account.ID, second.ID, id
 	c.mine, c.them = c.client(key.ID, key.Secret), c.client(other.ID, other.Secret)
 	return c
 }
 
 func (c *cloud) client(id, secret string) *sdk.Client {
+	return c.session(login.Answer{AccessKeyID: id, SecretAccessKey: secret})
+}
+
+// session gives a client with temporary credentials.
+func (c *cloud) session(a login.Answer) *sdk.Client {
 	return sdk.New(sdk.Options{
 		Region: "us-east-1", BaseEndpoint: &c.url, RetryMaxAttempts: 1, HTTPClient: &http.Client{Transport: &wiretest.Transport{}},
-		Credentials: credentials.NewStaticCredentialsProvider(id, secret, ""),
+		Credentials: credentials.NewStaticCredentialsProvider(a.AccessKeyID, a.SecretAccessKey, a.SessionToken),
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
 	t := authz.Table{}
-	for _, area := range []authz.Table{userPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions()} {
+	for _, area := range []authz.Table{userPermissions(), personPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions()} {
 		maps.Copy(t, area)
 	}
 	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
@@ -35,6 +35,15 @@ func Permissions() authz.Service {
 		"group":            named("group", nil, store.Groups, func(g *resource.Group) (string, *entity) { return g.Path[1:] + g.Name, nil }),
 		"role":             named("role", nil, store.Roles, func(r *resource.IAMRole) (string, *entity) { return r.Path[1:] + r.Name, &entity{r.Tags, r.Boundary} }),
 		"instance-profile": named("instance-profile", nil, store.InstanceProfiles, func(p *resource.InstanceProfile) (string, *entity) { return p.Path[1:] + p.Name, &entity{tags: p.Tags} }),
+		"mfa": {
+			ARN: entityARN("mfa"), New: newName,
+			Find: func(r store.Reader, info *call.Info, serial string) authz.Resource {
+				if d, err := findDevice(r, info.AccountID, serial); err == nil {
+					return &entity{tags: d.Tags}
+				}
+				return nil
+			},
+		},
 		"oidc-provider": {
 			ARN: entityARN("oidc-provider"), New: newIssuer,
 			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
@@ -137,14 +146,27 @@ func userPermissions() authz.Table {
 		"GetUser":    user, "DeleteUser": user, "ListUsers": {},
 		"UpdateUser":      {On: "user:UserName", Also: alsoRenamed},
 		"CreateAccessKey": user, "DeleteAccessKey": user, "UpdateAccessKey": user, "ListAccessKeys": user, "GetAccessKeyLastUsed": {On: "key-owner:AccessKeyId"},
-		"GetLoginProfile": user, "ListAccountAliases": {}, "ListGroupsForUser": user,
-		"ListMFADevices": user, "ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
+		"ListAccountAliases": {}, "ListGroupsForUser": user,
+		"ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
 		"UploadSigningCertificate": user, "UpdateSigningCertificate": user, "DeleteSigningCertificate": user,
 		"PutUserPolicy": user, "GetUserPolicy": user, "DeleteUserPolicy": user, "ListUserPolicies": user, "ListAttachedUserPolicies": user,
 		"AttachUserPolicy":           {On: "user:UserName", Keys: "iam:PolicyARN=PolicyArn"},
 		"DetachUserPolicy":           {On: "user:UserName", Keys: "iam:PolicyARN=PolicyArn"},
 		"PutUserPermissionsBoundary": {On: "user:UserName", Keys: "iam:PermissionsBoundary=PermissionsBoundary"}, "DeleteUserPermissionsBoundary": user,
 		"ListUserTags": user, "TagUser": user, "UntagUser": user,
+	}
+}
+
+// personPermissions are those on passwords and MFA devices.
+func personPermissions() authz.Table {
+	user, device := authz.Entry{On: "user:UserName"}, authz.Entry{On: "mfa:SerialNumber"}
+	return authz.Table{
+		"CreateLoginProfile": user, "GetLoginProfile": user, "UpdateLoginProfile": user, "DeleteLoginProfile": user,
+		"ChangePassword":              {Handler: "ChangePassword"}, // the account's password policy may let users
+		"UpdateAccountPasswordPolicy": {}, "GetAccountPasswordPolicy": {}, "DeleteAccountPasswordPolicy": {},
+		"CreateVirtualMFADevice": {On: "mfa:+VirtualMFADeviceName,Path"}, "DeleteVirtualMFADevice": device, "ListVirtualMFADevices": {},
+		"EnableMFADevice": user, "DeactivateMFADevice": user, "ResyncMFADevice": user, "ListMFADevices": user, "GetMFADevice": user,
+		"TagMFADevice": device, "UntagMFADevice": device, "ListMFADeviceTags": device,
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 	"karri.dev/internal/store"
 )
 
-// Sessions makes credentials.
+// Sessions makes credentials, and checks codes of MFA devices; identity.Identity does.
 type Sessions interface {
 	NewSession(s *call.Session) (session.Credentials, error)
+	CheckCode(ctx context.Context, userID, serial, code string) error
 }
 
 // Deps are what the service works with.

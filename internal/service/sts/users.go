@@ -2,10 +2,14 @@ package sts
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/sts"
+	"karri.dev/internal/identity"
+	"karri.dev/internal/totp"
 )
 
 // userSession begins a session of the caller, who must have signed with a long-lived key.
@@ -41,12 +45,33 @@ func (s *Service) GetSessionToken(ctx context.Context, in *shape.GetSessionToken
 	return &shape.GetSessionTokenResult{Credentials: c}, nil
 }
 
-// mfa checks a device's code, if one is given, and notes it in the session.
-func (s *Service) mfa(_ context.Context, _ *call.Session, serial, code string) error {
-	if serial == "" && code == "" {
+// mfa checks a device's code, if one is given, and notes it in the session. Only users have devices.
+func (s *Service) mfa(ctx context.Context, of *call.Session, serial, code string) error {
+	info := call.From(ctx)
+	switch {
+	case serial == "" && code == "":
 		return nil
+	case serial == "" || code == "":
+		return denied("MultiFactorAuthentication failed, must provide both MFA serial number and one time pass code.")
+	case len(serial) < 9 || len(serial) > 256:
+		return invalid("Value at 'serialNumber' failed to satisfy constraint: Member must have length between 9 and 256")
+	case len(code) != totp.Digits || strings.Trim(code, "0123456789") != "":
+		return invalid(`Value at 'tokenCode' failed to satisfy constraint: Member must satisfy regular expression pattern: [\d]{6}`)
 	}
-	return denied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+	err := identity.ErrNoDevice
+	if info.UserName != "" && (info.Session == nil || info.Session.Kind == call.UserSession) {
+		err = s.Sessions.CheckCode(ctx, info.UserID, serial, code)
+	}
+	switch {
+	case errors.Is(err, identity.ErrNoDevice):
+		return denied("MultiFactorAuthentication failed, unable to validate MFA code.  Please verify your MFA serial number is valid and associated with this user.")
+	case errors.Is(err, identity.ErrCode):
+		return denied("MultiFactorAuthentication failed with invalid MFA one time pass code.")
+	case err != nil:
+		return err
+	}
+	of.MFA, of.MFATime = true, s.Now().UTC().Truncate(time.Second)
+	return nil
 }
 
 // GetFederationToken gives credentials for somebody whom the caller knows by name: they can do what both the

@@ -42,6 +42,12 @@ func decodeAttachUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *AttachUserP
 	v.PolicyArn = d.String(n.Take("PolicyArn"))
 }
 
+func decodeChangePasswordRequest(d *wire.Decoder, n *wire.Node, v *ChangePasswordRequest) {
+	d.Require(n, "OldPassword", "NewPassword")
+	v.OldPassword = d.String(n.Take("OldPassword"))
+	v.NewPassword = d.String(n.Take("NewPassword"))
+}
+
 func decodeCreateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *CreateAccessKeyRequest) {
 	v.UserName = d.String(n.Take("UserName"))
 }
@@ -57,6 +63,13 @@ func decodeCreateInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *Create
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
 	v.Path = d.String(n.Take("Path"))
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeCreateLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *CreateLoginProfileRequest) {
+	d.Require(n, "UserName", "Password")
+	v.UserName = d.String(n.Take("UserName"))
+	v.Password = d.String(n.Take("Password"))
+	v.PasswordResetRequired = d.BoolPtr(n.Take("PasswordResetRequired"))
 }
 
 func decodeCreateOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *CreateOpenIDConnectProviderRequest) {
@@ -102,10 +115,26 @@ func decodeCreateUserRequest(d *wire.Decoder, n *wire.Node, v *CreateUserRequest
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
+func decodeCreateVirtualMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *CreateVirtualMFADeviceRequest) {
+	d.Require(n, "VirtualMFADeviceName")
+	v.Path = d.String(n.Take("Path"))
+	v.VirtualMFADeviceName = d.String(n.Take("VirtualMFADeviceName"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeDeactivateMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *DeactivateMFADeviceRequest) {
+	d.Require(n, "UserName", "SerialNumber")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+}
+
 func decodeDeleteAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccessKeyRequest) {
 	d.Require(n, "AccessKeyId")
 	v.UserName = d.String(n.Take("UserName"))
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
+}
+
+func decodeDeleteAccountPasswordPolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccountPasswordPolicyRequest) {
 }
 
 func decodeDeleteGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteGroupPolicyRequest) {
@@ -122,6 +151,11 @@ func decodeDeleteGroupRequest(d *wire.Decoder, n *wire.Node, v *DeleteGroupReque
 func decodeDeleteInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *DeleteInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+}
+
+func decodeDeleteLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *DeleteLoginProfileRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
 }
 
 func decodeDeleteOpenIDConnectProviderRequest(d *wire.Decoder, n *wire.Node, v *DeleteOpenIDConnectProviderRequest) {
@@ -178,6 +212,11 @@ func decodeDeleteUserRequest(d *wire.Decoder, n *wire.Node, v *DeleteUserRequest
 	v.UserName = d.String(n.Take("UserName"))
 }
 
+func decodeDeleteVirtualMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *DeleteVirtualMFADeviceRequest) {
+	d.Require(n, "SerialNumber")
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+}
+
 func decodeDetachGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *DetachGroupPolicyRequest) {
 	d.Require(n, "GroupName", "PolicyArn")
 	v.GroupName = d.String(n.Take("GroupName"))
@@ -196,9 +235,20 @@ func decodeDetachUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *DetachUserP
 	v.PolicyArn = d.String(n.Take("PolicyArn"))
 }
 
+func decodeEnableMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *EnableMFADeviceRequest) {
+	d.Require(n, "UserName", "SerialNumber", "AuthenticationCode1", "AuthenticationCode2")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+	v.AuthenticationCode1 = d.String(n.Take("AuthenticationCode1"))
+	v.AuthenticationCode2 = d.String(n.Take("AuthenticationCode2"))
+}
+
 func decodeGetAccessKeyLastUsedRequest(d *wire.Decoder, n *wire.Node, v *GetAccessKeyLastUsedRequest) {
 	d.Require(n, "AccessKeyId")
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
+}
+
+func decodeGetAccountPasswordPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetAccountPasswordPolicyRequest) {
 }
 
 func decodeGetGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetGroupPolicyRequest) {
@@ -221,6 +271,12 @@ func decodeGetInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *GetInstan
 
 func decodeGetLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *GetLoginProfileRequest) {
 	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+}
+
+func decodeGetMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *GetMFADeviceRequest) {
+	d.Require(n, "SerialNumber")
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
 	v.UserName = d.String(n.Take("UserName"))
 }
 
@@ -346,6 +402,13 @@ func decodeListInstanceProfilesRequest(d *wire.Decoder, n *wire.Node, v *ListIns
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListMFADeviceTagsRequest(d *wire.Decoder, n *wire.Node, v *ListMFADeviceTagsRequest) {
+	d.Require(n, "SerialNumber")
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
 func decodeListMFADevicesRequest(d *wire.Decoder, n *wire.Node, v *ListMFADevicesRequest) {
 	v.UserName = d.String(n.Take("UserName"))
 	v.Marker = d.String(n.Take("Marker"))
@@ -442,6 +505,12 @@ func decodeListUsersRequest(d *wire.Decoder, n *wire.Node, v *ListUsersRequest) 
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListVirtualMFADevicesRequest(d *wire.Decoder, n *wire.Node, v *ListVirtualMFADevicesRequest) {
+	v.AssignmentStatus = d.String(n.Take("AssignmentStatus"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
 func decodePutGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *PutGroupPolicyRequest) {
 	d.Require(n, "GroupName", "PolicyName", "PolicyDocument")
 	v.GroupName = d.String(n.Take("GroupName"))
@@ -493,6 +562,14 @@ func decodeRemoveUserFromGroupRequest(d *wire.Decoder, n *wire.Node, v *RemoveUs
 	v.UserName = d.String(n.Take("UserName"))
 }
 
+func decodeResyncMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *ResyncMFADeviceRequest) {
+	d.Require(n, "UserName", "SerialNumber", "AuthenticationCode1", "AuthenticationCode2")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
+	v.AuthenticationCode1 = d.String(n.Take("AuthenticationCode1"))
+	v.AuthenticationCode2 = d.String(n.Take("AuthenticationCode2"))
+}
+
 func decodeSetDefaultPolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *SetDefaultPolicyVersionRequest) {
 	d.Require(n, "PolicyArn", "VersionId")
 	v.PolicyArn = d.String(n.Take("PolicyArn"))
@@ -508,6 +585,12 @@ func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 func decodeTagInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *TagInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName", "Tags")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
+func decodeTagMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *TagMFADeviceRequest) {
+	d.Require(n, "SerialNumber", "Tags")
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
@@ -538,6 +621,12 @@ func decodeTagUserRequest(d *wire.Decoder, n *wire.Node, v *TagUserRequest) {
 func decodeUntagInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *UntagInstanceProfileRequest) {
 	d.Require(n, "InstanceProfileName", "TagKeys")
 	v.InstanceProfileName = d.String(n.Take("InstanceProfileName"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
+}
+
+func decodeUntagMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *UntagMFADeviceRequest) {
+	d.Require(n, "SerialNumber", "TagKeys")
+	v.SerialNumber = d.String(n.Take("SerialNumber"))
 	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
 }
 
@@ -572,6 +661,18 @@ func decodeUpdateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAccess
 	v.Status = d.String(n.Take("Status"))
 }
 
+func decodeUpdateAccountPasswordPolicyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAccountPasswordPolicyRequest) {
+	v.MinimumPasswordLength = d.IntPtr(n.Take("MinimumPasswordLength"))
+	v.RequireSymbols = d.BoolPtr(n.Take("RequireSymbols"))
+	v.RequireNumbers = d.BoolPtr(n.Take("RequireNumbers"))
+	v.RequireUppercaseCharacters = d.BoolPtr(n.Take("RequireUppercaseCharacters"))
+	v.RequireLowercaseCharacters = d.BoolPtr(n.Take("RequireLowercaseCharacters"))
+	v.AllowUsersToChangePassword = d.BoolPtr(n.Take("AllowUsersToChangePassword"))
+	v.MaxPasswordAge = d.IntPtr(n.Take("MaxPasswordAge"))
+	v.PasswordReusePrevention = d.IntPtr(n.Take("PasswordReusePrevention"))
+	v.HardExpiry = d.BoolPtr(n.Take("HardExpiry"))
+}
+
 func decodeUpdateAssumeRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *UpdateAssumeRolePolicyRequest) {
 	d.Require(n, "RoleName", "PolicyDocument")
 	v.RoleName = d.String(n.Take("RoleName"))
@@ -583,6 +684,13 @@ func decodeUpdateGroupRequest(d *wire.Decoder, n *wire.Node, v *UpdateGroupReque
 	v.GroupName = d.String(n.Take("GroupName"))
 	v.NewPath = d.String(n.Take("NewPath"))
 	v.NewGroupName = d.String(n.Take("NewGroupName"))
+}
+
+func decodeUpdateLoginProfileRequest(d *wire.Decoder, n *wire.Node, v *UpdateLoginProfileRequest) {
+	d.Require(n, "UserName")
+	v.UserName = d.String(n.Take("UserName"))
+	v.Password = d.String(n.Take("Password"))
+	v.PasswordResetRequired = d.BoolPtr(n.Take("PasswordResetRequired"))
 }
 
 func decodeUpdateOpenIDConnectProviderThumbprintRequest(d *wire.Decoder, n *wire.Node, v *UpdateOpenIDConnectProviderThumbprintRequest) {

@@ -3,6 +3,9 @@
 package iam
 
 import (
+	"maps"
+	"slices"
+
 	"karri.dev/internal/aws/wire"
 )
 
@@ -98,6 +101,10 @@ func appendAttachedPolicy(b []byte, v *AttachedPolicy) []byte {
 	return b
 }
 
+func appendChangePasswordResult(b []byte, v *ChangePasswordResult) []byte {
+	return b
+}
+
 func appendCreateAccessKeyResult(b []byte, v *CreateAccessKeyResult) []byte {
 	if v.AccessKey != nil {
 		b = append(b, "<AccessKey>"...)
@@ -121,6 +128,15 @@ func appendCreateInstanceProfileResult(b []byte, v *CreateInstanceProfileResult)
 		b = append(b, "<InstanceProfile>"...)
 		b = appendInstanceProfile(b, v.InstanceProfile)
 		b = append(b, "</InstanceProfile>"...)
+	}
+	return b
+}
+
+func appendCreateLoginProfileResult(b []byte, v *CreateLoginProfileResult) []byte {
+	if v.LoginProfile != nil {
+		b = append(b, "<LoginProfile>"...)
+		b = appendLoginProfile(b, v.LoginProfile)
+		b = append(b, "</LoginProfile>"...)
 	}
 	return b
 }
@@ -177,7 +193,24 @@ func appendCreateUserResult(b []byte, v *CreateUserResult) []byte {
 	return b
 }
 
+func appendCreateVirtualMFADeviceResult(b []byte, v *CreateVirtualMFADeviceResult) []byte {
+	if v.VirtualMFADevice != nil {
+		b = append(b, "<VirtualMFADevice>"...)
+		b = appendVirtualMFADevice(b, v.VirtualMFADevice)
+		b = append(b, "</VirtualMFADevice>"...)
+	}
+	return b
+}
+
+func appendDeactivateMFADeviceResult(b []byte, v *DeactivateMFADeviceResult) []byte {
+	return b
+}
+
 func appendDeleteAccessKeyResult(b []byte, v *DeleteAccessKeyResult) []byte {
+	return b
+}
+
+func appendDeleteAccountPasswordPolicyResult(b []byte, v *DeleteAccountPasswordPolicyResult) []byte {
 	return b
 }
 
@@ -190,6 +223,10 @@ func appendDeleteGroupResult(b []byte, v *DeleteGroupResult) []byte {
 }
 
 func appendDeleteInstanceProfileResult(b []byte, v *DeleteInstanceProfileResult) []byte {
+	return b
+}
+
+func appendDeleteLoginProfileResult(b []byte, v *DeleteLoginProfileResult) []byte {
 	return b
 }
 
@@ -233,6 +270,10 @@ func appendDeleteUserResult(b []byte, v *DeleteUserResult) []byte {
 	return b
 }
 
+func appendDeleteVirtualMFADeviceResult(b []byte, v *DeleteVirtualMFADeviceResult) []byte {
+	return b
+}
+
 func appendDetachGroupPolicyResult(b []byte, v *DetachGroupPolicyResult) []byte {
 	return b
 }
@@ -245,6 +286,10 @@ func appendDetachUserPolicyResult(b []byte, v *DetachUserPolicyResult) []byte {
 	return b
 }
 
+func appendEnableMFADeviceResult(b []byte, v *EnableMFADeviceResult) []byte {
+	return b
+}
+
 func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -253,6 +298,15 @@ func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) [
 		b = append(b, "<AccessKeyLastUsed>"...)
 		b = appendAccessKeyLastUsed(b, v.AccessKeyLastUsed)
 		b = append(b, "</AccessKeyLastUsed>"...)
+	}
+	return b
+}
+
+func appendGetAccountPasswordPolicyResult(b []byte, v *GetAccountPasswordPolicyResult) []byte {
+	if v.PasswordPolicy != nil {
+		b = append(b, "<PasswordPolicy>"...)
+		b = appendPasswordPolicy(b, v.PasswordPolicy)
+		b = append(b, "</PasswordPolicy>"...)
 	}
 	return b
 }
@@ -304,6 +358,29 @@ func appendGetLoginProfileResult(b []byte, v *GetLoginProfileResult) []byte {
 		b = append(b, "<LoginProfile>"...)
 		b = appendLoginProfile(b, v.LoginProfile)
 		b = append(b, "</LoginProfile>"...)
+	}
+	return b
+}
+
+func appendGetMFADeviceResult(b []byte, v *GetMFADeviceResult) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.SerialNumber != "" {
+		b = wire.AppendString(b, "SerialNumber", v.SerialNumber)
+	}
+	if !v.EnableDate.IsZero() {
+		b = wire.AppendTime(b, "EnableDate", v.EnableDate, wire.ISOSeconds)
+	}
+	if v.Certifications != nil {
+		b = append(b, "<Certifications>"...)
+		for _, k := range slices.Sorted(maps.Keys(v.Certifications)) {
+			b = append(b, "<entry>"...)
+			b = wire.AppendString(b, "key", k)
+			b = wire.AppendString(b, "value", v.Certifications[k])
+			b = append(b, "</entry>"...)
+		}
+		b = append(b, "</Certifications>"...)
 	}
 	return b
 }
@@ -661,6 +738,21 @@ func appendListInstanceProfilesResult(b []byte, v *ListInstanceProfilesResult) [
 	return b
 }
 
+func appendListMFADeviceTagsResult(b []byte, v *ListMFADeviceTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendListMFADevicesResult(b []byte, v *ListMFADevicesResult) []byte {
 	b = append(b, "<MFADevices>"...)
 	for i := range v.MFADevices {
@@ -884,6 +976,21 @@ func appendListUsersResult(b []byte, v *ListUsersResult) []byte {
 	return b
 }
 
+func appendListVirtualMFADevicesResult(b []byte, v *ListVirtualMFADevicesResult) []byte {
+	b = append(b, "<VirtualMFADevices>"...)
+	for i := range v.VirtualMFADevices {
+		b = append(b, "<member>"...)
+		b = appendVirtualMFADevice(b, &v.VirtualMFADevices[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</VirtualMFADevices>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendLoginProfile(b []byte, v *LoginProfile) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -912,6 +1019,24 @@ func appendOpenIDConnectProviderListEntry(b []byte, v *OpenIDConnectProviderList
 	if v.Arn != "" {
 		b = wire.AppendString(b, "Arn", v.Arn)
 	}
+	return b
+}
+
+func appendPasswordPolicy(b []byte, v *PasswordPolicy) []byte {
+	b = wire.AppendInt(b, "MinimumPasswordLength", int64(v.MinimumPasswordLength))
+	b = wire.AppendBool(b, "RequireSymbols", v.RequireSymbols)
+	b = wire.AppendBool(b, "RequireNumbers", v.RequireNumbers)
+	b = wire.AppendBool(b, "RequireUppercaseCharacters", v.RequireUppercaseCharacters)
+	b = wire.AppendBool(b, "RequireLowercaseCharacters", v.RequireLowercaseCharacters)
+	b = wire.AppendBool(b, "AllowUsersToChangePassword", v.AllowUsersToChangePassword)
+	b = wire.AppendBool(b, "ExpirePasswords", v.ExpirePasswords)
+	if v.MaxPasswordAge != 0 {
+		b = wire.AppendInt(b, "MaxPasswordAge", int64(v.MaxPasswordAge))
+	}
+	if v.PasswordReusePrevention != 0 {
+		b = wire.AppendInt(b, "PasswordReusePrevention", int64(v.PasswordReusePrevention))
+	}
+	b = wire.AppendBool(b, "HardExpiry", v.HardExpiry)
 	return b
 }
 
@@ -1028,6 +1153,10 @@ func appendRemoveRoleFromInstanceProfileResult(b []byte, v *RemoveRoleFromInstan
 }
 
 func appendRemoveUserFromGroupResult(b []byte, v *RemoveUserFromGroupResult) []byte {
+	return b
+}
+
+func appendResyncMFADeviceResult(b []byte, v *ResyncMFADeviceResult) []byte {
 	return b
 }
 
@@ -1159,6 +1288,10 @@ func appendTagInstanceProfileResult(b []byte, v *TagInstanceProfileResult) []byt
 	return b
 }
 
+func appendTagMFADeviceResult(b []byte, v *TagMFADeviceResult) []byte {
+	return b
+}
+
 func appendTagOpenIDConnectProviderResult(b []byte, v *TagOpenIDConnectProviderResult) []byte {
 	return b
 }
@@ -1176,6 +1309,10 @@ func appendTagUserResult(b []byte, v *TagUserResult) []byte {
 }
 
 func appendUntagInstanceProfileResult(b []byte, v *UntagInstanceProfileResult) []byte {
+	return b
+}
+
+func appendUntagMFADeviceResult(b []byte, v *UntagMFADeviceResult) []byte {
 	return b
 }
 
@@ -1199,11 +1336,19 @@ func appendUpdateAccessKeyResult(b []byte, v *UpdateAccessKeyResult) []byte {
 	return b
 }
 
+func appendUpdateAccountPasswordPolicyResult(b []byte, v *UpdateAccountPasswordPolicyResult) []byte {
+	return b
+}
+
 func appendUpdateAssumeRolePolicyResult(b []byte, v *UpdateAssumeRolePolicyResult) []byte {
 	return b
 }
 
 func appendUpdateGroupResult(b []byte, v *UpdateGroupResult) []byte {
+	return b
+}
+
+func appendUpdateLoginProfileResult(b []byte, v *UpdateLoginProfileResult) []byte {
 	return b
 }
 
@@ -1264,6 +1409,36 @@ func appendUser(b []byte, v *User) []byte {
 		b = append(b, "<PermissionsBoundary>"...)
 		b = appendAttachedPermissionsBoundary(b, v.PermissionsBoundary)
 		b = append(b, "</PermissionsBoundary>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
+func appendVirtualMFADevice(b []byte, v *VirtualMFADevice) []byte {
+	if v.SerialNumber != "" {
+		b = wire.AppendString(b, "SerialNumber", v.SerialNumber)
+	}
+	if v.Base32StringSeed != nil {
+		b = wire.AppendBlob(b, "Base32StringSeed", v.Base32StringSeed)
+	}
+	if v.QRCodePNG != nil {
+		b = wire.AppendBlob(b, "QRCodePNG", v.QRCodePNG)
+	}
+	if v.User != nil {
+		b = append(b, "<User>"...)
+		b = appendUser(b, v.User)
+		b = append(b, "</User>"...)
+	}
+	if !v.EnableDate.IsZero() {
+		b = wire.AppendTime(b, "EnableDate", v.EnableDate, wire.ISOSeconds)
 	}
 	if v.Tags != nil {
 		b = append(b, "<Tags>"...)

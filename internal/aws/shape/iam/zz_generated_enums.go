@@ -2,6 +2,13 @@
 
 package iam
 
+// Values of AssignmentStatusType.
+const (
+	AssignmentStatusTypeAssigned   = "Assigned"
+	AssignmentStatusTypeUnassigned = "Unassigned"
+	AssignmentStatusTypeAny        = "Any"
+)
+
 // Values of EntityType.
 const (
 	EntityTypeUser               = "User"

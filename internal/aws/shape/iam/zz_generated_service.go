@@ -100,6 +100,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "ChangePassword"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeChangePasswordRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ChangePasswordResponse", "", appendChangePasswordResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ChangePassword(ctx, in.(*ChangePasswordRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CreateAccessKey"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeCreateAccessKeyRequest)
@@ -131,6 +141,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateInstanceProfile(ctx, in.(*CreateInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateLoginProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateLoginProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateLoginProfileResponse", "CreateLoginProfileResult", appendCreateLoginProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateLoginProfile(ctx, in.(*CreateLoginProfileRequest))
 			},
 		},
 		{
@@ -188,6 +210,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateVirtualMFADevice"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateVirtualMFADeviceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateVirtualMFADeviceResponse", "CreateVirtualMFADeviceResult", appendCreateVirtualMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVirtualMFADevice(ctx, in.(*CreateVirtualMFADeviceRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeactivateMFADevice"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeactivateMFADeviceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeactivateMFADeviceResponse", "", appendDeactivateMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeactivateMFADevice(ctx, in.(*DeactivateMFADeviceRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteAccessKey"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeDeleteAccessKeyRequest)
@@ -197,6 +243,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteAccessKey(ctx, in.(*DeleteAccessKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteAccountPasswordPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteAccountPasswordPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteAccountPasswordPolicyResponse", "", appendDeleteAccountPasswordPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteAccountPasswordPolicy(ctx, in.(*DeleteAccountPasswordPolicyRequest))
 			},
 		},
 		{
@@ -231,6 +289,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteInstanceProfile(ctx, in.(*DeleteInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteLoginProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteLoginProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteLoginProfileResponse", "", appendDeleteLoginProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteLoginProfile(ctx, in.(*DeleteLoginProfileRequest))
 			},
 		},
 		{
@@ -348,6 +418,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteVirtualMFADevice"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteVirtualMFADeviceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteVirtualMFADeviceResponse", "", appendDeleteVirtualMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVirtualMFADevice(ctx, in.(*DeleteVirtualMFADeviceRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DetachGroupPolicy"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeDetachGroupPolicyRequest)
@@ -384,6 +466,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "EnableMFADevice"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeEnableMFADeviceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "EnableMFADeviceResponse", "", appendEnableMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableMFADevice(ctx, in.(*EnableMFADeviceRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetAccessKeyLastUsed"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeGetAccessKeyLastUsedRequest)
@@ -393,6 +487,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetAccessKeyLastUsed(ctx, in.(*GetAccessKeyLastUsedRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetAccountPasswordPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetAccountPasswordPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetAccountPasswordPolicyResponse", "GetAccountPasswordPolicyResult", appendGetAccountPasswordPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetAccountPasswordPolicy(ctx, in.(*GetAccountPasswordPolicyRequest))
 			},
 		},
 		{
@@ -437,6 +543,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetLoginProfile(ctx, in.(*GetLoginProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "GetMFADevice"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetMFADeviceRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetMFADeviceResponse", "GetMFADeviceResult", appendGetMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetMFADevice(ctx, in.(*GetMFADeviceRequest))
 			},
 		},
 		{
@@ -654,6 +770,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListMFADeviceTags"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListMFADeviceTagsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListMFADeviceTagsResponse", "ListMFADeviceTagsResult", appendListMFADeviceTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListMFADeviceTags(ctx, in.(*ListMFADeviceTagsRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ListMFADevices"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListMFADevicesRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -820,6 +948,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListVirtualMFADevices"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListVirtualMFADevicesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListVirtualMFADevicesResponse", "ListVirtualMFADevicesResult", appendListVirtualMFADevicesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListVirtualMFADevices(ctx, in.(*ListVirtualMFADevicesRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "PutGroupPolicy"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodePutGroupPolicyRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -910,6 +1050,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ResyncMFADevice"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeResyncMFADeviceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ResyncMFADeviceResponse", "", appendResyncMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ResyncMFADevice(ctx, in.(*ResyncMFADeviceRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "SetDefaultPolicyVersion"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeSetDefaultPolicyVersionRequest)
@@ -931,6 +1083,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).TagInstanceProfile(ctx, in.(*TagInstanceProfileRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "TagMFADevice"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagMFADeviceRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagMFADeviceResponse", "", appendTagMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagMFADevice(ctx, in.(*TagMFADeviceRequest))
 			},
 		},
 		{
@@ -988,6 +1150,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "UntagMFADevice"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeUntagMFADeviceRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagMFADeviceResponse", "", appendUntagMFADeviceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagMFADevice(ctx, in.(*UntagMFADeviceRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "UntagOpenIDConnectProvider"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeUntagOpenIDConnectProviderRequest)
@@ -1042,6 +1214,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "UpdateAccountPasswordPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateAccountPasswordPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateAccountPasswordPolicyResponse", "", appendUpdateAccountPasswordPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateAccountPasswordPolicy(ctx, in.(*UpdateAccountPasswordPolicyRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "UpdateAssumeRolePolicy"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeUpdateAssumeRolePolicyRequest)
@@ -1061,6 +1245,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UpdateGroup(ctx, in.(*UpdateGroupRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateLoginProfile"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateLoginProfileRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateLoginProfileResponse", "", appendUpdateLoginProfileResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateLoginProfile(ctx, in.(*UpdateLoginProfileRequest))
 			},
 		},
 		{

@@ -85,6 +85,14 @@ type AttachedPolicy struct {
 	PolicyArn  string
 }
 
+type ChangePasswordRequest struct {
+	OldPassword string // required
+	NewPassword string // required
+}
+
+type ChangePasswordResult struct {
+}
+
 type CreateAccessKeyRequest struct {
 	UserName string
 }
@@ -110,6 +118,16 @@ type CreateInstanceProfileRequest struct {
 
 type CreateInstanceProfileResult struct {
 	InstanceProfile *InstanceProfile
+}
+
+type CreateLoginProfileRequest struct {
+	UserName              string // required
+	Password              string // required
+	PasswordResetRequired *bool
+}
+
+type CreateLoginProfileResult struct {
+	LoginProfile *LoginProfile
 }
 
 type CreateOpenIDConnectProviderRequest struct {
@@ -171,12 +189,36 @@ type CreateUserResult struct {
 	User *User
 }
 
+type CreateVirtualMFADeviceRequest struct {
+	Path                 string
+	VirtualMFADeviceName string // required
+	Tags                 []Tag
+}
+
+type CreateVirtualMFADeviceResult struct {
+	VirtualMFADevice *VirtualMFADevice
+}
+
+type DeactivateMFADeviceRequest struct {
+	UserName     string // required
+	SerialNumber string // required
+}
+
+type DeactivateMFADeviceResult struct {
+}
+
 type DeleteAccessKeyRequest struct {
 	UserName    string
 	AccessKeyId string // required
 }
 
 type DeleteAccessKeyResult struct {
+}
+
+type DeleteAccountPasswordPolicyRequest struct {
+}
+
+type DeleteAccountPasswordPolicyResult struct {
 }
 
 type DeleteGroupPolicyRequest struct {
@@ -199,6 +241,13 @@ type DeleteInstanceProfileRequest struct {
 }
 
 type DeleteInstanceProfileResult struct {
+}
+
+type DeleteLoginProfileRequest struct {
+	UserName string // required
+}
+
+type DeleteLoginProfileResult struct {
 }
 
 type DeleteOpenIDConnectProviderRequest struct {
@@ -275,6 +324,13 @@ type DeleteUserRequest struct {
 type DeleteUserResult struct {
 }
 
+type DeleteVirtualMFADeviceRequest struct {
+	SerialNumber string // required
+}
+
+type DeleteVirtualMFADeviceResult struct {
+}
+
 type DetachGroupPolicyRequest struct {
 	GroupName string // required
 	PolicyArn string // required
@@ -299,6 +355,16 @@ type DetachUserPolicyRequest struct {
 type DetachUserPolicyResult struct {
 }
 
+type EnableMFADeviceRequest struct {
+	UserName            string // required
+	SerialNumber        string // required
+	AuthenticationCode1 string // required
+	AuthenticationCode2 string // required
+}
+
+type EnableMFADeviceResult struct {
+}
+
 type GetAccessKeyLastUsedRequest struct {
 	AccessKeyId string // required
 }
@@ -306,6 +372,13 @@ type GetAccessKeyLastUsedRequest struct {
 type GetAccessKeyLastUsedResult struct {
 	UserName          string
 	AccessKeyLastUsed *AccessKeyLastUsed
+}
+
+type GetAccountPasswordPolicyRequest struct {
+}
+
+type GetAccountPasswordPolicyResult struct {
+	PasswordPolicy *PasswordPolicy
 }
 
 type GetGroupPolicyRequest struct {
@@ -346,6 +419,18 @@ type GetLoginProfileRequest struct {
 
 type GetLoginProfileResult struct {
 	LoginProfile *LoginProfile
+}
+
+type GetMFADeviceRequest struct {
+	SerialNumber string // required
+	UserName     string
+}
+
+type GetMFADeviceResult struct {
+	UserName       string
+	SerialNumber   string
+	EnableDate     time.Time
+	Certifications map[string]string
 }
 
 type GetOpenIDConnectProviderRequest struct {
@@ -584,6 +669,18 @@ type ListInstanceProfilesResult struct {
 	Marker           string
 }
 
+type ListMFADeviceTagsRequest struct {
+	SerialNumber string // required
+	Marker       string
+	MaxItems     *int
+}
+
+type ListMFADeviceTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
 type ListMFADevicesRequest struct {
 	UserName string
 	Marker   string
@@ -759,6 +856,18 @@ type ListUsersResult struct {
 	Marker      string
 }
 
+type ListVirtualMFADevicesRequest struct {
+	AssignmentStatus string // values: AssignmentStatusType
+	Marker           string
+	MaxItems         *int
+}
+
+type ListVirtualMFADevicesResult struct {
+	VirtualMFADevices []VirtualMFADevice
+	IsTruncated       bool
+	Marker            string
+}
+
 type LoginProfile struct {
 	UserName              string
 	CreateDate            time.Time
@@ -773,6 +882,19 @@ type MFADevice struct {
 
 type OpenIDConnectProviderListEntry struct {
 	Arn string
+}
+
+type PasswordPolicy struct {
+	MinimumPasswordLength      int
+	RequireSymbols             bool
+	RequireNumbers             bool
+	RequireUppercaseCharacters bool
+	RequireLowercaseCharacters bool
+	AllowUsersToChangePassword bool
+	ExpirePasswords            bool
+	MaxPasswordAge             int
+	PasswordReusePrevention    int
+	HardExpiry                 bool
 }
 
 type Policy struct {
@@ -879,6 +1001,16 @@ type RemoveUserFromGroupRequest struct {
 type RemoveUserFromGroupResult struct {
 }
 
+type ResyncMFADeviceRequest struct {
+	UserName            string // required
+	SerialNumber        string // required
+	AuthenticationCode1 string // required
+	AuthenticationCode2 string // required
+}
+
+type ResyncMFADeviceResult struct {
+}
+
 type Role struct {
 	Path                     string
 	RoleName                 string
@@ -943,6 +1075,14 @@ type TagInstanceProfileRequest struct {
 type TagInstanceProfileResult struct {
 }
 
+type TagMFADeviceRequest struct {
+	SerialNumber string // required
+	Tags         []Tag  // required
+}
+
+type TagMFADeviceResult struct {
+}
+
 type TagOpenIDConnectProviderRequest struct {
 	OpenIDConnectProviderArn string // required
 	Tags                     []Tag  // required
@@ -981,6 +1121,14 @@ type UntagInstanceProfileRequest struct {
 }
 
 type UntagInstanceProfileResult struct {
+}
+
+type UntagMFADeviceRequest struct {
+	SerialNumber string   // required
+	TagKeys      []string // required
+}
+
+type UntagMFADeviceResult struct {
 }
 
 type UntagOpenIDConnectProviderRequest struct {
@@ -1024,6 +1172,21 @@ type UpdateAccessKeyRequest struct {
 type UpdateAccessKeyResult struct {
 }
 
+type UpdateAccountPasswordPolicyRequest struct {
+	MinimumPasswordLength      *int
+	RequireSymbols             *bool
+	RequireNumbers             *bool
+	RequireUppercaseCharacters *bool
+	RequireLowercaseCharacters *bool
+	AllowUsersToChangePassword *bool
+	MaxPasswordAge             *int
+	PasswordReusePrevention    *int
+	HardExpiry                 *bool
+}
+
+type UpdateAccountPasswordPolicyResult struct {
+}
+
 type UpdateAssumeRolePolicyRequest struct {
 	RoleName       string // required
 	PolicyDocument string // required
@@ -1039,6 +1202,15 @@ type UpdateGroupRequest struct {
 }
 
 type UpdateGroupResult struct {
+}
+
+type UpdateLoginProfileRequest struct {
+	UserName              string // required
+	Password              string
+	PasswordResetRequired *bool
+}
+
+type UpdateLoginProfileResult struct {
 }
 
 type UpdateOpenIDConnectProviderThumbprintRequest struct {
@@ -1103,4 +1275,13 @@ type User struct {
 	PasswordLastUsed    time.Time
 	PermissionsBoundary *AttachedPermissionsBoundary
 	Tags                []Tag
+}
+
+type VirtualMFADevice struct {
+	SerialNumber     string
+	Base32StringSeed []byte
+	QRCodePNG        []byte
+	User             *User
+	EnableDate       time.Time
+	Tags             []Tag
 }
