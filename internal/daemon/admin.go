@@ -62,7 +62,9 @@ func (p *cloudProcess) methods() map[string]admin.Method {
 		"token-create": admin.Handle(func(ctx context.Context, in CreateToken) (string, error) {
 			return p.role.Membership.CreateToken(ctx, resource.Role(in.Role), in.Zone, in.Life)
 		}),
-		"node-list": admin.Handle(p.listNodes),
+		"objects-status": admin.Handle(p.objectsInfo),
+		"objects-scrub":  admin.Handle(p.scrubObjects),
+		"node-list":      admin.Handle(p.listNodes),
 		"node-revoke": admin.Handle(func(ctx context.Context, id string) (struct{}, error) {
 			return struct{}{}, p.role.Membership.RevokeNode(ctx, id)
 		}),

@@ -15,6 +15,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"karri.dev/internal/admin"
 	"karri.dev/internal/audit"
 	"karri.dev/internal/durable"
@@ -96,7 +98,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if p.root, err = membership.Root(ctx, p.store, p.sealer, time.Now); err != nil {
 		return nil, err
 	}
-	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Sealer: p.sealer, Log: log}); err != nil {
+	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Disks: cfg.ObjectDisks, Sealer: p.sealer, Log: log}); err != nil {
 		return nil, err
 	}
 	p.closers.add(p.objects.Close)
@@ -128,13 +130,16 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if err != nil {
 		return nil, err
 	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(objectMetrics{p.objects})
 	p.role = cloud.New(cloud.Config{
 		SignUp: signup.Config{Admin: cfg.Mail.Admin, Base: base},
 
 		Region: cfg.Region, Domain: cfg.Domain, Endpoint: p.api.url(cfg), PublicPool: cfg.PublicPool, IssuerNetworks: cfg.issuers,
 		UsageFile: under(cfg.DataDir, "key-usage.json"), TriesFile: under(cfg.DataDir, "login-tries.json"), ScratchDir: under(cfg.DataDir, "scratch"), RootDevice: cfg.RootDevice,
 	}, cloud.Deps{
-		Store: p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
+		Registry: registry,
+		Store:    p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
 		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter, Bundles: bundles,
 	})
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {

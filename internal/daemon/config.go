@@ -27,6 +27,8 @@ type CloudConfig struct {
 	StoreListen string // embedded etcd's address for zone processes
 	Etcd        Etcd   // in place of the embedded one
 
+	ObjectDisks []string // folders on further disks for objects' data
+
 	PublicPool []netip.Prefix
 	RootDevice string // of imported images: "ebs", or "instance-store" (also "")
 
@@ -44,6 +46,11 @@ func (c *CloudConfig) defaults() error {
 	var err error
 	if c.DataDir, err = filepath.Abs(c.DataDir); err != nil {
 		return err
+	}
+	for i := range c.ObjectDisks {
+		if c.ObjectDisks[i], err = filepath.Abs(c.ObjectDisks[i]); err != nil {
+			return err
+		}
 	}
 	if c.RootDevice != "" && c.RootDevice != "ebs" && c.RootDevice != "instance-store" {
 		return fmt.Errorf("--import-root-device is %q: want ebs or instance-store", c.RootDevice)

@@ -40,6 +40,9 @@ type reader struct {
 // update runs fn in the committer's order and returns once its writes are durable and visible. An error of fn
 // is returned as it is. It does not depend on a context: the outcome must be known.
 func (e *Engine) update(fn func(*tx) error) error {
+	if err := e.spare.ready(); err != nil {
+		return err
+	}
 	u := &update{fn: fn, done: make(chan struct{})}
 	e.updates <- u
 	<-u.done

@@ -202,12 +202,10 @@ func (h *history) whole(t *testing.T, e *Engine, m object.Meta) {
 // files counts the data files, and those that the index names.
 func (e *Engine) files(t *testing.T) (onDisk, named int) {
 	t.Helper()
-	for i := range folderCount {
-		ids, err := e.data.list(i)
-		if err != nil {
+	for _, p := range e.places {
+		if err := p.file.Each(t.Context(), func(uint64) error { onDisk++; return nil }); err != nil {
 			t.Fatal(err)
 		}
-		onDisk += len(ids)
 	}
 	err := e.look(func(r reader) error {
 		it, err := r.scan([]byte{tableFiles})
@@ -228,8 +226,17 @@ func (e *Engine) files(t *testing.T) (onDisk, named int) {
 // TestPowerLoss cuts the power again and again while writers work: what was not synced is lost, or only some
 // of it.
 func TestPowerLoss(t *testing.T) {
-	const crashes = 20
-	fs, cfg := crashFS(), Config{Dir: "/a/b/objects", Sealer: sealer(t)}
+	t.Run("one disk", func(t *testing.T) { powerLoss(t, 20) })
+	t.Run("three disks", func(t *testing.T) { powerLoss(t, 10, "/d1", "/d2") })
+}
+
+func powerLoss(t *testing.T, crashes int, disks ...string) {
+	fs, cfg := crashFS(), Config{Dir: "/a/b/objects", Disks: disks, Sealer: sealer(t)}
+	for _, d := range disks {
+		if err := makeDir(fs, d); err != nil {
+			t.Fatal(err)
+		}
+	}
 	h := newHistory()
 	rng := rand.New(rand.NewPCG(1, 2))
 	checked := 0

@@ -49,7 +49,7 @@ func TestNoPlainBytes(t *testing.T) {
 		t.Helper()
 		all := stored("/o/index")
 		for i := range folderCount {
-			all = append(all, stored(e.data.folder(i))...)
+			all = append(all, stored(e.home().folder(i))...)
 		}
 		return bytes.Contains(all, []byte("secret word secret"))
 	}
@@ -135,7 +135,7 @@ func TestTampering(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := o.(*openObject).pin.id
-		rewrite(t, fs, e.data.name(id), func(raw []byte) []byte {
+		rewrite(t, fs, e.home().name(id), func(raw []byte) []byte {
 			block := change(bytes.Clone(raw[:blockSize]), id)
 			binary.BigEndian.PutUint32(block[blockData:], blockCRC(block[:blockData], id, 0))
 			return append(block, raw[blockSize:]...)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -40,7 +41,7 @@ func TestDamage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rewrite(t, fs, e.data.name(o.(*openObject).pin.id), damage)
+		rewrite(t, fs, e.home().name(o.(*openObject).pin.id), damage)
 		r, err := o.Range(0, int64(len(body)))
 		if err != nil {
 			t.Fatal(err)
@@ -161,7 +162,7 @@ func TestNoSpace(t *testing.T) {
 	fs.mu.Lock()
 	fs.says, fs.left = 100<<20, 1<<30
 	fs.mu.Unlock()
-	e.space = spaceCheck{} // look again at once
+	e.space, e.places[0].seen = spaceCheck{}, time.Time{} // look again at once
 	if err := put("small", []byte("x")); !errors.Is(err, object.ErrNoSpace) {
 		t.Fatalf("below the reserve: %v", err)
 	}
@@ -188,7 +189,7 @@ func TestCollect(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lost := e.data.name(0x123456)
+	lost := e.home().name(0x123456)
 	f, err := fs.Create(lost, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		t.Fatal(err)

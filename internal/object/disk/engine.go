@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"path"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -26,14 +26,18 @@ const separateMin = 1 << 10
 // Config says where and how an Engine keeps its data; only Dir is required.
 type Config struct {
 	Dir string
-	FS  vfs.FS // nil is the machine's
+	// Disks are folders on further disks for data files. A new one must be there; one that is gone is waited for.
+	Disks []string
+	// Files keeps the data files in place of Dir and Disks, and then all bodies are there. The engine closes it.
+	Files Files
+	FS    vfs.FS // nil is the machine's
 	// Reserve is how many bytes stay free on the file system, because the index cannot go on without space:
 	// with less, writes answer ErrNoSpace. 0 is 256 MiB, or 5 % of a smaller file system.
 	Reserve int64
 	// CollectEvery is the period of the search for files that nothing names. 0 is an hour.
 	CollectEvery time.Duration
 	CacheSize    int64 // of index blocks in memory, in bytes. 0 is 32 MiB.
-	// ScrubRate is how fast data files are read to check them, in bytes a second. 0 is 8 MiB.
+	// ScrubRate is how fast data files are read to check them, in bytes a second. 0 is 8 MiB; negative: they are not.
 	ScrubRate int64
 	// Sealer has the cloud's key, with which data keys are sealed. Without it new objects are not encrypted.
 	Sealer Sealer
@@ -48,9 +52,10 @@ type Engine struct {
 	log  *slog.Logger
 	db   *pebble.DB
 	ids  *idSource
-	data *folders
+	self []byte // what tells this engine from others
 
-	names *versionNames
+	places []*place // the home place first
+	names  *versionNames
 
 	updates chan *update
 	applied chan group
@@ -60,7 +65,10 @@ type Engine struct {
 
 	scrubbed scrubbed
 
+	spare *spareFS
+
 	closing   context.Context
+	closedAt  atomic.Int64 // Unix time in nanoseconds, 0 before
 	stop      context.CancelFunc
 	closeOnce sync.Once
 	closeErr  error
@@ -93,6 +101,7 @@ func Open(cfg Config) (*Engine, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	e := &Engine{cfg: cfg, fs: cfg.FS, log: cfg.Log, updates: make(chan *update, maxGroup), applied: make(chan group)}
+	e.scrubbed.now = make(chan struct{}, 1)
 	e.closing, e.stop = context.WithCancel(context.Background())
 	if err := e.open(); err != nil {
 		e.stop()
@@ -102,7 +111,10 @@ func Open(cfg Config) (*Engine, error) {
 	e.running.Go(e.syncLoop)
 	e.running.Go(e.sweepLoop)
 	e.running.Go(e.collectLoop)
-	e.running.Go(e.scrubLoop)
+	e.running.Go(e.watchPlaces)
+	if cfg.ScrubRate > 0 {
+		e.running.Go(e.scrubLoop)
+	}
 	return e, nil
 }
 
@@ -110,19 +122,27 @@ func (e *Engine) open() error {
 	if err := makeDir(e.fs, e.cfg.Dir); err != nil {
 		return err
 	}
-	var err error
-	if e.data, err = openFolders(e.fs, path.Join(e.cfg.Dir, "data")); err != nil {
+	e.spare = newSpare(e)
+	if err := e.spare.begin(); err != nil {
 		return err
 	}
+	var err error
 	if e.db, err = pebble.Open(path.Join(e.cfg.Dir, "index"), e.options()); err != nil {
-		return errors.Join(err, e.data.close())
+		return err
 	}
-	if e.ids, err = openIDs(e.db); err != nil {
-		return errors.Join(err, e.db.Close(), e.data.close())
+	if e.ids, err = openIDs(e.db); err == nil {
+		e.names, err = openVersionNames(e.db)
 	}
-	if e.names, err = openVersionNames(e.db); err != nil {
-		return errors.Join(err, e.db.Close(), e.data.close())
+	if err == nil {
+		e.self, err = random(e.db, keySelf)
 	}
+	if err == nil {
+		err = e.openPlaces()
+	}
+	if err != nil {
+		return errors.Join(err, e.db.Close())
+	}
+	e.spare.refill()
 	e.current = newViews(e.db, e.names)
 	e.garbage = newGarbage()
 	return nil
@@ -130,7 +150,7 @@ func (e *Engine) open() error {
 
 func (e *Engine) options() *pebble.Options {
 	o := &pebble.Options{
-		FS:                    e.cfg.FS,
+		FS:                    e.spare,
 		Logger:                pebbleLog{e.log},
 		FormatMajorVersion:    pebble.FormatValueSeparation,
 		CacheSize:             e.cfg.CacheSize,
@@ -171,28 +191,42 @@ func (e *Engine) enter() error {
 // their next read. Open objects should be closed before.
 func (e *Engine) Close() error {
 	e.closeOnce.Do(func() {
+		e.closedAt.Store(time.Now().UnixNano())
 		e.stop()
 		e.calls.Lock()
 		close(e.updates)
 		e.calls.Unlock()
 		e.running.Wait()
-		e.closeErr = errors.Join(e.current.close(), e.db.Close(), e.data.close())
+		e.closeErr = errors.Join(e.current.close(), e.db.Close(), e.closePlaces())
 	})
 	return e.closeErr
 }
 
-// Usage gives the file system's total and free bytes.
-func (e *Engine) Usage(context.Context) (total, free int64, err error) {
-	u, err := e.fs.GetDiskUsage(e.cfg.Dir)
-	if err != nil {
-		return 0, 0, fmt.Errorf("object engine's disk usage: %w", err)
+// closingFor says for how long the engine has been closing, 0 if it is not.
+func (e *Engine) closingFor() time.Duration {
+	if at := e.closedAt.Load(); at != 0 {
+		return time.Since(time.Unix(0, at))
 	}
-	return int64(u.TotalBytes), int64(u.AvailBytes), nil
+	return 0
+}
+
+// Usage gives the total and free bytes of all places that are there; those of the index where they know no limit.
+func (e *Engine) Usage(ctx context.Context) (total, free int64, err error) {
+	if e.cfg.Files != nil {
+		return usage(e.fs, e.cfg.Dir)
+	}
+	for _, p := range e.Places(ctx) {
+		total, free = total+p.Total, free+p.Free
+		if !p.Online {
+			err = errors.Join(err, errors.New(p.Problem))
+		}
+	}
+	return total, free, err
 }
 
 // noSpace gives file system errors the contract's name.
 func noSpace(err error) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if full(err) {
 		return fmt.Errorf("%w: %w", object.ErrNoSpace, err)
 	}
 	return err

@@ -51,3 +51,6 @@ func TestContractOnDisk(t *testing.T) {
 	}
 	objecttest.Run(t, func(t testing.TB) object.Engine { return open(t, Config{Dir: t.TempDir(), Sealer: sealer(t)}) })
 }
+
+// home gives the home place's folders.
+func (e *Engine) home() *folders { return e.places[0].file.(*folders) }

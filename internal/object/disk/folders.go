@@ -3,8 +3,6 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -54,20 +52,6 @@ func (f *folders) folder(i int) string { return path.Join(f.dir, fmt.Sprintf("%0
 
 func (f *folders) name(id uint64) string {
 	return path.Join(f.folder(int(id%folderCount)), strconv.FormatUint(id, 16))
-}
-
-// storedFile is a data file being read.
-type storedFile interface {
-	io.Reader
-	io.ReaderAt
-	io.Closer
-}
-
-func (f *folders) open(id uint64) (storedFile, error) {
-	if f.fs == vfs.Default {
-		return os.Open(f.name(id)) // vfs makes ready for writing, which takes longer than the open
-	}
-	return f.fs.Open(f.name(id))
 }
 
 // sync makes the file's name durable.

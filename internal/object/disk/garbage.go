@@ -3,7 +3,6 @@ package disk
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"sync"
 	"time"
 )
@@ -15,23 +14,23 @@ type garbage struct {
 	order sync.Mutex
 
 	mu     sync.Mutex
-	busy   map[uint64]bool     // files being written; true once the index has taken the file over
-	pins   map[uint64]int      // contents being read, by content id
-	doomed map[uint64][]uint64 // pinned contents that nothing names any more, with their files
-	queue  []uint64            // files to unlink
+	busy   map[uint64]bool      // files being written; true once the index has taken the file over
+	pins   map[uint64]int       // contents being read, by content id
+	doomed map[uint64][]content // pinned contents that nothing names any more, with their files
+	queue  []content            // files to unlink
 	wake   chan struct{}
 }
 
 func newGarbage() *garbage {
 	return &garbage{
-		busy: map[uint64]bool{}, pins: map[uint64]int{}, doomed: map[uint64][]uint64{}, wake: make(chan struct{}, 1),
+		busy: map[uint64]bool{}, pins: map[uint64]int{}, doomed: map[uint64][]content{}, wake: make(chan struct{}, 1),
 	}
 }
 
 // doomed is a content that nothing names any more.
 type doomed struct {
 	id    uint64
-	files []uint64
+	files []content
 }
 
 // begin says that a file is about to be made.
@@ -49,13 +48,13 @@ func (g *garbage) adopt(id uint64) {
 }
 
 // end says that its writer is done with a file; it is unlinked unless it was adopted.
-func (g *garbage) end(id uint64) {
+func (g *garbage) end(c content) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if !g.busy[id] {
-		g.unlink(id)
+	if !g.busy[c.id] {
+		g.unlink(c)
 	}
-	delete(g.busy, id)
+	delete(g.busy, c.id)
 }
 
 // pin keeps a content's files until unpin.
@@ -95,7 +94,7 @@ func (g *garbage) add(contents []doomed) {
 }
 
 // unlink queues files; g.mu is held.
-func (g *garbage) unlink(files ...uint64) {
+func (g *garbage) unlink(files ...content) {
 	g.queue = append(g.queue, files...)
 	select {
 	case g.wake <- struct{}{}:
@@ -103,7 +102,7 @@ func (g *garbage) unlink(files ...uint64) {
 	}
 }
 
-func (g *garbage) take() []uint64 {
+func (g *garbage) take() []content {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	q := g.queue
@@ -123,7 +122,7 @@ func (g *garbage) inUse(id uint64) bool {
 	}
 	for _, files := range g.doomed {
 		for _, f := range files {
-			if f == id {
+			if f.id == id {
 				return true
 			}
 		}
@@ -134,8 +133,10 @@ func (g *garbage) inUse(id uint64) bool {
 // sweepLoop unlinks what is queued: unlinking a large file takes long, so nobody waits for it.
 func (e *Engine) sweepLoop() {
 	for {
-		for _, id := range e.garbage.take() {
-			e.unlinkFile(id)
+		for _, c := range e.garbage.take() {
+			if files, err := e.place(c.disk); err == nil { // else the collector will find it
+				e.unlinkFile(files, c.id)
+			}
 		}
 		select {
 		case <-e.garbage.wake:
@@ -145,9 +146,9 @@ func (e *Engine) sweepLoop() {
 	}
 }
 
-func (e *Engine) unlinkFile(id uint64) {
-	if err := e.fs.Remove(e.data.name(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		e.log.Warn("object engine: cannot remove a data file; the collector will try again", "file", e.data.name(id), "err", err)
+func (e *Engine) unlinkFile(files Files, id uint64) {
+	if err := files.Remove(e.closing, id); err != nil {
+		e.log.Warn("object engine: cannot remove a data file; the collector will try again", "file", fmt.Sprintf("%x", id), "err", err)
 	}
 }
 
@@ -169,38 +170,47 @@ func (e *Engine) collectLoop() {
 	}
 }
 
-// collect removes every file that neither the index names nor anybody uses.
+// collect removes every file that neither the index names nor anybody uses. One place that fails does not keep it from
+// the others.
 func (e *Engine) collect() (removed int, err error) {
-	for i := range folderCount {
-		ids, err := e.data.list(i)
-		if err != nil {
-			return removed, err
+	for _, p := range e.places {
+		files, ferr := p.files()
+		if ferr != nil {
+			continue // its turn comes when it is back
 		}
-		for _, id := range ids {
+		ferr = files.Each(e.closing, func(id uint64) error {
 			if e.closing.Err() != nil {
-				return removed, nil
+				return errClosed
 			}
-			gone, err := e.collectFile(id)
+			gone, err := e.collectFile(files, id)
 			if err != nil {
-				return removed, fmt.Errorf("file %x: %w", id, err)
+				return fmt.Errorf("file %x: %w", id, err)
 			}
 			if gone {
 				removed++
 			}
+			return nil
+		})
+		if ferr != nil && e.closing.Err() == nil {
+			err = errors.Join(err, ferr)
 		}
 	}
-	return removed, nil
+	return removed, err
 }
 
-func (e *Engine) collectFile(id uint64) (bool, error) {
+func (e *Engine) collectFile(files Files, id uint64) (bool, error) {
+	garbage, err := e.isGarbage(id)
+	if garbage {
+		e.unlinkFile(files, id) // a number is never used again, so nobody can take the file over meanwhile
+	}
+	return garbage, err
+}
+
+func (e *Engine) isGarbage(id uint64) (bool, error) {
 	e.garbage.order.Lock()
 	defer e.garbage.order.Unlock()
 	v := e.current.acquire()
 	named, err := v.has(fileKey(id))
 	err = errors.Join(err, e.current.release(v))
-	if err != nil || named || e.garbage.inUse(id) {
-		return false, err
-	}
-	e.unlinkFile(id)
-	return true, nil
+	return err == nil && !named && !e.garbage.inUse(id), err
 }

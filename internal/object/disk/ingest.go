@@ -5,20 +5,16 @@ import (
 	"context"
 	"crypto/md5"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"karri.dev/internal/object"
 )
 
 // spaceEvery is how many buffers are written between two looks at the free space.
 const spaceEvery = 4
-
-// syncEvery is how many bytes are written before the kernel is asked to begin writing them out.
-const syncEvery = 4 << 20
 
 // body is what has been taken in of a Put and is not yet named by the index: bytes in memory, or a durable file.
 type body struct {
@@ -72,6 +68,10 @@ func (e *Engine) take(ctx context.Context, p *object.Put, b *body, fileOnly bool
 		case err != io.EOF && err != io.ErrUnexpectedEOF:
 			return err
 		}
+		if n > 0 && e.cfg.Files != nil {
+			src.size = int64(n)
+			return e.stream(src, head[:n], b)
+		}
 		if b.size = int64(n); n > 0 {
 			b.content = content{kind: inline, id: e.ids.next()}
 		}
@@ -105,32 +105,37 @@ func (b *body) check(p *object.Put) error {
 }
 
 // stream writes head and the rest of src into a new file and makes both the file and its name durable.
-func (e *Engine) stream(src io.Reader, head []byte, b *body) error {
-	b.content = content{kind: file, id: e.ids.next()}
-	e.garbage.begin(b.content.id)
-	f, err := e.fs.Create(e.data.name(b.content.id), vfs.WriteCategoryUnspecified)
-	if err != nil {
-		return fmt.Errorf("create data file: %w", noSpace(err))
+func (e *Engine) stream(src *source, head []byte, b *body) error {
+	size := src.size
+	if size >= 0 {
+		size = b.secret.stored(size)
 	}
-	w := &fileWriter{engine: e, file: f, id: b.content.id, secret: b.secret, digest: newDigest()}
+	p, err := e.choose(size)
+	if err != nil {
+		return err
+	}
+	files, err := p.files()
+	if err != nil {
+		return err
+	}
+	b.content = content{kind: file, id: e.ids.next(), disk: p.id}
+	e.garbage.begin(b.content.id)
+	f, err := files.Create(src.ctx, b.content.id, size)
+	if err != nil {
+		p.failed()
+		return err
+	}
+	w := &fileWriter{engine: e, place: p, file: f, id: b.content.id, secret: b.secret, digest: newDigest()}
 	err = w.copy(io.MultiReader(bytes.NewReader(head), src))
 	b.md5 = w.digest.sum()
 	b.size = w.size
 	if err == nil {
-		if err = f.SyncData(); err != nil {
-			err = fmt.Errorf("sync data file: %w", noSpace(err))
+		if err = f.Commit(); err != nil {
+			p.failed()
 		}
-	}
-	if cerr := f.Close(); err == nil && cerr != nil {
-		err = fmt.Errorf("close data file: %w", noSpace(cerr))
-	}
-	if err != nil {
 		return err
 	}
-	if err := e.data.sync(b.content.id); err != nil {
-		return fmt.Errorf("sync data folder: %w", noSpace(err))
-	}
-	return nil
+	return errors.Join(err, f.Abort())
 }
 
 // discard gives back what a body holds. A file that the index has not taken over (see tx.adopt) goes.
@@ -140,19 +145,18 @@ func (e *Engine) discard(b *body) {
 		b.buffer, b.bytes = nil, nil
 	}
 	if b.content.kind == file {
-		e.garbage.end(b.content.id)
+		e.garbage.end(b.content)
 	}
 }
 
 type fileWriter struct {
 	engine *Engine
-	file   vfs.File
+	place  *place
+	file   FileWriter
 	id     uint64
 	secret *secret
 	digest *digest
 	size   int64 // bytes of the body
-	disk   int64 // bytes written
-	synced int64 // of disk, those on their way
 	runs   int
 }
 
@@ -197,21 +201,16 @@ func (w *fileWriter) writeRun(run []byte, index int64) error {
 
 func (w *fileWriter) write(b []byte) error {
 	if w.runs%spaceEvery == 0 {
-		if err := w.engine.checkSpace(); err != nil {
-			return err
+		if room, err := w.place.room(w.engine); err != nil || room <= 0 {
+			return errors.Join(fmt.Errorf("%w in %s", object.ErrNoSpace, w.place.dir), err)
 		}
 	}
 	w.runs++
-	if _, err := w.file.Write(b); err != nil {
-		return fmt.Errorf("write data file: %w", noSpace(err))
+	_, err := w.file.Write(b)
+	if err != nil && !errors.Is(err, context.Canceled) {
+		w.place.failed()
 	}
-	if w.disk += int64(len(b)); w.disk-w.synced >= syncEvery {
-		w.synced = w.disk
-		if _, err := w.file.SyncTo(w.disk); err != nil {
-			return fmt.Errorf("sync data file: %w", noSpace(err))
-		}
-	}
-	return nil
+	return err
 }
 
 // source reads a body: it ends with the context, and a body of another length than promised is an error. Its

@@ -9,6 +9,7 @@ import (
 const (
 	tableDropped = 'b' // bucket → nothing: dropped buckets
 	tableContent = 'd' // content id → inline bytes, or the list of a multipart object's parts
+	tableDisks   = 'k' // disk → the folder where it was last
 	tableFiles   = 'f' // file id → nothing: files that something names
 	tableMeta    = 'm' // name → value
 	tableNulls   = 'n' // bucket, key → sequence number of the null version, if that is in tableOlder
@@ -20,6 +21,7 @@ const (
 
 var (
 	keyEpoch   = []byte{tableMeta, 'e'}
+	keySelf    = []byte{tableMeta, 'i'} // what tells this engine from others
 	keyVersion = []byte{tableMeta, 'v'} // the key that version ids are made with
 )
 
@@ -59,6 +61,22 @@ func bucketPrefix(table byte, bucket string) []byte {
 	b = append(b, table)
 	b = binary.AppendUvarint(b, uint64(len(bucket)))
 	return append(b, bucket...)
+}
+
+// splitKey undoes objectKey and olderKey.
+func splitKey(b []byte) (bucket, key string, ok bool) {
+	table := b[0]
+	n, size := binary.Uvarint(b[1:])
+	if size <= 0 || n > uint64(len(b)-1-size) {
+		return "", "", false
+	}
+	b = b[1+size:]
+	bucket, b = string(b[:n]), b[n:]
+	if table == tableObjects {
+		return bucket, string(b), true
+	}
+	key, _, ok = unescape(b)
+	return bucket, key, ok
 }
 
 // escape appends s and an end so that what follows does not disturb the order: 00 becomes 00 ff, the end is 00 01.

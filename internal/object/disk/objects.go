@@ -100,7 +100,7 @@ func (t *tx) drop(c content) error {
 	case inline:
 		return t.remove(contentKey(c.id))
 	case file:
-		d.files = []uint64{c.id}
+		d.files = []content{c}
 	case parts:
 		list, err := t.parts(c.id)
 		if err != nil {
@@ -108,7 +108,7 @@ func (t *tx) drop(c content) error {
 		}
 		for _, p := range list {
 			if p.content.kind == file {
-				d.files = append(d.files, p.content.id)
+				d.files = append(d.files, p.content)
 			}
 		}
 		if err := t.remove(contentKey(c.id)); err != nil {
@@ -116,7 +116,7 @@ func (t *tx) drop(c content) error {
 		}
 	}
 	for _, f := range d.files {
-		if err := t.remove(fileKey(f)); err != nil {
+		if err := t.remove(fileKey(f.id)); err != nil {
 			return err
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"sync"
 
 	"karri.dev/internal/object"
@@ -51,6 +52,9 @@ func (e *Engine) Get(_ context.Context, bucket, key, version string) (object.Obj
 		if rec.content.kind != file && rec.content.kind != parts {
 			return o, nil
 		}
+		if err := o.online(); err != nil {
+			return nil, err
+		}
 		// The files may be unlinked from when their content is dropped and not pinned. So pin it, and look
 		// whether it is there still: then whoever drops it later finds the pin.
 		e.garbage.pin(rec.content.id)
@@ -67,6 +71,18 @@ func (e *Engine) Get(_ context.Context, bucket, key, version string) (object.Obj
 			return nil, err
 		}
 	}
+}
+
+// online says whether all disks with its files are there: an answer that has begun cannot say any more what is wrong.
+func (o *openObject) online() error {
+	for i := range o.list {
+		if o.list[i].content.kind == file {
+			if _, err := o.engine.place(o.list[i].content.disk); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func (o *openObject) load(r reader, rec *objectRecord) (err error) {
@@ -166,7 +182,7 @@ type rangeReader struct {
 	left   int64        // bytes still to be given out
 	ready  []byte       // of buffer: checked, given out next
 	buffer *[]byte
-	file   storedFile // of the first of list, once it is needed
+	file   io.ReadCloser // of the first of list from the next block on, once it is needed
 	err    error
 }
 
@@ -222,23 +238,19 @@ func (r *rangeReader) next() error {
 func (r *rangeReader) run() error {
 	part := &r.list[0]
 	id := part.content.id
-	if r.file == nil {
-		f, err := r.engine.data.open(id)
-		if err != nil {
-			return fmt.Errorf("open data file: %w: %w", object.ErrCorrupt, err)
-		}
-		r.file = f
-	}
 	per := int64(r.secret.blockData())
 	first := r.offset / per
 	skip := r.offset - first*per
 	want := min(r.left, part.Size-r.offset)
 	// Whole blocks, up to the end of the run or of the part.
 	end := min((first+min(runBlocks, (skip+want+per-1)/per))*per, part.Size)
+	if err := r.openFile(part, first*blockSize, (skip+want+per-1)/per*blockSize); err != nil {
+		return err
+	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	raw := (*buffer)[:r.secret.stored(end-first*per)]
-	if n, err := r.file.ReadAt(raw, first*blockSize); n < len(raw) {
+	if n, err := io.ReadFull(r.file, raw); err != nil {
 		return fmt.Errorf("read data file %x: %w: %d bytes of %d: %w", id, object.ErrCorrupt, n, len(raw), err)
 	}
 	if r.buffer == nil {
@@ -256,6 +268,25 @@ func (r *rangeReader) run() error {
 	r.ready = plain[skip : skip+min(want, int64(len(plain))-skip)]
 	r.left -= int64(len(r.ready))
 	r.offset += int64(len(r.ready))
+	return nil
+}
+
+// openFile opens the part's file from a block on, for about length bytes.
+func (r *rangeReader) openFile(p *partRecord, offset, length int64) error {
+	if r.file != nil {
+		return nil
+	}
+	files, err := r.engine.place(p.content.disk)
+	if err != nil {
+		return err
+	}
+	if r.file, err = files.Read(r.engine.closing, p.content.id, offset, min(length, r.secret.stored(p.Size)-offset)); err != nil {
+		r.file = nil
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", object.ErrCorrupt, err)
+		}
+		return fmt.Errorf("data file %x: %w", p.content.id, err)
+	}
 	return nil
 }
 

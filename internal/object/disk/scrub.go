@@ -4,7 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
+	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,65 +24,131 @@ type Scrubbed struct {
 	Rounds  int64 // that came to their end
 	Files   int64
 	Bytes   int64
-	Damaged int64 // files that were found damaged, each time that they were
+	Damaged int64     // files that were found damaged, each time that they were
+	Ended   time.Time // the last round; zero if none has
+	Found   []Damage  // in that round, at most maxFound
 }
 
-type scrubbed struct{ rounds, files, bytes, damaged atomic.Int64 }
+// Damage is a damaged file and, if it was still there when the round ended, an object that it belongs to.
+type Damage struct {
+	Folder, File string
+	Problem      string
+	Bucket       string `json:",omitempty"` // as the engine knows it
+	Key, Version string `json:",omitempty"`
+
+	id uint64
+}
+
+// maxFound bounds what is remembered of a round.
+const maxFound = 1000
+
+type scrubbed struct {
+	files, bytes atomic.Int64
+	now          chan struct{} // begin a round
+
+	mu   sync.Mutex
+	sum  Scrubbed // without files and bytes
+	here []Damage // found in the round under way
+}
 
 // Scrubbed gives the scrubber's counts.
 func (e *Engine) Scrubbed() Scrubbed {
 	s := &e.scrubbed
-	return Scrubbed{s.rounds.Load(), s.files.Load(), s.bytes.Load(), s.damaged.Load()}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := s.sum
+	out.Files, out.Bytes, out.Found = s.files.Load(), s.bytes.Load(), slices.Clone(s.sum.Found)
+	return out
+}
+
+// ScrubNow begins a round, unless one is under way.
+func (e *Engine) ScrubNow() {
+	select {
+	case e.scrubbed.now <- struct{}{}:
+	default:
+	}
+}
+
+func (s *scrubbed) damage(d Damage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sum.Damaged++; len(s.here) < maxFound {
+		s.here = append(s.here, d)
+	}
+}
+
+// ended counts a round.
+func (s *scrubbed) ended(at time.Time, found []Damage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sum.Rounds++
+	s.sum.Ended, s.sum.Found, s.here = at, found, nil
 }
 
 // scrubLoop scrubs until the engine closes.
 func (e *Engine) scrubLoop() {
-	for e.sleep(scrubPause) {
+	timer := time.NewTimer(scrubPause)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-e.scrubbed.now:
+		case <-e.closing.Done():
+			return
+		}
 		if err := e.scrub(); err != nil && e.closing.Err() == nil {
 			e.log.Error("object engine: scrub", "err", err)
 		}
+		timer.Reset(scrubPause)
 	}
 }
 
 // scrub runs one round.
 func (e *Engine) scrub() error {
-	for i := range folderCount {
-		ids, err := e.data.list(i)
+	for _, p := range e.places {
+		files, err := p.files()
 		if err != nil {
-			return err
+			continue // what is not there is told elsewhere
 		}
-		for _, id := range ids {
+		err = files.Each(e.closing, func(id uint64) error {
 			if e.closing.Err() != nil {
-				return nil
+				return errClosed
 			}
-			if err := e.scrubFile(id); err != nil {
-				return fmt.Errorf("file %x: %w", id, err)
-			}
+			return e.scrubFile(files, p.dir, id)
+		})
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.dir, err)
 		}
 	}
-	e.scrubbed.rounds.Add(1)
-	return nil
+	e.scrubbed.mu.Lock()
+	found := slices.Clone(e.scrubbed.here)
+	e.scrubbed.mu.Unlock()
+	err := e.look(func(r reader) error { return r.owners(found) })
+	e.scrubbed.ended(e.cfg.Now(), found)
+	return err
 }
 
 // scrubFile checks one file, unless it is garbage or being written.
-func (e *Engine) scrubFile(id uint64) error {
-	var named bool
-	if err := e.look(func(r reader) (err error) { named, err = r.has(fileKey(id)); return err }); err != nil || !named {
+func (e *Engine) scrubFile(files Files, dir string, id uint64) error {
+	named := func() (named bool, err error) {
+		err = e.look(func(r reader) (err error) { named, err = r.has(fileKey(id)); return err })
+		return named, err
+	}
+	if ok, err := named(); err != nil || !ok {
 		return err
 	}
-	f, err := e.data.open(id)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil // dropped meanwhile
-	}
+	r, err := files.Read(e.closing, id, 0, -1)
 	if err == nil {
-		err = e.scrubBlocks(f, id)
-		err = errors.Join(err, f.Close())
+		err = errors.Join(e.scrubBlocks(r, id), r.Close())
+	}
+	if err != nil {
+		if ok, nerr := named(); nerr != nil || !ok || e.closing.Err() != nil {
+			return nerr // dropped meanwhile
+		}
+		e.scrubbed.damage(Damage{Folder: dir, File: fmt.Sprintf("%x", id), Problem: err.Error(), id: id})
+		e.log.Error("object engine: a data file is damaged", "folder", dir, "file", fmt.Sprintf("%x", id), "err", err)
 	}
 	e.scrubbed.files.Add(1)
-	if err != nil {
-		e.scrubbed.damaged.Add(1)
-		e.log.Error("object engine: a data file is damaged", "file", e.data.name(id), "err", err)
-	}
 	return nil
 }
 
@@ -107,6 +174,58 @@ func (e *Engine) scrubBlocks(f io.Reader, id uint64) error {
 			return nil
 		}
 	}
+}
+
+// owners finds the objects that damaged files belong to, in one pass over all versions: it happens rarely.
+func (r reader) owners(found []Damage) error {
+	if len(found) == 0 {
+		return nil
+	}
+	at := make(map[uint64]*Damage, len(found))
+	for i := range found {
+		at[found[i].id] = &found[i]
+	}
+	for _, table := range []byte{tableObjects, tableOlder} {
+		if err := r.ownersIn(table, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r reader) ownersIn(table byte, at map[uint64]*Damage) (err error) {
+	it, err := r.scan([]byte{table})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeScan(it)) }()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("scan object index: %w", damaged(err))
+		}
+		bucket, key, good := splitKey(it.Key())
+		o, err := r.decode(value, key, false)
+		if err != nil || !good {
+			continue // told elsewhere
+		}
+		files := []content{o.content}
+		if o.content.kind == parts {
+			list, err := r.parts(o.content.id)
+			if err != nil {
+				continue
+			}
+			for _, p := range list {
+				files = append(files, p.content)
+			}
+		}
+		for _, c := range files {
+			if d := at[c.id]; d != nil && c.kind == file {
+				d.Bucket, d.Key, d.Version = bucket, o.Key, o.VersionID
+			}
+		}
+	}
+	return nil
 }
 
 // sleep says false when the engine closes meanwhile.

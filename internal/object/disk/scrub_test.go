@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"testing"
 
 	"karri.dev/internal/object"
@@ -39,10 +40,14 @@ func TestScrub(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rewrite(t, fs, e.data.name(o.(*openObject).pin.id), func(raw []byte) []byte { raw[4*blockSize+n] ^= 1; return raw })
+		rewrite(t, fs, e.home().name(o.(*openObject).pin.id), func(raw []byte) []byte { raw[4*blockSize+n] ^= 1; return raw })
 		if err := o.Close(); err != nil {
 			t.Fatal(err)
 		}
 		round(int64(n) + 1)
+		found := e.Scrubbed().Found
+		if !slices.ContainsFunc(found, func(d Damage) bool { return d.Bucket == "b" && d.Key == key && d.Version == object.Null }) {
+			t.Fatalf("found %+v, want %s", found, key)
+		}
 	}
 }

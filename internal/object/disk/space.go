@@ -11,14 +11,22 @@ import (
 // spaceFor is how long what was found free is believed. What can be written in that time must be small against the reserve.
 const spaceFor = 10 * time.Millisecond
 
-// spaceCheck remembers what was found free.
+// spaceCheck remembers what was found free for the index.
 type spaceCheck struct {
 	mu   sync.Mutex
 	at   time.Time
 	last error
 }
 
-// checkSpace refuses to write when less than the reserve is free.
+// reserve is how many bytes of a file system stay free.
+func (e *Engine) reserve(total int64) int64 {
+	if e.cfg.Reserve != 0 {
+		return e.cfg.Reserve
+	}
+	return min(256<<20, total/20)
+}
+
+// checkSpace refuses to write when the index has less than the reserve.
 func (e *Engine) checkSpace() error {
 	s := &e.space
 	s.mu.Lock()
@@ -30,16 +38,12 @@ func (e *Engine) checkSpace() error {
 }
 
 func (e *Engine) findSpace() error {
-	u, err := e.fs.GetDiskUsage(e.cfg.Dir)
+	total, free, err := usage(e.fs, e.cfg.Dir)
 	if err != nil {
-		return fmt.Errorf("object engine's disk usage: %w", err)
+		return err
 	}
-	reserve := uint64(e.cfg.Reserve)
-	if reserve == 0 {
-		reserve = min(256<<20, u.TotalBytes/20)
-	}
-	if u.AvailBytes < reserve {
-		return fmt.Errorf("%w: %d bytes free, %d kept in reserve", object.ErrNoSpace, u.AvailBytes, reserve)
+	if reserve := e.reserve(total); free < reserve {
+		return fmt.Errorf("%w: %d bytes free, %d kept in reserve", object.ErrNoSpace, free, reserve)
 	}
 	return nil
 }

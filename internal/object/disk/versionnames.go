@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -19,24 +18,29 @@ import (
 type versionNames struct{ block cipher.Block }
 
 func openVersionNames(db *pebble.DB) (*versionNames, error) {
-	key, closer, err := db.Get(keyVersion)
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-		key = make([]byte, 16)
-		rand.Read(key)
-		if err := db.Set(keyVersion, key, pebble.Sync); err != nil {
-			return nil, fmt.Errorf("write key of version ids: %w", err)
-		}
-	case err != nil:
-		return nil, fmt.Errorf("read key of version ids: %w", err)
-	default:
-		defer closer.Close()
+	key, err := random(db, keyVersion)
+	if err != nil {
+		return nil, err
 	}
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("key of version ids: %w", err)
 	}
 	return &versionNames{block}, nil
+}
+
+// random gives 16 bytes that were once thrown and are kept under a key.
+func random(db *pebble.DB, at []byte) ([]byte, error) {
+	b, err := reader{db, nil}.get(at)
+	if err != nil || b != nil {
+		return b, err
+	}
+	b = make([]byte, 16)
+	rand.Read(b)
+	if err := db.Set(at, b, pebble.Sync); err != nil {
+		return nil, fmt.Errorf("write object index: %w", noSpace(err))
+	}
+	return b, nil
 }
 
 func (n *versionNames) name(seq uint64) string {

@@ -74,16 +74,17 @@ type Config struct {
 
 // Deps are what the role works with.
 type Deps struct {
-	Store   *store.Store
-	Sealer  *seal.Sealer
-	Objects object.Engine
-	Root    *pki.Authority
-	Keeper  *pki.Authority // nil with an external store
-	IDs     *ids.Source
-	Now     func() time.Time
-	Log     *slog.Logger
-	Audit   audit.Sink  // nil: none
-	Mail    mail.Sender // nil: there is no signing up
+	Registry *prometheus.Registry // nil: a new one
+	Store    *store.Store
+	Sealer   *seal.Sealer
+	Objects  object.Engine
+	Root     *pki.Authority
+	Keeper   *pki.Authority // nil with an external store
+	IDs      *ids.Source
+	Now      func() time.Time
+	Log      *slog.Logger
+	Audit    audit.Sink  // nil: none
+	Mail     mail.Sender // nil: there is no signing up
 	// Console reads an instance's console through its zone.
 	Console func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error)
 	// Screen reads what an instance's display shows, likewise.
@@ -124,7 +125,10 @@ func New(cfg Config, deps Deps) *Cloud {
 	if deps.Audit != nil {
 		events = audit.Both(deps.Audit, c.Events)
 	}
-	registry := prometheus.NewRegistry()
+	registry := deps.Registry
+	if registry == nil {
+		registry = prometheus.NewRegistry()
+	}
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
 		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz})

@@ -183,6 +183,8 @@ func fault(err error, bucket, key, upload string) error {
 		return awserr.New("BadDigest", "The Content-MD5 you specified did not match what we received.")
 	case errors.Is(err, object.ErrLength):
 		return awserr.New("IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
+	case errors.Is(err, object.ErrOffline):
+		return awserr.New("ServiceUnavailable", "The bytes of this object are on a disk that is not there at the moment.").WithStatus(503).Because(err)
 	case errors.Is(err, object.ErrNoSpace):
 		// AWS never runs out of space and has no word for it. Clients do not retry a 507.
 		return awserr.New("InsufficientStorage", "There is not enough space left to complete the request.").WithStatus(507).Because(err)

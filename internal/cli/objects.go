@@ -1,0 +1,68 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"karri.dev/internal/admin"
+	"karri.dev/internal/daemon"
+)
+
+func objectsCommand() *cobra.Command {
+	objects := &cobra.Command{Use: "objects", Short: "Look at the disks with S3's objects, and check what is on them"}
+	var dir string
+	var asJSON bool
+	status := &cobra.Command{
+		Use: "status", Short: "Show the disks, what the scrubber has done and what it has found", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out []daemon.ObjectsInfo
+			if err := admin.Call(c.Context(), dir, "objects-status", struct{}{}, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			for i := range out {
+				if err := printObjects(c.OutOrStdout(), &out[i]); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	dataDirFlag(status, &dir)
+	status.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	scrub := &cobra.Command{
+		Use: "scrub", Short: "Begin to check all data files now, unless that is under way", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return admin.Call(c.Context(), dir, "objects-scrub", struct{}{}, new(struct{}))
+		},
+	}
+	dataDirFlag(scrub, &dir)
+	objects.AddCommand(status, scrub)
+	return objects
+}
+
+func printObjects(out io.Writer, i *daemon.ObjectsInfo) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, p := range i.Places {
+		state := fmt.Sprintf("online\t%d of %d MiB free", p.Free>>20, p.Total>>20)
+		if !p.Online {
+			state = "OFFLINE\t" + p.Problem
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\n", i.Engine, p.Dir, state)
+	}
+	ended := "none"
+	if !i.Scrub.Ended.IsZero() {
+		ended = i.Scrub.Ended.Format(time.RFC3339)
+	}
+	fmt.Fprintf(w, "%s\tscrubber\t%d rounds\t%d files, %d MiB, %d times damage; last round: %s\n", i.Engine, i.Scrub.Rounds, i.Scrub.Files, i.Scrub.Bytes>>20, i.Scrub.Damaged, ended)
+	for _, d := range i.Scrub.Found {
+		fmt.Fprintf(w, "%s\tDAMAGED\t%s %s\ts3://%s/%s (version %s): %s\n", i.Engine, d.Folder, d.File, d.Bucket, d.Key, d.Version, d.Problem)
+	}
+	return w.Flush()
+}
