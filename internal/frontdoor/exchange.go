@@ -44,6 +44,11 @@ type exchange struct {
 const largestKept = 8 << 20 // a thousand instances
 
 func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
+	// S3 lets every client that asks go on. net/http does not where there is no body, and botocore, which asks with empty
+	// ones too, then takes the connection's next answer apart wrongly and hangs.
+	if r.ContentLength == 0 && r.ProtoAtLeast(1, 1) && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		w.WriteHeader(http.StatusContinue)
+	}
 	x := &exchange{d: d, w: w, r: r, ctl: http.NewResponseController(w), metrics: d.metrics.other}
 	x.info.Time = d.deps.Now()
 	x.info.SourceIP = sourceIP(r)

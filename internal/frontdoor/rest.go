@@ -95,7 +95,8 @@ func (x *exchange) match(bucket, key string, query url.Values, header http.Heade
 }
 
 // hoist moves the x-amz- parameters of a presigned URL that are not about the signature to the headers they
-// stand for, and leaves the signature out.
+// stand for, and leaves the signature out. Checksums mean nothing there, as at AWS: SDKs put that of an empty body in, as
+// they know no other yet.
 func hoist(header http.Header, query url.Values) url.Values {
 	form := make(url.Values, len(query))
 	for name, values := range query {
@@ -105,7 +106,8 @@ func hoist(header http.Header, query url.Values) url.Values {
 		}
 		switch key := http.CanonicalHeaderKey(name); key {
 		case "X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-Expires", "X-Amz-Signedheaders", "X-Amz-Signature",
-			"X-Amz-Security-Token", "X-Amz-Content-Sha256":
+			"X-Amz-Security-Token", "X-Amz-Content-Sha256", "X-Amz-Sdk-Checksum-Algorithm":
+		case "X-Amz-Checksum-Crc32", "X-Amz-Checksum-Crc32c", "X-Amz-Checksum-Crc64nvme", "X-Amz-Checksum-Sha1", "X-Amz-Checksum-Sha256":
 		default:
 			if _, there := header[key]; !there {
 				header[key] = values

@@ -33,6 +33,7 @@ type objects struct {
 	encoding string
 	meta     map[string]string
 	calls    int
+	sum      string // CRC32 that came with a PutObject
 }
 
 func (o *objects) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*shape.PutObjectResult, error) {
@@ -49,6 +50,7 @@ func (o *objects) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	if t, ok := in.Body.(interface{ Trailer() http.Header }); ok {
 		o.trailer = t.Trailer()
 	}
+	o.sum = in.ChecksumCRC32
 	o.encoding, o.meta = in.ContentEncoding, in.Metadata
 	if in.ContentLength == nil || *in.ContentLength != int64(len(data)) {
 		return nil, awserr.New("InternalError", "length is not that of the payload")

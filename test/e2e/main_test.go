@@ -25,6 +25,13 @@ var shared struct {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(asClient) != "" {
+		if err := goClient(context.Background()); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Geteuid() != 0 {
 		fmt.Println("e2e: skipped: needs root")
 		return
