@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"karri.dev/internal/jail"
 )
 
 // ConverterConfig says how conversions are confined; zero values mean defaults.
@@ -34,7 +36,7 @@ type Converter struct {
 // NewConverter makes a Converter.
 func NewConverter(cfg ConverterConfig, log *slog.Logger) (*Converter, error) {
 	if cfg.UID == 0 {
-		cfg.UID = 65534
+		cfg.UID = jail.Nobody
 	}
 	if cfg.UID < 0 || cfg.Memory < 0 || cfg.MaxTime < 0 {
 		return nil, fmt.Errorf("image converter: negative values in %+v", cfg)
@@ -51,19 +53,16 @@ func NewConverter(cfg ConverterConfig, log *slog.Logger) (*Converter, error) {
 	return &Converter{cfg, log}, nil
 }
 
-func (c *Converter) jail(fileBytes int64) jail {
-	return jail{
-		uid: c.cfg.UID, root: os.Geteuid() == 0, fileBytes: fileBytes, memory: c.cfg.Memory, cpu: c.cfg.MaxTime,
-		grace: 5 * time.Second,
-	}
+func (c *Converter) jail(fileBytes int64) jail.Jail {
+	return jail.Jail{UID: c.cfg.UID, FileBytes: fileBytes, Memory: c.cfg.Memory, CPU: c.cfg.MaxTime, Grace: 5 * time.Second}
 }
 
-// Probe says whether conversions can be confined here: an error wraps ErrNoJail.
+// Probe says whether conversions can be confined here: an error wraps jail.ErrNoJail.
 func (c *Converter) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var out bytes.Buffer
-	if err := c.jail(1<<20).run(ctx, "", "", &out, "qemu-img", "--version"); err != nil {
+	if err := c.jail(1<<20).Run(ctx, "", "", &out, "qemu-img", "--version"); err != nil {
 		return err
 	}
 	c.log.Debug("conversions are confined", "program", strings.SplitN(out.String(), "\n", 2)[0], "as_root", os.Geteuid() == 0)
@@ -73,10 +72,10 @@ func (c *Converter) Probe(ctx context.Context) error {
 // Convert checks the image in src, which is of the format that its owner says, writes the disk to dst as a
 // qcow2 file that stands alone, tells percentages to progress (may be nil), and gives the disk's virtual size.
 // dst is whole when the error is nil, else absent. src's owner and mode may be changed: it must be a file of
-// ours. The error is an *Invalid if it is the image's fault, ENOSPC if there is no room, ErrNoJail if
+// ours. The error is an *Invalid if it is the image's fault, ENOSPC if there is no room, jail.ErrNoJail if
 // conversions cannot be confined.
 func (c *Converter) Convert(ctx context.Context, format, src, dst string, progress func(percent int)) (int64, error) {
-	info, err := inspectFile(src, Format(format), c.cfg.MaxSize)
+	info, err := InspectFile(src, Format(format), c.cfg.MaxSize)
 	var bad *Invalid
 	if errors.As(err, &bad) {
 		return 0, invalid("Disk validation failed [%s]", bad.Reason)
@@ -90,7 +89,8 @@ func (c *Converter) Convert(ctx context.Context, format, src, dst string, progre
 	return info.VirtualSize, nil
 }
 
-func inspectFile(path string, format Format, maxSize int64) (Info, error) {
+// InspectFile is Inspect on a file.
+func InspectFile(path string, format Format, maxSize int64) (Info, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Info{}, err
@@ -107,7 +107,7 @@ func inspectFile(path string, format Format, maxSize int64) (Info, error) {
 func (c *Converter) convert(ctx context.Context, info Info, src, dst string, progress func(percent int)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.MaxTime, errors.New("it took too long"))
 	defer cancel()
-	options, err := openOptions(info)
+	options, err := OpenOptions(info, jail.In)
 	if err != nil {
 		return err
 	}
@@ -122,10 +122,8 @@ func (c *Converter) convert(ctx context.Context, info Info, src, dst string, pro
 		return err
 	}
 	defer os.RemoveAll(out)
-	if os.Geteuid() == 0 {
-		if err := errors.Join(os.Chown(out, c.cfg.UID, c.cfg.UID), os.Chown(src, c.cfg.UID, c.cfg.UID), os.Chmod(src, 0o400)); err != nil {
-			return err
-		}
+	if err := c.jail(0).Give(src, out); err != nil {
+		return err
 	}
 	// Room for the disk and its tables, about one part in 8,000; but others live on the file system too.
 	limit := info.VirtualSize + info.VirtualSize/1000 + 16<<20
@@ -137,12 +135,12 @@ func (c *Converter) convert(ctx context.Context, info Info, src, dst string, pro
 	if free <= 0 {
 		return syscall.ENOSPC
 	}
-	err = c.jail(min(limit, free)).run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p",
-		"--image-opts", "-O", "qcow2", "-o", "compat=1.1,cluster_size=64k", options, jailOut+"/disk")
+	err = c.jail(min(limit, free)).Run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p",
+		"--image-opts", "-O", "qcow2", "-o", "compat=1.1,cluster_size=64k", options, jail.Out+"/disk")
 	switch {
 	case context.Cause(ctx) != nil:
 		return context.Cause(ctx)
-	case errors.Is(err, ErrNoJail):
+	case errors.Is(err, jail.ErrNoJail):
 		return err
 	case err != nil && (free < limit && outgrew(err) || strings.Contains(err.Error(), "No space left")):
 		return fmt.Errorf("%w: %w", syscall.ENOSPC, err)
@@ -186,17 +184,18 @@ func take(path string, size int64) error {
 	return errors.Join(f.Chown(os.Geteuid(), os.Getegid()), f.Chmod(0o600))
 }
 
-// openOptions names every driver, so that nothing is guessed from what the image contains.
-func openOptions(info Info) (string, error) {
-	file := "file.driver=file,file.filename=" + jailIn
+// OpenOptions is how QEMU's programs are told to open an image at path of which Inspect said info. They name
+// every driver, so that nothing is guessed from what the image contains.
+func OpenOptions(info Info, path string) (string, error) {
+	file := "file.driver=file,file.filename=" + path
 	if info.Offset > 0 {
 		at, size := strconv.FormatInt(info.Offset, 10), strconv.FormatInt(info.Length, 10)
-		file = "file.driver=raw,file.offset=" + at + ",file.size=" + size + ",file.file.driver=file,file.file.filename=" + jailIn
+		file = "file.driver=raw,file.offset=" + at + ",file.size=" + size + ",file.file.driver=file,file.file.filename=" + path
 	}
 	switch info.Format {
 	case Raw:
 		// The window also leaves out a fixed VHD's footer.
-		return fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=file,file.filename=%s", info.Offset, info.VirtualSize, jailIn), nil
+		return fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=file,file.filename=%s", info.Offset, info.VirtualSize, path), nil
 	case QCOW2, VMDK, VHDX:
 		return "driver=" + string(info.Format) + "," + file, nil
 	case VHD:

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"karri.dev/internal/jail"
 )
 
 const secret = "TOP-SECRET-OF-THE-HOST"
@@ -204,7 +206,7 @@ func converter(t testing.TB) *Converter {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Probe(t.Context()); errors.Is(err, ErrNoJail) {
+	if err := c.Probe(t.Context()); errors.Is(err, jail.ErrNoJail) {
 		t.Skip(err)
 	} else if err != nil {
 		t.Fatal(err)
@@ -334,7 +336,7 @@ func TestJailHasNothing(t *testing.T) {
 	if _, err := exec.LookPath("busybox"); err != nil {
 		t.Skip("needs busybox")
 	}
-	err := c.jail(1<<20).run(t.Context(), in, dir, &out, "busybox", "sh", "-c", script)
+	err := c.jail(1<<20).Run(t.Context(), in, dir, &out, "busybox", "sh", "-c", script)
 	got := out.String()
 	for _, bad := range []string{"passwd", "uid=0", "tmp"} {
 		if strings.Contains(got, bad) {
@@ -350,7 +352,7 @@ func TestCancelKillsAll(t *testing.T) {
 	c := converter(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(300*time.Millisecond, cancel)
-	err := c.jail(1<<20).run(ctx, "", "", nil, "busybox", "sh", "-c", "busybox sleep 1000 & busybox sleep 1000")
+	err := c.jail(1<<20).Run(ctx, "", "", nil, "busybox", "sh", "-c", "busybox sleep 1000 & busybox sleep 1000")
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}

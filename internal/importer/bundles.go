@@ -15,6 +15,7 @@ import (
 
 	"karri.dev/internal/bundle"
 	"karri.dev/internal/image"
+	"karri.dev/internal/jail"
 	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -73,7 +74,7 @@ func (im *Importer) carryOutBundle(ctx context.Context, img *resource.Image) {
 		reason = badImage.Reason
 	case errors.Is(err, object.ErrNoSpace):
 		reason = "There is not enough disk space in the cloud for this image"
-	case errors.Is(err, image.ErrNoJail):
+	case errors.Is(err, jail.ErrNoJail):
 		reason = "This cloud cannot convert images safely; its administrator finds the reason in the log"
 	case im.again(img.ID):
 		log.Warn("bundle is tried again", "error", err)

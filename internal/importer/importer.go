@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/image"
+	"karri.dev/internal/jail"
 	"karri.dev/internal/object"
 	"karri.dev/internal/reconcile"
 	"karri.dev/internal/resource"
@@ -191,7 +192,7 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 		message = "ClientError: " + bad.Reason
 	case errors.Is(err, object.ErrNoSpace):
 		message = "ServerError: There is not enough disk space in the cloud for this image"
-	case errors.Is(err, image.ErrNoJail):
+	case errors.Is(err, jail.ErrNoJail):
 		message = "ServerError: This cloud cannot convert images safely; its administrator finds the reason in the log"
 	case im.again(task.ID):
 		log.Warn("import is tried again", "error", err)

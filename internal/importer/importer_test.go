@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"karri.dev/internal/image"
+	"karri.dev/internal/jail"
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
 	"karri.dev/internal/resource"
@@ -193,7 +194,7 @@ func TestWhatFails(t *testing.T) {
 		"no object":             {"mine", "none", upper, "ClientError: The object"},
 		"bad image":             {"mine", "disk", fails(fmt.Errorf("x: %w", &image.Invalid{Reason: "it is bad"})), "ClientError: it is bad"},
 		"full":                  {"mine", "disk", fails(syscall.ENOSPC), "enough disk space"},
-		"no jail":               {"mine", "disk", fails(image.ErrNoJail), "safely"},
+		"no jail":               {"mine", "disk", fails(jail.ErrNoJail), "safely"},
 		"anything else":         {"mine", "disk", fails(errors.New("/secret/path")), "internal error"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -18,34 +18,13 @@ const (
 // costs more time than reading.
 func (t *tree) ramdisk() ([]byte, error) {
 	w := &cpio{made: map[string]bool{}}
-	for _, d := range []string{"proc", "sys", "run/state", "run/root", "lib/modules", "etc/dropbear", "var/lib", "var/log", "usr", "mnt"} {
+	for _, d := range []string{"run/state", "run/root", "etc/dropbear", "var/lib", "var/log"} {
 		w.dir(d, 0o755)
 	}
-	w.dir("tmp", 0o1777)
-	w.dir("root", 0o700)
-	w.node("dev/console", 5, 1)
-	w.node("dev/null", 1, 3)
-
-	// One folder of programs under all its names.
-	w.dir("bin", 0o755)
-	for _, l := range []string{"sbin", "usr/bin", "usr/sbin"} {
-		w.link(l, "/bin")
-	}
-	w.file("bin/busybox", 0o4755, t.busybox) // set-uid for su; it drops to the caller for everything else
-	for _, a := range t.applets {
-		if a != "busybox" {
-			w.link("bin/"+a, "busybox")
-		}
-	}
+	t.base(w)
 	for _, p := range sortedKeys(t.ssh) {
 		w.file(p, 0o755, t.ssh[p])
 	}
-	var order strings.Builder
-	for _, m := range t.modules {
-		w.file("lib/modules/"+m.name+".ko", 0o644, m.data)
-		fmt.Fprintf(&order, "%s.ko\n", m.name)
-	}
-	w.file("lib/modules/order", 0o644, []byte(order.String()))
 
 	for _, f := range []struct {
 		name, as string
@@ -75,6 +54,35 @@ func (t *tree) ramdisk() ([]byte, error) {
 	w.owner = 1000
 	w.dir("home/karri", 0o755)
 	return w.finish(), nil
+}
+
+// base puts busybox and the drivers into a ramdisk.
+func (t *tree) base(w *cpio) {
+	for _, d := range []string{"proc", "sys", "lib/modules", "usr", "mnt"} {
+		w.dir(d, 0o755)
+	}
+	w.dir("tmp", 0o1777)
+	w.dir("root", 0o700)
+	w.node("dev/console", 5, 1)
+	w.node("dev/null", 1, 3)
+
+	// One folder of programs under all its names.
+	w.dir("bin", 0o755)
+	for _, l := range []string{"sbin", "usr/bin", "usr/sbin"} {
+		w.link(l, "/bin")
+	}
+	w.file("bin/busybox", 0o4755, t.busybox) // set-uid for su; it drops to the caller for everything else
+	for _, a := range t.applets {
+		if a != "busybox" {
+			w.link("bin/"+a, "busybox")
+		}
+	}
+	var order strings.Builder
+	for _, m := range t.modules {
+		w.file("lib/modules/"+m.name+".ko", 0o644, m.data)
+		fmt.Fprintf(&order, "%s.ko\n", m.name)
+	}
+	w.file("lib/modules/order", 0o644, []byte(order.String()))
 }
 
 // cpio writes the "newc" archive that the kernel unpacks. Every file has time 0, so that the same files give

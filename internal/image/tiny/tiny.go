@@ -48,7 +48,10 @@ func Build(ctx context.Context, o Options) error {
 	defer os.RemoveAll(work)
 
 	packages := &deb.Cache{Dir: cache, Log: o.Log}
-	tree, err := collect(ctx, packages, work)
+	tree, err := collect(ctx, packages, work, drivers)
+	if err == nil {
+		err = tree.collectSSH(ctx, packages, filepath.Join(work, "user"))
+	}
 	if err != nil {
 		return fmt.Errorf("build tiny image: %w", err)
 	}

@@ -33,7 +33,7 @@ type tree struct {
 // drivers are the kernel modules that the guest loads; what they need comes with them.
 var drivers = []string{"virtio_pci", "virtio-rng", "virtio_blk", "virtio_scsi", "virtio_net", "overlay", "button", "evdev"}
 
-func collect(ctx context.Context, packages *deb.Cache, work string) (*tree, error) {
+func collect(ctx context.Context, packages *deb.Cache, work string, drivers []string) (*tree, error) {
 	t := &tree{ssh: map[string][]byte{}}
 
 	name, err := packages.Depends(ctx, "linux-image-cloud-amd64", "linux-image-")
@@ -65,7 +65,7 @@ func collect(ctx context.Context, packages *deb.Cache, work string) (*tree, erro
 		return nil, fmt.Errorf("list busybox's applets: %w", err)
 	}
 	t.applets = strings.Fields(string(out))
-	return t, t.collectSSH(ctx, packages, root)
+	return t, nil
 }
 
 // collectSSH brings dropbear with the libraries it is linked to.
