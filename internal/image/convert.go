@@ -103,6 +103,57 @@ func InspectFile(path string, format Format, maxSize int64) (Info, error) {
 	return Inspect(f, i.Size(), format, maxSize)
 }
 
+// Copy makes a qcow2 file of an image of which Inspect said info, and leaves src as it is, owner and mode too.
+func (c *Converter) Copy(ctx context.Context, info Info, src, dst string) error {
+	own := dst + ".src"
+	defer os.Remove(own)
+	if err := copySparse(own, src); err != nil {
+		return fmt.Errorf("copy the image: %w", err)
+	}
+	return c.convert(ctx, info, own, dst, nil)
+}
+
+// copySparse copies what a file has data for.
+func copySparse(dst, src string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	i, err := in.Stat()
+	if err != nil {
+		return err
+	}
+	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer out.Close()
+	const seekData, seekHole = 3, 4
+	for at := int64(0); at < i.Size(); {
+		if at, err = in.Seek(at, seekData); errors.Is(err, syscall.ENXIO) {
+			break // only a hole is left
+		} else if err != nil {
+			return err
+		}
+		end, err := in.Seek(at, seekHole)
+		if err != nil {
+			return err
+		}
+		if _, err := in.Seek(at, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := out.Seek(at, io.SeekStart); err != nil {
+			return err
+		}
+		if _, err := io.CopyN(out, in, end-at); err != nil {
+			return err
+		}
+		at = end
+	}
+	return errors.Join(out.Truncate(i.Size()), out.Close())
+}
+
 // convert runs qemu-img over an image of which Inspect said info.
 func (c *Converter) convert(ctx context.Context, info Info, src, dst string, progress func(percent int)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.MaxTime, errors.New("it took too long"))

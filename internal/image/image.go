@@ -83,6 +83,34 @@ func Inspect(r io.ReaderAt, size int64, declared Format, maxSize int64) (Info, e
 	return info, nil
 }
 
+// Detect says what a file is written as, by what it begins and ends with. It is for files that their owner names on
+// this machine; what comes in over the network has a declared format, and a guest's own disk is never guessed.
+func Detect(f io.ReadSeeker) (Format, error) {
+	var head, tail [512]byte
+	if _, err := io.ReadFull(f, head[:]); err != nil {
+		return "", fmt.Errorf("read the image: %w", err)
+	}
+	if _, err := f.Seek(-512, io.SeekEnd); err != nil {
+		return "", err
+	}
+	if _, err := io.ReadFull(f, tail[:]); err != nil {
+		return "", fmt.Errorf("read the image: %w", err)
+	}
+	switch {
+	case string(head[:4]) == "QFI\xfb":
+		return QCOW2, nil
+	case string(head[:4]) == "KDMV":
+		return VMDK, nil
+	case string(head[:8]) == "vhdxfile":
+		return VHDX, nil
+	case string(tail[:8]) == "conectix":
+		return VHD, nil
+	case string(head[257:262]) == "ustar":
+		return OVA, nil
+	}
+	return Raw, nil
+}
+
 func tooLarge(size uint64, limit int64) error {
 	return invalid("the disk's size of %d bytes exceeds the limit of %d GiB", size, limit>>30)
 }

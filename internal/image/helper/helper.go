@@ -50,8 +50,8 @@ type Job struct {
 	// leaves in /out is the job's result; it should end with status 0.
 	Script string
 	Files  map[string][]byte
-	// Disk is an image of which Inspect said Info. It is only read, unless Change is set: then it is a qcow2 file of
-	// ours whose header is known to be good.
+	// Disk is an image of which Inspect said Info. It is only read, unless Change is set: then it is a file of ours, raw or
+	// qcow2.
 	Disk    string
 	Info    image.Info
 	Change  bool
@@ -69,11 +69,8 @@ type Failed struct {
 }
 
 func (e *Failed) Error() string {
-	said := e.Console
-	if i := strings.LastIndexByte(strings.TrimSpace(said), '\n'); i >= 0 {
-		said = said[i+1:]
-	}
-	return fmt.Sprintf("the helper machine failed: %v (%s)", e.Reason, strings.TrimSpace(said))
+	lines := strings.Split(strings.TrimSpace(e.Console), "\n")
+	return fmt.Sprintf("the helper machine failed: %v; it said: %s", e.Reason, strings.Join(lines[max(0, len(lines)-8):], " | "))
 }
 
 func (e *Failed) Unwrap() error { return e.Reason }
@@ -164,8 +161,13 @@ func (m *Machine) boot(ctx context.Context, dir string, job Job) (console string
 			f.Close()
 		}
 	}()
-	subject := "driver=qcow2,discard=unmap,cache.no-flush=on,file.driver=file,file.filename=" + jail.Out + "/disk"
-	if !job.Change {
+	var subject string
+	if job.Change {
+		if subject, err = image.OpenOptions(job.Info, jail.Out+"/disk"); err != nil {
+			return "", err
+		}
+		subject += ",discard=unmap,cache.no-flush=on"
+	} else {
 		path, err := open(job.Disk)
 		if err != nil {
 			return "", err
