@@ -40,13 +40,13 @@ type Finding struct {
 
 // Report is what is known of an image.
 type Report struct {
-	Format      string    `json:"format"`
-	Size        int64     `json:"size"` // bytes, of the disk
-	Partitions  string    `json:"partitions"`
-	System      string    `json:"system"` // as its os-release says
-	BootMode    string    `json:"boot_mode"`
-	Findings    []Finding `json:"findings"`
-	facts       *facts
+	Format     string    `json:"format"`
+	Size       int64     `json:"size"` // bytes, of the disk
+	Partitions string    `json:"partitions"`
+	System     string    `json:"system"` // as its os-release says
+	BootMode   string    `json:"boot_mode"`
+	Findings   []Finding `json:"findings"`
+	facts      *facts
 }
 
 // Errors counts the findings that keep it from running.

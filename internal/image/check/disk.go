@@ -24,7 +24,9 @@ type filesystem struct {
 
 // identify reads the superblock at the beginning of a partition.
 func identify(f *filesystem, head []byte) {
-	has := func(at int, magic string) bool { return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic }
+	has := func(at int, magic string) bool {
+		return len(head) >= at+len(magic) && string(head[at:at+len(magic)]) == magic
+	}
 	text := func(at, n int) string {
 		s, _, _ := bytes.Cut(head[at:at+n], []byte{0})
 		return strings.TrimRight(string(s), " ")

@@ -37,6 +37,6 @@ for d in /sys/class/block/vda /sys/class/block/vda[0-9]*; do
 		# The initial ramdisks of two kernels: the newest, by name.
 		ls -d boot/initrd.img-* boot/initramfs-*.img boot/initrd-* initrd.img-* initramfs-*.img initrd-* | grep -v -e rescue -e kdump | sort -r | head -n 2 |
 			while read -r f; do [ -f "$f" ] && [ "$(wc -c <"$f")" -lt 100000000 ] && echo "$f"; done
-	} 2>/dev/null | cpio -pd "/out/$p/files" 2>/dev/null
+	} 2>/dev/null | cpio -o -H newc 2>/dev/null | (cd "/out/$p/files" && cpio -id 2>/dev/null)
 done
 true
