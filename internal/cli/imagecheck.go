@@ -15,8 +15,8 @@ import (
 	"karri.dev/internal/admin"
 	"karri.dev/internal/daemon"
 	"karri.dev/internal/image"
+	"karri.dev/internal/image/appliance"
 	"karri.dev/internal/image/check"
-	"karri.dev/internal/image/helper"
 )
 
 // subject is the image that a command is about: a file, or an image of the cloud's on this machine.
@@ -79,7 +79,7 @@ if there are errors: the image would not boot, or let nobody in.`,
 		if err != nil {
 			return err
 		}
-		m, err := helper.New(c.Context(), s.cache, log)
+		m, err := appliance.New(c.Context(), s.cache, log)
 		if err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func prepare(c *cobra.Command, s *subject, out string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	m, err := helper.New(ctx, s.cache, log)
+	m, err := appliance.New(ctx, s.cache, log)
 	if err != nil {
 		return err
 	}

@@ -1,7 +1,7 @@
 // Package check says what would stop a disk image from running as an instance, before it runs, and mends what
 // can be mended: boot loader, drivers, fstab, network, SSH server, what brings the launch's key and user data.
 //
-// The disk is read by a helper machine (package helper), which only collects facts; what they mean is decided here,
+// The disk is read by a helper machine (package appliance), which only collects facts; what they mean is decided here,
 // by pure functions.
 package check
 
@@ -15,7 +15,7 @@ import (
 	"strings"
 
 	"karri.dev/internal/image"
-	"karri.dev/internal/image/helper"
+	"karri.dev/internal/image/appliance"
 )
 
 // Severity says how bad a finding is.
@@ -58,9 +58,9 @@ func (r *Report) Errors() int {
 var job string
 
 // Image checks the image in path, of which Inspect said info.
-func Image(ctx context.Context, m *helper.Machine, path string, info image.Info) (*Report, error) {
+func Image(ctx context.Context, m *appliance.Machine, path string, info image.Info) (*Report, error) {
 	// Two initial ramdisks of up to 100 MB are read; they lie in the machine's memory twice.
-	out, err := m.Run(ctx, helper.Job{Script: job, Disk: path, Info: info, Memory: 768, Result: 320 << 20})
+	out, err := m.Run(ctx, appliance.Job{Script: job, Disk: path, Info: info, Memory: 768, Result: 320 << 20})
 	if err != nil {
 		return nil, fmt.Errorf("read the image's file systems: %w", err)
 	}

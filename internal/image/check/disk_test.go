@@ -12,18 +12,18 @@ import (
 	"testing"
 
 	"karri.dev/internal/image"
-	"karri.dev/internal/image/helper"
+	"karri.dev/internal/image/appliance"
 	"karri.dev/internal/image/tiny"
 )
 
-func machine(t *testing.T) *helper.Machine {
+func machine(t *testing.T) *appliance.Machine {
 	t.Helper()
 	for _, p := range []string{"apt-get", "bwrap", "qemu-system-x86_64", "mke2fs", "busybox"} {
 		if _, err := exec.LookPath(p); err != nil {
 			t.Skipf("needs %s", p)
 		}
 	}
-	m, err := helper.New(t.Context(), "", slog.New(slog.DiscardHandler))
+	m, err := appliance.New(t.Context(), "", slog.New(slog.DiscardHandler))
 	if errors.Is(err, tiny.ErrUnavailable) {
 		t.Skip(err)
 	}
@@ -155,7 +155,7 @@ func TestHostileFileSystems(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, err := Image(t.Context(), m, bad, image.Info{Format: image.Raw, VirtualSize: int64(len(disk)), Length: int64(len(disk))})
-	var failed *helper.Failed
+	var failed *appliance.Failed
 	if err != nil && !errors.As(err, &failed) {
 		t.Error(err)
 	}

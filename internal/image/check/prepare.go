@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"karri.dev/internal/image"
-	"karri.dev/internal/image/helper"
+	"karri.dev/internal/image/appliance"
 )
 
 // changes are what the remedies of a report do to a system: files first, then commands in it.
@@ -129,7 +129,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 // Prepare mends what can be mended in the qcow2 image at path, which is changed in place: it must be a file of ours
 // that Image made the report of. It gives the findings whose remedies were done.
-func Prepare(ctx context.Context, m *helper.Machine, path string, info image.Info, r *Report) ([]Finding, error) {
+func Prepare(ctx context.Context, m *appliance.Machine, path string, info image.Info, r *Report) ([]Finding, error) {
 	f := r.facts
 	c := &changes{old: f.files, files: map[string]file{}, removed: map[string]bool{}}
 	var done []Finding
@@ -153,7 +153,7 @@ func Prepare(ctx context.Context, m *helper.Machine, path string, info image.Inf
 	}
 	c.applyOptions(f)
 	script, files := c.script(f)
-	out, err := m.Run(ctx, helper.Job{Script: script, Files: files, Disk: path, Info: info, Change: true, Memory: 1024, MaxTime: 15 * time.Minute})
+	out, err := m.Run(ctx, appliance.Job{Script: script, Files: files, Disk: path, Info: info, Change: true, Memory: 1024, MaxTime: 15 * time.Minute})
 	if err != nil {
 		return nil, fmt.Errorf("mend the image: %w", err)
 	}

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"karri.dev/internal/image"
-	"karri.dev/internal/image/helper"
+	"karri.dev/internal/image/appliance"
 )
 
 // Options say what to build.
@@ -56,7 +56,7 @@ func Build(ctx context.Context, o Options) (err error) {
 	if o.Size == 0 {
 		o.Size = 2 << 30
 	}
-	m, err := helper.New(ctx, o.CacheDir, o.Log)
+	m, err := appliance.New(ctx, o.CacheDir, o.Log)
 	if err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func layOut(ctx context.Context, path string, size int64) (id string, err error)
 }
 
 // install fills the disk in a helper machine.
-func install(ctx context.Context, m *helper.Machine, disk, archive, id string, size int64) error {
+func install(ctx context.Context, m *appliance.Machine, disk, archive, id string, size int64) error {
 	job, err := files.ReadFile("files/job")
 	if err != nil {
 		return err
@@ -144,7 +144,7 @@ func install(ctx context.Context, m *helper.Machine, disk, archive, id string, s
 		}
 		add[name] = []byte(strings.ReplaceAll(string(add[name]), "@ROOT@", id))
 	}
-	_, err = m.Run(ctx, helper.Job{
+	_, err = m.Run(ctx, appliance.Job{
 		Script: string(job), Files: add, Disk: disk, Info: image.Info{Format: image.Raw, VirtualSize: size, Length: size},
 		Change: true, Archive: archive, Memory: 768, MaxTime: 20 * time.Minute,
 	})

@@ -19,7 +19,7 @@ var helperDrivers = []string{"virtio_pci", "virtio_blk", "xfs", "btrfs", "vfat",
 // HelperCommandLine is the helper machine's kernel's.
 const HelperCommandLine = CommandLine + " panic=-1"
 
-// Helper makes the kernel and the ramdisk of package helper's machine, in the cache of packages (cacheDir as in
+// Helper makes the kernel and the ramdisk of package appliance's machine, in the cache of packages (cacheDir as in
 // Options). One that was made before of the same kernel is taken.
 func Helper(ctx context.Context, dir string, log *slog.Logger) (kernel, ramdisk string, err error) {
 	fail := func(err error) (string, string, error) {

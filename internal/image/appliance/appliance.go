@@ -1,7 +1,7 @@
-// Package helper looks into other people's file systems where they can do no harm: inside a small virtual
+// Package appliance looks into other people's file systems where they can do no harm: inside a small virtual
 // machine, made of Debian's kernel and busybox, that knows no network and lives for one job. Its QEMU runs in the
 // jail of conversions. A hostile file system can at most spoil the answer about itself.
-package helper
+package appliance
 
 import (
 	"archive/tar"
