@@ -80,6 +80,8 @@ type Put struct {
 	// a delete marker does not exist.
 	IfNoneMatch bool
 	IfMatch     string
+	// Notes, if set, gives the notes that are committed with the write. It must be quick.
+	Notes func(Meta) []Note
 }
 
 // Part is an uploaded part.
@@ -165,6 +167,13 @@ type Engine interface {
 	// Completing again what this upload has completed, while the object is there, gives the same answer.
 	Complete(ctx context.Context, bucket, key, id string, parts []Part, p Put) (Meta, error)
 	Abort(ctx context.Context, bucket, key, id string) error
+
+	// Notes gives up to max of a queue, in the order of the changes that they came with; NoteQueues gives the names of the
+	// queues that hold any.
+	Notes(ctx context.Context, queue string, max int) ([]Note, error)
+	NoteQueues(ctx context.Context) ([]string, error)
+	// DropNotes forgets notes of a queue; that there are none is no error.
+	DropNotes(ctx context.Context, queue string, ids ...uint64) error
 
 	// Usage gives the engine's total and free bytes.
 	Usage(ctx context.Context) (total, free int64, err error)

@@ -20,9 +20,24 @@ const (
 
 // Attributes are what may change of a version after it was written.
 type Attributes struct {
-	Tags map[string]string
-	Lock Lock
-	ACL  []byte // the S3 service's; engines do not read it
+	Tags        map[string]string
+	Lock        Lock
+	ACL         []byte // the S3 service's; engines do not read it
+	Replication string // one of Replications
+	// Notes are committed with a Change, and not kept with the version.
+	Notes []Note
+}
+
+// Replications are the states of a version's replication, in the words of S3. New ones go to the end: they are stored by
+// number.
+var Replications = []string{"", "PENDING", "COMPLETED", "FAILED", "REPLICA"}
+
+// Note is what remains to be done because of a change: who is to be told, what is to be copied. It becomes durable in
+// the same moment as the change, and waits in its queue until it is dropped.
+type Note struct {
+	Queue string
+	ID    uint64 // the engine's
+	Body  []byte
 }
 
 // Modes of a retention.
@@ -68,6 +83,9 @@ type Delete struct {
 	// Check, if set, judges in the moment of the deletion what is there: the named version, or else the latest; nil
 	// if there is none. Its error is returned, and nothing is deleted.
 	Check func(*Meta) error
+	// Notes, if set, gives the notes that are committed with a deletion that changes something. It must be quick. m is the
+	// version that was removed, or the delete marker that was made.
+	Notes func(d Deleted, m *Meta) []Note
 }
 
 // Deleted is what a deletion has done.

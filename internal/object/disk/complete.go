@@ -53,7 +53,7 @@ func (e *Engine) Complete(_ context.Context, bucket, key, id string, named []obj
 		}
 		o.Headers, o.Owner, o.Class, o.Attributes, o.sealed = u.Headers, u.Owner, u.Class, u.Attributes, u.sealed
 		o.Encryption = u.Encryption
-		return e.join(t, bucket, p.Versioning, &o, list)
+		return e.join(t, bucket, &p, &o, list)
 	})
 	return o.Meta, err
 }
@@ -111,21 +111,21 @@ func (t *tx) choose(bucket, key, id string, named []object.Part) ([]partRecord, 
 }
 
 // join writes the object and ends the upload.
-func (e *Engine) join(t *tx, bucket string, v object.Versioning, o *objectRecord, list []partRecord) error {
+func (e *Engine) join(t *tx, bucket string, p *object.Put, o *objectRecord, list []partRecord) error {
 	sums := md5.New()
 	kept := make(map[int]bool, len(list))
 	var table []byte
 	o.Size = 0
 	for i := range list {
-		p := &list[i]
-		sum, err := hex.DecodeString(p.ETag)
+		part := &list[i]
+		sum, err := hex.DecodeString(part.ETag)
 		if err != nil {
-			return fmt.Errorf("part %d: %w: %w", p.Number, object.ErrCorrupt, err)
+			return fmt.Errorf("part %d: %w: %w", part.Number, object.ErrCorrupt, err)
 		}
 		sums.Write(sum)
-		kept[p.Number] = true
-		table = p.encode(table)
-		o.Size += p.Size
+		kept[part.Number] = true
+		table = part.encode(table)
+		o.Size += part.Size
 	}
 	o.Parts = len(list)
 	o.ETag = fmt.Sprintf("%x-%d", sums.Sum(nil), len(list))
@@ -136,5 +136,5 @@ func (e *Engine) join(t *tx, bucket string, v object.Versioning, o *objectRecord
 	if err := t.set(contentKey(o.content.id), table); err != nil {
 		return err
 	}
-	return e.replace(t, bucket, v, o)
+	return e.replace(t, bucket, p, o)
 }

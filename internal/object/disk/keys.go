@@ -12,6 +12,7 @@ const (
 	tableDisks   = 'k' // disk → the folder where it was last
 	tableFiles   = 'f' // file id → nothing: files that something names
 	tableMeta    = 'm' // name → value
+	tableNotes   = 'q' // queue, number → note
 	tableNulls   = 'n' // bucket, key → sequence number of the null version, if that is in tableOlder
 	tableObjects = 'o' // bucket, key → latest version, unless it is a delete marker
 	tableOlder   = 'v' // bucket, key, inverted sequence number → every other version, and delete markers
@@ -40,6 +41,10 @@ func olderPrefix(bucket, key string) []byte { return escape(bucketPrefix(tableOl
 
 func olderKey(bucket, key string, seq uint64) []byte {
 	return binary.BigEndian.AppendUint64(olderPrefix(bucket, key), ^seq)
+}
+
+func noteKey(queue string, id uint64) []byte {
+	return binary.BigEndian.AppendUint64(bucketPrefix(tableNotes, queue), id)
 }
 
 // uploadKey sorts by key, then by id, which begins with the time.

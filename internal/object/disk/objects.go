@@ -39,7 +39,7 @@ func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.M
 		if err := t.keep(b); err != nil {
 			return err
 		}
-		return e.replace(t, bucket, p.Versioning, &o)
+		return e.replace(t, bucket, &p, &o)
 	})
 	if err != nil {
 		return object.Meta{}, err

@@ -180,6 +180,7 @@ func appendAttributes(b []byte, a object.Attributes) []byte {
 	if a.Lock.Hold {
 		hold = 1
 	}
+	hold |= byte(slices.Index(object.Replications, a.Replication)) << 1
 	return appendString(append(b, hold), string(a.ACL))
 }
 
@@ -297,7 +298,13 @@ func (d *decoder) attributes() (a object.Attributes) {
 	if until := d.varint(); until != 0 {
 		a.Lock.Until = time.Unix(0, until).UTC()
 	}
-	a.Lock.Hold = d.byte() == 1
+	state := d.byte()
+	a.Lock.Hold = state&1 == 1
+	if state >>= 1; int(state) < len(object.Replications) {
+		a.Replication = object.Replications[state]
+	} else {
+		d.fail()
+	}
 	a.ACL = d.bytes()
 	return a
 }

@@ -135,10 +135,15 @@ func (r reader) nullSeq(bucket, key string) (seq uint64, found bool, err error) 
 }
 
 // replace makes o the latest version of its key. Its time and number are taken here, in the order of the commits.
-func (e *Engine) replace(t *tx, bucket string, v object.Versioning, o *objectRecord) error {
-	o.null = v != object.Enabled
+func (e *Engine) replace(t *tx, bucket string, p *object.Put, o *objectRecord) error {
+	o.null = p.Versioning != object.Enabled
 	if err := e.makeRoom(t, bucket, o); err != nil {
 		return err
+	}
+	if p.Notes != nil {
+		if err := e.note(t, p.Notes(o.Meta)); err != nil {
+			return err
+		}
 	}
 	return t.set(objectKey(bucket, o.Key), o.encode())
 }
@@ -250,12 +255,18 @@ func (e *Engine) Delete(_ context.Context, bucket string, d object.Delete) (out 
 		case d.VersionID == "" && (d.Versioning != object.Unversioned || o != nil && !o.null):
 			m, err := e.mark(t, bucket, d)
 			out.VersionID, out.Marker = m.VersionID, true
+			if err == nil && d.Notes != nil {
+				err = e.note(t, d.Notes(out, &m.Meta))
+			}
 			return err
 		case o == nil:
 			return nil
 		}
 		out.VersionID, out.Marker = o.VersionID, o.Marker
-		return e.removeVersion(t, bucket, o, d.Bypass)
+		if err := e.removeVersion(t, bucket, o, d.Bypass); err != nil || d.Notes == nil {
+			return err
+		}
+		return e.note(t, d.Notes(out, &o.Meta))
 	})
 	return out, err
 }
@@ -305,6 +316,10 @@ func (e *Engine) Change(_ context.Context, bucket, key, version string, fn func(
 		if err := fn(o.Meta, &a); err != nil {
 			return err
 		}
+		if err := e.note(t, a.Notes); err != nil {
+			return err
+		}
+		a.Notes = nil
 		o.Attributes = a
 		m = o.Meta
 		at := objectKey(bucket, key)

@@ -46,6 +46,7 @@ func Run(t *testing.T, open Open) {
 		"Attributes":    attributes,
 		"Locks":         locks,
 		"CustomerKeys":  customerKeys,
+		"Notes":         notes,
 		"DeleteChecks":  deleteChecks,
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,88 @@
+package disk
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"karri.dev/internal/object"
+)
+
+// note puts notes into their queues.
+func (e *Engine) note(t *tx, notes []object.Note) error {
+	for _, n := range notes {
+		if err := t.set(noteKey(n.Queue, e.ids.next()), n.Body); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Notes gives the oldest of a queue.
+func (e *Engine) Notes(_ context.Context, queue string, limit int) (out []object.Note, err error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.calls.RUnlock()
+	err = e.look(func(r reader) (err error) {
+		it, err := r.scan(bucketPrefix(tableNotes, queue))
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, closeScan(it)) }()
+		for ok := it.First(); ok && len(out) < limit; ok = it.Next() {
+			body, err := it.ValueAndErr()
+			if err != nil {
+				return fmt.Errorf("read notes: %w", damaged(err))
+			}
+			key := it.Key()
+			out = append(out, object.Note{Queue: queue, ID: binary.BigEndian.Uint64(key[len(key)-8:]), Body: bytes.Clone(body)})
+		}
+		return nil
+	})
+	return out, err
+}
+
+// NoteQueues names the queues: one seek for each.
+func (e *Engine) NoteQueues(context.Context) (out []string, err error) {
+	if err := e.enter(); err != nil {
+		return nil, err
+	}
+	defer e.calls.RUnlock()
+	err = e.look(func(r reader) (err error) {
+		it, err := r.scan([]byte{tableNotes})
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, closeScan(it)) }()
+		for ok := it.First(); ok; {
+			size, n := binary.Uvarint(it.Key()[1:])
+			if n <= 0 || len(it.Key()) != 1+n+int(size)+8 {
+				return fmt.Errorf("a note: %w: %w", object.ErrCorrupt, errRecord)
+			}
+			queue := string(it.Key()[1+n : 1+n+int(size)])
+			out = append(out, queue)
+			ok = it.SeekGE(after(bucketPrefix(tableNotes, queue)))
+		}
+		return nil
+	})
+	return out, err
+}
+
+// DropNotes forgets notes.
+func (e *Engine) DropNotes(_ context.Context, queue string, ids ...uint64) error {
+	if err := e.enter(); err != nil {
+		return err
+	}
+	defer e.calls.RUnlock()
+	return e.update(func(t *tx) error {
+		for _, id := range ids {
+			if err := t.remove(noteKey(queue, id)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
