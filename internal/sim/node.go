@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"sync"
 	"time"
 
 	"karri.dev/internal/compute"
 	computefake "karri.dev/internal/compute/fake"
 	"karri.dev/internal/imagecache"
+	"karri.dev/internal/network"
 	networkfake "karri.dev/internal/network/fake"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
@@ -27,7 +29,7 @@ type Node struct {
 
 	cloud   *Cloud
 	memory  *node.Memory
-	network *networkfake.Driver
+	network network.Driver
 	cache   cache
 
 	mu      sync.Mutex
@@ -44,8 +46,14 @@ func (c *Cloud) newNode(ctx context.Context, number int) (*Node, error) {
 	if f.SlowNodes > 0 && number%f.SlowNodes == 0 {
 		hosts.StartLatency, hosts.GuestLatency = 20*f.StartLatency, 20*f.GuestLatency
 	}
-	n := &Node{cloud: c, underlay: fmt.Sprintf("172.16.%d.%d", number>>8, number&255), Host: computefake.NewHost(hosts), memory: new(node.Memory)}
+	n := &Node{cloud: c, underlay: fmt.Sprintf("172.16.%d.%d", (number+1)>>8, (number+1)&255), Host: computefake.NewHost(hosts), memory: new(node.Memory)}
 	n.network = networkfake.New(networkfake.Config{Fault: f.network(c.cfg.Seed, number), Unchecked: c.cfg.Unchecked})
+	if c.cfg.Network != nil {
+		var err error
+		if n.network, err = c.cfg.Network(number, netip.MustParseAddr(n.underlay)); err != nil {
+			return nil, err
+		}
+	}
 	err := c.Store.Update(ctx, func(tx *store.Tx) error {
 		rec, err := c.Role.Membership.AddNode(tx, fmt.Sprintf("node-%d", number), Zone)
 		n.ID = rec.ID

@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/identity"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/membership"
+	"karri.dev/internal/network"
 	"karri.dev/internal/object/disk"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/placement"
@@ -52,6 +53,8 @@ type Config struct {
 	Store *store.Store
 	Log   *slog.Logger // nil: none
 	Audit audit.Sink   // nil: none
+	// Network makes the network driver of the n-th node; nil: simulated ones.
+	Network func(n int, underlay netip.Addr) (network.Driver, error)
 	// Unchecked leaves out the nodes' compiling of network rules: for measurements.
 	Unchecked bool
 	// RatePerSecond is the front door's throttle per account; negative: none.

@@ -10,12 +10,13 @@ import (
 	"testing"
 
 	"karri.dev/internal/network"
+	"karri.dev/internal/network/netlab"
 	"karri.dev/internal/network/networktest"
 )
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	needRoot(t)
+	netlab.NeedRoot(t)
 	networktest.Run(t, func(t *testing.T) network.Driver { return newDriver(t, newLab(t), Config{}, nil) })
 }
 

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,9 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"karri.dev/internal/network"
+	"karri.dev/internal/network/netlab"
 	"karri.dev/internal/nodeapi"
 )
 
@@ -35,19 +33,9 @@ type lab struct {
 	t testing.TB
 }
 
-func needRoot(t testing.TB) {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: makes network namespaces")
-	}
-	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		t.Skip("needs /dev/net/tun")
-	}
-}
-
 func newLab(t testing.TB) *lab {
 	t.Helper()
-	needRoot(t)
+	netlab.NeedRoot(t)
 	name := fmt.Sprintf("lab%d-%d", os.Getpid(), labNames.Add(1))
 	if err := createNamespace(filepath.Join(runDir, name)); err != nil {
 		t.Fatal(err)
@@ -114,7 +102,7 @@ func newGuest(t testing.TB, d *Driver, nic network.Interface, subnet netip.Prefi
 	}
 	g.files[0] = host
 	for i := range 2 {
-		go splice(g.files[i], g.files[1-i], g.done)
+		go netlab.Splice(g.files[i], g.files[1-i], g.done)
 	}
 	t.Cleanup(g.unplug)
 	g.run("ip", "link", "set", "eth0", "address", nic.MAC, "mtu", fmt.Sprint(d.MTU()), "up")
@@ -135,25 +123,6 @@ func (g *guest) unplug() {
 	g.files[0] = nil
 }
 
-func splice(from, to *os.File, done chan<- struct{}) {
-	buf := make([]byte, 70_000)
-	for {
-		n, err := from.Read(buf)
-		if errors.Is(err, os.ErrClosed) {
-			break
-		}
-		if err != nil {
-			if errors.Is(err, unix.EIO) || errors.Is(err, unix.EBADFD) { // down for a moment, or gone
-				time.Sleep(5 * time.Millisecond)
-				continue
-			}
-			break
-		}
-		_, _ = to.Write(buf[:n])
-	}
-	done <- struct{}{}
-}
-
 // listen opens a TCP echo server in the namespace.
 func (l *lab) listen(port int) {
 	l.t.Helper()
@@ -166,19 +135,7 @@ func (l *lab) listen(port int) {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { s.Close() })
-	go func() {
-		for {
-			c, err := s.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				fmt.Fprintf(c, "%s\n", c.RemoteAddr().(*net.TCPAddr).IP) // whom the server sees
-				_, _ = io.Copy(c, c)
-			}()
-		}
-	}()
+	go netlab.Echo(s)
 }
 
 // patience is how long a test waits for what should not come. What should come is waited for much longer.
@@ -194,19 +151,8 @@ func (l *lab) dial(to string, wait time.Duration) (net.Conn, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	var seen []byte
-	one := make([]byte, 1)
-	for {
-		if _, err := c.Read(one); err != nil {
-			c.Close()
-			return nil, "", err
-		}
-		if one[0] == '\n' {
-			return c, string(seen), nil
-		}
-		seen = append(seen, one[0])
-	}
+	seen, err := netlab.Seen(c)
+	return c, seen, err
 }
 
 // reaches demands that TCP to an address works, and gives whom the server saw.
