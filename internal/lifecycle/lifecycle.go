@@ -111,17 +111,9 @@ func leave(tx *store.Tx, id string) error {
 		return nil
 	}
 	if eni.DeleteOnEnd {
-		for _, address := range eni.Addresses() {
-			if a := store.Addresses.Get(tx, address.AllocationID); a != nil {
-				free := *a
-				free.AssociationID, free.InterfaceID, free.PrivateIP = "", "", ""
-				if err := store.Addresses.Put(tx, &free); err != nil {
-					return err
-				}
-			}
+		if err := freeAddresses(tx, eni); err != nil {
+			return err
 		}
-	}
-	if eni.DeleteOnEnd {
 		store.Interfaces.Delete(tx, id)
 		return nil
 	}
@@ -141,7 +133,7 @@ func forgetImage(tx *store.Tx, id string) {
 	}
 }
 
-// Reap forgets instances that were terminated longer than Shown ago, at most limit of them, and says how many.
+// Reap forgets instances and NAT gateways that ended longer than Shown ago, at most limit of each, and says how many.
 func Reap(tx *store.Tx, now time.Time, limit int) int {
 	var old []string
 	for inst := range store.InstancesTerminated.By(tx, "yes") {
@@ -154,5 +146,9 @@ func Reap(tx *store.Tx, now time.Time, limit int) int {
 	for _, id := range old {
 		store.Instances.Delete(tx, id)
 	}
-	return len(old)
+	nats := oldNATs(tx, now, limit)
+	for _, id := range nats {
+		store.NATGateways.Delete(tx, id)
+	}
+	return len(old) + len(nats)
 }

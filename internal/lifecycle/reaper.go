@@ -63,8 +63,11 @@ func (r *Reaper) Once(ctx context.Context) (total int, err error) {
 
 // due looks in the snapshot, so that an idle cloud writes nothing.
 func (r *Reaper) due() bool {
-	now := r.clock()
-	for inst := range store.InstancesTerminated.By(r.store.Snapshot(), "yes") {
+	now, snap := r.clock(), r.store.Snapshot()
+	if len(oldNATs(snap, now, 1)) > 0 {
+		return true
+	}
+	for inst := range store.InstancesTerminated.By(snap, "yes") {
 		if now.Sub(inst.TerminatedAt) >= Shown {
 			return true
 		}

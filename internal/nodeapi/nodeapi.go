@@ -16,6 +16,14 @@ type Desired struct {
 	Revision  int64         `json:"revision"` // of the store; later ones replace earlier ones
 	Instances []Instance    `json:"instances,omitempty"`
 	Network   network.State `json:"network"`
+	Gateways  []Gateway     `json:"gateways,omitempty"`
+}
+
+// Gateway is a NAT gateway of the node: one that Network has, or one that it has no more (Gone). The node says it
+// again, in its Report, once its network is so.
+type Gateway struct {
+	ID   string `json:"id"`
+	Gone bool   `json:"gone,omitempty"`
 }
 
 // Instance is one instance of the node.
@@ -121,6 +129,7 @@ type Hello struct {
 type Report struct {
 	Revision  int64      `json:"revision"` // of the Desired that the node last received, 0 if none since it started
 	Instances []Observed `json:"instances"`
+	Gateways  []Gateway  `json:"gateways,omitempty"`
 }
 
 // Observed is one instance as the node sees it.

@@ -44,7 +44,7 @@ func newPackets(t *testing.T, nodes int) *packets {
 	log := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	var err error
 	p.Cloud, err = New(t.Context(), Config{
-		Nodes: nodes, Accounts: 3, Placement: placement.RoundRobin, Log: log, RatePerSecond: -1,
+		Nodes: nodes, Accounts: 3, Placement: placement.RoundRobin, Log: log, RatePerSecond: -1, NodeGrace: time.Second,
 		Network: func(n int, underlay netip.Addr) (network.Driver, error) {
 			host := netlab.New(t)
 			p.hosts = append(p.hosts, host)
@@ -263,3 +263,119 @@ func TestRoutesByPackets(t *testing.T) {
 	ask(p, p.alice, ec2.UnassignPrivateIpAddresses, shape.UnassignPrivateIpAddressesRequest{NetworkInterfaceId: b.ID, PrivateIpAddresses: []string{"10.0.1.77"}})
 	ga.CannotReach("10.0.1.77:7")
 }
+
+// nat makes a NAT gateway and waits until it is available.
+func (p *packets) nat(ctx context.Context, in shape.CreateNatGatewayRequest) string {
+	p.Helper()
+	id := ask(p, ctx, p.Role.EC2.CreateNatGateway, in).NatGateway.NatGatewayId
+	p.eventually("NAT gateway available", func() bool { return store.NATGateways.Get(p.Store.Snapshot(), id).State == resource.NATAvailable })
+	return id
+}
+
+func TestNATByPackets(t *testing.T) {
+	p := newPackets(t, 2)
+	ec2 := p.Role.EC2
+	v := p.vpc(p.alice, "10.0.0.0/16")
+	public, private := p.subnet(p.alice, v, "10.0.0.0/24"), p.subnet(p.alice, v, "10.0.1.0/24")
+	table := p.internet(p.alice, v)
+	ask(p, p.alice, ec2.AssociateRouteTable, shape.AssociateRouteTableRequest{RouteTableId: table, SubnetId: public})
+	// Somebody on the internet: another VPC's instance with a public address.
+	w := p.vpc(p.bob, "10.0.0.0/16")
+	ask(p, p.bob, ec2.CreateRoute, shape.CreateRouteRequest{RouteTableId: p.internet(p.bob, w), DestinationCidrBlock: "1.2.3.0/24", GatewayId: store.InternetGatewaysByVPC.One(p.Store.Snapshot(), w.ID).ID})
+	outside := p.subnet(p.bob, w, "10.0.0.0/24")
+	for t := range store.RouteTablesByVPC.By(p.Store.Snapshot(), w.ID) {
+		if !t.Main {
+			ask(p, p.bob, ec2.AssociateRouteTable, shape.AssociateRouteTableRequest{RouteTableId: t.ID, SubnetId: outside})
+		}
+	}
+	ask(p, p.bob, ec2.ModifySubnetAttribute, shape.ModifySubnetAttributeRequest{SubnetId: outside, MapPublicIpOnLaunch: &shape.AttributeBooleanValue{Value: ptr(true)}})
+	server, gs := p.launch(p.bob, outside)
+	_, ga := p.launch(p.alice, private)
+	_, gb := p.launch(p.alice, private) // on the other node
+	far := server.PublicIP + ":7"
+	ga.CannotReach(far)
+
+	eip := ask(p, p.alice, ec2.AllocateAddress, shape.AllocateAddressRequest{})
+	nat := p.nat(p.alice, shape.CreateNatGatewayRequest{SubnetId: public, AllocationId: eip.AllocationId})
+	ask(p, p.alice, ec2.CreateRoute, shape.CreateRouteRequest{RouteTableId: v.MainRouteTable, DestinationCidrBlock: "0.0.0.0/0", NatGatewayId: nat})
+	// Public addresses are one host's only in this lab: the gateway and the server must share one.
+	serverNode, natNode := p.nodeOf(server.InstanceID).ID, store.NATGateways.Get(p.Store.Snapshot(), nat).Node
+	if serverNode != natNode {
+		t.Logf("moving the NAT gateway from %s to %s", natNode, serverNode)
+		p.down(natNode)
+		p.eventually("NAT gateway moves", func() bool { return store.NATGateways.Get(p.Store.Snapshot(), nat).Node == serverNode })
+		p.up(natNode)
+	}
+	for _, g := range []*netlab.Guest{ga, gb} {
+		if seen := g.Reaches(far); seen != eip.PublicIp {
+			t.Errorf("seen as %s, want %s", seen, eip.PublicIp)
+		}
+	}
+	gs.CannotReach(eip.PublicIp + ":7")
+	ask(p, p.alice, ec2.DeleteNatGateway, shape.DeleteNatGatewayRequest{NatGatewayId: nat})
+	ga.CannotReach(far)
+	p.eventually("NAT gateway deleted", func() bool { return store.NATGateways.Get(p.Store.Snapshot(), nat).State == resource.NATDeleted })
+	ask(p, p.alice, ec2.ReleaseAddress, shape.ReleaseAddressRequest{AllocationId: eip.AllocationId})
+}
+
+// A NAT gateway goes on where its node does not.
+func TestNATFailoverByPackets(t *testing.T) {
+	p := newPackets(t, 2)
+	ec2 := p.Role.EC2
+	v := p.vpc(p.alice, "10.0.0.0/16")
+	front, back := p.subnet(p.alice, v, "10.0.0.0/24"), p.subnet(p.alice, v, "10.0.1.0/24")
+	private := ask(p, p.alice, ec2.CreateRouteTable, shape.CreateRouteTableRequest{VpcId: v.ID}).RouteTable.RouteTableId
+	ask(p, p.alice, ec2.AssociateRouteTable, shape.AssociateRouteTableRequest{RouteTableId: private, SubnetId: back})
+	// A peer that knows of the first subnet only: others reach it through a private NAT gateway.
+	w := p.vpc(p.bob, "10.1.0.0/16")
+	theirs := p.subnet(p.bob, w, "10.1.0.0/24")
+	pcx := ask(p, p.alice, ec2.CreateVpcPeeringConnection, shape.CreateVpcPeeringConnectionRequest{VpcId: v.ID, PeerVpcId: w.ID, PeerOwnerId: w.AccountID}).VpcPeeringConnection.VpcPeeringConnectionId
+	ask(p, p.bob, ec2.AcceptVpcPeeringConnection, shape.AcceptVpcPeeringConnectionRequest{VpcPeeringConnectionId: pcx})
+	ask(p, p.alice, ec2.CreateRoute, shape.CreateRouteRequest{RouteTableId: v.MainRouteTable, DestinationCidrBlock: "10.1.0.0/16", VpcPeeringConnectionId: pcx})
+	ask(p, p.bob, ec2.CreateRoute, shape.CreateRouteRequest{RouteTableId: w.MainRouteTable, DestinationCidrBlock: "10.0.0.0/24", VpcPeeringConnectionId: pcx})
+	nat := p.nat(p.alice, shape.CreateNatGatewayRequest{SubnetId: front, ConnectivityType: "private", PrivateIpAddress: "10.0.0.50"})
+	ask(p, p.alice, ec2.CreateRoute, shape.CreateRouteRequest{RouteTableId: private, DestinationCidrBlock: "10.1.0.0/16", NatGatewayId: nat})
+	server, _ := p.launch(p.bob, theirs)
+	_, client := p.launch(p.alice, back)
+	if p.nodeOf(server.InstanceID).ID == store.NATGateways.Get(p.Store.Snapshot(), nat).Node {
+		t.Log("the server is on the gateway's node")
+	}
+	if seen := client.Reaches(server.PrivateIP + ":7"); seen != "10.0.0.50" {
+		t.Errorf("seen as %s", seen)
+	}
+	was := store.NATGateways.Get(p.Store.Snapshot(), nat).Node
+	p.down(was)
+	p.eventually("NAT gateway moves", func() bool { return store.NATGateways.Get(p.Store.Snapshot(), nat).Node != was })
+	p.up(was)
+	if seen := client.Reaches(server.PrivateIP + ":7"); seen != "10.0.0.50" {
+		t.Errorf("seen as %s", seen)
+	}
+	if g := store.NATGateways.Get(p.Store.Snapshot(), nat); g.State != resource.NATAvailable || g.Node == was {
+		t.Errorf("%+v", g)
+	}
+}
+
+// down cuts a node off until it counts as down; what it has goes on.
+func (p *packets) down(id string) {
+	p.Helper()
+	p.byID(id).Disconnect()
+	p.eventually("node is down", func() bool { return !store.Nodes.Get(p.Store.Snapshot(), id).Up })
+}
+
+func (p *packets) up(id string) {
+	p.Helper()
+	p.byID(id).Reconnect()
+	p.eventually("node is up", func() bool { return store.Nodes.Get(p.Store.Snapshot(), id).Up })
+}
+
+func (p *packets) byID(id string) *Node {
+	for _, n := range p.Nodes {
+		if n.ID == id {
+			return n
+		}
+	}
+	p.Fatalf("no node %s", id)
+	return nil
+}
+
+func ptr[T any](v T) *T { return &v }

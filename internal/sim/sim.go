@@ -53,6 +53,8 @@ type Config struct {
 	Store *store.Store
 	Log   *slog.Logger // nil: none
 	Audit audit.Sink   // nil: none
+	// NodeGrace is how long a node may be away before it counts as down; 0: the zone's default.
+	NodeGrace time.Duration
 	// Network makes the network driver of the n-th node; nil: simulated ones.
 	Network func(n int, underlay netip.Addr) (network.Driver, error)
 	// Unchecked leaves out the nodes' compiling of network rules: for measurements.
@@ -93,8 +95,18 @@ type runningZone struct {
 	stop func()
 }
 
-// pool is where public addresses come from: as many as a large simulation needs.
-var pool = netip.MustParsePrefix("100.64.0.0/10")
+// Public addresses: as many as a large simulation needs, and a range that no real network of nodes uses itself.
+var (
+	pool     = netip.MustParsePrefix("100.64.0.0/10")
+	realPool = netip.MustParsePrefix("198.51.100.0/24")
+)
+
+func (c *Cloud) pool() []netip.Prefix {
+	if c.cfg.Network != nil {
+		return []netip.Prefix{realPool}
+	}
+	return []netip.Prefix{pool}
+}
 
 // New makes a cloud with its nodes and accounts. Nothing runs before Run.
 func New(ctx context.Context, cfg Config) (*Cloud, error) {
@@ -136,7 +148,7 @@ func (c *Cloud) furnish(ctx context.Context) error {
 	}
 	c.Role = cloud.New(cloud.Config{
 		Region: Region, Domain: "karri.internal", Endpoint: "http://127.0.0.1:8773",
-		PublicPool: []netip.Prefix{pool}, RatePerSecond: c.cfg.RatePerSecond,
+		PublicPool: c.pool(), RatePerSecond: c.cfg.RatePerSecond,
 	}, cloud.Deps{
 		Store: c.Store, Sealer: sealer, Objects: c.objects, Root: root,
 		IDs: ids.New(chacha('i')), Now: time.Now, Log: c.log, Audit: c.cfg.Audit,
@@ -209,7 +221,7 @@ func (c *Cloud) startZone() {
 	ctx, cancel := context.WithCancel(c.ctx)
 	done := make(chan struct{})
 	z := &runningZone{ctx: ctx, stop: func() { cancel(); <-done }}
-	z.Zone = zone.New(zone.Config{Name: Zone, Placement: c.cfg.Placement, PublicPool: []netip.Prefix{pool}}, zone.Deps{
+	z.Zone = zone.New(zone.Config{Name: Zone, Placement: c.cfg.Placement, PublicPool: c.pool(), NodeGrace: c.cfg.NodeGrace}, zone.Deps{
 		Store: c.Store, Log: c.log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "sim:" + img.ID, nil },
 		Volumes:  c.volumes,

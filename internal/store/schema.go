@@ -305,6 +305,29 @@ var (
 	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
 )
 
+// NAT gateways.
+var (
+	NATGateways        = table("nat-gateways", 1, func(g *resource.NATGateway) string { return g.ID })
+	NATGatewaysByOwner = index(NATGateways, "owner", func(g *resource.NATGateway) []string { return []string{g.OwnedBy()} })
+	NATGatewaysByVPC   = index(NATGateways, "vpc", func(g *resource.NATGateway) []string { return []string{g.VPCID} })
+	// NATGatewaysByNode and NATGatewaysByZone hold those that are alive; NATGatewaysEnded, under "yes", the others.
+	NATGatewaysByNode = index(NATGateways, "node", func(g *resource.NATGateway) []string { return some(whileAlive(g, g.Node)) })
+	NATGatewaysByZone = index(NATGateways, "zone", func(g *resource.NATGateway) []string { return some(whileAlive(g, g.Zone)) })
+	NATGatewaysEnded  = index(NATGateways, "ended", func(g *resource.NATGateway) []string {
+		if g.Alive() {
+			return nil
+		}
+		return []string{"yes"}
+	})
+)
+
+func whileAlive(g *resource.NATGateway, value string) string {
+	if !g.Alive() {
+		return ""
+	}
+	return value
+}
+
 // BucketConfigKey is the key of a bucket's configuration; engine is Bucket.Engine.
 func BucketConfigKey(engine string, kind resource.BucketPart) string {
 	return engine + "/" + string(kind)

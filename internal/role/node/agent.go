@@ -63,9 +63,10 @@ type Node struct {
 	news chan struct{} // something may have to be reported
 
 	mu       sync.Mutex
-	desired  *nodeapi.Desired // newest known
-	fresh    bool             // received since this process began, not read from disk
-	applied  error            // outcome of the last network.Apply
+	desired  *nodeapi.Desired  // newest known
+	fresh    bool              // received since this process began, not read from disk
+	applied  error             // outcome of the last network.Apply
+	gateways []nodeapi.Gateway // of the last state that was applied whole
 	busy     map[string]*worker
 	again    map[string]bool // poked while busy
 	failures map[string]failure
@@ -172,7 +173,9 @@ func (n *Node) look(ctx context.Context) (work []nodeapi.Instance) {
 		n.deps.Log.Error("cannot apply the network", "error", err)
 	}
 	n.mu.Lock()
-	n.applied = err
+	if n.applied = err; err == nil {
+		n.gateways = d.Gateways
+	}
 	n.mu.Unlock()
 	// Claims come first: an instance must not be judged by how it was before its worker was done with it. A
 	// machine just started would look as if its guest had powered it off.

@@ -35,6 +35,7 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resourc
 		d.Instances = append(d.Instances, i)
 	}
 	d.Network.VPCs = nets.all()
+	d.Gateways = gatewaysOf(snap, nodeID)
 	return d
 }
 

@@ -28,6 +28,11 @@ func (n *networks) all() (out []network.VPC) {
 			here[id] = v
 		}
 	}
+	for g := range store.NATGatewaysByNode.By(n.r, n.node) {
+		if v := store.VPCs.Get(n.r, g.VPCID); v != nil && g.Works() {
+			here[v.ID] = v
+		}
+	}
 	for _, id := range slices.Collect(maps.Keys(here)) {
 		for _, p := range peerings(n.r, id) {
 			if v := store.VPCs.Get(n.r, p.Other(id)); v != nil {
@@ -77,6 +82,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 		out.Interfaces = append(out.Interfaces, networkInterface(e))
 	}
 	slices.SortFunc(out.Interfaces, func(a, b network.Interface) int { return strings.Compare(a.ID, b.ID) })
+	out.NATGateways = n.natGateways(v)
 	out.DNS, out.DHCP = options(n.r, v)
 	out.Remotes = near.remotes(n.node)
 	out.DNS.Names = near.names
@@ -175,6 +181,8 @@ func target(route *resource.Route, igw *resource.InternetGateway) network.Route 
 	switch {
 	case igw != nil && route.GatewayID == igw.ID:
 		return network.Route{Target: network.InternetGateway}
+	case route.NATGatewayID != "":
+		return network.Route{Target: network.ToNATGateway, ID: route.NATGatewayID}
 	case route.InterfaceID != "":
 		return network.Route{Target: network.ToInterface, ID: route.InterfaceID}
 	case route.PeeringID != "":

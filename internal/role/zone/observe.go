@@ -21,10 +21,18 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 			break
 		}
 	}
+	for _, o := range report.Gateways {
+		news = news || gatewayNews(snap, node, o) != nil
+	}
 	if !news {
 		return nil
 	}
 	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		for _, o := range report.Gateways {
+			if err := observeGateway(tx, node, o); err != nil {
+				return err
+			}
+		}
 		for _, o := range report.Instances {
 			inst := store.Instances.Get(tx, o.ID)
 			if inst == nil || inst.Node != node {

@@ -260,14 +260,17 @@ func (s *session) ask(ctx context.Context, q nodeapi.Ask) ([]byte, error) {
 	}
 }
 
-// placeAll gives every waiting instance of the zone a node, and ends what can have none any more.
+// placeAll gives every waiting instance and NAT gateway of the zone a node, and ends what can have none any more.
 func (z *Zone) placeAll(ctx context.Context) error {
 	snap := z.deps.Store.Snapshot()
-	if store.InstancesUnplaced.One(snap, z.cfg.Name) == nil && len(z.lost(snap)) == 0 {
+	if store.InstancesUnplaced.One(snap, z.cfg.Name) == nil && len(z.lost(snap)) == 0 && !z.natsWaiting(snap) {
 		return nil
 	}
 	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		if err := z.endLost(tx); err != nil {
+			return err
+		}
+		if err := z.placeNATs(tx); err != nil {
 			return err
 		}
 		return z.placeIn(tx)

@@ -93,7 +93,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.Nodes, store.Volumes, store.InstanceCredentials)
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.Nodes, store.Volumes, store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -131,6 +131,10 @@ func (z *Zone) follow(ctx context.Context) error {
 						}
 					}
 				}
+			case store.NATGateways.Name():
+				was, _ := c.Old.(*resource.NATGateway)
+				is, _ := c.New.(*resource.NATGateway)
+				z.natChanged(was, is, vpcs)
 			case store.PrefixLists.Name():
 				if is, _ := c.New.(*resource.PrefixList); is != nil { // nothing names one that is gone
 					z.listChanged(is.ID, vpcs)
@@ -202,11 +206,15 @@ func nodesOf(r store.Reader, vpcID string) []string {
 				seen[inst.Node] = true
 			}
 		}
+		for g := range store.NATGatewaysByVPC.By(r, vpc) {
+			seen[g.Node] = true
+		}
 	}
 	add(vpcID)
 	for _, p := range peerings(r, vpcID) {
 		add(p.Other(vpcID))
 	}
+	delete(seen, "")
 	return slices.Collect(maps.Keys(seen))
 }
 

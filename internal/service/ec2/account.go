@@ -67,6 +67,7 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	each(tx, store.LaunchTemplatesByOwner, account, func(t *resource.LaunchTemplate) { deleteVersions(tx, t) })
 	removeAll(tx, templates, account)
 	removeAll(tx, placementGroups, account)
+	removeAll(tx, natGateways, account)
 	removeAll(tx, interfaces, account)
 	removeAll(tx, addresses, account)
 	removeAll(tx, groups, account)

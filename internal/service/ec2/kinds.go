@@ -106,6 +106,11 @@ var (
 		func(v *resource.PrefixList) string { return v.ID }, func(v *resource.PrefixList) *resource.Owned { return &v.Owned },
 		"InvalidPrefixListID.NotFound", "InvalidPrefixListId.Malformed",
 	}
+	natGateways = &kind[resource.NATGateway]{
+		"nat-", "NatGateway", "natgateway", store.NATGateways, store.NATGatewaysByOwner,
+		func(v *resource.NATGateway) string { return v.ID }, func(v *resource.NATGateway) *resource.Owned { return &v.Owned },
+		"NatGatewayNotFound", "NatGatewayMalformed",
+	}
 	addresses = &kind[resource.Address]{
 		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
 		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },
@@ -140,6 +145,8 @@ func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
 	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "pl-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
+	case "nat-":
+		return awserr.New(k.absent, "NatGateway %s was not found", id)
 	case "lt-":
 		return errNoTemplate(id, "")
 	case "ami-":

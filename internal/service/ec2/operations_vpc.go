@@ -12,6 +12,7 @@ func vpcOperations() map[string]members {
 		"IpPermissions.UserIdGroupPairs.GroupName IpPermissions.UserIdGroupPairs.UserId IpPermissions.UserIdGroupPairs.VpcId IpPermissions.PrefixListIds"
 	const noPeer = "IpPermissions.UserIdGroupPairs.VpcPeeringConnectionId"
 	peering := map[string]string{"IpPermissions.UserIdGroupPairs.PeeringStatus": "AWS only answers it"}
+	drain := map[string]string{"MaxDrainDurationSeconds": "connections by such an address end at once"}
 	return map[string]members{
 		"CreateVpc": {
 			on:      "vpc:+",
@@ -98,12 +99,22 @@ func vpcOperations() map[string]members {
 			on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
 			refused: "Ipv4Prefixes Ipv4PrefixCount",
 		},
-		"UnassignPrivateIpAddresses":    {on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses", refused: "Ipv4Prefixes"},
-		"CreateVpcPeeringConnection":    {on: "vpc-peering-connection:+ vpc:VpcId", used: "DryRun PeerOwnerId PeerVpcId VpcId PeerRegion TagSpecifications", note: "PeerRegion must be the region."},
-		"AcceptVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
-		"RejectVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
-		"DeleteVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
-		"DescribeVpcPeeringConnections": {used: pageMembers + "VpcPeeringConnectionIds"},
+		"UnassignPrivateIpAddresses": {on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses", refused: "Ipv4Prefixes"},
+		"CreateNatGateway": {
+			on:   "natgateway:+ subnet:SubnetId elastic-ip:AllocationId? elastic-ip:SecondaryAllocationIds?",
+			used: "DryRun AllocationId ClientToken SubnetId TagSpecifications ConnectivityType PrivateIpAddress SecondaryAllocationIds SecondaryPrivateIpAddresses SecondaryPrivateIpAddressCount",
+		},
+		"DeleteNatGateway":                 {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId"},
+		"DescribeNatGateways":              {used: "DryRun Filter MaxResults NatGatewayIds NextToken"},
+		"AssociateNatGatewayAddress":       {on: "natgateway:NatGatewayId elastic-ip:AllocationIds", used: "DryRun NatGatewayId AllocationIds PrivateIpAddresses"},
+		"DisassociateNatGatewayAddress":    {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId AssociationIds", harmless: drain},
+		"AssignPrivateNatGatewayAddress":   {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId PrivateIpAddresses PrivateIpAddressCount"},
+		"UnassignPrivateNatGatewayAddress": {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId PrivateIpAddresses", harmless: drain},
+		"CreateVpcPeeringConnection":       {on: "vpc-peering-connection:+ vpc:VpcId", used: "DryRun PeerOwnerId PeerVpcId VpcId PeerRegion TagSpecifications", note: "PeerRegion must be the region."},
+		"AcceptVpcPeeringConnection":       {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"RejectVpcPeeringConnection":       {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"DeleteVpcPeeringConnection":       {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"DescribeVpcPeeringConnections":    {used: pageMembers + "VpcPeeringConnectionIds"},
 		"ModifyVpcPeeringConnectionOptions": {
 			on:   "vpc-peering-connection:VpcPeeringConnectionId",
 			used: "DryRun VpcPeeringConnectionId AccepterPeeringConnectionOptions.AllowDnsResolutionFromRemoteVpc RequesterPeeringConnectionOptions.AllowDnsResolutionFromRemoteVpc",

@@ -235,6 +235,8 @@ func (f found[T]) Value(k policy.Key) (policy.Value, bool) {
 			return policy.String(v.Zone), true
 		}
 		return vpcOnly(&v.Owned, v.VPCID, k.Name)
+	case *resource.NATGateway:
+		return vpcOnly(&v.Owned, v.VPCID, k.Name)
 	case *resource.RouteTable:
 		return vpcOnly(&v.Owned, v.VPCID, k.Name)
 	case *resource.NetworkACL:

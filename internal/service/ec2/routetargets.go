@@ -31,10 +31,12 @@ func (q *routeRequest) target(r store.Reader, info *call.Info, t *resource.Route
 		return interfaceTarget(r, info, t, q.iface, route)
 	case q.instance != "":
 		return instanceTarget(r, info, t, q.instance, route)
+	case q.nat != "":
+		return natTarget(r, info, t, q.nat, route)
 	case q.peering != "":
 		return peeringTarget(r, info, t, q.peering, route)
 	}
-	return errUnsupported("The route's target '%s' is not supported by this cloud.", q.nat+q.egress)
+	return errUnsupported("The route's target '%s' is not supported by this cloud.", q.egress)
 }
 
 func errNetworks(t *resource.RouteTable, noun, id string) error {
@@ -67,6 +69,18 @@ func instanceTarget(r store.Reader, info *call.Info, t *resource.RouteTable, id 
 		return errNetworks(t, "instance", inst.ID)
 	}
 	route.InstanceID, route.InterfaceID = inst.ID, inst.Interfaces[0]
+	return nil
+}
+
+func natTarget(r store.Reader, info *call.Info, t *resource.RouteTable, id string, route *resource.Route) error {
+	g := store.NATGateways.Get(r, id)
+	if g == nil || !natGateways.mine(info, g) || !g.Works() {
+		return awserr.New("InvalidNatGatewayID.NotFound", "The natGateway ID '%s' does not exist", id)
+	}
+	if g.VPCID != t.VPCID {
+		return errNetworks(t, "NAT gateway", g.ID)
+	}
+	route.NATGatewayID = g.ID
 	return nil
 }
 
@@ -123,6 +137,9 @@ func routeActive(r store.Reader, t *resource.RouteTable, route *resource.Route) 
 		}
 		inst := store.Instances.Get(r, e.InstanceID)
 		return inst != nil && inst.Power == resource.PowerOn
+	case route.NATGatewayID != "":
+		g := store.NATGateways.Get(r, route.NATGatewayID)
+		return g != nil && g.Works()
 	case route.PeeringID != "":
 		p := store.Peerings.Get(r, route.PeeringID)
 		return p != nil && p.State == resource.PeeringActive

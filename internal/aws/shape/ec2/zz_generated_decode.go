@@ -64,6 +64,14 @@ func decodeAssignPrivateIpAddressesRequest(d *wire.Decoder, n *wire.Node, v *Ass
 	v.Ipv4PrefixCount = d.IntPtr(n.Take("Ipv4PrefixCount"))
 }
 
+func decodeAssignPrivateNatGatewayAddressRequest(d *wire.Decoder, n *wire.Node, v *AssignPrivateNatGatewayAddressRequest) {
+	d.Require(n, "NatGatewayId")
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
+	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
+	v.PrivateIpAddressCount = d.IntPtr(n.Take("PrivateIpAddressCount"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeAssociateAddressRequest(d *wire.Decoder, n *wire.Node, v *AssociateAddressRequest) {
 	v.AllocationId = d.String(n.Take("AllocationId"))
 	v.InstanceId = d.String(n.Take("InstanceId"))
@@ -85,6 +93,14 @@ func decodeAssociateIamInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *
 	d.Require(n, "IamInstanceProfile", "InstanceId")
 	v.IamInstanceProfile = wire.Struct(d, n, "IamInstanceProfile", decodeIamInstanceProfileSpecification)
 	v.InstanceId = d.String(n.Take("InstanceId"))
+}
+
+func decodeAssociateNatGatewayAddressRequest(d *wire.Decoder, n *wire.Node, v *AssociateNatGatewayAddressRequest) {
+	d.Require(n, "NatGatewayId", "AllocationId")
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
+	v.AllocationIds = wire.Scalars(d, n, "AllocationId", "", d.String)
+	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeAssociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *AssociateRouteTableRequest) {
@@ -280,6 +296,20 @@ func decodeCreateManagedPrefixListRequest(d *wire.Decoder, n *wire.Node, v *Crea
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.AddressFamily = d.String(n.Take("AddressFamily"))
 	v.ClientToken = d.String(n.Take("ClientToken"))
+}
+
+func decodeCreateNatGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateNatGatewayRequest) {
+	d.Require(n, "SubnetId")
+	v.AllocationId = d.String(n.Take("AllocationId"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.ConnectivityType = d.String(n.Take("ConnectivityType"))
+	v.PrivateIpAddress = d.String(n.Take("PrivateIpAddress"))
+	v.SecondaryAllocationIds = wire.Scalars(d, n, "SecondaryAllocationId", "", d.String)
+	v.SecondaryPrivateIpAddresses = wire.Scalars(d, n, "SecondaryPrivateIpAddress", "", d.String)
+	v.SecondaryPrivateIpAddressCount = d.IntPtr(n.Take("SecondaryPrivateIpAddressCount"))
 }
 
 func decodeCreateNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkAclEntryRequest) {
@@ -479,6 +509,12 @@ func decodeDeleteManagedPrefixListRequest(d *wire.Decoder, n *wire.Node, v *Dele
 	d.Require(n, "PrefixListId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.PrefixListId = d.String(n.Take("PrefixListId"))
+}
+
+func decodeDeleteNatGatewayRequest(d *wire.Decoder, n *wire.Node, v *DeleteNatGatewayRequest) {
+	d.Require(n, "NatGatewayId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
 }
 
 func decodeDeleteNetworkAclEntryRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkAclEntryRequest) {
@@ -746,6 +782,14 @@ func decodeDescribeManagedPrefixListsRequest(d *wire.Decoder, n *wire.Node, v *D
 	v.PrefixListIds = wire.Scalars(d, n, "PrefixListId", "", d.String)
 }
 
+func decodeDescribeNatGatewaysRequest(d *wire.Decoder, n *wire.Node, v *DescribeNatGatewaysRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filter = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NatGatewayIds = wire.Scalars(d, n, "NatGatewayId", "", d.String)
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
 func decodeDescribeNetworkAclsRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkAclsRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -992,6 +1036,14 @@ func decodeDisassociateAddressRequest(d *wire.Decoder, n *wire.Node, v *Disassoc
 func decodeDisassociateIamInstanceProfileRequest(d *wire.Decoder, n *wire.Node, v *DisassociateIamInstanceProfileRequest) {
 	d.Require(n, "AssociationId")
 	v.AssociationId = d.String(n.Take("AssociationId"))
+}
+
+func decodeDisassociateNatGatewayAddressRequest(d *wire.Decoder, n *wire.Node, v *DisassociateNatGatewayAddressRequest) {
+	d.Require(n, "NatGatewayId", "AssociationId")
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
+	v.AssociationIds = wire.Scalars(d, n, "AssociationId", "", d.String)
+	v.MaxDrainDurationSeconds = d.IntPtr(n.Take("MaxDrainDurationSeconds"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDisassociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *DisassociateRouteTableRequest) {
@@ -2031,6 +2083,14 @@ func decodeUnassignPrivateIpAddressesRequest(d *wire.Decoder, n *wire.Node, v *U
 	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
 	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
 	v.Ipv4Prefixes = wire.Scalars(d, n, "Ipv4Prefix", "", d.String)
+}
+
+func decodeUnassignPrivateNatGatewayAddressRequest(d *wire.Decoder, n *wire.Node, v *UnassignPrivateNatGatewayAddressRequest) {
+	d.Require(n, "NatGatewayId", "PrivateIpAddress")
+	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
+	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
+	v.MaxDrainDurationSeconds = d.IntPtr(n.Take("MaxDrainDurationSeconds"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeUpdateSecurityGroupRuleDescriptionsEgressRequest(d *wire.Decoder, n *wire.Node, v *UpdateSecurityGroupRuleDescriptionsEgressRequest) {

@@ -181,6 +181,20 @@ func appendAssignPrivateIpAddressesResult(b []byte, v *AssignPrivateIpAddressesR
 	return b
 }
 
+func appendAssignPrivateNatGatewayAddressResult(b []byte, v *AssignPrivateNatGatewayAddressResult) []byte {
+	if v.NatGatewayId != "" {
+		b = wire.AppendString(b, "natGatewayId", v.NatGatewayId)
+	}
+	b = append(b, "<natGatewayAddressSet>"...)
+	for i := range v.NatGatewayAddresses {
+		b = append(b, "<item>"...)
+		b = appendNatGatewayAddress(b, &v.NatGatewayAddresses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</natGatewayAddressSet>"...)
+	return b
+}
+
 func appendAssignedPrivateIpAddress(b []byte, v *AssignedPrivateIpAddress) []byte {
 	if v.PrivateIpAddress != "" {
 		b = wire.AppendString(b, "privateIpAddress", v.PrivateIpAddress)
@@ -206,6 +220,20 @@ func appendAssociateIamInstanceProfileResult(b []byte, v *AssociateIamInstancePr
 		b = appendIamInstanceProfileAssociation(b, v.IamInstanceProfileAssociation)
 		b = append(b, "</iamInstanceProfileAssociation>"...)
 	}
+	return b
+}
+
+func appendAssociateNatGatewayAddressResult(b []byte, v *AssociateNatGatewayAddressResult) []byte {
+	if v.NatGatewayId != "" {
+		b = wire.AppendString(b, "natGatewayId", v.NatGatewayId)
+	}
+	b = append(b, "<natGatewayAddressSet>"...)
+	for i := range v.NatGatewayAddresses {
+		b = append(b, "<item>"...)
+		b = appendNatGatewayAddress(b, &v.NatGatewayAddresses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</natGatewayAddressSet>"...)
 	return b
 }
 
@@ -618,6 +646,18 @@ func appendCreateManagedPrefixListResult(b []byte, v *CreateManagedPrefixListRes
 	return b
 }
 
+func appendCreateNatGatewayResult(b []byte, v *CreateNatGatewayResult) []byte {
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	if v.NatGateway != nil {
+		b = append(b, "<natGateway>"...)
+		b = appendNatGateway(b, v.NatGateway)
+		b = append(b, "</natGateway>"...)
+	}
+	return b
+}
+
 func appendCreateNetworkAclEntryResult(b []byte, v *CreateNetworkAclEntryResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -857,6 +897,13 @@ func appendDeleteManagedPrefixListResult(b []byte, v *DeleteManagedPrefixListRes
 		b = append(b, "<prefixList>"...)
 		b = appendManagedPrefixList(b, v.PrefixList)
 		b = append(b, "</prefixList>"...)
+	}
+	return b
+}
+
+func appendDeleteNatGatewayResult(b []byte, v *DeleteNatGatewayResult) []byte {
+	if v.NatGatewayId != "" {
+		b = wire.AppendString(b, "natGatewayId", v.NatGatewayId)
 	}
 	return b
 }
@@ -1359,6 +1406,20 @@ func appendDescribeManagedPrefixListsResult(b []byte, v *DescribeManagedPrefixLi
 	return b
 }
 
+func appendDescribeNatGatewaysResult(b []byte, v *DescribeNatGatewaysResult) []byte {
+	b = append(b, "<natGatewaySet>"...)
+	for i := range v.NatGateways {
+		b = append(b, "<item>"...)
+		b = appendNatGateway(b, &v.NatGateways[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</natGatewaySet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeNetworkAclsResult(b []byte, v *DescribeNetworkAclsResult) []byte {
 	b = append(b, "<networkAclSet>"...)
 	for i := range v.NetworkAcls {
@@ -1822,6 +1883,20 @@ func appendDisassociateIamInstanceProfileResult(b []byte, v *DisassociateIamInst
 		b = appendIamInstanceProfileAssociation(b, v.IamInstanceProfileAssociation)
 		b = append(b, "</iamInstanceProfileAssociation>"...)
 	}
+	return b
+}
+
+func appendDisassociateNatGatewayAddressResult(b []byte, v *DisassociateNatGatewayAddressResult) []byte {
+	if v.NatGatewayId != "" {
+		b = wire.AppendString(b, "natGatewayId", v.NatGatewayId)
+	}
+	b = append(b, "<natGatewayAddressSet>"...)
+	for i := range v.NatGatewayAddresses {
+		b = append(b, "<item>"...)
+		b = appendNatGatewayAddress(b, &v.NatGatewayAddresses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</natGatewayAddressSet>"...)
 	return b
 }
 
@@ -4519,6 +4594,86 @@ func appendMonitoring(b []byte, v *Monitoring) []byte {
 	return b
 }
 
+func appendNatGateway(b []byte, v *NatGateway) []byte {
+	if !v.CreateTime.IsZero() {
+		b = wire.AppendTime(b, "createTime", v.CreateTime, wire.ISOMillis)
+	}
+	if !v.DeleteTime.IsZero() {
+		b = wire.AppendTime(b, "deleteTime", v.DeleteTime, wire.ISOMillis)
+	}
+	if v.FailureCode != "" {
+		b = wire.AppendString(b, "failureCode", v.FailureCode)
+	}
+	if v.FailureMessage != "" {
+		b = wire.AppendString(b, "failureMessage", v.FailureMessage)
+	}
+	if v.NatGatewayAddresses != nil {
+		b = append(b, "<natGatewayAddressSet>"...)
+		for i := range v.NatGatewayAddresses {
+			b = append(b, "<item>"...)
+			b = appendNatGatewayAddress(b, &v.NatGatewayAddresses[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</natGatewayAddressSet>"...)
+	}
+	if v.NatGatewayId != "" {
+		b = wire.AppendString(b, "natGatewayId", v.NatGatewayId)
+	}
+	if v.ProvisionedBandwidth != nil {
+		b = append(b, "<provisionedBandwidth>"...)
+		b = appendProvisionedBandwidth(b, v.ProvisionedBandwidth)
+		b = append(b, "</provisionedBandwidth>"...)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.ConnectivityType != "" {
+		b = wire.AppendString(b, "connectivityType", v.ConnectivityType)
+	}
+	return b
+}
+
+func appendNatGatewayAddress(b []byte, v *NatGatewayAddress) []byte {
+	if v.AllocationId != "" {
+		b = wire.AppendString(b, "allocationId", v.AllocationId)
+	}
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	if v.PrivateIp != "" {
+		b = wire.AppendString(b, "privateIp", v.PrivateIp)
+	}
+	if v.PublicIp != "" {
+		b = wire.AppendString(b, "publicIp", v.PublicIp)
+	}
+	if v.AssociationId != "" {
+		b = wire.AppendString(b, "associationId", v.AssociationId)
+	}
+	b = wire.AppendBool(b, "isPrimary", v.IsPrimary)
+	if v.FailureMessage != "" {
+		b = wire.AppendString(b, "failureMessage", v.FailureMessage)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	return b
+}
+
 func appendNetworkAcl(b []byte, v *NetworkAcl) []byte {
 	if v.Associations != nil {
 		b = append(b, "<associationSet>"...)
@@ -5130,6 +5285,25 @@ func appendProductCode(b []byte, v *ProductCode) []byte {
 func appendPropagatingVgw(b []byte, v *PropagatingVgw) []byte {
 	if v.GatewayId != "" {
 		b = wire.AppendString(b, "gatewayId", v.GatewayId)
+	}
+	return b
+}
+
+func appendProvisionedBandwidth(b []byte, v *ProvisionedBandwidth) []byte {
+	if !v.ProvisionTime.IsZero() {
+		b = wire.AppendTime(b, "provisionTime", v.ProvisionTime, wire.ISOMillis)
+	}
+	if v.Provisioned != "" {
+		b = wire.AppendString(b, "provisioned", v.Provisioned)
+	}
+	if !v.RequestTime.IsZero() {
+		b = wire.AppendTime(b, "requestTime", v.RequestTime, wire.ISOMillis)
+	}
+	if v.Requested != "" {
+		b = wire.AppendString(b, "requested", v.Requested)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
 	}
 	return b
 }
@@ -6450,6 +6624,20 @@ func appendTotalLocalStorageGB(b []byte, v *TotalLocalStorageGB) []byte {
 
 func appendUnassignPrivateIpAddressesResult(b []byte, v *UnassignPrivateIpAddressesResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendUnassignPrivateNatGatewayAddressResult(b []byte, v *UnassignPrivateNatGatewayAddressResult) []byte {
+	if v.NatGatewayId != "" {
+		b = wire.AppendString(b, "natGatewayId", v.NatGatewayId)
+	}
+	b = append(b, "<natGatewayAddressSet>"...)
+	for i := range v.NatGatewayAddresses {
+		b = append(b, "<item>"...)
+		b = appendNatGatewayAddress(b, &v.NatGatewayAddresses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</natGatewayAddressSet>"...)
 	return b
 }
 

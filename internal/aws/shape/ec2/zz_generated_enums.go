@@ -158,6 +158,12 @@ const (
 	CapacityReservationPreferenceNone                     = "none"
 )
 
+// Values of ConnectivityType.
+const (
+	ConnectivityTypePrivate = "private"
+	ConnectivityTypePublic  = "public"
+)
+
 // Values of CpuManufacturer.
 const (
 	CpuManufacturerIntel             = "intel"
@@ -516,6 +522,25 @@ const (
 	MonitoringStateDisabling = "disabling"
 	MonitoringStateEnabled   = "enabled"
 	MonitoringStatePending   = "pending"
+)
+
+// Values of NatGatewayAddressStatus.
+const (
+	NatGatewayAddressStatusAssigning      = "assigning"
+	NatGatewayAddressStatusUnassigning    = "unassigning"
+	NatGatewayAddressStatusAssociating    = "associating"
+	NatGatewayAddressStatusDisassociating = "disassociating"
+	NatGatewayAddressStatusSucceeded      = "succeeded"
+	NatGatewayAddressStatusFailed         = "failed"
+)
+
+// Values of NatGatewayState.
+const (
+	NatGatewayStatePending   = "pending"
+	NatGatewayStateFailed    = "failed"
+	NatGatewayStateAvailable = "available"
+	NatGatewayStateDeleting  = "deleting"
+	NatGatewayStateDeleted   = "deleted"
 )
 
 // Values of NetworkInterfaceAttribute.

@@ -74,6 +74,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "AssignPrivateNatGatewayAddress"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssignPrivateNatGatewayAddressRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssignPrivateNatGatewayAddressResponse", appendAssignPrivateNatGatewayAddressResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssignPrivateNatGatewayAddress(ctx, in.(*AssignPrivateNatGatewayAddressRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "AssociateAddress"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeAssociateAddressRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -105,6 +117,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).AssociateIamInstanceProfile(ctx, in.(*AssociateIamInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AssociateNatGatewayAddress"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssociateNatGatewayAddressRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssociateNatGatewayAddressResponse", appendAssociateNatGatewayAddressResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssociateNatGatewayAddress(ctx, in.(*AssociateNatGatewayAddressRequest))
 			},
 		},
 		{
@@ -289,6 +313,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateManagedPrefixList(ctx, in.(*CreateManagedPrefixListRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateNatGateway"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateNatGatewayRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateNatGatewayResponse", appendCreateNatGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateNatGateway(ctx, in.(*CreateNatGatewayRequest))
 			},
 		},
 		{
@@ -489,6 +523,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteManagedPrefixList(ctx, in.(*DeleteManagedPrefixListRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteNatGateway"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteNatGatewayRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteNatGatewayResponse", appendDeleteNatGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteNatGateway(ctx, in.(*DeleteNatGatewayRequest))
 			},
 		},
 		{
@@ -888,6 +932,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeNatGateways"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeNatGatewaysRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeNatGatewaysResponse", appendDescribeNatGatewaysResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeNatGateways(ctx, in.(*DescribeNatGatewaysRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeNetworkAcls"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeNetworkAclsRequest)
@@ -1245,6 +1301,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DisassociateIamInstanceProfile(ctx, in.(*DisassociateIamInstanceProfileRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DisassociateNatGatewayAddress"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisassociateNatGatewayAddressRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisassociateNatGatewayAddressResponse", appendDisassociateNatGatewayAddressResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisassociateNatGatewayAddress(ctx, in.(*DisassociateNatGatewayAddressRequest))
 			},
 		},
 		{
@@ -1793,6 +1861,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UnassignPrivateIpAddresses(ctx, in.(*UnassignPrivateIpAddressesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UnassignPrivateNatGatewayAddress"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeUnassignPrivateNatGatewayAddressRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "UnassignPrivateNatGatewayAddressResponse", appendUnassignPrivateNatGatewayAddressResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UnassignPrivateNatGatewayAddress(ctx, in.(*UnassignPrivateNatGatewayAddressRequest))
 			},
 		},
 		{

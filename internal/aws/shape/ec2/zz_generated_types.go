@@ -129,6 +129,18 @@ type AssignPrivateIpAddressesResult struct {
 	AssignedIpv4Prefixes       []Ipv4PrefixSpecification
 }
 
+type AssignPrivateNatGatewayAddressRequest struct {
+	NatGatewayId          string // required
+	PrivateIpAddresses    []string
+	PrivateIpAddressCount *int
+	DryRun                *bool
+}
+
+type AssignPrivateNatGatewayAddressResult struct {
+	NatGatewayId        string
+	NatGatewayAddresses []NatGatewayAddress
+}
+
 type AssignedPrivateIpAddress struct {
 	PrivateIpAddress string
 }
@@ -163,6 +175,18 @@ type AssociateIamInstanceProfileRequest struct {
 
 type AssociateIamInstanceProfileResult struct {
 	IamInstanceProfileAssociation *IamInstanceProfileAssociation
+}
+
+type AssociateNatGatewayAddressRequest struct {
+	NatGatewayId       string   // required
+	AllocationIds      []string // required
+	PrivateIpAddresses []string
+	DryRun             *bool
+}
+
+type AssociateNatGatewayAddressResult struct {
+	NatGatewayId        string
+	NatGatewayAddresses []NatGatewayAddress
 }
 
 type AssociateRouteTableRequest struct {
@@ -513,6 +537,24 @@ type CreateManagedPrefixListResult struct {
 	PrefixList *ManagedPrefixList
 }
 
+type CreateNatGatewayRequest struct {
+	AllocationId                   string
+	ClientToken                    string
+	DryRun                         *bool
+	SubnetId                       string // required
+	TagSpecifications              []TagSpecification
+	ConnectivityType               string // values: ConnectivityType
+	PrivateIpAddress               string
+	SecondaryAllocationIds         []string
+	SecondaryPrivateIpAddresses    []string
+	SecondaryPrivateIpAddressCount *int
+}
+
+type CreateNatGatewayResult struct {
+	ClientToken string
+	NatGateway  *NatGateway
+}
+
 type CreateNetworkAclEntryRequest struct {
 	CidrBlock     string
 	DryRun        *bool
@@ -803,6 +845,15 @@ type DeleteManagedPrefixListRequest struct {
 
 type DeleteManagedPrefixListResult struct {
 	PrefixList *ManagedPrefixList
+}
+
+type DeleteNatGatewayRequest struct {
+	DryRun       *bool
+	NatGatewayId string // required
+}
+
+type DeleteNatGatewayResult struct {
+	NatGatewayId string
 }
 
 type DeleteNetworkAclEntryRequest struct {
@@ -1229,6 +1280,19 @@ type DescribeManagedPrefixListsResult struct {
 	PrefixLists []ManagedPrefixList
 }
 
+type DescribeNatGatewaysRequest struct {
+	DryRun        *bool
+	Filter        []Filter
+	MaxResults    *int
+	NatGatewayIds []string
+	NextToken     string
+}
+
+type DescribeNatGatewaysResult struct {
+	NatGateways []NatGateway
+	NextToken   string
+}
+
 type DescribeNetworkAclsRequest struct {
 	Filters       []Filter
 	DryRun        *bool
@@ -1634,6 +1698,18 @@ type DisassociateIamInstanceProfileRequest struct {
 
 type DisassociateIamInstanceProfileResult struct {
 	IamInstanceProfileAssociation *IamInstanceProfileAssociation
+}
+
+type DisassociateNatGatewayAddressRequest struct {
+	NatGatewayId            string   // required
+	AssociationIds          []string // required
+	MaxDrainDurationSeconds *int
+	DryRun                  *bool
+}
+
+type DisassociateNatGatewayAddressResult struct {
+	NatGatewayId        string
+	NatGatewayAddresses []NatGatewayAddress
 }
 
 type DisassociateRouteTableRequest struct {
@@ -3129,6 +3205,32 @@ type Monitoring struct {
 	State string // values: MonitoringState
 }
 
+type NatGateway struct {
+	CreateTime           time.Time
+	DeleteTime           time.Time
+	FailureCode          string
+	FailureMessage       string
+	NatGatewayAddresses  []NatGatewayAddress
+	NatGatewayId         string
+	ProvisionedBandwidth *ProvisionedBandwidth
+	State                string // values: NatGatewayState
+	SubnetId             string
+	VpcId                string
+	Tags                 []Tag
+	ConnectivityType     string // values: ConnectivityType
+}
+
+type NatGatewayAddress struct {
+	AllocationId       string
+	NetworkInterfaceId string
+	PrivateIp          string
+	PublicIp           string
+	AssociationId      string
+	IsPrimary          bool
+	FailureMessage     string
+	Status             string // values: NatGatewayAddressStatus
+}
+
 type NetworkAcl struct {
 	Associations []NetworkAclAssociation
 	Entries      []NetworkAclEntry
@@ -3414,6 +3516,14 @@ type ProductCode struct {
 
 type PropagatingVgw struct {
 	GatewayId string
+}
+
+type ProvisionedBandwidth struct {
+	ProvisionTime time.Time
+	Provisioned   string
+	RequestTime   time.Time
+	Requested     string
+	Status        string
 }
 
 type PtrUpdateStatus struct {
@@ -4215,6 +4325,18 @@ type UnassignPrivateIpAddressesRequest struct {
 }
 
 type UnassignPrivateIpAddressesResult struct {
+}
+
+type UnassignPrivateNatGatewayAddressRequest struct {
+	NatGatewayId            string   // required
+	PrivateIpAddresses      []string // required
+	MaxDrainDurationSeconds *int
+	DryRun                  *bool
+}
+
+type UnassignPrivateNatGatewayAddressResult struct {
+	NatGatewayId        string
+	NatGatewayAddresses []NatGatewayAddress
 }
 
 type UpdateSecurityGroupRuleDescriptionsEgressRequest struct {
