@@ -51,7 +51,7 @@ boto3, Terraform and every other AWS client.
 	}
 	root.AddCommand(upCommand(), cloudCommand(), zoneCommand(), nodeCommand(), downCommand(),
 		statusCommand(), operationsCommand(), withAccounts(accountCommand()), withUsers(userCommand()), tokenCommand(), nodesCommand(), objectsCommand(),
-		loginCommand(), imageCommand(), bundleImageCommand(), uploadBundleCommand(), downloadBundleCommand(), unbundleCommand(), deleteBundleCommand(),
+		loginCommand(), imageCommand(), storeCommand(), bundleImageCommand(), uploadBundleCommand(), downloadBundleCommand(), unbundleCommand(), deleteBundleCommand(),
 		versionCommand())
 	return root
 }

@@ -1,5 +1,5 @@
-// Package s3client puts, gets and deletes objects over S3's own protocol: what the command line needs of S3, with the
-// credentials that AWS's tools read from the environment.
+// Package s3client puts, gets and deletes objects over S3's own protocol, and calls EC2: what the command line needs of
+// a cloud, with the credentials that AWS's tools read from the environment.
 package s3client
 
 import (
@@ -95,11 +95,20 @@ func (c *Client) do(ctx context.Context, method, bucket, key string, body []byte
 	if err != nil {
 		return nil, err
 	}
+	sigv4.Sign(r, c.credentials, c.region, "s3", digest(body), c.now())
+	return c.send(r, fmt.Sprintf("%s s3://%s/%s", method, bucket, key))
+}
+
+func digest(body []byte) string {
 	sum := sha256.Sum256(body)
-	sigv4.Sign(r, c.credentials, c.region, "s3", hex.EncodeToString(sum[:]), c.now())
+	return hex.EncodeToString(sum[:])
+}
+
+// send sends a signed request; the answer is a success. what says what it is about.
+func (c *Client) send(r *http.Request, what string) (*http.Response, error) {
 	resp, err := c.http.Do(r)
 	if err != nil {
-		return nil, fmt.Errorf("%s s3://%s/%s: %w", method, bucket, key, err)
+		return nil, fmt.Errorf("%s: %w", what, err)
 	}
 	if resp.StatusCode/100 == 2 {
 		return resp, nil
@@ -108,8 +117,14 @@ func (c *Client) do(ctx context.Context, method, bucket, key string, body []byte
 	e := &Error{Status: resp.StatusCode, Code: resp.Status}
 	if text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10)); err == nil {
 		_ = xml.Unmarshal(text, e) // what is not XML says no more than the status
+		var ec2 struct {
+			Errors []*Error `xml:"Errors>Error"`
+		}
+		if xml.Unmarshal(text, &ec2) == nil && len(ec2.Errors) > 0 {
+			e.Code, e.Message = ec2.Errors[0].Code, ec2.Errors[0].Message
+		}
 	}
-	return nil, fmt.Errorf("%s s3://%s/%s: %w", method, bucket, key, e)
+	return nil, fmt.Errorf("%s: %w", what, e)
 }
 
 // Put writes an object.
