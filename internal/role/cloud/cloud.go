@@ -162,7 +162,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	issuers := oidc.New(oidc.Config{Guard: oidc.Guard{Private: cfg.IssuerNetworks}}, deps.Now)
 	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity, issuers))
 	c.Door.Register(shapests.Service(), sts.New(sts.Deps{
-		Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Tokens: issuers, Now: deps.Now,
+		Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Tokens: issuers, Endpoint: cfg.Endpoint, Now: deps.Now,
 	}))
 	c.Door.Register(shapecloudtrail.Service(), cloudtrail.New(c.Events, page.New(deps.Sealer)))
 	c.Door.Register(shapeorganizations.Service(), organizations.New(organizations.Deps{

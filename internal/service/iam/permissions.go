@@ -53,6 +53,15 @@ func Permissions() authz.Service {
 				return nil
 			},
 		},
+		"saml-provider": {
+			ARN: entityARN("saml-provider"), New: newName,
+			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
+				if p := store.SAMLProviders.Get(r, name); p != nil && p.AccountID == info.AccountID {
+					return &entity{tags: p.Tags}
+				}
+				return nil
+			},
+		},
 		"policy": {
 			ARN: entityARN("policy"), New: newName,
 			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
@@ -215,12 +224,16 @@ func profilePermissions() authz.Table {
 }
 
 func federationPermissions() authz.Table {
-	oidc := authz.Entry{On: "oidc-provider:OpenIDConnectProviderArn"}
+	oidc, saml := authz.Entry{On: "oidc-provider:OpenIDConnectProviderArn"}, authz.Entry{On: "saml-provider:SAMLProviderArn"}
 	return authz.Table{
 		"CreateOpenIDConnectProvider": {On: "oidc-provider:+Url"},
 		"GetOpenIDConnectProvider":    oidc, "ListOpenIDConnectProviders": {}, "DeleteOpenIDConnectProvider": oidc,
 		"UpdateOpenIDConnectProviderThumbprint": oidc, "AddClientIDToOpenIDConnectProvider": oidc, "RemoveClientIDFromOpenIDConnectProvider": oidc,
 		"TagOpenIDConnectProvider": oidc, "UntagOpenIDConnectProvider": oidc, "ListOpenIDConnectProviderTags": oidc,
+
+		"CreateSAMLProvider": {On: "saml-provider:+Name"},
+		"GetSAMLProvider":    saml, "ListSAMLProviders": {}, "UpdateSAMLProvider": saml, "DeleteSAMLProvider": saml,
+		"TagSAMLProvider": saml, "UntagSAMLProvider": saml, "ListSAMLProviderTags": saml,
 	}
 }
 

@@ -27,6 +27,7 @@ type Deps struct {
 	Denials  *denial.Codec
 	Roles    Roles
 	Tokens   Tokens
+	Endpoint string // URL of the API, by which SAML providers may mean this cloud
 	Now      func() time.Time
 }
 

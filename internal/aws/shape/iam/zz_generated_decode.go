@@ -107,6 +107,15 @@ func decodeCreateRoleRequest(d *wire.Decoder, n *wire.Node, v *CreateRoleRequest
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
+func decodeCreateSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *CreateSAMLProviderRequest) {
+	d.Require(n, "SAMLMetadataDocument", "Name")
+	v.SAMLMetadataDocument = d.String(n.Take("SAMLMetadataDocument"))
+	v.Name = d.String(n.Take("Name"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+	v.AssertionEncryptionMode = d.String(n.Take("AssertionEncryptionMode"))
+	v.AddPrivateKey = d.String(n.Take("AddPrivateKey"))
+}
+
 func decodeCreateUserRequest(d *wire.Decoder, n *wire.Node, v *CreateUserRequest) {
 	d.Require(n, "UserName")
 	v.Path = d.String(n.Take("Path"))
@@ -188,6 +197,11 @@ func decodeDeleteRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteRoleP
 func decodeDeleteRoleRequest(d *wire.Decoder, n *wire.Node, v *DeleteRoleRequest) {
 	d.Require(n, "RoleName")
 	v.RoleName = d.String(n.Take("RoleName"))
+}
+
+func decodeDeleteSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *DeleteSAMLProviderRequest) {
+	d.Require(n, "SAMLProviderArn")
+	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
 }
 
 func decodeDeleteSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *DeleteSigningCertificateRequest) {
@@ -305,6 +319,11 @@ func decodeGetRolePolicyRequest(d *wire.Decoder, n *wire.Node, v *GetRolePolicyR
 func decodeGetRoleRequest(d *wire.Decoder, n *wire.Node, v *GetRoleRequest) {
 	d.Require(n, "RoleName")
 	v.RoleName = d.String(n.Take("RoleName"))
+}
+
+func decodeGetSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *GetSAMLProviderRequest) {
+	d.Require(n, "SAMLProviderArn")
+	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
 }
 
 func decodeGetUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetUserPolicyRequest) {
@@ -468,6 +487,16 @@ func decodeListRolesRequest(d *wire.Decoder, n *wire.Node, v *ListRolesRequest) 
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
 
+func decodeListSAMLProviderTagsRequest(d *wire.Decoder, n *wire.Node, v *ListSAMLProviderTagsRequest) {
+	d.Require(n, "SAMLProviderArn")
+	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListSAMLProvidersRequest(d *wire.Decoder, n *wire.Node, v *ListSAMLProvidersRequest) {
+}
+
 func decodeListSSHPublicKeysRequest(d *wire.Decoder, n *wire.Node, v *ListSSHPublicKeysRequest) {
 	v.UserName = d.String(n.Take("UserName"))
 	v.Marker = d.String(n.Take("Marker"))
@@ -612,6 +641,12 @@ func decodeTagRoleRequest(d *wire.Decoder, n *wire.Node, v *TagRoleRequest) {
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
+func decodeTagSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *TagSAMLProviderRequest) {
+	d.Require(n, "SAMLProviderArn", "Tags")
+	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
 func decodeTagUserRequest(d *wire.Decoder, n *wire.Node, v *TagUserRequest) {
 	d.Require(n, "UserName", "Tags")
 	v.UserName = d.String(n.Take("UserName"))
@@ -645,6 +680,12 @@ func decodeUntagPolicyRequest(d *wire.Decoder, n *wire.Node, v *UntagPolicyReque
 func decodeUntagRoleRequest(d *wire.Decoder, n *wire.Node, v *UntagRoleRequest) {
 	d.Require(n, "RoleName", "TagKeys")
 	v.RoleName = d.String(n.Take("RoleName"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
+}
+
+func decodeUntagSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *UntagSAMLProviderRequest) {
+	d.Require(n, "SAMLProviderArn", "TagKeys")
+	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
 	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
 }
 
@@ -710,6 +751,15 @@ func decodeUpdateRoleRequest(d *wire.Decoder, n *wire.Node, v *UpdateRoleRequest
 	v.RoleName = d.String(n.Take("RoleName"))
 	v.Description = d.String(n.Take("Description"))
 	v.MaxSessionDuration = d.IntPtr(n.Take("MaxSessionDuration"))
+}
+
+func decodeUpdateSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *UpdateSAMLProviderRequest) {
+	d.Require(n, "SAMLMetadataDocument", "SAMLProviderArn")
+	v.SAMLMetadataDocument = d.String(n.Take("SAMLMetadataDocument"))
+	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
+	v.AssertionEncryptionMode = d.String(n.Take("AssertionEncryptionMode"))
+	v.AddPrivateKey = d.String(n.Take("AddPrivateKey"))
+	v.RemovePrivateKey = d.String(n.Take("RemovePrivateKey"))
 }
 
 func decodeUpdateSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *UpdateSigningCertificateRequest) {

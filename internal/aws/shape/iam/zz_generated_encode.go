@@ -184,6 +184,22 @@ func appendCreateRoleResult(b []byte, v *CreateRoleResult) []byte {
 	return b
 }
 
+func appendCreateSAMLProviderResult(b []byte, v *CreateSAMLProviderResult) []byte {
+	if v.SAMLProviderArn != "" {
+		b = wire.AppendString(b, "SAMLProviderArn", v.SAMLProviderArn)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
 func appendCreateUserResult(b []byte, v *CreateUserResult) []byte {
 	if v.User != nil {
 		b = append(b, "<User>"...)
@@ -251,6 +267,10 @@ func appendDeleteRolePolicyResult(b []byte, v *DeleteRolePolicyResult) []byte {
 }
 
 func appendDeleteRoleResult(b []byte, v *DeleteRoleResult) []byte {
+	return b
+}
+
+func appendDeleteSAMLProviderResult(b []byte, v *DeleteSAMLProviderResult) []byte {
 	return b
 }
 
@@ -454,6 +474,31 @@ func appendGetRoleResult(b []byte, v *GetRoleResult) []byte {
 		b = append(b, "<Role>"...)
 		b = appendRole(b, v.Role)
 		b = append(b, "</Role>"...)
+	}
+	return b
+}
+
+func appendGetSAMLProviderResult(b []byte, v *GetSAMLProviderResult) []byte {
+	if v.SAMLMetadataDocument != "" {
+		b = wire.AppendString(b, "SAMLMetadataDocument", v.SAMLMetadataDocument)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if !v.ValidUntil.IsZero() {
+		b = wire.AppendTime(b, "ValidUntil", v.ValidUntil, wire.ISOSeconds)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	if v.SAMLProviderUUID != "" {
+		b = wire.AppendString(b, "SAMLProviderUUID", v.SAMLProviderUUID)
 	}
 	return b
 }
@@ -888,6 +933,34 @@ func appendListRolesResult(b []byte, v *ListRolesResult) []byte {
 	return b
 }
 
+func appendListSAMLProviderTagsResult(b []byte, v *ListSAMLProviderTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListSAMLProvidersResult(b []byte, v *ListSAMLProvidersResult) []byte {
+	if v.SAMLProviderList != nil {
+		b = append(b, "<SAMLProviderList>"...)
+		for i := range v.SAMLProviderList {
+			b = append(b, "<member>"...)
+			b = appendSAMLProviderListEntry(b, &v.SAMLProviderList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</SAMLProviderList>"...)
+	}
+	return b
+}
+
 func appendListSSHPublicKeysResult(b []byte, v *ListSSHPublicKeysResult) []byte {
 	if v.SSHPublicKeys != nil {
 		b = append(b, "<SSHPublicKeys>"...)
@@ -1215,6 +1288,19 @@ func appendRoleLastUsed(b []byte, v *RoleLastUsed) []byte {
 	return b
 }
 
+func appendSAMLProviderListEntry(b []byte, v *SAMLProviderListEntry) []byte {
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.ValidUntil.IsZero() {
+		b = wire.AppendTime(b, "ValidUntil", v.ValidUntil, wire.ISOSeconds)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	return b
+}
+
 func appendSSHPublicKeyMetadata(b []byte, v *SSHPublicKeyMetadata) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -1304,6 +1390,10 @@ func appendTagRoleResult(b []byte, v *TagRoleResult) []byte {
 	return b
 }
 
+func appendTagSAMLProviderResult(b []byte, v *TagSAMLProviderResult) []byte {
+	return b
+}
+
 func appendTagUserResult(b []byte, v *TagUserResult) []byte {
 	return b
 }
@@ -1325,6 +1415,10 @@ func appendUntagPolicyResult(b []byte, v *UntagPolicyResult) []byte {
 }
 
 func appendUntagRoleResult(b []byte, v *UntagRoleResult) []byte {
+	return b
+}
+
+func appendUntagSAMLProviderResult(b []byte, v *UntagSAMLProviderResult) []byte {
 	return b
 }
 
@@ -1366,6 +1460,13 @@ func appendUpdateRoleDescriptionResult(b []byte, v *UpdateRoleDescriptionResult)
 }
 
 func appendUpdateRoleResult(b []byte, v *UpdateRoleResult) []byte {
+	return b
+}
+
+func appendUpdateSAMLProviderResult(b []byte, v *UpdateSAMLProviderResult) []byte {
+	if v.SAMLProviderArn != "" {
+		b = wire.AppendString(b, "SAMLProviderArn", v.SAMLProviderArn)
+	}
 	return b
 }
 

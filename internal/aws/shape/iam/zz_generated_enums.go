@@ -2,6 +2,12 @@
 
 package iam
 
+// Values of AssertionEncryptionModeType.
+const (
+	AssertionEncryptionModeTypeRequired = "Required"
+	AssertionEncryptionModeTypeAllowed  = "Allowed"
+)
+
 // Values of AssignmentStatusType.
 const (
 	AssignmentStatusTypeAssigned   = "Assigned"

@@ -200,6 +200,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateSAMLProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateSAMLProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateSAMLProviderResponse", "CreateSAMLProviderResult", appendCreateSAMLProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateSAMLProvider(ctx, in.(*CreateSAMLProviderRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreateUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -369,6 +381,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteRolePolicy(ctx, in.(*DeleteRolePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteSAMLProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteSAMLProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteSAMLProviderResponse", "", appendDeleteSAMLProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteSAMLProvider(ctx, in.(*DeleteSAMLProviderRequest))
 			},
 		},
 		{
@@ -607,6 +631,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetRolePolicy(ctx, in.(*GetRolePolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetSAMLProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetSAMLProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetSAMLProviderResponse", "GetSAMLProviderResult", appendGetSAMLProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSAMLProvider(ctx, in.(*GetSAMLProviderRequest))
 			},
 		},
 		{
@@ -880,6 +916,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListSAMLProviderTags"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListSAMLProviderTagsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListSAMLProviderTagsResponse", "ListSAMLProviderTagsResult", appendListSAMLProviderTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListSAMLProviderTags(ctx, in.(*ListSAMLProviderTagsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListSAMLProviders"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListSAMLProvidersRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListSAMLProvidersResponse", "ListSAMLProvidersResult", appendListSAMLProvidersResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListSAMLProviders(ctx, in.(*ListSAMLProvidersRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "ListSSHPublicKeys"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeListSSHPublicKeysRequest)
@@ -1128,6 +1188,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "TagSAMLProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeTagSAMLProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagSAMLProviderResponse", "", appendTagSAMLProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagSAMLProvider(ctx, in.(*TagSAMLProviderRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "TagUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1189,6 +1261,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UntagRole(ctx, in.(*UntagRoleRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UntagSAMLProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUntagSAMLProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagSAMLProviderResponse", "", appendUntagSAMLProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagSAMLProvider(ctx, in.(*UntagSAMLProviderRequest))
 			},
 		},
 		{
@@ -1291,6 +1375,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UpdateRoleDescription(ctx, in.(*UpdateRoleDescriptionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateSAMLProvider"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateSAMLProviderRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateSAMLProviderResponse", "UpdateSAMLProviderResult", appendUpdateSAMLProviderResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateSAMLProvider(ctx, in.(*UpdateSAMLProviderRequest))
 			},
 		},
 		{

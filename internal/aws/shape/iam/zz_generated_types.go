@@ -178,6 +178,19 @@ type CreateRoleResult struct {
 	Role *Role
 }
 
+type CreateSAMLProviderRequest struct {
+	SAMLMetadataDocument    string // required
+	Name                    string // required
+	Tags                    []Tag
+	AssertionEncryptionMode string // values: AssertionEncryptionModeType
+	AddPrivateKey           string
+}
+
+type CreateSAMLProviderResult struct {
+	SAMLProviderArn string
+	Tags            []Tag
+}
+
 type CreateUserRequest struct {
 	Path                string
 	UserName            string // required
@@ -292,6 +305,13 @@ type DeleteRoleRequest struct {
 }
 
 type DeleteRoleResult struct {
+}
+
+type DeleteSAMLProviderRequest struct {
+	SAMLProviderArn string // required
+}
+
+type DeleteSAMLProviderResult struct {
 }
 
 type DeleteSigningCertificateRequest struct {
@@ -479,6 +499,18 @@ type GetRoleRequest struct {
 
 type GetRoleResult struct {
 	Role *Role
+}
+
+type GetSAMLProviderRequest struct {
+	SAMLProviderArn string // required
+}
+
+type GetSAMLProviderResult struct {
+	SAMLMetadataDocument string
+	CreateDate           time.Time
+	ValidUntil           time.Time
+	Tags                 []Tag
+	SAMLProviderUUID     string
 }
 
 type GetUserPolicyRequest struct {
@@ -787,6 +819,25 @@ type ListRolesResult struct {
 	Marker      string
 }
 
+type ListSAMLProviderTagsRequest struct {
+	SAMLProviderArn string // required
+	Marker          string
+	MaxItems        *int
+}
+
+type ListSAMLProviderTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+type ListSAMLProvidersRequest struct {
+}
+
+type ListSAMLProvidersResult struct {
+	SAMLProviderList []SAMLProviderListEntry
+}
+
 type ListSSHPublicKeysRequest struct {
 	UserName string
 	Marker   string
@@ -1030,6 +1081,12 @@ type RoleLastUsed struct {
 	Region       string
 }
 
+type SAMLProviderListEntry struct {
+	Arn        string
+	ValidUntil time.Time
+	CreateDate time.Time
+}
+
 type SSHPublicKeyMetadata struct {
 	UserName       string
 	SSHPublicKeyId string
@@ -1107,6 +1164,14 @@ type TagRoleRequest struct {
 type TagRoleResult struct {
 }
 
+type TagSAMLProviderRequest struct {
+	SAMLProviderArn string // required
+	Tags            []Tag  // required
+}
+
+type TagSAMLProviderResult struct {
+}
+
 type TagUserRequest struct {
 	UserName string // required
 	Tags     []Tag  // required
@@ -1153,6 +1218,14 @@ type UntagRoleRequest struct {
 }
 
 type UntagRoleResult struct {
+}
+
+type UntagSAMLProviderRequest struct {
+	SAMLProviderArn string   // required
+	TagKeys         []string // required
+}
+
+type UntagSAMLProviderResult struct {
 }
 
 type UntagUserRequest struct {
@@ -1237,6 +1310,18 @@ type UpdateRoleRequest struct {
 }
 
 type UpdateRoleResult struct {
+}
+
+type UpdateSAMLProviderRequest struct {
+	SAMLMetadataDocument    string // required
+	SAMLProviderArn         string // required
+	AssertionEncryptionMode string // values: AssertionEncryptionModeType
+	AddPrivateKey           string
+	RemovePrivateKey        string
+}
+
+type UpdateSAMLProviderResult struct {
+	SAMLProviderArn string
 }
 
 type UpdateSigningCertificateRequest struct {

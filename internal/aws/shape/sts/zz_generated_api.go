@@ -9,6 +9,7 @@ import (
 // API is what serves the operations.
 type API interface {
 	AssumeRole(ctx context.Context, in *AssumeRoleRequest) (*AssumeRoleResult, error)
+	AssumeRoleWithSAML(ctx context.Context, in *AssumeRoleWithSAMLRequest) (*AssumeRoleWithSAMLResult, error)
 	AssumeRoleWithWebIdentity(ctx context.Context, in *AssumeRoleWithWebIdentityRequest) (*AssumeRoleWithWebIdentityResult, error)
 	DecodeAuthorizationMessage(ctx context.Context, in *DecodeAuthorizationMessageRequest) (*DecodeAuthorizationMessageResult, error)
 	GetAccessKeyInfo(ctx context.Context, in *GetAccessKeyInfoRequest) (*GetAccessKeyInfoResult, error)

@@ -22,6 +22,16 @@ func decodeAssumeRoleRequest(d *wire.Decoder, n *wire.Node, v *AssumeRoleRequest
 	v.ProvidedContexts = wire.List(d, n, "ProvidedContexts", "member", decodeProvidedContext)
 }
 
+func decodeAssumeRoleWithSAMLRequest(d *wire.Decoder, n *wire.Node, v *AssumeRoleWithSAMLRequest) {
+	d.Require(n, "RoleArn", "PrincipalArn", "SAMLAssertion")
+	v.RoleArn = d.String(n.Take("RoleArn"))
+	v.PrincipalArn = d.String(n.Take("PrincipalArn"))
+	v.SAMLAssertion = d.String(n.Take("SAMLAssertion"))
+	v.PolicyArns = wire.List(d, n, "PolicyArns", "member", decodePolicyDescriptorType)
+	v.Policy = d.String(n.Take("Policy"))
+	v.DurationSeconds = d.IntPtr(n.Take("DurationSeconds"))
+}
+
 func decodeAssumeRoleWithWebIdentityRequest(d *wire.Decoder, n *wire.Node, v *AssumeRoleWithWebIdentityRequest) {
 	d.Require(n, "RoleArn", "RoleSessionName", "WebIdentityToken")
 	v.RoleArn = d.String(n.Take("RoleArn"))

@@ -24,6 +24,39 @@ func appendAssumeRoleResult(b []byte, v *AssumeRoleResult) []byte {
 	return b
 }
 
+func appendAssumeRoleWithSAMLResult(b []byte, v *AssumeRoleWithSAMLResult) []byte {
+	if v.Credentials != nil {
+		b = append(b, "<Credentials>"...)
+		b = appendCredentials(b, v.Credentials)
+		b = append(b, "</Credentials>"...)
+	}
+	if v.AssumedRoleUser != nil {
+		b = append(b, "<AssumedRoleUser>"...)
+		b = appendAssumedRoleUser(b, v.AssumedRoleUser)
+		b = append(b, "</AssumedRoleUser>"...)
+	}
+	b = wire.AppendInt(b, "PackedPolicySize", int64(v.PackedPolicySize))
+	if v.Subject != "" {
+		b = wire.AppendString(b, "Subject", v.Subject)
+	}
+	if v.SubjectType != "" {
+		b = wire.AppendString(b, "SubjectType", v.SubjectType)
+	}
+	if v.Issuer != "" {
+		b = wire.AppendString(b, "Issuer", v.Issuer)
+	}
+	if v.Audience != "" {
+		b = wire.AppendString(b, "Audience", v.Audience)
+	}
+	if v.NameQualifier != "" {
+		b = wire.AppendString(b, "NameQualifier", v.NameQualifier)
+	}
+	if v.SourceIdentity != "" {
+		b = wire.AppendString(b, "SourceIdentity", v.SourceIdentity)
+	}
+	return b
+}
+
 func appendAssumeRoleWithWebIdentityResult(b []byte, v *AssumeRoleWithWebIdentityResult) []byte {
 	if v.Credentials != nil {
 		b = append(b, "<Credentials>"...)

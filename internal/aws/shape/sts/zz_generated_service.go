@@ -40,6 +40,19 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:    wire.Route{Name: "AssumeRoleWithSAML"},
+			Unsigned: true,
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeAssumeRoleWithSAMLRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "AssumeRoleWithSAMLResponse", "AssumeRoleWithSAMLResult", appendAssumeRoleWithSAMLResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssumeRoleWithSAML(ctx, in.(*AssumeRoleWithSAMLRequest))
+			},
+		},
+		{
 			Route:    wire.Route{Name: "AssumeRoleWithWebIdentity"},
 			Unsigned: true,
 			Decode: func(r *wire.Request) (any, error) {

@@ -28,6 +28,27 @@ type AssumeRoleResult struct {
 	SourceIdentity   string
 }
 
+type AssumeRoleWithSAMLRequest struct {
+	RoleArn         string // required
+	PrincipalArn    string // required
+	SAMLAssertion   string // required
+	PolicyArns      []PolicyDescriptorType
+	Policy          string
+	DurationSeconds *int
+}
+
+type AssumeRoleWithSAMLResult struct {
+	Credentials      *Credentials
+	AssumedRoleUser  *AssumedRoleUser
+	PackedPolicySize int
+	Subject          string
+	SubjectType      string
+	Issuer           string
+	Audience         string
+	NameQualifier    string
+	SourceIdentity   string
+}
+
 type AssumeRoleWithWebIdentityRequest struct {
 	RoleArn          string // required
 	RoleSessionName  string // required
