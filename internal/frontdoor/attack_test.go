@@ -79,7 +79,7 @@ func TestTamperedQueryRequests(t *testing.T) {
 		"Action=GetUser&Version=%3Cscript%3E":                         "400 NoSuchVersion",
 		"UserName=x":                                                  "400 MissingAction",
 		"Action=MakeCoffee":                                           "400 InvalidAction",
-		"Action=CreateSAMLProvider&Version=2010-05-08":                "400 InvalidAction",
+		"Action=GetOrganizationsAccessReport&Version=2010-05-08":      "400 InvalidAction",
 		"Action=GetUser&UserName=" + url.QueryEscape("a\x00b"):        "400 ValidationError",
 		"Action=CreateUser&UserName=x&PermissionsBoundary=" + longARN: "404 NoSuchEntity",
 	} {
