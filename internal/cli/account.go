@@ -85,6 +85,7 @@ func accountCommand() *cobra.Command {
 		Long: "Let an account's S3 differ from AWS's of today, for older tools. LIST has, separated by commas:\n" +
 			"  acls      new buckets have ACLs on\n  public    new buckets have no public access block\n  names     owners have a DisplayName\n" +
 			"  sigv2     Signature Version 2 in headers and forms\n  recreate  to make one's own bucket again is an error in us-east-1, too\n" +
+			"  store=S   new buckets' bytes are in the object store S of --object-store\n" +
 			"An empty list is AWS.",
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {

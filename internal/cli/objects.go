@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 	"time"
 
@@ -51,6 +52,9 @@ func printObjects(out io.Writer, i *daemon.ObjectsInfo) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, p := range i.Places {
 		state := fmt.Sprintf("online\t%d of %d MiB free", p.Free>>20, p.Total>>20)
+		if p.Total == math.MaxInt64 {
+			state = "online\tno limit is known"
+		}
 		if !p.Online {
 			state = "OFFLINE\t" + p.Problem
 		}

@@ -34,6 +34,7 @@ func cloudFlags(c *cobra.Command, cfg *daemon.CloudConfig) {
 	f.StringSliceVar(&cfg.IssuerNetworks, "oidc-networks", nil, "networks of your own in which accounts' OpenID Connect providers may be, beside the internet; an address of this machine only by itself")
 	f.StringVar(&cfg.RootDevice, "import-root-device", "instance-store", "what imported images become: ebs or instance-store")
 	f.StringSliceVar(&cfg.ObjectDisks, "object-disk", nil, "a folder on a further disk for objects' data (repeatable); it must be there the first time")
+	f.StringArrayVar(&cfg.ObjectStores, "object-store", nil, "NAME=FILE: an S3 endpoint for buckets that ask for it, described by FILE (repeatable)")
 	f.Var(&poolValue{&cfg.PublicPool}, "public-pool", "addresses for instances' public side, comma-separated CIDRs")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("store-listen", "store-endpoint")

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"karri.dev/internal/admin"
@@ -120,13 +121,13 @@ func nodeState(n *resource.Node) string {
 }
 
 // cloudStatus says how the cloud's parts are, as far as this process knows.
-func (p *cloudProcess) cloudStatus(context.Context, struct{}) (admin.Status, error) {
+func (p *cloudProcess) cloudStatus(ctx context.Context, _ struct{}) (admin.Status, error) {
 	snap := p.store.Snapshot()
 	parts := []admin.Component{
 		health("store", "etcd", p.store.Healthy()),
 		{Role: "api", Name: p.cfg.Region, Healthy: true, Facts: map[string]string{"url": p.api.url(p.cfg)}},
-		p.objectStatus(),
 	}
+	parts = append(parts, p.objectStatus(ctx)...)
 	if p.status != nil {
 		return status(append(parts, p.status()...)...), nil
 	}
@@ -142,13 +143,6 @@ func (p *cloudProcess) cloudStatus(context.Context, struct{}) (admin.Status, err
 		}
 	}
 	return status(parts...), nil
-}
-
-func (p *cloudProcess) objectStatus() admin.Component {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	_, _, err := p.objects.Usage(ctx)
-	return health("objects", "disk", err)
 }
 
 func health(role, name string, err error) admin.Component {
@@ -174,6 +168,9 @@ func (p *cloudProcess) setS3Defaults(ctx context.Context, in S3Defaults) (struct
 	d, err := s3.ParseDefaults(in.Differs)
 	if err != nil {
 		return struct{}{}, err
+	}
+	if d.Store != "" && p.stores[d.Store] == nil {
+		return struct{}{}, fmt.Errorf("there is no --object-store %s", d.Store)
 	}
 	a, err := p.role.Identity.Account(in.Account)
 	if err != nil {

@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -42,6 +44,7 @@ type cloudProcess struct {
 	sealer  *seal.Sealer
 	store   *store.Store
 	objects *disk.Engine
+	stores  map[string]*disk.Engine // further ones
 	role    *cloud.Cloud
 	api     *api
 	root    *pki.Authority
@@ -102,6 +105,9 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		return nil, err
 	}
 	p.closers.add(p.objects.Close)
+	if err := p.openStores(); err != nil {
+		return nil, err
+	}
 	if err := p.openAudit(); err != nil {
 		return nil, err
 	}
@@ -131,15 +137,17 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		return nil, err
 	}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(objectMetrics{p.objects})
+	registry.MustRegister(objectMetrics{p})
 	p.role = cloud.New(cloud.Config{
 		SignUp: signup.Config{Admin: cfg.Mail.Admin, Base: base},
+
+		ObjectStores: slices.Sorted(maps.Keys(p.stores)),
 
 		Region: cfg.Region, Domain: cfg.Domain, Endpoint: p.api.url(cfg), PublicPool: cfg.PublicPool, IssuerNetworks: cfg.issuers,
 		UsageFile: under(cfg.DataDir, "key-usage.json"), TriesFile: under(cfg.DataDir, "login-tries.json"), ScratchDir: under(cfg.DataDir, "scratch"), RootDevice: cfg.RootDevice,
 	}, cloud.Deps{
 		Registry: registry,
-		Store:    p.store, Sealer: p.sealer, Objects: p.objects, Root: p.root, Keeper: keeper,
+		Store:    p.store, Sealer: p.sealer, Objects: p.routes(), Root: p.root, Keeper: keeper,
 		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter, Bundles: bundles,
 	})
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {

@@ -27,7 +27,8 @@ type CloudConfig struct {
 	StoreListen string // embedded etcd's address for zone processes
 	Etcd        Etcd   // in place of the embedded one
 
-	ObjectDisks []string // folders on further disks for objects' data
+	ObjectDisks  []string // folders on further disks for objects' data
+	ObjectStores []string // NAME=FILE: S3 endpoints that keep the bytes of some buckets
 
 	PublicPool []netip.Prefix
 	RootDevice string // of imported images: "ebs", or "instance-store" (also "")

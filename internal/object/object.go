@@ -23,7 +23,7 @@ var (
 	ErrNoBucket     = errors.New("bucket was dropped")
 	ErrDigest       = errors.New("body does not have the digest that was promised")
 	ErrLength       = errors.New("body is not as long as was promised")
-	ErrOffline      = errors.New("the disk with these bytes is not there")
+	ErrOffline      = errors.New("what keeps these bytes is not there")
 	ErrCorrupt      = errors.New("stored bytes are damaged")
 	ErrNoVersion    = errors.New("no such version")
 	ErrBadVersion   = errors.New("not a version id")

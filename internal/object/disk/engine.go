@@ -213,7 +213,13 @@ func (e *Engine) closingFor() time.Duration {
 // Usage gives the total and free bytes of all places that are there; those of the index where they know no limit.
 func (e *Engine) Usage(ctx context.Context) (total, free int64, err error) {
 	if e.cfg.Files != nil {
-		return usage(e.fs, e.cfg.Dir)
+		if total, free, err = usage(e.fs, e.cfg.Dir); err != nil {
+			return 0, 0, err
+		}
+		if p := e.Places(ctx)[0]; !p.Online {
+			err = errors.New(p.Problem)
+		}
+		return total, free, err
 	}
 	for _, p := range e.Places(ctx) {
 		total, free = total+p.Total, free+p.Free

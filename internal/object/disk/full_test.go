@@ -91,7 +91,7 @@ func fullDisk(t *testing.T, dir string) {
 			t.Fatal(err)
 		}
 	}
-	h := newHistory()
+	h := objecttest.NewHistory()
 	check := func(want map[string]bool) {
 		t.Helper()
 		l, err := e.ListVersions(t.Context(), "b", object.VersionOptions{Max: 1 << 20})
@@ -102,7 +102,7 @@ func fullDisk(t *testing.T, dir string) {
 		for _, v := range l.Versions {
 			found[v.Key] = true
 			if !v.Marker {
-				h.whole(t, e, v.Meta)
+				h.Whole(t, e, v.Meta)
 			}
 		}
 		for key := range want {
@@ -199,6 +199,11 @@ func fullDisk(t *testing.T, dir string) {
 	for n := range 2 {
 		if err := e.Close(); err != nil {
 			t.Fatal(err)
+		}
+		if n == 1 {
+			if err := os.Remove(e.spare.name); err != nil && !errors.Is(err, os.ErrNotExist) {
+				t.Fatal(err)
+			}
 		}
 		others.take(t)
 		e, err = Open(cfg)

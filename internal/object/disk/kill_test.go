@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"karri.dev/internal/object/objecttest"
 )
 
 const (
@@ -27,14 +29,14 @@ func TestKill(t *testing.T) {
 		t.Skip("starts processes")
 	}
 	const kills = 6
-	dir, h, checked := t.TempDir(), newHistory(), 0
+	dir, h, checked := t.TempDir(), objecttest.NewHistory(), 0
 	for n := range kills {
 		killOne(t, dir, n, h)
 		e, err := Open(Config{Dir: dir})
 		if err != nil {
 			t.Fatalf("after kill %d: %v", n, err)
 		}
-		checked += h.check(t, e)
+		checked += h.Check(t, e)
 		if _, err := e.collect(); err != nil {
 			t.Fatal(err)
 		}
@@ -49,7 +51,7 @@ func TestKill(t *testing.T) {
 }
 
 // killOne starts a victim, kills it after some of its lines, and takes all of them into h.
-func killOne(t *testing.T, dir string, n int, h *history) {
+func killOne(t *testing.T, dir string, n int, h *objecttest.History) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
 	cmd.Env = append(os.Environ(), killDir+"="+dir, killSeed+"="+strconv.Itoa(n))
@@ -70,9 +72,9 @@ func killOne(t *testing.T, dir string, n int, h *history) {
 		f := strings.Split(strings.TrimSuffix(line, "\n"), " ")
 		switch {
 		case f[0] == "B" && len(f) == 3:
-			h.begin(f[1], f[2])
+			h.Begin(f[1], f[2])
 		case f[0] == "A" && len(f) == 3:
-			h.end(f[1], nil)
+			h.End(f[1], nil)
 		default:
 			t.Errorf("the victim says %q", line)
 		}
@@ -93,11 +95,11 @@ func victim(dir string) {
 		os.Exit(1)
 	}
 	seed, _ := strconv.Atoi(os.Getenv(killSeed))
-	h := newHistory()
-	h.tell = func(line string) { os.Stdout.WriteString(line + "\n") }
+	h := objecttest.NewHistory()
+	h.Tell = func(line string) { os.Stdout.WriteString(line + "\n") }
 	var wg sync.WaitGroup
 	for w := range 4 {
-		wg.Go(func() { h.write(context.Background(), e, uint64(seed)<<8|uint64(w)) })
+		wg.Go(func() { h.Write(context.Background(), e, uint64(seed)<<8|uint64(w)) })
 	}
 	wg.Wait()
 }

@@ -43,7 +43,7 @@ type mark struct {
 // place is where data files are.
 type place struct {
 	id   uint64
-	dir  string // "" for Config.Files
+	dir  string // for people
 	mu   sync.Mutex
 	file Files // nil while it is not there
 	err  error // why
@@ -149,6 +149,9 @@ func (e *Engine) openPlaces() error {
 	e.places = []*place{home}
 	if e.cfg.Files != nil {
 		home.file = e.cfg.Files
+		if s, ok := e.cfg.Files.(fmt.Stringer); ok {
+			home.dir = s.String()
+		}
 	} else {
 		files, err := openFolders(e.fs, path.Join(e.cfg.Dir, "data"))
 		if err != nil {
@@ -302,6 +305,11 @@ func (e *Engine) watchPlace(p *place) {
 	}
 }
 
+// checker is what Files are that can fail as a whole without being asked for a file.
+type checker interface {
+	Check(ctx context.Context) error
+}
+
 // Place is the state of a place.
 type Place struct {
 	Dir         string
@@ -318,6 +326,9 @@ func (e *Engine) Places(ctx context.Context) []Place {
 		files, err := p.files()
 		if err == nil {
 			s.Total, s.Free, err = files.Usage(ctx)
+		}
+		if c, ok := files.(checker); ok && err == nil {
+			err = c.Check(ctx)
 		}
 		if s.Online = err == nil; err != nil {
 			s.Problem = err.Error()

@@ -65,7 +65,7 @@ func TestMissingDisk(t *testing.T) {
 	if err != nil || lost == 0 {
 		t.Fatal(lost, err)
 	}
-	h := newHistory()
+	h := objecttest.NewHistory()
 	check := func(e *Engine, missing uint64) {
 		t.Helper()
 		for disk, keys := range on {
@@ -83,7 +83,7 @@ func TestMissingDisk(t *testing.T) {
 				if err != nil {
 					t.Fatal(key, err)
 				}
-				h.whole(t, e, o.Meta())
+				h.Whole(t, e, o.Meta())
 				if err := o.Close(); err != nil {
 					t.Fatal(err)
 				}
@@ -169,14 +169,14 @@ func TestDiskIdentity(t *testing.T) {
 		}
 	}
 	e = open(t, cfg)
-	h := newHistory()
+	h := objecttest.NewHistory()
 	for _, keys := range on {
 		for _, key := range keys {
 			m, err := e.Head(t.Context(), "b", key, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			h.whole(t, e, m)
+			h.Whole(t, e, m)
 		}
 	}
 	if now, err := e.diskAt("/d2"); err != nil || now != d1 {

@@ -169,6 +169,11 @@ func (o *openObject) Range(offset, length int64) (io.ReadCloser, error) {
 		r.list = r.list[1:]
 	}
 	r.offset = offset
+	if length > 0 { // while the answer can still say what is wrong
+		if err := r.openFile(); err != nil {
+			return nil, err
+		}
+	}
 	return r, nil
 }
 
@@ -244,7 +249,7 @@ func (r *rangeReader) run() error {
 	want := min(r.left, part.Size-r.offset)
 	// Whole blocks, up to the end of the run or of the part.
 	end := min((first+min(runBlocks, (skip+want+per-1)/per))*per, part.Size)
-	if err := r.openFile(part, first*blockSize, (skip+want+per-1)/per*blockSize); err != nil {
+	if err := r.openFile(); err != nil {
 		return err
 	}
 	buffer := buffers.Get().(*[]byte)
@@ -271,20 +276,26 @@ func (r *rangeReader) run() error {
 	return nil
 }
 
-// openFile opens the part's file from a block on, for about length bytes.
-func (r *rangeReader) openFile(p *partRecord, offset, length int64) error {
+// openFile opens the file of the first part, from the next block on and as far as it will be read.
+func (r *rangeReader) openFile() error {
 	if r.file != nil {
 		return nil
 	}
+	p := &r.list[0]
 	files, err := r.engine.place(p.content.disk)
 	if err != nil {
 		return err
 	}
-	if r.file, err = files.Read(r.engine.closing, p.content.id, offset, min(length, r.secret.stored(p.Size)-offset)); err != nil {
+	per := int64(r.secret.blockData())
+	first := r.offset / per
+	end := (r.offset + min(r.left, p.Size-r.offset) + per - 1) / per
+	length := min(end*blockSize, r.secret.stored(p.Size)) - first*blockSize
+	r.file, err = files.Read(r.engine.closing, p.content.id, first*blockSize, length)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: %w", object.ErrCorrupt, err)
+	}
+	if err != nil {
 		r.file = nil
-		if errors.Is(err, fs.ErrNotExist) {
-			err = fmt.Errorf("%w: %w", object.ErrCorrupt, err)
-		}
 		return fmt.Errorf("data file %x: %w", p.content.id, err)
 	}
 	return nil

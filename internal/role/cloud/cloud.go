@@ -67,7 +67,9 @@ type Config struct {
 	TriesFile  string // how often who was wrong with passwords; "" = memory only
 	ScratchDir string // of the importer
 	SignUp     signup.Config
-	RootDevice string // of imported images: "ebs" or "instance-store"
+	// ObjectStores are the names of those that S3 may put buckets into, see object.Routes.
+	ObjectStores []string
+	RootDevice   string // of imported images: "ebs" or "instance-store"
 	// Throttle, per account; 0 means the front door's default.
 	RatePerSecond float64
 }
@@ -130,7 +132,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		registry = prometheus.NewRegistry()
 	}
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
-	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint},
+	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint, Stores: cfg.ObjectStores},
 		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile, TriesFile: cfg.TriesFile}, identity.Deps{
 		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz,

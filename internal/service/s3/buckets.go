@@ -11,6 +11,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -29,9 +30,14 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 	if err := s.mayAccount(ctx, bucketARN(in.Bucket), "CreateBucket"); err != nil {
 		return nil, err
 	}
-	region, err := s.newBucketRegion(ctx, in.CreateBucketConfiguration)
+	region, place, err := s.newBucketRegion(ctx, in.CreateBucketConfiguration)
 	if err != nil {
 		return nil, err
+	}
+	if place == "" {
+		if place, err = s.defaultStore(who.AccountID); err != nil {
+			return nil, err
+		}
 	}
 	if err := checkNewBucket(in); err != nil {
 		return nil, err
@@ -44,7 +50,7 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 	}
 	b := &resource.Bucket{
 		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(), Tags: tags,
-		Engine: in.Bucket + "/" + s.ids.Hex(8), // no other bucket's, past or to come: a name has no slash
+		Engine: object.Route(in.Bucket+"/"+s.ids.Hex(8), place), // no other bucket's, past or to come: a name has no slash
 	}
 	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
 		b.Lock, b.Versioning = &resource.BucketLock{}, enabled
@@ -96,8 +102,9 @@ func taken(old, b *resource.Bucket, d Defaults) error {
 }
 
 // newBucketRegion is where a bucket is to be made. us-east-1's endpoint makes buckets everywhere; that of
-// another region only there, and wants to be told.
-func (s *Service) newBucketRegion(ctx context.Context, c *shape.CreateBucketConfiguration) (string, error) {
+// another region only there, and wants to be told. As with Ceph's gateway, a colon and a name say which object store keeps
+// the bucket's bytes: "us-east-1:archive", or ":archive".
+func (s *Service) newBucketRegion(ctx context.Context, c *shape.CreateBucketConfiguration) (region, place string, err error) {
 	endpoint := call.From(ctx).Region
 	if endpoint == "" {
 		endpoint = s.cfg.Regions[0]
@@ -105,24 +112,36 @@ func (s *Service) newBucketRegion(ctx context.Context, c *shape.CreateBucketConf
 	want := ""
 	if c != nil {
 		if c.Location != nil || c.Bucket != nil {
-			return "", invalidRequest("Directory buckets are not available")
+			return "", "", invalidRequest("Directory buckets are not available")
 		}
-		want = c.LocationConstraint
+		want, place, _ = strings.Cut(c.LocationConstraint, ":")
+		if strings.Contains(c.LocationConstraint, ":") && !slices.Contains(s.cfg.Stores, place) {
+			return "", "", awserr.New("InvalidLocationConstraint", "The specified location-constraint is not valid").With("LocationConstraint", c.LocationConstraint)
+		}
 	}
 	if want == "EU" {
 		want = "eu-west-1"
 	}
 	switch {
 	case want == "" && endpoint == usEast1:
-		return endpoint, nil
+		return endpoint, place, nil
 	case want == "":
-		return "", awserr.New("IllegalLocationConstraintException", "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.")
+		return "", "", awserr.New("IllegalLocationConstraintException", "The unspecified location constraint is incompatible for the region specific endpoint this request was sent to.")
 	case want == usEast1 || !slices.Contains(s.cfg.Regions, want):
-		return "", awserr.New("InvalidLocationConstraint", "The specified location-constraint is not valid").With("LocationConstraint", want)
+		return "", "", awserr.New("InvalidLocationConstraint", "The specified location-constraint is not valid").With("LocationConstraint", want)
 	case want != endpoint && endpoint != usEast1:
-		return "", awserr.New("IllegalLocationConstraintException", "The %s location constraint is incompatible for the region specific endpoint this request was sent to.", want)
+		return "", "", awserr.New("IllegalLocationConstraintException", "The %s location constraint is incompatible for the region specific endpoint this request was sent to.", want)
 	}
-	return want, nil
+	return want, place, nil
+}
+
+// defaultStore is where an account's buckets are made unless they say otherwise; "" is the cloud's own store.
+func (s *Service) defaultStore(account string) (string, error) {
+	d, err := s.Defaults(s.store.Snapshot(), account)
+	if err == nil && d.Store != "" && !slices.Contains(s.cfg.Stores, d.Store) {
+		err = awserr.New("ServiceUnavailable", "The account's object store is not configured.").WithStatus(503)
+	}
+	return d.Store, err
 }
 
 func checkNewBucket(in *shape.CreateBucketRequest) error {

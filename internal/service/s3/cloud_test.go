@@ -22,6 +22,7 @@ import (
 	"karri.dev/internal/aws/wire/wiretest"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
+	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
@@ -36,6 +37,7 @@ type cloud struct {
 	now        func() time.Time
 	store      *store.Store
 	engine     *disk.Engine
+	archive    *disk.Engine // another object store, of this name
 	service    *s3.Service
 	authz      *authz.Engine
 	id         *identity.Identity
@@ -59,8 +61,12 @@ func newCloud(t testing.TB) *cloud {
 		t.Fatal(err)
 	}
 	c.engine = engine
+	if c.archive, err = disk.Open(disk.Config{Dir: "/archive", FS: disk.InMemory()}); err != nil {
+		t.Fatal(err)
+	}
+	routes := object.Routes{Home: engine, Others: map[string]object.Engine{"archive": c.archive}}
 	t.Cleanup(func() {
-		if err := engine.Close(); err != nil {
+		if err := routes.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -79,7 +85,7 @@ func newCloud(t testing.TB) *cloud {
 		t.Fatal(err)
 	}
 	regions := []string{region, "eu-west-1"}
-	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test"}, s3.Deps{Store: c.store, Engine: engine, Now: func() time.Time { return c.now() }, Authz: c.authz})
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names()}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz})
 	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id, Authorizer: c.authz})
 	door.Register(shape.Service(), c.service)
 	c.handler = door

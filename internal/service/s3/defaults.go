@@ -17,13 +17,21 @@ type Defaults struct {
 	Names    bool `json:"names,omitempty"`    // owners have a DisplayName
 	SigV2    bool `json:"sigv2,omitempty"`    // Signature Version 2 in headers and forms, in every region
 	Recreate bool `json:"recreate,omitempty"` // making one's own bucket again is an error in us-east-1, too
+
+	Store string `json:"store,omitempty"` // where new buckets' bytes are; "" is the cloud's own
 }
 
 // ParseDefaults reads a list of the fields' names in JSON: "acls,sigv2"; "" is AWS's.
 func ParseDefaults(list string) (Defaults, error) {
 	var d Defaults
 	for name := range strings.SplitSeq(list, ",") {
-		switch strings.TrimSpace(name) {
+		name, value, _ := strings.Cut(strings.TrimSpace(name), "=")
+		if (value != "") != (name == "store") {
+			return d, fmt.Errorf("S3 default %q: want store=NAME, and nothing like it elsewhere", name)
+		}
+		switch name {
+		case "store":
+			d.Store = value
 		case "":
 		case "acls":
 			d.ACLs = true
@@ -36,7 +44,7 @@ func ParseDefaults(list string) (Defaults, error) {
 		case "recreate":
 			d.Recreate = true
 		default:
-			return d, fmt.Errorf("there is no S3 default %q: there are acls, public, names, sigv2 and recreate", name)
+			return d, fmt.Errorf("there is no S3 default %q: there are acls, public, names, sigv2, recreate and store=NAME", name)
 		}
 	}
 	return d, nil

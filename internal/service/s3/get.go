@@ -20,7 +20,7 @@ func (s *Service) GetObject(ctx context.Context, in *shape.GetObjectRequest) (*s
 	}
 	body, err := o.Range(r.offset, r.length)
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("read object: %w", err), o.Close())
+		return nil, errors.Join(fault(fmt.Errorf("read object: %w", err), in.Bucket, in.Key, ""), o.Close())
 	}
 	out := describe(b, o.Meta(), in, r)
 	out.Body = &stream{body, o}

@@ -36,6 +36,7 @@ const (
 type Config struct {
 	Regions  []string // served, the default one first; us-east-1
 	Endpoint string   // base URL, for the locations in answers
+	Stores   []string // object stores that buckets may be made in, besides the cloud's own (object.Routes)
 }
 
 // Deps are what the Service works with. Store and Engine are required.
@@ -184,7 +185,7 @@ func fault(err error, bucket, key, upload string) error {
 	case errors.Is(err, object.ErrLength):
 		return awserr.New("IncompleteBody", "You did not provide the number of bytes specified by the Content-Length HTTP header")
 	case errors.Is(err, object.ErrOffline):
-		return awserr.New("ServiceUnavailable", "The bytes of this object are on a disk that is not there at the moment.").WithStatus(503).Because(err)
+		return awserr.New("ServiceUnavailable", "What keeps the bytes of this object is not there at the moment.").WithStatus(503).Because(err)
 	case errors.Is(err, object.ErrNoSpace):
 		// AWS never runs out of space and has no word for it. Clients do not retry a 507.
 		return awserr.New("InsufficientStorage", "There is not enough space left to complete the request.").WithStatus(507).Because(err)
