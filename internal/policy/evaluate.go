@@ -77,7 +77,7 @@ func Evaluate(r *Request, p *Policies) Decision {
 }
 
 // Explain is Evaluate that also gives every statement that applied, and the condition keys that were asked for
-// and missing. It is for the policy simulator.
+// and missing. It is for the policy simulator, whose Context goes before what the principal itself says.
 func Explain(r *Request, p *Policies) (Decision, []Match, []Key) {
 	e := evaluation{Request: r, bounded: p.Boundary != nil, trace: &trace{}}
 	d := e.decide(p)

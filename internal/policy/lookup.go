@@ -16,6 +16,11 @@ func (e *evaluation) lookup(k Key) (Value, bool) {
 }
 
 func (e *evaluation) value(k Key) (Value, bool) {
+	if e.trace != nil && e.Context != nil { // a simulation's own values go first
+		if v, ok := e.Context.Value(k); ok {
+			return v, true
+		}
+	}
 	who := &e.Principal
 	switch k.own {
 	case keyUserName:

@@ -35,11 +35,19 @@ func Parse(text string, kind Kind) (*Policy, error) {
 		}
 		return nil, e
 	}
-	return compile(doc, kind)
+	p, err := compile(doc, kind)
+	if err != nil {
+		return nil, err
+	}
+	p.spans = r.spans
+	return p, nil
 }
 
 // reader walks the tokens of a policy: the only way with encoding/json to see repeated keys.
-type reader struct{ dec *json.Decoder }
+type reader struct {
+	dec   *json.Decoder
+	spans [][2]int // of the statements
+}
 
 // object calls field for each key of an object, which begins with the next token.
 func (r *reader) object(element string, field func(key string) error) error {
@@ -133,6 +141,7 @@ func (r *reader) statements(d *Document) error {
 // statement reads one statement after its opening brace.
 func (r *reader) statement(d *Document) error {
 	var s Statement
+	start := int(r.dec.InputOffset()) - 1
 	err := r.fields("", func(key string) (err error) {
 		switch key {
 		case "Sid":
@@ -163,6 +172,7 @@ func (r *reader) statement(d *Document) error {
 		e.Statement, e.Sid = len(d.Statements)+1, s.Sid
 	}
 	d.Statements = append(d.Statements, s)
+	r.spans = append(r.spans, [2]int{start, int(r.dec.InputOffset())})
 	return err
 }
 

@@ -11,6 +11,7 @@ type Policy struct {
 	denies []statement // apart, so that once a set of policies allows only denies are still looked at
 	allows []statement
 	limits []statement
+	spans  [][2]int // where the statements stand in the text; nil where there was none
 }
 
 // Document gives what was parsed; not to be changed.

@@ -16,7 +16,7 @@ import (
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
 	t := authz.Table{}
-	for _, area := range []authz.Table{userPermissions(), personPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions()} {
+	for _, area := range []authz.Table{userPermissions(), personPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions(), simulatorPermissions()} {
 		maps.Copy(t, area)
 	}
 	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
@@ -44,6 +44,7 @@ func Permissions() authz.Service {
 				return nil
 			},
 		},
+		"principal": {ARN: entityARN("user")},
 		"oidc-provider": {
 			ARN: entityARN("oidc-provider"), New: newIssuer,
 			Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
@@ -234,6 +235,13 @@ func federationPermissions() authz.Table {
 		"CreateSAMLProvider": {On: "saml-provider:+Name"},
 		"GetSAMLProvider":    saml, "ListSAMLProviders": {}, "UpdateSAMLProvider": saml, "DeleteSAMLProvider": saml,
 		"TagSAMLProvider": saml, "UntagSAMLProvider": saml, "ListSAMLProviderTags": saml,
+	}
+}
+
+func simulatorPermissions() authz.Table {
+	principal := authz.Entry{On: "principal:PolicySourceArn"}
+	return authz.Table{
+		"SimulateCustomPolicy": {}, "GetContextKeysForCustomPolicy": {}, "SimulatePrincipalPolicy": principal, "GetContextKeysForPrincipalPolicy": principal,
 	}
 }
 

@@ -48,6 +48,12 @@ func decodeChangePasswordRequest(d *wire.Decoder, n *wire.Node, v *ChangePasswor
 	v.NewPassword = d.String(n.Take("NewPassword"))
 }
 
+func decodeContextEntry(d *wire.Decoder, n *wire.Node, v *ContextEntry) {
+	v.ContextKeyName = d.String(n.Take("ContextKeyName"))
+	v.ContextKeyValues = wire.Scalars(d, n, "ContextKeyValues", "member", d.String)
+	v.ContextKeyType = d.String(n.Take("ContextKeyType"))
+}
+
 func decodeCreateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *CreateAccessKeyRequest) {
 	v.UserName = d.String(n.Take("UserName"))
 }
@@ -263,6 +269,17 @@ func decodeGetAccessKeyLastUsedRequest(d *wire.Decoder, n *wire.Node, v *GetAcce
 }
 
 func decodeGetAccountPasswordPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetAccountPasswordPolicyRequest) {
+}
+
+func decodeGetContextKeysForCustomPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetContextKeysForCustomPolicyRequest) {
+	d.Require(n, "PolicyInputList")
+	v.PolicyInputList = wire.Scalars(d, n, "PolicyInputList", "member", d.String)
+}
+
+func decodeGetContextKeysForPrincipalPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetContextKeysForPrincipalPolicyRequest) {
+	d.Require(n, "PolicySourceArn")
+	v.PolicySourceArn = d.String(n.Take("PolicySourceArn"))
+	v.PolicyInputList = wire.Scalars(d, n, "PolicyInputList", "member", d.String)
 }
 
 func decodeGetGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetGroupPolicyRequest) {
@@ -603,6 +620,37 @@ func decodeSetDefaultPolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *SetD
 	d.Require(n, "PolicyArn", "VersionId")
 	v.PolicyArn = d.String(n.Take("PolicyArn"))
 	v.VersionId = d.String(n.Take("VersionId"))
+}
+
+func decodeSimulateCustomPolicyRequest(d *wire.Decoder, n *wire.Node, v *SimulateCustomPolicyRequest) {
+	d.Require(n, "PolicyInputList", "ActionNames")
+	v.PolicyInputList = wire.Scalars(d, n, "PolicyInputList", "member", d.String)
+	v.PermissionsBoundaryPolicyInputList = wire.Scalars(d, n, "PermissionsBoundaryPolicyInputList", "member", d.String)
+	v.ActionNames = wire.Scalars(d, n, "ActionNames", "member", d.String)
+	v.ResourceArns = wire.Scalars(d, n, "ResourceArns", "member", d.String)
+	v.ResourcePolicy = d.String(n.Take("ResourcePolicy"))
+	v.ResourceOwner = d.String(n.Take("ResourceOwner"))
+	v.CallerArn = d.String(n.Take("CallerArn"))
+	v.ContextEntries = wire.List(d, n, "ContextEntries", "member", decodeContextEntry)
+	v.ResourceHandlingOption = d.String(n.Take("ResourceHandlingOption"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+	v.Marker = d.String(n.Take("Marker"))
+}
+
+func decodeSimulatePrincipalPolicyRequest(d *wire.Decoder, n *wire.Node, v *SimulatePrincipalPolicyRequest) {
+	d.Require(n, "PolicySourceArn", "ActionNames")
+	v.PolicySourceArn = d.String(n.Take("PolicySourceArn"))
+	v.PolicyInputList = wire.Scalars(d, n, "PolicyInputList", "member", d.String)
+	v.PermissionsBoundaryPolicyInputList = wire.Scalars(d, n, "PermissionsBoundaryPolicyInputList", "member", d.String)
+	v.ActionNames = wire.Scalars(d, n, "ActionNames", "member", d.String)
+	v.ResourceArns = wire.Scalars(d, n, "ResourceArns", "member", d.String)
+	v.ResourcePolicy = d.String(n.Take("ResourcePolicy"))
+	v.ResourceOwner = d.String(n.Take("ResourceOwner"))
+	v.CallerArn = d.String(n.Take("CallerArn"))
+	v.ContextEntries = wire.List(d, n, "ContextEntries", "member", decodeContextEntry)
+	v.ResourceHandlingOption = d.String(n.Take("ResourceHandlingOption"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+	v.Marker = d.String(n.Take("Marker"))
 }
 
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {

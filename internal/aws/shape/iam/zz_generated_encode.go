@@ -310,6 +310,64 @@ func appendEnableMFADeviceResult(b []byte, v *EnableMFADeviceResult) []byte {
 	return b
 }
 
+func appendEvaluationResult(b []byte, v *EvaluationResult) []byte {
+	if v.EvalActionName != "" {
+		b = wire.AppendString(b, "EvalActionName", v.EvalActionName)
+	}
+	if v.EvalResourceName != "" {
+		b = wire.AppendString(b, "EvalResourceName", v.EvalResourceName)
+	}
+	if v.EvalDecision != "" {
+		b = wire.AppendString(b, "EvalDecision", v.EvalDecision)
+	}
+	if v.MatchedStatements != nil {
+		b = append(b, "<MatchedStatements>"...)
+		for i := range v.MatchedStatements {
+			b = append(b, "<member>"...)
+			b = appendStatement(b, &v.MatchedStatements[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</MatchedStatements>"...)
+	}
+	if v.MissingContextValues != nil {
+		b = append(b, "<MissingContextValues>"...)
+		for _, x := range v.MissingContextValues {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</MissingContextValues>"...)
+	}
+	if v.OrganizationsDecisionDetail != nil {
+		b = append(b, "<OrganizationsDecisionDetail>"...)
+		b = appendOrganizationsDecisionDetail(b, v.OrganizationsDecisionDetail)
+		b = append(b, "</OrganizationsDecisionDetail>"...)
+	}
+	if v.PermissionsBoundaryDecisionDetail != nil {
+		b = append(b, "<PermissionsBoundaryDecisionDetail>"...)
+		b = appendPermissionsBoundaryDecisionDetail(b, v.PermissionsBoundaryDecisionDetail)
+		b = append(b, "</PermissionsBoundaryDecisionDetail>"...)
+	}
+	if v.EvalDecisionDetails != nil {
+		b = append(b, "<EvalDecisionDetails>"...)
+		for _, k := range slices.Sorted(maps.Keys(v.EvalDecisionDetails)) {
+			b = append(b, "<entry>"...)
+			b = wire.AppendString(b, "key", k)
+			b = wire.AppendString(b, "value", v.EvalDecisionDetails[k])
+			b = append(b, "</entry>"...)
+		}
+		b = append(b, "</EvalDecisionDetails>"...)
+	}
+	if v.ResourceSpecificResults != nil {
+		b = append(b, "<ResourceSpecificResults>"...)
+		for i := range v.ResourceSpecificResults {
+			b = append(b, "<member>"...)
+			b = appendResourceSpecificResult(b, &v.ResourceSpecificResults[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</ResourceSpecificResults>"...)
+	}
+	return b
+}
+
 func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -327,6 +385,28 @@ func appendGetAccountPasswordPolicyResult(b []byte, v *GetAccountPasswordPolicyR
 		b = append(b, "<PasswordPolicy>"...)
 		b = appendPasswordPolicy(b, v.PasswordPolicy)
 		b = append(b, "</PasswordPolicy>"...)
+	}
+	return b
+}
+
+func appendGetContextKeysForCustomPolicyResult(b []byte, v *GetContextKeysForCustomPolicyResult) []byte {
+	if v.ContextKeyNames != nil {
+		b = append(b, "<ContextKeyNames>"...)
+		for _, x := range v.ContextKeyNames {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</ContextKeyNames>"...)
+	}
+	return b
+}
+
+func appendGetContextKeysForPrincipalPolicyResult(b []byte, v *GetContextKeysForPrincipalPolicyResult) []byte {
+	if v.ContextKeyNames != nil {
+		b = append(b, "<ContextKeyNames>"...)
+		for _, x := range v.ContextKeyNames {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</ContextKeyNames>"...)
 	}
 	return b
 }
@@ -1095,6 +1175,11 @@ func appendOpenIDConnectProviderListEntry(b []byte, v *OpenIDConnectProviderList
 	return b
 }
 
+func appendOrganizationsDecisionDetail(b []byte, v *OrganizationsDecisionDetail) []byte {
+	b = wire.AppendBool(b, "AllowedByOrganizations", v.AllowedByOrganizations)
+	return b
+}
+
 func appendPasswordPolicy(b []byte, v *PasswordPolicy) []byte {
 	b = wire.AppendInt(b, "MinimumPasswordLength", int64(v.MinimumPasswordLength))
 	b = wire.AppendBool(b, "RequireSymbols", v.RequireSymbols)
@@ -1110,6 +1195,11 @@ func appendPasswordPolicy(b []byte, v *PasswordPolicy) []byte {
 		b = wire.AppendInt(b, "PasswordReusePrevention", int64(v.PasswordReusePrevention))
 	}
 	b = wire.AppendBool(b, "HardExpiry", v.HardExpiry)
+	return b
+}
+
+func appendPermissionsBoundaryDecisionDetail(b []byte, v *PermissionsBoundaryDecisionDetail) []byte {
+	b = wire.AppendBool(b, "AllowedByPermissionsBoundary", v.AllowedByPermissionsBoundary)
 	return b
 }
 
@@ -1197,6 +1287,12 @@ func appendPolicyVersion(b []byte, v *PolicyVersion) []byte {
 	return b
 }
 
+func appendPosition(b []byte, v *Position) []byte {
+	b = wire.AppendInt(b, "Line", int64(v.Line))
+	b = wire.AppendInt(b, "Column", int64(v.Column))
+	return b
+}
+
 func appendPutGroupPolicyResult(b []byte, v *PutGroupPolicyResult) []byte {
 	return b
 }
@@ -1226,6 +1322,47 @@ func appendRemoveRoleFromInstanceProfileResult(b []byte, v *RemoveRoleFromInstan
 }
 
 func appendRemoveUserFromGroupResult(b []byte, v *RemoveUserFromGroupResult) []byte {
+	return b
+}
+
+func appendResourceSpecificResult(b []byte, v *ResourceSpecificResult) []byte {
+	if v.EvalResourceName != "" {
+		b = wire.AppendString(b, "EvalResourceName", v.EvalResourceName)
+	}
+	if v.EvalResourceDecision != "" {
+		b = wire.AppendString(b, "EvalResourceDecision", v.EvalResourceDecision)
+	}
+	if v.MatchedStatements != nil {
+		b = append(b, "<MatchedStatements>"...)
+		for i := range v.MatchedStatements {
+			b = append(b, "<member>"...)
+			b = appendStatement(b, &v.MatchedStatements[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</MatchedStatements>"...)
+	}
+	if v.MissingContextValues != nil {
+		b = append(b, "<MissingContextValues>"...)
+		for _, x := range v.MissingContextValues {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</MissingContextValues>"...)
+	}
+	if v.EvalDecisionDetails != nil {
+		b = append(b, "<EvalDecisionDetails>"...)
+		for _, k := range slices.Sorted(maps.Keys(v.EvalDecisionDetails)) {
+			b = append(b, "<entry>"...)
+			b = wire.AppendString(b, "key", k)
+			b = wire.AppendString(b, "value", v.EvalDecisionDetails[k])
+			b = append(b, "</entry>"...)
+		}
+		b = append(b, "</EvalDecisionDetails>"...)
+	}
+	if v.PermissionsBoundaryDecisionDetail != nil {
+		b = append(b, "<PermissionsBoundaryDecisionDetail>"...)
+		b = appendPermissionsBoundaryDecisionDetail(b, v.PermissionsBoundaryDecisionDetail)
+		b = append(b, "</PermissionsBoundaryDecisionDetail>"...)
+	}
 	return b
 }
 
@@ -1358,6 +1495,60 @@ func appendSigningCertificate(b []byte, v *SigningCertificate) []byte {
 	}
 	if !v.UploadDate.IsZero() {
 		b = wire.AppendTime(b, "UploadDate", v.UploadDate, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendSimulateCustomPolicyResult(b []byte, v *SimulateCustomPolicyResult) []byte {
+	if v.EvaluationResults != nil {
+		b = append(b, "<EvaluationResults>"...)
+		for i := range v.EvaluationResults {
+			b = append(b, "<member>"...)
+			b = appendEvaluationResult(b, &v.EvaluationResults[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</EvaluationResults>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendSimulatePrincipalPolicyResult(b []byte, v *SimulatePrincipalPolicyResult) []byte {
+	if v.EvaluationResults != nil {
+		b = append(b, "<EvaluationResults>"...)
+		for i := range v.EvaluationResults {
+			b = append(b, "<member>"...)
+			b = appendEvaluationResult(b, &v.EvaluationResults[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</EvaluationResults>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendStatement(b []byte, v *Statement) []byte {
+	if v.SourcePolicyId != "" {
+		b = wire.AppendString(b, "SourcePolicyId", v.SourcePolicyId)
+	}
+	if v.SourcePolicyType != "" {
+		b = wire.AppendString(b, "SourcePolicyType", v.SourcePolicyType)
+	}
+	if v.StartPosition != nil {
+		b = append(b, "<StartPosition>"...)
+		b = appendPosition(b, v.StartPosition)
+		b = append(b, "</StartPosition>"...)
+	}
+	if v.EndPosition != nil {
+		b = append(b, "<EndPosition>"...)
+		b = appendPosition(b, v.EndPosition)
+		b = append(b, "</EndPosition>"...)
 	}
 	return b
 }

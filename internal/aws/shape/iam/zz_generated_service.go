@@ -526,6 +526,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetContextKeysForCustomPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetContextKeysForCustomPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetContextKeysForCustomPolicyResponse", "GetContextKeysForCustomPolicyResult", appendGetContextKeysForCustomPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetContextKeysForCustomPolicy(ctx, in.(*GetContextKeysForCustomPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetContextKeysForPrincipalPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetContextKeysForPrincipalPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetContextKeysForPrincipalPolicyResponse", "GetContextKeysForPrincipalPolicyResult", appendGetContextKeysForPrincipalPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetContextKeysForPrincipalPolicy(ctx, in.(*GetContextKeysForPrincipalPolicyRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "GetGroup"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeGetGroupRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1131,6 +1155,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).SetDefaultPolicyVersion(ctx, in.(*SetDefaultPolicyVersionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "SimulateCustomPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeSimulateCustomPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "SimulateCustomPolicyResponse", "SimulateCustomPolicyResult", appendSimulateCustomPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).SimulateCustomPolicy(ctx, in.(*SimulateCustomPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "SimulatePrincipalPolicy"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeSimulatePrincipalPolicyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "SimulatePrincipalPolicyResponse", "SimulatePrincipalPolicyResult", appendSimulatePrincipalPolicyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).SimulatePrincipalPolicy(ctx, in.(*SimulatePrincipalPolicyRequest))
 			},
 		},
 		{

@@ -93,6 +93,12 @@ type ChangePasswordRequest struct {
 type ChangePasswordResult struct {
 }
 
+type ContextEntry struct {
+	ContextKeyName   string
+	ContextKeyValues []string
+	ContextKeyType   string // values: ContextKeyTypeEnum
+}
+
 type CreateAccessKeyRequest struct {
 	UserName string
 }
@@ -385,6 +391,18 @@ type EnableMFADeviceRequest struct {
 type EnableMFADeviceResult struct {
 }
 
+type EvaluationResult struct {
+	EvalActionName                    string
+	EvalResourceName                  string
+	EvalDecision                      string // values: PolicyEvaluationDecisionType
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	OrganizationsDecisionDetail       *OrganizationsDecisionDetail
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+	EvalDecisionDetails               map[string]string // values: PolicyEvaluationDecisionType
+	ResourceSpecificResults           []ResourceSpecificResult
+}
+
 type GetAccessKeyLastUsedRequest struct {
 	AccessKeyId string // required
 }
@@ -399,6 +417,23 @@ type GetAccountPasswordPolicyRequest struct {
 
 type GetAccountPasswordPolicyResult struct {
 	PasswordPolicy *PasswordPolicy
+}
+
+type GetContextKeysForCustomPolicyRequest struct {
+	PolicyInputList []string // required
+}
+
+type GetContextKeysForCustomPolicyResult struct {
+	ContextKeyNames []string
+}
+
+type GetContextKeysForPrincipalPolicyRequest struct {
+	PolicySourceArn string // required
+	PolicyInputList []string
+}
+
+type GetContextKeysForPrincipalPolicyResult struct {
+	ContextKeyNames []string
 }
 
 type GetGroupPolicyRequest struct {
@@ -935,6 +970,10 @@ type OpenIDConnectProviderListEntry struct {
 	Arn string
 }
 
+type OrganizationsDecisionDetail struct {
+	AllowedByOrganizations bool
+}
+
 type PasswordPolicy struct {
 	MinimumPasswordLength      int
 	RequireSymbols             bool
@@ -946,6 +985,10 @@ type PasswordPolicy struct {
 	MaxPasswordAge             int
 	PasswordReusePrevention    int
 	HardExpiry                 bool
+}
+
+type PermissionsBoundaryDecisionDetail struct {
+	AllowedByPermissionsBoundary bool
 }
 
 type Policy struct {
@@ -983,6 +1026,11 @@ type PolicyVersion struct {
 	VersionId        string
 	IsDefaultVersion bool
 	CreateDate       time.Time
+}
+
+type Position struct {
+	Line   int
+	Column int
 }
 
 type PutGroupPolicyRequest struct {
@@ -1052,6 +1100,15 @@ type RemoveUserFromGroupRequest struct {
 type RemoveUserFromGroupResult struct {
 }
 
+type ResourceSpecificResult struct {
+	EvalResourceName                  string
+	EvalResourceDecision              string // values: PolicyEvaluationDecisionType
+	MatchedStatements                 []Statement
+	MissingContextValues              []string
+	EvalDecisionDetails               map[string]string // values: PolicyEvaluationDecisionType
+	PermissionsBoundaryDecisionDetail *PermissionsBoundaryDecisionDetail
+}
+
 type ResyncMFADeviceRequest struct {
 	UserName            string // required
 	SerialNumber        string // required
@@ -1117,6 +1174,54 @@ type SigningCertificate struct {
 	CertificateBody string
 	Status          string // values: StatusType
 	UploadDate      time.Time
+}
+
+type SimulateCustomPolicyRequest struct {
+	PolicyInputList                    []string // required
+	PermissionsBoundaryPolicyInputList []string
+	ActionNames                        []string // required
+	ResourceArns                       []string
+	ResourcePolicy                     string
+	ResourceOwner                      string
+	CallerArn                          string
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             string
+	MaxItems                           *int
+	Marker                             string
+}
+
+type SimulateCustomPolicyResult struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       bool
+	Marker            string
+}
+
+type SimulatePrincipalPolicyRequest struct {
+	PolicySourceArn                    string // required
+	PolicyInputList                    []string
+	PermissionsBoundaryPolicyInputList []string
+	ActionNames                        []string // required
+	ResourceArns                       []string
+	ResourcePolicy                     string
+	ResourceOwner                      string
+	CallerArn                          string
+	ContextEntries                     []ContextEntry
+	ResourceHandlingOption             string
+	MaxItems                           *int
+	Marker                             string
+}
+
+type SimulatePrincipalPolicyResult struct {
+	EvaluationResults []EvaluationResult
+	IsTruncated       bool
+	Marker            string
+}
+
+type Statement struct {
+	SourcePolicyId   string
+	SourcePolicyType string // values: PolicySourceType
+	StartPosition    *Position
+	EndPosition      *Position
 }
 
 type Tag struct {
