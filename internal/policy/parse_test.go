@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -94,6 +95,16 @@ func FuzzParse(f *testing.F) {
 				t.Error("an empty message")
 			}
 			return
+		}
+		for i := range p.Document().Statements {
+			if start, end, ok := p.Span(&p.Document().Statements[i]); !ok || !json.Valid([]byte(text[start:end])) || text[start] != '{' {
+				t.Fatalf("statement %d is not at %d to %d", i+1, start, end)
+			}
+		}
+		for _, key := range p.Keys() {
+			if !strings.Contains(strings.ToLower(text), strings.ToLower(key)) && !strings.Contains(text, "\\") {
+				t.Fatalf("the key %q is not in the text", key)
+			}
 		}
 		printed := p.Document().JSON()
 		again, err := Parse(printed, Kind(kind%5)+1)
