@@ -52,10 +52,11 @@ type (
 
 func (p *cloudProcess) methods() map[string]admin.Method {
 	return map[string]admin.Method{
-		"status":         admin.Handle(p.cloudStatus),
-		"account-create": admin.Handle(p.createAccount),
-		"account-list":   admin.Handle(p.listAccounts),
-		"account-s3":     admin.Handle(p.setS3Defaults),
+		"status":          admin.Handle(p.cloudStatus),
+		"account-create":  admin.Handle(p.createAccount),
+		"account-list":    admin.Handle(p.listAccounts),
+		"account-s3":      admin.Handle(p.setS3Defaults),
+		"account-webhook": admin.Handle(p.setWebhook),
 		"account-delete": admin.Handle(func(ctx context.Context, in CreateAccount) (struct{}, error) {
 			return struct{}{}, p.role.Identity.DeleteAccount(ctx, in.Name)
 		}),

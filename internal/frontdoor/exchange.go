@@ -121,6 +121,7 @@ func (x *exchange) aim(t target) {
 	case wire.RestXML:
 		x.info.RequestID = strings.ToUpper(x.d.deps.IDs.Hex(8))
 		x.out.HostID = base64.StdEncoding.EncodeToString([]byte(x.info.RequestID + x.d.deps.IDs.Hex(16)))
+		x.info.HostID = x.out.HostID
 		h["x-amz-request-id"] = []string{x.info.RequestID}
 		h["x-amz-id-2"] = []string{x.out.HostID}
 		h["Server"] = []string{"AmazonS3"}

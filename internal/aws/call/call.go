@@ -32,6 +32,7 @@ func (c Caller) Root() bool { return c.AccountID != "" && c.UserName == "" && c.
 type Info struct {
 	Caller
 	RequestID string // UUID, or S3's 16 hex digits
+	HostID    string // S3: x-amz-id-2
 	Service   string // signing name: "ec2", "s3", …
 	Operation string // "RunInstances"
 	Region    string // from the credential scope or the host name

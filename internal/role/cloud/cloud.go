@@ -133,13 +133,16 @@ func New(cfg Config, deps Deps) *Cloud {
 	}
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint, Stores: cfg.ObjectStores},
-		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz})
+		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz, Sealer: deps.Sealer})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile, TriesFile: cfg.TriesFile}, identity.Deps{
 		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz,
 		Hooks: identity.Hooks{
 			Create: []func(*store.Tx, resource.Account) error{c.accountCreated},
 			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainVolumes, c.drainBuckets},
-			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error { return ec2.DeleteAccount(tx, a.ID) }},
+			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error {
+				s3.DeleteAccount(tx, a.ID)
+				return ec2.DeleteAccount(tx, a.ID)
+			}},
 		},
 	})
 	var err error
@@ -219,6 +222,7 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return lifecycle.NewReaper(c.deps.Store, c.deps.Now, time.Minute, c.deps.Log).Run(ctx) })
 	g.Go(func() error { return c.objects.Run(ctx) })
+	g.Go(func() error { return c.objects.RunOutbox(ctx) })
 	g.Go(func() error { return c.roles.Run(ctx) })
 	if c.SignUp != nil {
 		g.Go(func() error { return c.SignUp.Run(ctx) })

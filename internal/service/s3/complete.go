@@ -52,9 +52,15 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *shape.Complet
 		}
 		p.Checksum = sum
 	}
+	if p.Notes, err = s.writes(ctx, b, in.Key, "ObjectCreated:CompleteMultipartUpload"); err != nil {
+		return nil, err
+	}
 	m, err := s.engine.Complete(ctx, b.Engine, in.Key, in.UploadId, named, p)
 	if err != nil {
 		return nil, s.writeFault(fault(err, in.Bucket, in.Key, in.UploadId), in.Bucket, in.Key, p)
+	}
+	if p.Notes != nil {
+		s.noted()
 	}
 	g := answer(m.ChecksumAlgorithm, m.Checksum)
 	return &shape.CompleteMultipartUploadResult{

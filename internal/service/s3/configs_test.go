@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -53,9 +54,11 @@ func TestConfigurations(t *testing.T) {
 	c := newCloud(t)
 	c.bucket(t, "bkt")
 	c.bucket(t, "log-target")
+	hook := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(hook.Close)
 	if err := c.store.Update(context.Background(), func(tx *store.Tx) error {
 		account := store.Buckets.Get(tx, "bkt").AccountID
-		return store.Webhooks.Put(tx, &resource.Webhook{ARN: "arn:aws:sns:us-east-1:" + account + ":hook", AccountID: account, URL: "http://127.0.0.1:1/"})
+		return store.Webhooks.Put(tx, &resource.Webhook{ARN: "arn:aws:sns:us-east-1:" + account + ":hook", AccountID: account, URL: hook.URL})
 	}); err != nil {
 		t.Fatal(err)
 	}

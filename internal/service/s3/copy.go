@@ -94,6 +94,9 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if err != nil {
 		return nil, err
 	}
+	if p.Notes, err = s.writes(ctx, b, in.Key, "ObjectCreated:Copy"); err != nil {
+		return nil, err
+	}
 	var made object.Meta
 	err = reading(o, span{length: m.Size}, algorithm, &p, func() error {
 		made, err = s.engine.Put(ctx, b.Engine, p)
@@ -101,6 +104,9 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	})
 	if err != nil {
 		return nil, s.writeFault(err, in.Bucket, in.Key, p)
+	}
+	if p.Notes != nil {
+		s.noted()
 	}
 	c := shownCipher(made.Encryption, in.SSECustomerKeyMD5)
 	g := answer(made.ChecksumAlgorithm, made.Checksum)

@@ -41,7 +41,7 @@ func (s *Service) DeleteObject(ctx context.Context, in *shape.DeleteObjectReques
 	if d.Bypass, err = s.bypass(ctx, b, in.Key, in.BypassGovernanceRetention); err != nil {
 		return nil, err
 	}
-	done, err := s.engine.Delete(ctx, b.Engine, d)
+	done, err := s.remove(ctx, b, d, "ObjectRemoved")
 	if err != nil {
 		return nil, deleteFault(err, in.Bucket, in.Key, in.VersionId)
 	}
@@ -50,6 +50,18 @@ func (s *Service) DeleteObject(ctx context.Context, in *shape.DeleteObjectReques
 		out.VersionId = done.VersionID
 	}
 	return out, nil
+}
+
+// remove deletes, and has those told who want to know.
+func (s *Service) remove(ctx context.Context, b *resource.Bucket, d object.Delete, family string) (done object.Deleted, err error) {
+	if d.Notes, err = s.removes(ctx, b, d, family); err != nil {
+		return done, err
+	}
+	done, err = s.engine.Delete(ctx, b.Engine, d)
+	if d.Notes != nil && err == nil {
+		s.noted()
+	}
+	return done, err
 }
 
 // deleters is how many keys of one DeleteObjects are deleted at a time; the engine commits them together.
@@ -122,9 +134,9 @@ func (s *Service) deleteOne(ctx context.Context, b *resource.Bucket, o shape.Obj
 	if !o.LastModifiedTime.IsZero() || o.Size != nil { // directory buckets only
 		return object.Deleted{}, awserr.New("NotImplemented", "A header you provided implies functionality that is not implemented").WithStatus(501)
 	}
-	done, err := s.engine.Delete(ctx, b.Engine, object.Delete{
+	done, err := s.remove(ctx, b, object.Delete{
 		Key: o.Key, VersionID: o.VersionId, Versioning: versioning(b), Owner: s.canonical(s.store.Snapshot(), b.AccountID), Bypass: bypass, Check: deleteCondition(o.ETag),
-	})
+	}, "ObjectRemoved")
 	if errors.Is(err, object.ErrBadVersion) { // here, unlike elsewhere
 		err = awserr.New("NoSuchVersion", "The specified version does not exist.").WithStatus(404)
 	}

@@ -174,7 +174,7 @@ var errChanged = errors.New("object was replaced")
 
 // expire deletes what its time is over for. A lock keeps it.
 func (s *Service) expire(ctx context.Context, b *resource.Bucket, d object.Delete) error {
-	_, err := s.engine.Delete(ctx, b.Engine, d)
+	_, err := s.remove(ctx, b, d, "LifecycleExpiration")
 	if errors.Is(err, object.ErrLocked) || errors.Is(err, errChanged) || errors.Is(err, object.ErrNoVersion) {
 		return nil
 	}

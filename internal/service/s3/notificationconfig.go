@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -43,6 +44,9 @@ func (s *Service) PutBucketNotificationConfiguration(ctx context.Context, in *sh
 	if err := s.checkTopics(doc.TopicConfigurations); err != nil {
 		return nil, err
 	}
+	if err := s.tryTopics(ctx, b, doc.TopicConfigurations, in.SkipDestinationValidation != nil && *in.SkipDestinationValidation); err != nil {
+		return nil, err
+	}
 	return &shape.PutBucketNotificationConfigurationResult{}, s.setConfig(ctx, b, resource.PartNotification, doc, func(tx *store.Tx) error {
 		for _, t := range doc.TopicConfigurations {
 			if w := store.Webhooks.Get(tx, t.TopicArn); w == nil || w.AccountID != b.AccountID {
@@ -51,6 +55,30 @@ func (s *Service) PutBucketNotificationConfiguration(ctx context.Context, in *sh
 		}
 		return nil
 	})
+}
+
+// tryTopics sends each topic a test event: what cannot be told of anything is no destination.
+func (s *Service) tryTopics(ctx context.Context, b *resource.Bucket, topics []shape.TopicConfiguration, skip bool) error {
+	body, err := testEvent(call.From(ctx), b.Name, s.now())
+	if err != nil {
+		return err
+	}
+	tried := map[string]bool{}
+	for _, t := range topics {
+		hook := store.Webhooks.Get(s.store.Snapshot(), t.TopicArn)
+		if hook == nil || hook.AccountID != b.AccountID {
+			return unreachable()
+		}
+		if skip || tried[hook.ARN] {
+			continue
+		}
+		tried[hook.ARN] = true
+		if err := s.tell(ctx, hook, body); err != nil {
+			s.log.Warn("s3: a test event was not taken", "bucket", b.Name, "err", err)
+			return unreachable()
+		}
+	}
+	return nil
 }
 
 func unreachable() error {

@@ -239,14 +239,19 @@ func (s *Service) PutObjectAcl(ctx context.Context, in *shape.PutObjectAclReques
 	if err != nil {
 		return nil, err
 	}
+	notes, err := s.changes(ctx, b, in.Key, "ObjectAcl:Put")
+	if err != nil {
+		return nil, err
+	}
 	// The version that was judged, not one that came since.
 	_, err = s.engine.Change(ctx, b.Engine, in.Key, judged.VersionID, func(m object.Meta, at *object.Attributes) error {
 		if m.Owner != judged.Owner || !m.Modified.Equal(judged.Modified) {
 			return awserr.New("OperationAborted", "A conflicting conditional operation is currently in progress against this resource. Please try again.").WithStatus(409)
 		}
-		at.ACL = stored
+		at.ACL, at.Notes = stored, notes(m)
 		return nil
 	})
+	s.noted()
 	return &shape.PutObjectAclResult{}, versionFault(err, in.Bucket, in.Key, in.VersionId)
 }
 

@@ -70,10 +70,19 @@ func (s *Service) retagObject(ctx context.Context, bucket, key, version, owner s
 	if err != nil {
 		return "", err
 	}
-	m, err := s.engine.Change(ctx, b.Engine, key, version, func(_ object.Meta, a *object.Attributes) error {
-		a.Tags = tags
+	event := "ObjectTagging:Put"
+	if tags == nil {
+		event = "ObjectTagging:Delete"
+	}
+	notes, err := s.changes(ctx, b, key, event)
+	if err != nil {
+		return "", err
+	}
+	m, err := s.engine.Change(ctx, b.Engine, key, version, func(m object.Meta, a *object.Attributes) error {
+		a.Tags, a.Notes = tags, notes(m)
 		return nil
 	})
+	s.noted()
 	return shownVersion(b, m), versionFault(err, bucket, key, version)
 }
 

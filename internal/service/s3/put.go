@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/object"
 )
@@ -62,9 +63,19 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 		return nil, invalidRequest("Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters")
 	}
 	p.Body, p.Checksum = sum, sum.result
+	event := "ObjectCreated:Put"
+	if call.From(ctx).Operation == "PostObject" {
+		event = "ObjectCreated:Post"
+	}
+	if p.Notes, err = s.writes(ctx, b, in.Key, event); err != nil {
+		return nil, err
+	}
 	m, err := s.engine.Put(ctx, b.Engine, p)
 	if err != nil {
 		return nil, s.writeFault(slow(err), in.Bucket, in.Key, p)
+	}
+	if p.Notes != nil {
+		s.noted()
 	}
 	g, c := answer(m.ChecksumAlgorithm, m.Checksum), shownCipher(m.Encryption, in.SSECustomerKeyMD5)
 	return &shape.PutObjectResult{

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"sync"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"karri.dev/internal/ids"
 	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
 )
 
@@ -46,7 +48,8 @@ type Deps struct {
 	IDs    *ids.Source
 	Now    func() time.Time
 	Log    *slog.Logger
-	Authz  Authorizer // nil: a bucket's own account may do everything and nobody else anything
+	Sealer *seal.Sealer // of webhooks' tokens; nil: there are none
+	Authz  Authorizer   // nil: a bucket's own account may do everything and nobody else anything
 }
 
 // Service implements S3.
@@ -63,6 +66,9 @@ type Service struct {
 	authz    Authorizer
 	actions  sync.Map // action → policy.Action
 	grants   readings // ACLs as policies
+	sealer   *seal.Sealer
+	outbox   *outbox
+	http     *http.Client // calls webhooks
 }
 
 var _ shape.API = (*Service)(nil)
@@ -72,7 +78,7 @@ func New(cfg Config, deps Deps) *Service {
 	if len(cfg.Regions) == 0 {
 		cfg.Regions = []string{"us-east-1"}
 	}
-	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz}
+	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, sealer: deps.Sealer, outbox: newOutbox(), http: hookClient()}
 	if s.ids == nil {
 		s.ids = ids.New(nil)
 	}

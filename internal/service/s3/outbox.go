@@ -1,0 +1,179 @@
+package s3
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"karri.dev/internal/object"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// The engine keeps notes of what remains to be done. Each queue is worked off by one goroutine, in order; a queue that
+// cannot go on waits, ever longer, and holds up no other. A note is dropped when it is done, so what a kill interrupts
+// is done again.
+
+const (
+	shortWait = time.Second
+	longWait  = 5 * time.Minute
+	noteBatch = 100
+	hookTime  = 10 * time.Second // for one delivery
+)
+
+// outbox is the state of the queues.
+type outbox struct {
+	poke chan struct{}
+	mu   sync.Mutex
+	busy map[string]bool
+	fail map[string]int       // attempts in a row
+	next map[string]time.Time // no earlier
+}
+
+func newOutbox() *outbox {
+	return &outbox{poke: make(chan struct{}, 1), busy: map[string]bool{}, fail: map[string]int{}, next: map[string]time.Time{}}
+}
+
+// noted says that there are new notes.
+func (s *Service) noted() {
+	select {
+	case s.outbox.poke <- struct{}{}:
+	default:
+	}
+}
+
+// begin says whether a queue may be worked on now; who is told so calls end.
+func (o *outbox) begin(queue string, now time.Time) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.busy[queue] || now.Before(o.next[queue]) {
+		return false
+	}
+	o.busy[queue] = true
+	return true
+}
+
+func (o *outbox) end(queue string, now time.Time, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.busy, queue)
+	if err == nil {
+		delete(o.fail, queue)
+		delete(o.next, queue)
+		return
+	}
+	wait := min(shortWait<<min(o.fail[queue], 16), longWait)
+	o.fail[queue]++
+	o.next[queue] = now.Add(wait)
+}
+
+// RunOutbox works queues off until ctx ends.
+func (s *Service) RunOutbox(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	again := time.NewTicker(shortWait)
+	defer again.Stop()
+	for {
+		queues, err := s.engine.NoteQueues(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.Error("s3: look for notes", "err", err)
+		}
+		for _, queue := range queues {
+			if !s.outbox.begin(queue, s.now()) {
+				continue
+			}
+			wg.Go(func() {
+				err := s.workOff(ctx, queue)
+				if err != nil && ctx.Err() == nil {
+					s.log.Warn("s3: a queue waits", "queue", queue, "err", err)
+				}
+				s.outbox.end(queue, s.now(), err)
+			})
+		}
+		select {
+		case <-s.outbox.poke:
+		case <-again.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// workOff does what a queue asks for until it is empty or something fails.
+func (s *Service) workOff(ctx context.Context, queue string) error {
+	for {
+		notes, err := s.engine.Notes(ctx, queue, noteBatch)
+		if err != nil || len(notes) == 0 {
+			return err
+		}
+		var done []uint64
+		for _, n := range notes {
+			if err = s.carryOut(ctx, n); err != nil {
+				break
+			}
+			done = append(done, n.ID)
+		}
+		if len(done) > 0 {
+			err = errors.Join(err, s.engine.DropNotes(ctx, queue, done...))
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// carryOut does what one note asks for.
+func (s *Service) carryOut(ctx context.Context, n object.Note) error {
+	if arn, ok := strings.CutPrefix(n.Queue, hookQueue); ok {
+		hook := store.Webhooks.Get(s.store.Snapshot(), arn)
+		if hook == nil { // taken away: nobody is to be told any more
+			return nil
+		}
+		return s.tell(ctx, hook, n.Body)
+	}
+	s.log.Error("s3: a note that nobody knows", "queue", n.Queue)
+	return nil
+}
+
+// tell posts an event to a webhook. Its URL is the administrator's; where it redirects to nobody has chosen, so that is
+// not followed.
+func (s *Service) tell(ctx context.Context, hook *resource.Webhook, body []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, hookTime)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, hook.URL, bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("webhook %s: %w", hook.ARN, err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("User-Agent", "karri")
+	if hook.Sealed != nil {
+		token, err := s.sealer.Open(hook.Sealed, hook.ARN)
+		if err != nil {
+			return fmt.Errorf("token of webhook %s: %w", hook.ARN, err)
+		}
+		r.Header.Set("Authorization", "Bearer "+string(token))
+	}
+	answer, err := s.http.Do(r)
+	if err != nil {
+		return fmt.Errorf("webhook %s: %w", hook.ARN, err)
+	}
+	defer answer.Body.Close()
+	_, _ = io.CopyN(io.Discard, answer.Body, 64<<10) // so that the connection can be used again
+	if answer.StatusCode/100 != 2 {
+		return fmt.Errorf("webhook %s answers %s", hook.ARN, answer.Status)
+	}
+	return nil
+}
+
+// hookClient calls webhooks.
+func hookClient() *http.Client {
+	t := http.DefaultTransport.(*http.Transport).Clone()
+	t.Proxy = nil
+	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
