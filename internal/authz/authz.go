@@ -46,6 +46,7 @@ type Engine struct {
 	texts    cache[*resource.Policy, parsed]
 	trusts   cache[*resource.IAMRole, parsed]
 	sessions cache[*call.Session, limits]
+	quotas   cache[*resource.Setting, parsed]
 	pool     sync.Pool
 }
 

@@ -36,7 +36,7 @@ func End(tx *store.Tx, inst *resource.Instance, why resource.StateReason, now ti
 }
 
 // Finish makes the instance terminated: to be called once nothing of it is left on a node. Its interfaces
-// go (or are only detached), its addresses are free again, the account's usage sinks. What is still shown
+// go (or are only detached), its addresses are free again. What is still shown
 // of it stays until Reap. Finishing twice changes nothing. It gives the record as it is now.
 func Finish(tx *store.Tx, inst *resource.Instance, now time.Time) (*resource.Instance, error) {
 	if stored := store.Instances.Get(tx, inst.ID); stored != nil && !stored.State.Alive() {
@@ -56,52 +56,10 @@ func Finish(tx *store.Tx, inst *resource.Instance, now time.Time) (*resource.Ins
 	if err := store.Instances.Put(tx, &next); err != nil {
 		return nil, err
 	}
-	if err := count(tx, &next, -1); err != nil {
-		return nil, err
-	}
 	for _, id := range []string{next.ImageID, next.KernelID, next.RamdiskID} {
 		forgetImage(tx, id)
 	}
 	return &next, nil
-}
-
-// Began counts a new instance in the usage of its account and of its zone.
-func Began(tx *store.Tx, inst *resource.Instance) error { return count(tx, inst, 1) }
-
-// Resized counts an instance anew whose type has changed.
-func Resized(tx *store.Tx, old, next *resource.Instance) error {
-	for _, owner := range []string{old.OwnedBy(), ZoneUsage(old.Zone)} {
-		have := store.Usages.Get(tx, owner)
-		if have == nil {
-			continue
-		}
-		u := *have
-		u.VCPUs += next.VCPUs - old.VCPUs
-		if err := store.Usages.Put(tx, &u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// ZoneUsage is the key of a zone's Usage record.
-func ZoneUsage(zone string) string { return "zone/" + zone }
-
-func count(tx *store.Tx, inst *resource.Instance, n int) error {
-	for _, owner := range []string{inst.OwnedBy(), ZoneUsage(inst.Zone)} {
-		u := resource.Usage{Owner: owner}
-		if have := store.Usages.Get(tx, owner); have != nil {
-			u = *have
-		}
-		u.Instances += n
-		u.VCPUs += n * inst.VCPUs
-		if u.Instances <= 0 {
-			store.Usages.Delete(tx, owner)
-		} else if err := store.Usages.Put(tx, &u); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // leave takes an interface from its instance, and deletes it if it was made for it.

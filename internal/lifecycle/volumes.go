@@ -5,43 +5,11 @@ import (
 	"karri.dev/internal/store"
 )
 
-// VolumeUsage is the key of the Usage record that counts the volumes of an owner (ACCOUNT/REGION) or of a zone
-// (ZoneUsage).
-func VolumeUsage(owner string) string { return "volumes/" + owner }
-
-// CountVolume counts n volumes of gib together for a volume's account and zone.
-func CountVolume(tx *store.Tx, v *resource.Volume, n, gib int) error {
-	for _, owner := range []string{VolumeUsage(v.OwnedBy()), VolumeUsage(ZoneUsage(v.Zone))} {
-		u := resource.Usage{Owner: owner}
-		if have := store.Usages.Get(tx, owner); have != nil {
-			u = *have
-		}
-		u.Volumes += n
-		u.VolumeGiB += gib
-		if u.Volumes <= 0 {
-			store.Usages.Delete(tx, owner)
-		} else if err := store.Usages.Put(tx, &u); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // DeleteVolume wants a volume that nobody has gone. Its zone deletes the data and then the record.
 func DeleteVolume(tx *store.Tx, v *resource.Volume) error {
 	next := *v
 	next.State, next.Attachment = resource.VolumeDeleting, nil
 	return store.Volumes.Put(tx, &next)
-}
-
-// ForgetVolume removes the record of a volume whose data is gone.
-func ForgetVolume(tx *store.Tx, id string) error {
-	v := store.Volumes.Get(tx, id)
-	if v == nil {
-		return nil
-	}
-	store.Volumes.Delete(tx, id)
-	return CountVolume(tx, v, -1, -v.SizeGiB)
 }
 
 // Detached makes a volume free again: nothing has it open any more.

@@ -39,23 +39,23 @@ func checkLimit(s *statement) *Error {
 	return nil
 }
 
-// Limits gives the policy's quotas in order.
-func (p *Policy) Limits() []Quota {
+// quotas gives the quotas of a Limit statement in order.
+func (s *statement) quotas() []Quota {
 	var all []Quota
-	for i := range p.limits {
-		s := &p.limits[i]
-		for j := range s.conditions {
-			if c := &s.conditions[j]; isQuota(c.key) {
-				q := Quota{Key: c.key.Name, Max: c.numbers[0].i, Statement: *s.src, compiled: s}
-				if c.order == less {
-					q.Max--
-				}
-				all = append(all, q)
+	for j := range s.conditions {
+		if c := &s.conditions[j]; isQuota(c.key) {
+			q := Quota{Key: c.key.Name, Max: c.numbers[0].i, Statement: *s.src, compiled: s}
+			if c.order == less {
+				q.Max--
 			}
+			all = append(all, q)
 		}
 	}
 	return all
 }
+
+// Limits gives the policy's quotas in order; not to be changed.
+func (p *Policy) Limits() []Quota { return p.quotas }
 
 // Applies says whether the quota concerns a request: its action, resource and conditions that are not quotas.
 func (q *Quota) Applies(r *Request) bool {

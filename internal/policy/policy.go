@@ -10,7 +10,7 @@ type Policy struct {
 	doc    Document
 	denies []statement // apart, so that once a set of policies allows only denies are still looked at
 	allows []statement
-	limits []statement
+	quotas []Quota  // what Limit statements say
 	spans  [][2]int // where the statements stand in the text; nil where there was none
 }
 
@@ -64,7 +64,7 @@ func compile(doc *Document, kind Kind) (*Policy, error) {
 		case Deny:
 			p.denies = append(p.denies, s)
 		case Limit:
-			p.limits = append(p.limits, s)
+			p.quotas = append(p.quotas, s.quotas()...)
 		}
 	}
 	return p, nil

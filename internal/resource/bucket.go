@@ -12,7 +12,9 @@ type Bucket struct {
 	// late write into a deleted bucket never shows up in the next one.
 	Engine string `json:"engine"`
 	System bool   `json:"system,omitempty"` // Karri's own: invisible to every API
-	Tags   Tags   `json:"tags,omitempty"`
+	// Creator is the unique id of the user or role that made it, whose quotas it counts against; "" is the root.
+	Creator string `json:"by,omitempty"`
+	Tags    Tags   `json:"tags,omitempty"`
 	// Versioning is "" (never enabled), "Enabled" or "Suspended".
 	Versioning string      `json:"versioning,omitempty"`
 	Lock       *BucketLock `json:"lock,omitempty"`      // object lock is enabled, for good

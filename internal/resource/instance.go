@@ -36,6 +36,9 @@ func (s InstanceState) Code() int {
 // Alive says that the instance still owns its addresses, disk and place on a node.
 func (s InstanceState) Alive() bool { return s != Terminated }
 
+// OnNode says that the instance takes a node's processors and memory, or waits for them.
+func (s InstanceState) OnNode() bool { return s != Terminated && s != Stopped }
+
 // Power is what its owner wants of an instance.
 type Power string
 
@@ -102,16 +105,6 @@ type StateReason struct {
 	Code    string    `json:"code,omitempty"`
 	Message string    `json:"message,omitempty"`
 	At      time.Time `json:"at,omitzero"`
-}
-
-// Usage counts what the live instances of an account in one region, or of a zone, take: so that quotas and
-// the choice of a zone need no counting.
-type Usage struct {
-	Owner     string `json:"owner"` // Owned.OwnedBy, or "zone/" and the zone
-	Instances int    `json:"instances"`
-	VCPUs     int    `json:"vcpus"`
-	Volumes   int    `json:"volumes,omitempty"`
-	VolumeGiB int    `json:"volume_gib,omitempty"`
 }
 
 // IMDSOptions are an instance's metadata options.

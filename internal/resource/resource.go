@@ -14,7 +14,17 @@ type Owned struct {
 	Region    string    `json:"region"`
 	CreatedAt time.Time `json:"created"`
 	Tags      Tags      `json:"tags,omitempty"`
+	// Creator is the unique id of the user or role that made it, whose quotas it counts against; "" is the root.
+	Creator string `json:"by,omitempty"`
 }
 
 // OwnedBy gives the key "ACCOUNT/REGION" that indexes use.
 func (o Owned) OwnedBy() string { return o.AccountID + "/" + o.Region }
+
+// Holders are whose quotas it counts against: OwnedBy, and "CREATOR/REGION".
+func (o Owned) Holders() []string {
+	if o.Creator == "" {
+		return []string{o.OwnedBy()}
+	}
+	return []string{o.OwnedBy(), o.Creator + "/" + o.Region}
+}

@@ -6,7 +6,6 @@ import (
 	"net/netip"
 
 	"karri.dev/internal/compute"
-	"karri.dev/internal/lifecycle"
 	networkfake "karri.dev/internal/network/fake"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -51,7 +50,6 @@ func (c *Cloud) Check() error {
 func (c *Cloud) CheckState(snap *store.Snapshot) error {
 	errs := []error{snap.Check()}
 	used := map[string]resource.Capacity{}
-	usage := map[string]resource.Usage{}
 	for inst := range store.Instances.All(snap) {
 		if !inst.State.Alive() {
 			if inst.StateReason.Code == "" || inst.StateReason.Code == "pending" {
@@ -69,13 +67,6 @@ func (c *Cloud) CheckState(snap *store.Snapshot) error {
 			u.DiskGiB += inst.DiskGiB
 			used[inst.Node] = u
 		}
-		for _, owner := range []string{inst.OwnedBy(), lifecycle.ZoneUsage(inst.Zone)} {
-			u := usage[owner]
-			u.Owner = owner
-			u.Instances++
-			u.VCPUs += inst.VCPUs
-			usage[owner] = u
-		}
 		for _, id := range inst.Interfaces {
 			if e := store.Interfaces.Get(snap, id); e == nil || e.InstanceID != inst.ID {
 				errs = append(errs, fmt.Errorf("instance %s does not have its interface %s", inst.ID, id))
@@ -89,15 +80,6 @@ func (c *Cloud) CheckState(snap *store.Snapshot) error {
 		} else if u.VCPUs > n.Capacity.VCPUs || u.MemoryMiB > n.Capacity.MemoryMiB || u.DiskGiB > n.Capacity.DiskGiB {
 			errs = append(errs, fmt.Errorf("node %s holds %+v of %+v", id, u, n.Capacity))
 		}
-	}
-	for u := range store.Usages.All(snap) {
-		if usage[u.Owner] != *u {
-			errs = append(errs, fmt.Errorf("usage %+v is counted as %+v", usage[u.Owner], *u))
-		}
-		delete(usage, u.Owner)
-	}
-	for owner := range usage {
-		errs = append(errs, fmt.Errorf("the usage of %s is not counted", owner))
 	}
 	return errors.Join(append(errs, addresses(snap))...)
 }

@@ -96,9 +96,6 @@ func endAll(t *testing.T, c *Cloud) {
 	if n := store.Interfaces.Len(snap); n != 0 {
 		t.Errorf("%d interfaces are left", n)
 	}
-	if n := store.Usages.Len(snap); n != 0 {
-		t.Errorf("%d usage counters are left", n)
-	}
 	for _, n := range c.Nodes {
 		if m := n.machines(); len(m) > 0 && !n.Revoked() {
 			t.Errorf("node %s still has %v", n.ID, m)

@@ -6,7 +6,7 @@ import (
 	"github.com/google/btree"
 )
 
-// Check verifies that every index holds exactly what the records say. An error means a bug, here or in
+// Check verifies that every index and tally holds exactly what the records say. An error means a bug, here or in
 // code that changed a record in place. It reads everything: for tests and diagnosis.
 func (s *Snapshot) Check() error {
 	for i, t := range catalog.tables {
@@ -53,7 +53,7 @@ func (t *Table[T]) check(data any) (err error) {
 			}
 		}
 	}
-	return nil
+	return t.checkTallies(r)
 }
 
 func repeated[T any](tree *btree.BTreeG[indexEntry[T]]) (value string, twice bool) {

@@ -35,6 +35,7 @@ var (
 	things       = table("test-things", 1, func(t *thing) string { return t.ID })
 	thingsByName = unique(things, "name", func(t *thing) []string { return some(t.Name) })
 	thingsByKind = index(things, "kind", func(t *thing) []string { return t.Kinds })
+	thingsSum    = tally(things, "n", func(t *thing) ([]string, int64) { return t.Kinds, int64(t.N) })
 	others       = table("test-others", 1, func(t *thing) string { return t.ID })
 )
 

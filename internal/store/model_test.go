@@ -118,10 +118,19 @@ func compare(t *rapid.T, r Reader, model map[string]*thing) {
 	}
 	for _, kind := range []string{"x", "y", "z"} {
 		var of []*thing
+		n := int64(0)
 		for _, w := range want {
 			if slices.Contains(w.Kinds, kind) {
 				of = append(of, w)
 			}
+			for _, k := range w.Kinds {
+				if k == kind {
+					n += int64(w.N)
+				}
+			}
+		}
+		if got := thingsSum.Sum(r, kind); got != n {
+			t.Fatalf("kind %s: the sum is %d, want %d", kind, got, n)
 		}
 		if diff := cmp.Diff(of, slices.Collect(thingsByKind.By(r, kind))); diff != "" {
 			t.Fatalf("kind %s (-want +got):\n%s", kind, diff)

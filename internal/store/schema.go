@@ -33,6 +33,12 @@ func unique[T any](t *Table[T], name string, values func(*T) []string) *Index[T]
 	return x
 }
 
+func tally[T any](t *Table[T], name string, values func(*T) ([]string, int64)) *Tally[T] {
+	y := &Tally[T]{table: t, name: name, slot: len(t.tallies), values: values}
+	t.tallies = append(t.tallies, y)
+	return y
+}
+
 // some leaves out empty values.
 func some(values ...string) []string {
 	out := values[:0]
@@ -179,7 +185,13 @@ var (
 	})
 	InstanceCredentials = table("instance-credentials", 1, func(c *resource.InstanceCredentials) string { return c.InstanceID })
 
-	Usages = table("usages", 1, func(u *resource.Usage) string { return u.Owner })
+	// Stores of old have counters, which tallies have replaced: nothing reads or writes them.
+	_ = table("usages", 1, func(u *struct {
+		Owner string `json:"owner"`
+	},
+	) string {
+		return u.Owner
+	})
 
 	KeyPairs        = table("key-pairs", 1, func(k *resource.KeyPair) string { return k.ID })
 	KeyPairsByOwner = index(KeyPairs, "owner", func(k *resource.KeyPair) []string { return []string{k.OwnedBy()} })

@@ -19,6 +19,7 @@ type Table[T any] struct {
 	slot    int
 	key     func(*T) string
 	indexes []*Index[T]
+	tallies []*Tally[T]
 	upgrade func(version int, data []byte) ([]byte, error)
 }
 
@@ -52,6 +53,7 @@ type rows[T any] struct {
 	cloning sync.Mutex // btree.Clone writes to what it clones
 	primary *btree.BTreeG[entry[T]]
 	indexes []*btree.BTreeG[indexEntry[T]]
+	tallies []*btree.BTreeG[sum]
 }
 
 // anyTable is a Table without its type, for the code that moves bytes.
@@ -81,6 +83,9 @@ func (t *Table[T]) empty() any {
 			return a.key < b.key
 		}))
 	}
+	for range t.tallies {
+		r.tallies = append(r.tallies, newTally())
+	}
 	return r
 }
 
@@ -91,6 +96,9 @@ func (t *Table[T]) clone(data any) any {
 	r := &rows[T]{primary: old.primary.Clone(), indexes: make([]*btree.BTreeG[indexEntry[T]], len(old.indexes))}
 	for i, x := range old.indexes {
 		r.indexes[i] = x.Clone()
+	}
+	for _, x := range old.tallies {
+		r.tallies = append(r.tallies, x.Clone())
 	}
 	return r
 }
@@ -153,9 +161,10 @@ func (t *Table[T]) remove(data any, key string) (old any) {
 	if !ok {
 		return nil
 	}
-	values := t.valuesOf(e.rec)
+	values, shares := t.valuesOf(e.rec), t.sharesOf(e.rec)
 	r.primary.Delete(e)
 	r.drop(key, values)
+	r.count(shares, t.sharesOf(nil))
 	return e.rec
 }
 
@@ -173,8 +182,12 @@ func (t *Table[T]) valuesOf(rec *T) [][]string {
 func (t *Table[T]) set(r *rows[T], key string, rec *T, values [][]string) (old *T) {
 	if e, ok := r.primary.Get(entry[T]{key: key}); ok {
 		old = e.rec
+	}
+	before, after := t.sharesOf(old), t.sharesOf(rec)
+	if old != nil {
 		r.drop(key, t.valuesOf(old))
 	}
+	r.count(before, after)
 	r.primary.ReplaceOrInsert(entry[T]{key, rec})
 	for i, vs := range values {
 		for _, v := range vs {

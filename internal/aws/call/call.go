@@ -28,6 +28,18 @@ func (c Caller) Anonymous() bool { return c.AccountID == "" }
 // Root says that the caller is its account's root, with a session of GetSessionToken or without.
 func (c Caller) Root() bool { return c.AccountID != "" && c.UserName == "" && c.UserID == c.AccountID }
 
+// PrincipalID is the unique id of the user or role who calls, AIDA… or AROA…; "" is the account's root.
+func (c Caller) PrincipalID() string {
+	id := c.UserID
+	if c.Session != nil {
+		id = c.Session.PrincipalID
+	}
+	if id == c.AccountID {
+		return ""
+	}
+	return id
+}
+
 // Info is what a handler may know of the request besides its parameters.
 type Info struct {
 	Caller

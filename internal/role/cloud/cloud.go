@@ -42,6 +42,7 @@ import (
 	"karri.dev/internal/oidc"
 	"karri.dev/internal/page"
 	"karri.dev/internal/pki"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/cloudtrail"
@@ -104,6 +105,7 @@ type Cloud struct {
 
 	Door       *frontdoor.Door
 	Authz      *authz.Engine
+	Quotas     *quota.Keeper
 	Identity   *identity.Identity
 	Membership *membership.Server
 	Links      *imagelink.Signer
@@ -132,6 +134,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		registry = prometheus.NewRegistry()
 	}
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
+	c.Quotas = quota.New(c.Authz)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint, Stores: cfg.ObjectStores},
 		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz, Sealer: deps.Sealer})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile, TriesFile: cfg.TriesFile}, identity.Deps{
@@ -175,7 +178,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
-		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Log: deps.Log,
+		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Quotas: c.Quotas, Log: deps.Log,
 	})
 	c.Door.Register(shapeec2.Service(), c.EC2)
 	if deps.Mail != nil {

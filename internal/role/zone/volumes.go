@@ -79,7 +79,7 @@ func (z *Zone) work(ctx context.Context, v *resource.Volume) error {
 			return err
 		}
 		z.deps.Log.Info("volume deleted", "volume", v.ID)
-		return z.deps.Store.Update(ctx, func(tx *store.Tx) error { return lifecycle.ForgetVolume(tx, v.ID) })
+		return z.deps.Store.Update(ctx, func(tx *store.Tx) error { store.Volumes.Delete(tx, v.ID); return nil })
 	}
 	err := z.make(ctx, v)
 	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {

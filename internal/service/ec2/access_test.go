@@ -239,7 +239,7 @@ func TestDeleteAccount(t *testing.T) {
 	c.write(func(tx *store.Tx) error { return DeleteAccount(tx, alice) })
 	r := c.Store.Snapshot()
 	if store.VPCs.Len(r) != 1 || store.VPCs.Get(r, other) == nil || store.Subnets.Len(r) != 2 || store.SecurityGroups.Len(r) != 1 ||
-		store.Instances.Len(r)+store.Interfaces.Len(r)+store.Images.Len(r)+store.Usages.Len(r) != 0 {
+		store.Instances.Len(r)+store.Interfaces.Len(r)+store.Images.Len(r) != 0 {
 		t.Error("something is left, or gone that should not be")
 	}
 }

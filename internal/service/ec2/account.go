@@ -83,9 +83,6 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, subnets, account)
 	removeAll(tx, dhcpOptions, account)
 	removeAll(tx, vpcs, account)
-	for _, region := range regions(tx) {
-		store.Usages.Delete(tx, account+"/"+region)
-	}
 	return nil
 }
 

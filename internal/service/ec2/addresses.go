@@ -16,9 +16,6 @@ import (
 	"karri.dev/internal/store"
 )
 
-// defaultAddresses is AWS's quota of elastic IPs for an account and region.
-const defaultAddresses = 5
-
 // freePublic picks a public address that neither an elastic IP nor an interface has; "" when the pool is empty.
 func (s *Service) freePublic(tx *store.Tx, rnd *rand.Rand) string {
 	if len(s.cfg.PublicPool) == 0 {
@@ -67,13 +64,6 @@ func (s *Service) AllocateAddress(ctx context.Context, in *shape.AllocateAddress
 	rnd := s.random()
 	var address *resource.Address
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		have := 0
-		for range store.AddressesByOwner.By(tx, ownerKey(info)) {
-			have++
-		}
-		if have >= quota(tx, QuotaAddresses, info.AccountID, defaultAddresses) {
-			return awserr.New("AddressLimitExceeded", "The maximum number of addresses has been reached.")
-		}
 		ip := in.Address
 		if ip == "" {
 			if ip = s.freePublic(tx, rnd); ip == "" {

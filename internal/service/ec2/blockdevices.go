@@ -132,12 +132,13 @@ func pick(a, b string) string {
 func (s *Service) addVolumes(tx *store.Tx, info *call.Info, p *plan, inst *resource.Instance) error {
 	for _, n := range p.volumes {
 		v := n.volume
-		v.Owned = resource.Owned{AccountID: inst.AccountID, Region: inst.Region, CreatedAt: inst.LaunchedAt, Tags: p.tags["volume"]}
+		v.Owned = inst.Owned
+		v.Tags = p.tags["volume"]
 		v.ID, v.Zone, v.State = s.IDs.Resource("vol-"), inst.Zone, resource.VolumeCreating
 		v.Attachment = &resource.VolumeAttachment{
 			InstanceID: inst.ID, Device: n.device, State: resource.Attaching, At: inst.LaunchedAt, DeleteOnEnd: n.deleteOnEnd,
 		}
-		if err := addVolume(tx, info, &v); err != nil {
+		if err := addVolume(tx, &v); err != nil {
 			return err
 		}
 	}

@@ -20,15 +20,9 @@ import (
 	"karri.dev/internal/instancetype"
 	"karri.dev/internal/page"
 	"karri.dev/internal/policy"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
-)
-
-// Names of cloud settings that hold quotas: numbers, for every account and region. With "/ACCOUNT" appended
-// they are for one account.
-const (
-	QuotaVCPUs     = "quota-vcpus"     // vCPUs of live instances; none set = no limit
-	QuotaAddresses = "quota-addresses" // elastic IPs; none set = 5, as AWS
 )
 
 // Console reads what an instance wrote to its serial console and shows on its display: live, from its node.
@@ -71,6 +65,7 @@ type Deps struct {
 	Console Console
 	Objects Objects
 	Roles   Roles // nil: imports have no roles
+	Quotas  *quota.Keeper
 	Log     *slog.Logger
 }
 
@@ -116,10 +111,12 @@ func (s *Service) read(ctx context.Context, in any, dryRun *bool) (*call.Info, *
 	return info, s.Store.Snapshot(), nil
 }
 
-// update runs fn in a transaction; a dry run does everything but write. fn may run more than once.
+// update runs fn in a transaction, within the caller's quotas; a dry run does everything but write. fn may run more
+// than once.
 func (s *Service) update(ctx context.Context, dryRun *bool, fn func(*store.Tx) error) error {
+	info := call.From(ctx)
 	return s.Store.Update(ctx, func(tx *store.Tx) error {
-		if err := fn(tx); err != nil {
+		if err := s.Quotas.Within(tx, info, fn); err != nil {
 			return err
 		}
 		if isTrue(dryRun) {
@@ -137,18 +134,6 @@ func (s *Service) random() *rand.Rand {
 
 // now is the time to write into records: EC2 shows milliseconds at most.
 func (s *Service) now() time.Time { return s.Clock().UTC().Truncate(time.Millisecond) }
-
-// quota gives the limit that a setting sets for the account, or none.
-func quota(r store.Reader, name, account string, none int) int {
-	for _, n := range []string{name + "/" + account, name} {
-		if set := store.Settings.Get(r, n); set != nil {
-			if v, err := strconv.Atoi(set.Value); err == nil && v >= 0 {
-				return v
-			}
-		}
-	}
-	return none
-}
 
 func isTrue(b *bool) bool { return b != nil && *b }
 

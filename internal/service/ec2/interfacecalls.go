@@ -16,8 +16,7 @@ import (
 
 // Limits of AWS.
 const (
-	maxInterfaces = 5000 // of an account in a region
-	maxSecondary  = 49   // of an interface that no instance has
+	maxSecondary = 49 // of an interface that no instance has
 )
 
 // interfaceSpec is what a caller says of a new interface's addresses.
@@ -157,9 +156,6 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *shape.CreateNe
 		made = &resource.Interface{Owned: s.owned(info, tags["network-interface"]), ID: id, Description: in.Description, Token: token.token}
 		if made.Groups, err = groupsOr(tx, info, sub.VPCID, in.Groups); err != nil {
 			return err
-		}
-		if interfaces.count(tx, info) >= maxInterfaces {
-			return awserr.New("NetworkInterfaceLimitExceeded", "The maximum number of network interfaces has been reached.")
 		}
 		if err := giveAddresses(tx, made, sub, spec, rnd); err != nil {
 			return err

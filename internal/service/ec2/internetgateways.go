@@ -54,12 +54,6 @@ func (s *Service) DescribeInternetGateways(ctx context.Context, in *shape.Descri
 	return &shape.DescribeInternetGatewaysResult{InternetGateways: showAll(r, list, shapeGateway), NextToken: next}, nil
 }
 
-// QuotaInternetGateways is the name of the setting for internet gateways of an account in a region; none set
-// = 5, as AWS.
-const QuotaInternetGateways = "quota-internet-gateways"
-
-const defaultGateways = 5
-
 // CreateInternetGateway makes an internet gateway that no VPC has yet.
 func (s *Service) CreateInternetGateway(ctx context.Context, in *shape.CreateInternetGatewayRequest) (*shape.CreateInternetGatewayResult, error) {
 	info, err := s.begin(ctx, in)
@@ -72,9 +66,6 @@ func (s *Service) CreateInternetGateway(ctx context.Context, in *shape.CreateInt
 	}
 	g := &resource.InternetGateway{Owned: s.owned(info, tags["internet-gateway"]), ID: s.IDs.Resource("igw-")}
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		if gateways.count(tx, info) >= quota(tx, QuotaInternetGateways, info.AccountID, defaultGateways) {
-			return awserr.New("InternetGatewayLimitExceeded", "The maximum number of internet gateways has been reached.")
-		}
 		return store.InternetGateways.Put(tx, g)
 	})
 	if err != nil {

@@ -160,5 +160,5 @@ func ownerKey(info *call.Info) string { return info.AccountID + "/" + info.Regio
 
 // owned is the common part of a new resource of the caller's.
 func (s *Service) owned(info *call.Info, tags resource.Tags) resource.Owned {
-	return resource.Owned{AccountID: info.AccountID, Region: info.Region, CreatedAt: s.now(), Tags: tags}
+	return resource.Owned{AccountID: info.AccountID, Region: info.Region, CreatedAt: s.now(), Tags: tags, Creator: info.PrincipalID()}
 }

@@ -15,7 +15,7 @@ import (
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/instancetype"
-	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -257,7 +257,7 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 	if err := p.findPlacement(tx, info); err != nil {
 		return nil, err
 	}
-	return p, p.limit(tx, info)
+	return p, p.limit(tx, info, s.Quotas)
 }
 
 // part gives the kernel or ramdisk: the one asked for, else the image's.
@@ -272,23 +272,36 @@ func part(r store.Reader, info *call.Info, kind, asked, own string) (string, err
 	return "", images.notFound(id)
 }
 
-// limit lowers the count to the account's quota, or refuses.
-func (p *plan) limit(r store.Reader, info *call.Info) error {
-	most := quota(r, QuotaVCPUs, info.AccountID, -1)
-	if most < 0 {
-		return nil
+// limit lowers the count to the account's quotas, or refuses. What comes with the instances is for update to count.
+func (p *plan) limit(r store.Reader, info *call.Info, quotas *quota.Keeper) error {
+	disk := 0
+	if p.image.RootDeviceType != "ebs" {
+		disk = p.diskGiB()
 	}
-	used := 0
-	if u := store.Usages.Get(r, ownerKey(info)); u != nil {
-		used = u.VCPUs
-	}
-	if fit := max(0, most-used) / p.kind.VCPUs; fit < p.count {
-		if fit < p.in.MinCount {
-			return awserr.New("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of %d allows for the account.", most)
+	for _, q := range []struct {
+		key string
+		per int // instance
+	}{{quota.Instances, 1}, {quota.ActiveInstances, 1}, {quota.VCPUs, p.kind.VCPUs}, {quota.Memory, p.kind.MemoryMiB}, {quota.Disk, disk}} {
+		if q.per == 0 {
+			continue
 		}
-		p.count = fit
+		room, refusal, err := quotas.Room(r, info, q.key)
+		if err != nil {
+			return err
+		}
+		if fit := int(room) / q.per; fit < p.count {
+			if fit < p.in.MinCount {
+				return refusal
+			}
+			p.count = fit
+		}
 	}
 	return nil
+}
+
+// diskGiB is the size of an instance-store root disk.
+func (p *plan) diskGiB() int {
+	return max(p.kind.DiskGiB, int((p.image.Data.VirtualSize+1<<30-1)>>30))
 }
 
 // make writes the instances and their interfaces.
@@ -298,10 +311,10 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 	var out []*resource.Instance
 	for index := range p.count {
 		inst := &resource.Instance{
-			Owned: resource.Owned{AccountID: info.AccountID, Region: info.Region, CreatedAt: now, Tags: p.tags["instance"]},
+			Owned: s.owned(info, p.tags["instance"]),
 			ID:    s.IDs.Resource("i-"), ReservationID: reservation, LaunchIndex: index, ClientToken: p.in.ClientToken,
 			ImageID: p.image.ID, KernelID: p.kernel, RamdiskID: p.ramdisk, Type: p.kind.Name, VCPUs: p.kind.VCPUs, MemoryMiB: p.kind.MemoryMiB,
-			DiskGiB: max(p.kind.DiskGiB, int((p.image.Data.VirtualSize+1<<30-1)>>30)), Zone: p.subnet.Zone, UserData: p.userData,
+			DiskGiB: p.diskGiB(), Zone: p.subnet.Zone, UserData: p.userData,
 			VPCID: p.vpc.ID, SubnetID: p.subnet.ID, IMDS: p.imds, APITermination: isTrue(p.in.DisableApiTermination), OnShutdown: "terminate",
 			Monitoring: p.in.Monitoring != nil && p.in.Monitoring.Enabled, Power: resource.PowerOn, State: resource.Pending, LaunchedAt: now,
 			StateReason: resource.StateReason{Code: "pending", Message: "pending"},
@@ -331,9 +344,6 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 		}
 		p.join(tx, inst)
 		if err := store.Instances.Put(tx, inst); err != nil {
-			return nil, err
-		}
-		if err := lifecycle.Began(tx, inst); err != nil {
 			return nil, err
 		}
 		if err := s.addVolumes(tx, info, p, inst); err != nil {

@@ -14,7 +14,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/lifecycle"
-	"karri.dev/internal/resource"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/store"
 )
 
@@ -224,17 +224,13 @@ func TestCountsAndQuotas(t *testing.T) {
 			NetworkInterfaces: []shape.InstanceNetworkInterfaceSpecification{{DeviceIndex: ptr(0), AssociatePublicIpAddress: ptr(false)}},
 		})
 	}
-	c.write(func(tx *store.Tx) error {
-		return store.Settings.Put(tx, &resource.Setting{Name: QuotaVCPUs, Value: "15"})
-	})
+	c.quota("", map[string]int64{quota.VCPUs: 15})
 	if out, err = private(5); err != nil || len(out.Instances) != 1 {
 		t.Fatalf("15 vCPUs, 12 used: %v", err)
 	}
 	_, err = private(1)
 	c.code("quota", err, "VcpuLimitExceeded")
-	c.write(func(tx *store.Tx) error {
-		return store.Settings.Put(tx, &resource.Setting{Name: QuotaVCPUs + "/" + alice, Value: "16"})
-	})
+	c.quota(alice, map[string]int64{quota.VCPUs: 16})
 	if _, err = private(1); err != nil {
 		t.Error(err)
 	}
@@ -262,12 +258,7 @@ func TestSubnetRunsFull(t *testing.T) {
 // the counters are right.
 func TestConcurrentLaunches(t *testing.T) {
 	c := newCloud(t, "203.0.113.0/26")
-	c.write(func(tx *store.Tx) error {
-		return store.Settings.Put(tx, &resource.Setting{Name: QuotaVCPUs, Value: "60"})
-	})
-	c.write(func(tx *store.Tx) error {
-		return store.Settings.Put(tx, &resource.Setting{Name: QuotaAddresses, Value: "20"})
-	})
+	c.quota("", map[string]int64{quota.VCPUs: 60, quota.Addresses: 20})
 	var wg sync.WaitGroup
 	for w := range 8 {
 		rnd := rand.New(rand.NewSource(int64(w)))
@@ -309,8 +300,8 @@ func TestConcurrentLaunches(t *testing.T) {
 						_, _ = c.ReleaseAddress(c.alice, &shape.ReleaseAddressRequest{AllocationId: a.AllocationId})
 					}
 				}
-				if u := store.Usages.Get(c.Store.Snapshot(), alice+"/"+east); u != nil && u.VCPUs > 60 {
-					t.Errorf("%d vCPUs are in use, 60 are allowed", u.VCPUs)
+				if u := store.InstancesVCPUs.Sum(c.Store.Snapshot(), alice+"/"+east); u > 60 {
+					t.Errorf("%d vCPUs are in use, 60 are allowed", u)
 				}
 			}
 		})
@@ -359,7 +350,7 @@ func TestTerminate(t *testing.T) {
 		c.code(what+" a terminated instance", err, "IncorrectInstanceState")
 	}
 	c.invariants()
-	if store.Usages.Len(c.Store.Snapshot()) != 0 || store.Interfaces.Len(c.Store.Snapshot()) != 0 {
+	if store.InstancesVCPUs.Sum(c.Store.Snapshot(), alice+"/"+east) != 0 || store.Interfaces.Len(c.Store.Snapshot()) != 0 {
 		t.Error("something is left of terminated instances")
 	}
 	reaper := lifecycle.NewReaper(c.Store, c.clock, time.Minute, slog.New(slog.DiscardHandler))

@@ -11,7 +11,6 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
-	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -256,10 +255,7 @@ func freeVCPUs(r store.Reader, zone string) int {
 			free += n.Capacity.VCPUs
 		}
 	}
-	if u := store.Usages.Get(r, lifecycle.ZoneUsage(zone)); u != nil {
-		free -= u.VCPUs
-	}
-	return free
+	return free - int(store.InstancesVCPUs.Sum(r, store.ZoneKey(zone)))
 }
 
 // findGroups gives an interface's security groups: those named, or the VPC's default one.

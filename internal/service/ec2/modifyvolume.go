@@ -8,7 +8,6 @@ import (
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/filter"
-	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 	"karri.dev/internal/volumetype"
@@ -68,15 +67,7 @@ func (s *Service) ModifyVolume(ctx context.Context, in *shape.ModifyVolumeReques
 		if next.SizeGiB == v.SizeGiB && next.Type == v.Type && next.IOPS == v.IOPS && next.Throughput == v.Throughput {
 			return awserr.New("InvalidParameterValue", "The volume '%s' is already as it is to become.", v.ID)
 		}
-		if most := quota(tx, QuotaVolumeGiB, info.AccountID, -1); most >= 0 {
-			if u := store.Usages.Get(tx, lifecycle.VolumeUsage(v.OwnedBy())); u != nil && u.VolumeGiB+next.SizeGiB-v.SizeGiB > most {
-				return awserr.New("MaxSpaceExceeded", "You have exceeded your maximum volume storage of %d GiB.", most)
-			}
-		}
 		if err := checkRoom(tx, v.Zone, next.SizeGiB-v.SizeGiB); err != nil {
-			return err
-		}
-		if err := lifecycle.CountVolume(tx, v, 0, next.SizeGiB-v.SizeGiB); err != nil {
 			return err
 		}
 		next.Modification = &resource.VolumeModification{

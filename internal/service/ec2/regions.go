@@ -8,6 +8,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/filter"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -134,12 +135,20 @@ func (s *Service) DescribeAccountAttributes(ctx context.Context, in *shape.Descr
 	if v := defaultVPC(r, info); v != nil {
 		defaultVPCID = v.ID
 	}
-	limit := strconv.Itoa(quota(r, QuotaAddresses, info.AccountID, defaultAddresses))
+	addresses, _, err := s.Quotas.Most(r, info, quota.Addresses)
+	if err != nil {
+		return nil, err
+	}
+	vcpus, _, err := s.Quotas.Most(r, info, quota.VCPUs)
+	if err != nil {
+		return nil, err
+	}
+	limit := strconv.FormatInt(addresses, 10)
 	values := [][2]string{
 		{"supported-platforms", "VPC"},
 		{"vpc-max-security-groups-per-interface", strconv.Itoa(maxGroupsPerInterface)},
 		{"max-elastic-ips", limit},
-		{"max-instances", strconv.Itoa(quota(r, QuotaVCPUs, info.AccountID, 1<<20))},
+		{"max-instances", strconv.FormatInt(vcpus, 10)},
 		{"vpc-max-elastic-ips", limit},
 		{"default-vpc", defaultVPCID},
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -19,6 +20,7 @@ import (
 	"karri.dev/internal/ids"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/page"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
@@ -82,7 +84,7 @@ func (c *cloud) pass(d time.Duration) {
 }
 
 func as(account string) context.Context {
-	return call.With(context.Background(), &call.Info{Caller: call.Caller{AccountID: account}, Region: east})
+	return call.With(context.Background(), &call.Info{Caller: call.Caller{AccountID: account, UserID: account}, Region: east})
 }
 
 func newCloud(t testing.TB, pools ...string) *cloud {
@@ -104,7 +106,7 @@ func newCloud(t testing.TB, pools ...string) *cloud {
 	for _, p := range pools {
 		cfg.PublicPool = append(cfg.PublicPool, netip.MustParsePrefix(p))
 	}
-	c.Service = New(cfg, Deps{Store: st, IDs: source, Clock: c.clock, Tokens: page.New(sealer), Console: c, Objects: c})
+	c.Service = New(cfg, Deps{Store: st, IDs: source, Clock: c.clock, Tokens: page.New(sealer), Console: c, Objects: c, Quotas: quota.New(authz.New(authz.Deps{Store: st}))})
 	c.image = "ami-0123456789abcdef0"
 	c.write(func(tx *store.Tx) error {
 		for i, name := range []string{"us-east-1a", "us-east-1b"} {
@@ -192,6 +194,12 @@ func (c *cloud) finish(ids ...string) {
 	})
 }
 
+// quota sets quotas of an account, or of all.
+func (c *cloud) quota(account string, most map[string]int64) {
+	c.Helper()
+	c.write(func(tx *store.Tx) error { return quota.Put(tx, account, most) })
+}
+
 // one gives the only instance with this id as alice sees it.
 func (c *cloud) one(id string) shape.Instance {
 	c.Helper()
@@ -206,7 +214,7 @@ func (c *cloud) one(id string) shape.Instance {
 func (c *cloud) invariants() {
 	c.Helper()
 	r := c.Store.Snapshot()
-	private, public, usage := map[string]string{}, map[string]string{}, map[string]resource.Usage{}
+	private, public := map[string]string{}, map[string]string{}
 	for e := range store.Interfaces.All(r) {
 		for _, a := range e.Addresses() {
 			if other, twice := private[e.VPCID+"/"+a.PrivateIP]; twice {
@@ -245,25 +253,12 @@ func (c *cloud) invariants() {
 			}
 			continue
 		}
-		for _, owner := range []string{i.OwnedBy(), lifecycle.ZoneUsage(i.Zone)} {
-			u := usage[owner]
-			usage[owner] = resource.Usage{Owner: owner, Instances: u.Instances + 1, VCPUs: u.VCPUs + i.VCPUs}
-		}
 		if e := store.Interfaces.Get(r, i.Interfaces[0]); e == nil || e.InstanceID != i.ID {
 			c.Fatalf("%s and its interface %+v disagree", i.ID, e)
 		}
 	}
-	n := 0
-	for u := range store.Usages.All(r) {
-		if strings.HasPrefix(u.Owner, "volumes/") {
-			continue
-		}
-		if n++; *u != usage[u.Owner] {
-			c.Fatalf("usage %+v, counted %+v", *u, usage[u.Owner])
-		}
-	}
-	if n != len(usage) {
-		c.Fatalf("%d usage records, want %d", n, len(usage))
+	if err := r.Check(); err != nil {
+		c.Fatal(err)
 	}
 }
 

@@ -149,9 +149,6 @@ func (s *Service) changeStopped(tx *store.Tx, inst *resource.Instance, c *instan
 			return awserr.New("InvalidParameterValue", "Invalid value '%s' for InstanceType.", c.kind)
 		}
 		next.Type, next.VCPUs, next.MemoryMiB = kind.Name, kind.VCPUs, kind.MemoryMiB
-		if err := lifecycle.Resized(tx, inst, &next); err != nil {
-			return err
-		}
 	}
 	return store.Instances.Put(tx, &next)
 }

@@ -18,12 +18,6 @@ import (
 	"karri.dev/internal/volumetype"
 )
 
-// Names of cloud settings that hold quotas of volumes, per account and region; none set = no limit.
-const (
-	QuotaVolumes   = "quota-volumes"
-	QuotaVolumeGiB = "quota-volume-gib"
-)
-
 // CreateVolume makes a volume, empty or of a snapshot. Its zone makes the file.
 func (s *Service) CreateVolume(ctx context.Context, in *shape.CreateVolumeRequest) (*shape.CreateVolumeResult, error) {
 	info, err := s.begin(ctx, in)
@@ -75,7 +69,7 @@ func (s *Service) CreateVolume(ctx context.Context, in *shape.CreateVolumeReques
 			return err
 		}
 		made = &next
-		return addVolume(tx, info, made)
+		return addVolume(tx, made)
 	})
 	if err != nil {
 		return nil, err
@@ -126,25 +120,9 @@ func (s *Service) fillVolume(r store.Reader, info *call.Info, v *resource.Volume
 	return err
 }
 
-// addVolume puts a new volume into the transaction, within the account's quotas and the zone's room.
-func addVolume(tx *store.Tx, info *call.Info, v *resource.Volume) error {
-	used := func(owner string) resource.Usage {
-		if u := store.Usages.Get(tx, lifecycle.VolumeUsage(owner)); u != nil {
-			return *u
-		}
-		return resource.Usage{}
-	}
-	mine := used(v.OwnedBy())
-	if most := quota(tx, QuotaVolumes, info.AccountID, -1); most >= 0 && mine.Volumes >= most {
-		return awserr.New("VolumeLimitExceeded", "Maximum number of volumes exceeded: %d.", most)
-	}
-	if most := quota(tx, QuotaVolumeGiB, info.AccountID, -1); most >= 0 && mine.VolumeGiB+v.SizeGiB > most {
-		return awserr.New("MaxSpaceExceeded", "You have exceeded your maximum volume storage of %d GiB.", most)
-	}
+// addVolume puts a new volume into the transaction, within the zone's room.
+func addVolume(tx *store.Tx, v *resource.Volume) error {
 	if err := checkRoom(tx, v.Zone, v.SizeGiB); err != nil {
-		return err
-	}
-	if err := lifecycle.CountVolume(tx, v, 1, v.SizeGiB); err != nil {
 		return err
 	}
 	return store.Volumes.Put(tx, v)
@@ -156,11 +134,7 @@ func checkRoom(r store.Reader, zone string, gib int) error {
 	if z == nil || z.StorageGiB == 0 { // it has not said yet
 		return nil
 	}
-	used := 0
-	if u := store.Usages.Get(r, lifecycle.VolumeUsage(lifecycle.ZoneUsage(zone))); u != nil {
-		used = u.VolumeGiB
-	}
-	if used+gib > z.StorageGiB {
+	if int(store.VolumesGiB.Sum(r, store.ZoneKey(zone)))+gib > z.StorageGiB {
 		return awserr.New("InsufficientVolumeCapacity", "There is not enough capacity in zone %s for a volume of %d GiB.", zone, gib).WithStatus(500)
 	}
 	return nil

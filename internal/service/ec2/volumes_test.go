@@ -105,19 +105,17 @@ func TestVolumeQuotas(t *testing.T) {
 	c := newCloud(t)
 	c.write(func(tx *store.Tx) error {
 		z := *store.Zones.Get(tx, "us-east-1a")
-		z.StorageGiB = 100
+		z.StorageGiB = 200
 		return store.Zones.Put(tx, &z)
 	})
-	for name, value := range map[string]string{QuotaVolumes: "3", QuotaVolumeGiB: "90"} {
-		c.write(func(tx *store.Tx) error { return store.Settings.Put(tx, &resource.Setting{Name: name, Value: value}) })
-	}
+	c.quota("", map[string]int64{"ec2:volumenumber": 3, "ec2:volumetotalsize": 90})
 	try := func(ctx context.Context, gib int) error {
 		_, err := c.CreateVolume(ctx, &shape.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: &gib})
 		return err
 	}
-	c.code("too large", try(c.alice, 91), "MaxSpaceExceeded")
+	c.code("too large", try(c.alice, 91), "VolumeLimitExceeded")
 	first := c.volume(80)
-	c.code("no room", try(c.bob, 21), "InsufficientVolumeCapacity")
+	c.code("no room", try(c.bob, 121), "InsufficientVolumeCapacity")
 	c.volume(1)
 	c.volume(1)
 	c.code("too many", try(c.alice, 1), "VolumeLimitExceeded")
@@ -125,7 +123,7 @@ func TestVolumeQuotas(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.code("not gone yet", try(c.alice, 80), "VolumeLimitExceeded")
-	c.write(func(tx *store.Tx) error { return lifecycle.ForgetVolume(tx, first) })
+	c.write(func(tx *store.Tx) error { store.Volumes.Delete(tx, first); return nil })
 	c.code("room again", try(c.alice, 80), "")
 }
 
@@ -236,8 +234,8 @@ func TestModifyVolume(t *testing.T) {
 	if err != nil || len(out.VolumesModifications) != 1 || out.VolumesModifications[0].OriginalIops != 4000 || out.VolumesModifications[0].TargetIops != 100 {
 		t.Errorf("%+v, %v", out, err)
 	}
-	if u := store.Usages.Get(c.Store.Snapshot(), lifecycle.VolumeUsage(alice+"/"+east)); u.VolumeGiB != 20 || u.Volumes != 1 {
-		t.Errorf("usage %+v", u)
+	if gib, n := store.VolumesGiB.Sum(c.Store.Snapshot(), alice+"/"+east), store.VolumesHeld.Sum(c.Store.Snapshot(), alice+"/"+east); gib != 20 || n != 1 {
+		t.Errorf("%d volumes of %d GiB", n, gib)
 	}
 }
 
@@ -299,7 +297,7 @@ func TestAnAccountsVolumesGoWithIt(t *testing.T) {
 			if v := c.vol(id); v.State != resource.VolumeDeleting {
 				t.Errorf("%s is %s", id, v.State)
 			}
-			c.write(func(tx *store.Tx) error { return lifecycle.ForgetVolume(tx, id) })
+			c.write(func(tx *store.Tx) error { store.Volumes.Delete(tx, id); return nil })
 		}
 	}
 	c.write(remove)

@@ -10,11 +10,6 @@ import (
 	"karri.dev/internal/store"
 )
 
-// QuotaVPCs is the name of the setting for VPCs of an account in a region; none set = 5, as AWS.
-const QuotaVPCs = "quota-vpcs"
-
-const defaultVPCs = 5
-
 // errDependent refuses to delete what something else needs.
 func errDependent(noun, id string) error {
 	return awserr.New("DependencyViolation", "The %s '%s' has dependencies and cannot be deleted.", noun, id)
@@ -36,13 +31,6 @@ func has[T any](seq func(func(T) bool), pass func(T) bool) bool {
 		}
 	}
 	return false
-}
-
-func checkVPCLimit(tx *store.Tx, info *call.Info) error {
-	if vpcs.count(tx, info) >= quota(tx, QuotaVPCs, info.AccountID, defaultVPCs) {
-		return awserr.New("VpcLimitExceeded", "The maximum number of VPCs has been reached.")
-	}
-	return nil
 }
 
 // CreateVpc makes a VPC with its main route table, default group and default network ACL.
@@ -71,9 +59,6 @@ func (s *Service) CreateVpc(ctx context.Context, in *shape.CreateVpcRequest) (*s
 	id := s.IDs.Resource("vpc-")
 	var made *resource.VPC
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		if err := checkVPCLimit(tx, info); err != nil {
-			return err
-		}
 		vpc := resource.VPC{Owned: s.owned(info, tags["vpc"]), ID: id, CIDR: block.String()}
 		if isTrue(in.AmazonProvidedIpv6CidrBlock) {
 			if err := s.giveV6(tx, &vpc); err != nil {
@@ -112,9 +97,6 @@ func (s *Service) CreateDefaultVpc(ctx context.Context, in *shape.CreateDefaultV
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		if v := defaultVPC(tx, info); v != nil {
 			return awserr.New("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
-		}
-		if err := checkVPCLimit(tx, info); err != nil {
-			return err
 		}
 		made, err = CreateDefaultVPC(tx, s.IDs, s.now(), info.AccountID, info.Region)
 		return err
