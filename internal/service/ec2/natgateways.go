@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"slices"
+	"strconv"
 	"time"
 
 	"karri.dev/internal/aws/awserr"
@@ -143,6 +144,18 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *shape.CreateNatGatew
 	return &shape.CreateNatGatewayResult{NatGateway: &out, ClientToken: in.ClientToken}, nil
 }
 
+// settingOr gives the number that a setting has for the account, or for all, or none.
+func settingOr(r store.Reader, name, account string, none int) int {
+	for _, n := range []string{name + "/" + account, name} {
+		if set := store.Settings.Get(r, n); set != nil {
+			if v, err := strconv.Atoi(set.Value); err == nil && v >= 0 {
+				return v
+			}
+		}
+	}
+	return none
+}
+
 func checkNATLimits(r store.Reader, info *call.Info, sub *resource.Subnet, allocations int) error {
 	n := 0
 	for g := range store.NATGatewaysByOwner.By(r, ownerKey(info)) {
@@ -150,14 +163,14 @@ func checkNATLimits(r store.Reader, info *call.Info, sub *resource.Subnet, alloc
 			n++
 		}
 	}
-	if n >= quota(r, QuotaNATGateways, info.AccountID, defaultNATGateways) {
+	if n >= settingOr(r, QuotaNATGateways, info.AccountID, defaultNATGateways) {
 		return awserr.New("NatGatewayLimitExceeded", "The maximum number of NAT gateways in %s has been reached.", sub.Zone)
 	}
 	return checkNATElastic(r, info, allocations)
 }
 
 func checkNATElastic(r store.Reader, info *call.Info, allocations int) error {
-	if allocations > quota(r, QuotaNATAddresses, info.AccountID, defaultNATAddresses) {
+	if allocations > settingOr(r, QuotaNATAddresses, info.AccountID, defaultNATAddresses) {
 		return awserr.New("AddressLimitExceeded", "The maximum number of elastic IPs of a NAT gateway has been reached.")
 	}
 	return nil
