@@ -38,6 +38,11 @@ type exchange struct {
 	buffer   *[]byte // out.Body's room
 	sent     bool    // the status line is out: errors can only cut the connection
 	failure  *awserr.Error
+
+	sig    *sigv4.Signature // for the access log, as the rest
+	status int
+	bytes  int64 // of the answer's body
+	began  time.Duration
 }
 
 // largestKept is the largest answer whose room is kept for others.
@@ -69,6 +74,7 @@ func (x *exchange) serve() error {
 		return err
 	}
 	sig, err := sigv4.Parse(x.r.Header, x.query)
+	x.sig = sig
 	var peeked []byte
 	var unread error
 	action := x.query.Get("Action")
@@ -209,14 +215,15 @@ func (x *exchange) send() error {
 	if !bodyless && length >= 0 && h["Content-Length"] == nil {
 		h["Content-Length"] = []string{strconv.FormatInt(length, 10)}
 	}
-	x.sent = true
+	x.sent, x.status, x.began = true, status, x.d.deps.Now().Sub(x.info.Time)
 	x.extend()
 	x.w.WriteHeader(status)
 	if x.r.Method == http.MethodHead || bodyless {
 		return nil
 	}
 	if stream == nil {
-		_, err := x.w.Write(x.out.Body)
+		n, err := x.w.Write(x.out.Body)
+		x.bytes = int64(n)
 		return err
 	}
 	_, err := io.Copy(&movingWriter{x}, stream)
@@ -294,6 +301,7 @@ func (x *exchange) end() {
 	if x.failure != nil {
 		code, message = x.failure.Code, x.failure.Message
 	}
+	x.accessed()
 	x.metrics.observe(code, x.d.deps.Now().Sub(x.info.Time))
 	if x.d.deps.Audit != nil && x.service != nil {
 		x.d.deps.Audit.Record(audit.New(&x.info, x.form, x.resource, code, message))
@@ -316,7 +324,9 @@ type movingWriter struct{ x *exchange }
 
 func (m *movingWriter) Write(p []byte) (int, error) {
 	m.x.extend()
-	return m.x.w.Write(p)
+	n, err := m.x.w.Write(p)
+	m.x.bytes += int64(n)
+	return n, err
 }
 
 // movingReader cuts clients that stop sending.

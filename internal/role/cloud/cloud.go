@@ -226,6 +226,7 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g.Go(func() error { return lifecycle.NewReaper(c.deps.Store, c.deps.Now, time.Minute, c.deps.Log).Run(ctx) })
 	g.Go(func() error { return c.objects.Run(ctx) })
 	g.Go(func() error { return c.objects.RunOutbox(ctx) })
+	g.Go(func() error { return c.objects.RunAccessLogs(ctx) })
 	g.Go(func() error { return c.roles.Run(ctx) })
 	if c.SignUp != nil {
 		g.Go(func() error { return c.SignUp.Run(ctx) })

@@ -106,7 +106,7 @@ func TestConfigurations(t *testing.T) {
 		{"accelerate", "<AccelerateConfiguration><Status>Enabled</Status></AccelerateConfiguration>", "", []string{"<Status>Enabled</Status>"}},
 		{"accelerate", "<AccelerateConfiguration><Status>On</Status></AccelerateConfiguration>", "MalformedXML", nil},
 
-		{"logging", "<BucketLoggingStatus><LoggingEnabled><TargetBucket>log-target</TargetBucket><TargetPrefix></TargetPrefix></LoggingEnabled></BucketLoggingStatus>", "NotImplemented", nil},
+		{"logging", "<BucketLoggingStatus><LoggingEnabled><TargetBucket>log-target</TargetBucket><TargetPrefix></TargetPrefix></LoggingEnabled></BucketLoggingStatus>", "InvalidTargetBucketForLogging", nil},
 		{"logging", "<BucketLoggingStatus><LoggingEnabled><TargetBucket>none</TargetBucket></LoggingEnabled></BucketLoggingStatus>", "MalformedXML", nil},
 		{"logging", "<BucketLoggingStatus/>", "", []string{"<BucketLoggingStatus"}},
 

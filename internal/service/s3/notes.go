@@ -24,7 +24,6 @@ func Notes() map[string]string {
 		notes[op] = never
 	}
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
-	notes["PutBucketLogging"] = "Refused: any target; no logs are delivered."
 	notes["PutBucketNotificationConfiguration"] = "Refused: queues, functions and EventBridge. Topics are webhooks (docs/s3.md)."
 	notes["PutBucketRequestPayment"] = "Requesters have to say that they pay; there is no bill."
 	return notes

@@ -68,6 +68,7 @@ type Service struct {
 	grants   readings // ACLs as policies
 	sealer   *seal.Sealer
 	outbox   *outbox
+	logs     accessLogs
 	http     *http.Client // calls webhooks
 }
 
