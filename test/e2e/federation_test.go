@@ -43,14 +43,14 @@ func TestFederation(t *testing.T) {
 		in.Close()
 		_ = issuer.Wait()
 	})
-	var idp struct{ URL, Good, Expired, Stranger string }
+	var idp struct{ URL, Thumbprint, Good, Expired, Stranger string }
 	if err := json.NewDecoder(out).Decode(&idp); err != nil {
 		t.Fatal(err)
 	}
 
 	account := c.aws("sts", "get-caller-identity", "--query", "Account", "--output", "text")
 	host := strings.TrimPrefix(idp.URL, "https://")
-	provider := c.aws("iam", "create-open-id-connect-provider", "--url", idp.URL, "--client-id-list", "sts.amazonaws.com", "--query", "OpenIDConnectProviderArn", "--output", "text")
+	provider := c.aws("iam", "create-open-id-connect-provider", "--url", idp.URL, "--client-id-list", "sts.amazonaws.com", "--thumbprint-list", idp.Thumbprint, "--query", "OpenIDConnectProviderArn", "--output", "text")
 	c.aws("iam", "create-role", "--role-name", "ci", "--assume-role-policy-document",
 		`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Federated":"`+provider+`"},"Action":"sts:AssumeRoleWithWebIdentity",
 		"Condition":{"StringEquals":{"`+host+`:aud":"sts.amazonaws.com","`+host+`:sub":"alice"}}}]}`)

@@ -5,9 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha1"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log"
@@ -29,6 +31,7 @@ func main() {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	check(err)
+	sum := sha1.Sum(der)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(err)
 	_, port, err := net.SplitHostPort(l.Addr().String())
@@ -51,7 +54,7 @@ func main() {
 		check(err)
 		return text
 	}
-	check(json.NewEncoder(os.Stdout).Encode(map[string]string{"URL": url, "Good": token("alice", 10*time.Minute), "Expired": token("alice", -time.Second), "Stranger": token("mallory", 10*time.Minute)}))
+	check(json.NewEncoder(os.Stdout).Encode(map[string]string{"URL": url, "Thumbprint": hex.EncodeToString(sum[:]), "Good": token("alice", 10*time.Minute), "Expired": token("alice", -time.Second), "Stranger": token("mallory", 10*time.Minute)}))
 	_, _ = io.Copy(io.Discard, os.Stdin)
 }
 
