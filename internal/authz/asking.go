@@ -209,8 +209,13 @@ func (a *Asking) Value(k policy.Key) (policy.Value, bool) {
 func requestValue(info *call.Info, k policy.Key) (policy.Value, bool) {
 	s := info.Session
 	switch k.Name {
+	// An address within a VPC is whatever its owner chose: it is not one that aws:SourceIp is asked about.
 	case "aws:sourceip":
-		return policy.Addr(info.SourceIP), info.SourceIP.IsValid()
+		return policy.Addr(info.SourceIP), info.SourceIP.IsValid() && info.SourceVPC == ""
+	case "aws:vpcsourceip":
+		return policy.Addr(info.SourceIP), info.SourceIP.IsValid() && info.SourceVPC != ""
+	case "aws:sourcevpc":
+		return policy.String(info.SourceVPC), info.SourceVPC != ""
 	case "aws:securetransport":
 		return policy.Bool(info.Secure), true
 	case "aws:currenttime":

@@ -54,12 +54,19 @@ func TestAssumeRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	arn := "arn:aws:iam::" + c.account.ID + ":user/bob"
+	const all = `["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"]`
 	open := c.role(t, c.account.ID, "open", statement(arn, `["sts:AssumeRole","sts:TagSession","sts:SetSourceIdentity"]`, ""), 2*time.Hour)
 	c.role(t, c.account.ID, "plain", statement(arn, `"sts:AssumeRole"`, ""), time.Hour)
 	c.role(t, c.account.ID, "external", statement(arn, `"sts:AssumeRole"`, `{"StringEquals":{"sts:ExternalId":"secret-1"}}`), time.Hour)
 	c.role(t, c.account.ID, "mfa", statement(arn, `"sts:AssumeRole"`, `{"Bool":{"aws:MultiFactorAuthPresent":"true"}}`), time.Hour)
 	c.role(t, c.account.ID, "delegated", statement("arn:aws:iam::"+other.ID+":root", `"sts:AssumeRole"`, ""), time.Hour)
-	c.role(t, c.account.ID, "chain", statement("arn:aws:sts::"+c.account.ID+":assumed-role/open/me", `["sts:AssumeRole","sts:TagSession"]`, ""), 12*time.Hour)
+	c.role(t, c.account.ID, "chain", statement("arn:aws:sts::"+c.account.ID+":assumed-role/open/me", all, ""), 12*time.Hour)
+	me := "arn:aws:sts::" + c.account.ID + ":assumed-role/open/me"
+	c.role(t, c.account.ID, "untagged", statement(me, `["sts:AssumeRole","sts:SetSourceIdentity"]`, ""), time.Hour)
+	c.role(t, c.account.ID, "nameless", statement(me, `["sts:AssumeRole","sts:TagSession"]`, ""), time.Hour)
+	c.role(t, c.account.ID, "bobs", statement(me, all, `{"StringLike":{"aws:SourceIdentity":"bob@*","sts:SourceIdentity":"bob@*"},"StringEquals":{"aws:PrincipalTag/team":"blue"}}`), time.Hour)
+	c.role(t, c.account.ID, "anns", statement(me, all, `{"StringLike":{"aws:SourceIdentity":"ann@*"}}`), time.Hour)
+	c.role(t, c.account.ID, "tagged", statement(arn, all, `{"StringEquals":{"aws:RequestTag/cost":"1","sts:RoleSessionName":"${aws:username}"},"ForAllValues:StringEquals":{"aws:TagKeys":["cost","team"],"sts:TransitiveTagKeys":["team"]}}`), time.Hour)
 	asBob := sts.NewFromConfig(c.config(key))
 	roleARN := func(name string) *string { return aws.String("arn:aws:iam::" + c.account.ID + ":role/" + name) }
 	input := func(name string) *sts.AssumeRoleInput {
@@ -131,10 +138,30 @@ func TestAssumeRole(t *testing.T) {
 		"tag handed on, changed": {session, with("chain", func(i *sts.AssumeRoleInput) {
 			i.Tags = []types.Tag{{Key: aws.String("TEAM"), Value: aws.String("red")}}
 		}), "InvalidParameterValue 400"},
-		"other source identity": {session, with("chain", func(i *sts.AssumeRoleInput) { i.SourceIdentity = aws.String("mallory") }), "AccessDenied 403"},
-		"bad session name":      {asBob, with("open", func(i *sts.AssumeRoleInput) { i.RoleSessionName = aws.String("a/b") }), "ValidationError 400"},
-		"bad arn":               {asBob, with("open", func(i *sts.AssumeRoleInput) { i.RoleArn = aws.String("arn:aws:iam::123456789012:user/not-a-role") }), "ValidationError 400"},
-		"bad policy":            {asBob, with("open", func(i *sts.AssumeRoleInput) { i.Policy = aws.String("{}") }), "MalformedPolicyDocument 400"},
+		"other source identity":        {session, with("chain", func(i *sts.AssumeRoleInput) { i.SourceIdentity = aws.String("mallory") }), "AccessDenied 403"},
+		"tags go where none are taken": {session, with("untagged", nothing), "AccessDenied 403"},
+		"a source identity likewise":   {session, with("nameless", nothing), "AccessDenied 403"},
+		"by source identity":           {session, with("bobs", nothing), "<nil>"},
+		"by another source identity":   {session, with("anns", nothing), "AccessDenied 403"},
+		"by tags and name": {asBob, with("tagged", func(i *sts.AssumeRoleInput) {
+			i.RoleSessionName, i.Tags, i.TransitiveTagKeys = aws.String("bob"), in.Tags, []string{"team"}
+		}), "<nil>"},
+		"another name": {asBob, with("tagged", func(i *sts.AssumeRoleInput) { i.Tags = in.Tags }), "AccessDenied 403"},
+		"another tag": {asBob, with("tagged", func(i *sts.AssumeRoleInput) {
+			i.RoleSessionName, i.Tags = aws.String("bob"), append([]types.Tag{{Key: aws.String("x"), Value: aws.String("y")}}, in.Tags...)
+		}), "AccessDenied 403"},
+		"another tag is to go on": {asBob, with("tagged", func(i *sts.AssumeRoleInput) {
+			i.RoleSessionName, i.Tags, i.TransitiveTagKeys = aws.String("bob"), in.Tags, []string{"team", "cost"}
+		}), "AccessDenied 403"},
+		"a tag goes on that is not there": {asBob, with("tagged", func(i *sts.AssumeRoleInput) {
+			i.RoleSessionName, i.Tags, i.TransitiveTagKeys = aws.String("bob"), in.Tags, []string{"other"}
+		}), "InvalidParameterValue 400"},
+		"an external id that is too short": {asBob, with("external", func(i *sts.AssumeRoleInput) { i.ExternalId = aws.String("x") }), "ValidationError 400"},
+		"an external id with spaces":       {asBob, with("external", func(i *sts.AssumeRoleInput) { i.ExternalId = aws.String("secret 1") }), "ValidationError 400"},
+		"an external id of another case":   {asBob, with("external", func(i *sts.AssumeRoleInput) { i.ExternalId = aws.String("Secret-1") }), "AccessDenied 403"},
+		"bad session name":                 {asBob, with("open", func(i *sts.AssumeRoleInput) { i.RoleSessionName = aws.String("a/b") }), "ValidationError 400"},
+		"bad arn":                          {asBob, with("open", func(i *sts.AssumeRoleInput) { i.RoleArn = aws.String("arn:aws:iam::123456789012:user/not-a-role") }), "ValidationError 400"},
+		"bad policy":                       {asBob, with("open", func(i *sts.AssumeRoleInput) { i.Policy = aws.String("{}") }), "MalformedPolicyDocument 400"},
 	} {
 		if got := tt.call(tt.client); got != tt.want {
 			t.Errorf("%s: %s, want %s", name, got, tt.want)

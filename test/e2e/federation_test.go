@@ -73,6 +73,19 @@ func TestFederation(t *testing.T) {
 		t.Errorf("keys: %q", keys)
 	}
 
+	where = c.aws("iam", "simulate-custom-policy", "--policy-input-list", "file://"+write("policy.json",
+		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}}`),
+		"--action-names", "ec2:RunInstances", "--context-entries", "ContextKeyName=aws:SourceIp,ContextKeyType=ip,ContextKeyValues=10.1.2.3", "--query", "EvaluationResults[0].EvalDecision", "--output", "text")
+	if keys := c.aws("iam", "get-context-keys-for-principal-policy", "--policy-source-arn", arn, "--query", "length(ContextKeyNames)"); where != "allowed" || keys != "0" {
+		t.Errorf("simulated: %s; keys: %s", where, keys)
+	}
+	// The thumbprint as the guide takes it.
+	print, err := c.ns.command(t.Context(), "bash", "-c", "openssl s_client -connect "+strings.TrimSuffix(host, "/realms/acme")+
+		" </dev/null 2>/dev/null | openssl x509 -noout -sha1 -fingerprint | cut -d= -f2 | tr -d :").Output()
+	if got := strings.ToLower(strings.TrimSpace(string(print))); err != nil || got != idp.Thumbprint {
+		t.Errorf("thumbprint %q, %v", got, err)
+	}
+
 	// Whoever has the token has no key: the CLI signs nothing.
 	nobody := slices.DeleteFunc(slices.Clone(admin), func(v string) bool {
 		return strings.HasPrefix(v, "AWS_PROFILE=") || strings.HasPrefix(v, "AWS_SHARED_CREDENTIALS_FILE=") || strings.HasPrefix(v, "AWS_CONFIG_FILE=") ||

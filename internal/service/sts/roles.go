@@ -48,7 +48,6 @@ type wish struct {
 	externalID string
 	tags       []shape.Tag
 	transitive []string
-	source     bool // asks for a source identity
 	mfa        bool
 	claims     map[string]policy.Value // what an identity provider says, by condition key in lower case
 }
@@ -114,7 +113,7 @@ func (s *Service) AssumeRole(ctx context.Context, in *shape.AssumeRoleRequest) (
 	}
 	w := &wish{
 		action: s.actions.assume, arn: in.RoleArn, role: s.findRole(in.RoleArn), of: of, externalID: in.ExternalId,
-		tags: in.Tags, transitive: in.TransitiveTagKeys, source: in.SourceIdentity != "", mfa: mfa.MFA,
+		tags: in.Tags, transitive: in.TransitiveTagKeys, mfa: mfa.MFA,
 	}
 	if err := s.grant(ctx, w, d); err != nil {
 		return nil, err
@@ -182,10 +181,10 @@ func (s *Service) grant(ctx context.Context, w *wish, d time.Duration) error {
 		return err
 	}
 	asked := []policy.Action{w.action}
-	if len(w.tags) > 0 {
+	if len(w.of.Tags) > 0 { // those that a chain hands on too
 		asked = append(asked, s.actions.tag)
 	}
-	if w.source {
+	if w.of.SourceIdentity != "" { // likewise: it goes on with the chain, and not into a role that does not take it
 		asked = append(asked, s.actions.source)
 	}
 	for _, action := range asked {

@@ -213,7 +213,7 @@ func (w *wish) attributes(a *saml.Assertion) error {
 	if w.of.SourceIdentity, err = single("SourceIdentity"); err != nil {
 		return err
 	}
-	if w.source = w.of.SourceIdentity != ""; w.source && name("sourceIdentity", w.of.SourceIdentity, 2, 64) != nil {
+	if w.of.SourceIdentity != "" && name("sourceIdentity", w.of.SourceIdentity, 2, 64) != nil {
 		return awserr.New("InvalidIdentityToken", "Source Identity in AuthnResponse must match [a-zA-Z_0-9+=,.@-]{2,64} and not begin with \"aws:\"")
 	}
 	for _, full := range slices.Sorted(maps.Keys(a.Attributes)) {

@@ -53,7 +53,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *shape.Assum
 		Kind: call.RoleSession, AccountID: account, Name: in.RoleSessionName, IssuedAt: now, ExpiresAt: now.Add(d),
 		SourceIdentity: claims.Source, Provider: arn, Subject: claims.Subject,
 	}
-	w := &wish{action: s.actions.web, as: &policy.Principal{Kind: policy.External, ARN: arn}, arn: in.RoleArn, role: s.findRole(in.RoleArn), of: of, source: claims.Source != ""}
+	w := &wish{action: s.actions.web, as: &policy.Principal{Kind: policy.External, ARN: arn}, arn: in.RoleArn, role: s.findRole(in.RoleArn), of: of}
 	if err := w.said(claims); err != nil {
 		return nil, err
 	}
