@@ -73,8 +73,8 @@ func TestFederation(t *testing.T) {
 		t.Errorf("keys: %q", keys)
 	}
 
-	where = c.aws("iam", "simulate-custom-policy", "--policy-input-list", "file://"+write("policy.json",
-		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}}`),
+	where = c.aws("iam", "simulate-custom-policy", "--policy-input-list",
+		`{"Version":"2012-10-17","Statement":{"Effect":"Allow","Action":"ec2:*","Resource":"*","Condition":{"IpAddress":{"aws:SourceIp":"10.0.0.0/8"}}}}`,
 		"--action-names", "ec2:RunInstances", "--context-entries", "ContextKeyName=aws:SourceIp,ContextKeyType=ip,ContextKeyValues=10.1.2.3", "--query", "EvaluationResults[0].EvalDecision", "--output", "text")
 	if keys := c.aws("iam", "get-context-keys-for-principal-policy", "--policy-source-arn", arn, "--query", "length(ContextKeyNames)"); where != "allowed" || keys != "0" {
 		t.Errorf("simulated: %s; keys: %s", where, keys)
