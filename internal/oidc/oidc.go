@@ -138,6 +138,8 @@ const (
 	leeway   = time.Minute    // between the provider's clock and ours
 	longest  = 24 * time.Hour // from iat to exp, as AWS has it
 	maxToken = 20000
+
+	maxSubject = 255 // AWS's; sessions carry it
 )
 
 // Issuer gives what a token says of its issuer. Nothing is verified: it is for finding the provider.
@@ -208,6 +210,8 @@ func (v *Verifier) check(p *Provider, c *Claims) error {
 		return invalid("The issuer of the ID Token provided is not the provider's")
 	case c.Subject == "":
 		return invalid("Missing a required claim: sub")
+	case len(c.Subject) > maxSubject:
+		return invalid("The subject of the ID Token provided is longer than %d characters", maxSubject)
 	case len(c.Audience) == 0:
 		return invalid("Missing a required claim: aud")
 	case c.Expiry == nil:

@@ -79,6 +79,7 @@ func TestVerify(t *testing.T) {
 		"not yet":                   {map[string]any{"nbf": now.Add(5 * time.Minute).Unix()}, oidc.Invalid},
 		"a little early":            {map[string]any{"nbf": now.Add(20 * time.Second).Unix()}, 0},
 		"good for two days":         {map[string]any{"exp": now.Add(48 * time.Hour).Unix()}, oidc.Invalid},
+		"a subject without end":     {map[string]any{"sub": strings.Repeat("a", 256)}, oidc.Invalid},
 		"no subject":                {map[string]any{"sub": nil}, oidc.Invalid},
 		"foreign issuer, same path": {map[string]any{"iss": "https://evil.example/realm"}, oidc.Invalid},
 		"issuer with a slash":       {map[string]any{"iss": i.URL + "/"}, oidc.Invalid},

@@ -33,7 +33,7 @@ func (e *evaluation) value(k Key) (Value, bool) {
 	case keyPrincipalARN:
 		switch who.Kind {
 		case Root, User, FederatedUser:
-			return String(who.ARN), true
+			return String(who.ARN), who.ARN != ""
 		case RoleSession: // the role, whatever the session is called
 			return String(who.Issuer), true
 		}

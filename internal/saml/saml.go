@@ -51,15 +51,17 @@ func invalid(format string, args ...any) error {
 
 // Assertion is what a provider vouches for.
 type Assertion struct {
-	Issuer        string
-	Subject       string // the NameID
-	Format        string // of the subject: "persistent", "transient", or another's whole name
-	NameQualifier string
-	Recipient     string
+	Issuer    string
+	Subject   string // the NameID
+	Format    string // of the subject: "persistent", "transient", or another's whole name
+	Recipient string
 	// SessionEnd is until when the provider lets sessions last; zero: it does not say.
 	SessionEnd time.Time
 	Attributes map[string][]string
 }
+
+// maxName bounds the NameID and its format: sessions carry them.
+const maxName = 512
 
 // Times that count.
 const (
@@ -173,8 +175,11 @@ func (a *Assertion) subject(e *etree.Element, endpoint string, now time.Time) er
 	if err != nil || id == nil || content(id) == "" {
 		return invalid("The assertion has no NameID")
 	}
-	a.Subject, a.NameQualifier = content(id), id.SelectAttrValue("NameQualifier", "")
+	a.Subject = content(id)
 	a.Format = id.SelectAttrValue("Format", "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified")
+	if len(a.Subject) > maxName || len(a.Format) > maxName {
+		return invalid("The NameID is longer than %d characters", maxName)
+	}
 	for _, short := range []string{"persistent", "transient"} {
 		if a.Format == "urn:oasis:names:tc:SAML:2.0:nameid-format:"+short {
 			a.Format = short

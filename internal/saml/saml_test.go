@@ -79,6 +79,7 @@ func TestVerify(t *testing.T) {
 		"not yet":                      {samltest.Response{From: now.Add(3 * time.Minute)}, saml.Invalid},
 		"over":                         {samltest.Response{Until: now.Add(-time.Second)}, saml.Expired},
 		"session is over":              {samltest.Response{SessionEnd: now.Add(-time.Second)}, saml.Expired},
+		"a subject without end":        {samltest.Response{Subject: strings.Repeat("a", 513)}, saml.Invalid},
 		"no subject":                   {samltest.Response{Subject: " "}, saml.Invalid},
 		"subject cut by an element":    {samltest.Response{Subjects: `<saml:NameID>admin@acme.com<x/>.evil.example</saml:NameID>`}, saml.Invalid},
 		"subject cut by CDATA":         {samltest.Response{Subjects: `<saml:NameID>ali<![CDATA[ce]]></saml:NameID>`}, 0},

@@ -111,8 +111,11 @@ func (c *Codec) Make(s *call.Session) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, err
 	}
-	token := append([]byte{version}, c.sealer.Seal(pack(text), context)...)
-	return Credentials{id, content.Secret, base64.StdEncoding.EncodeToString(token), s.ExpiresAt}, nil
+	token := base64.StdEncoding.EncodeToString(append([]byte{version}, c.sealer.Seal(pack(text), context)...))
+	if len(token) > maxToken { // Open would not take it
+		return Credentials{}, ErrTooLarge
+	}
+	return Credentials{id, content.Secret, token, s.ExpiresAt}, nil
 }
 
 // Open gives a session and the secret of its key. A session that is over is given too, with ErrExpired.

@@ -132,6 +132,10 @@ func TestPacked(t *testing.T) {
 	if _, err := newCodec(t, 1).Make(s); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
+	// Nor has anything else in a session room without end.
+	if _, err := newCodec(t, 1).Make(&call.Session{AccountID: "123456789012", Subject: ids.New(nil).Hex(8 << 10)}); !errors.Is(err, ErrTooLarge) {
+		t.Error(err)
+	}
 	// The largest session that is allowed has a token that opens.
 	s.Tags = map[string]string{}
 	for len(s.Tags) < 50 {

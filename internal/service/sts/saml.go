@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"karri.dev/internal/aws/awserr"
@@ -98,11 +99,35 @@ func (s *Service) samlProvider(account, arn string) (*resource.SAMLProvider, *sa
 	if a := store.Accounts.Get(snap, account); p == nil || p.AccountID != account || a == nil || !a.Open() {
 		return nil, nil, awserr.New("InvalidIdentityToken", "Specified provider doesn't exist")
 	}
-	m, err := saml.ParseMetadata(p.Metadata)
+	m, err := s.metadata.of(p)
 	if err != nil {
 		return nil, nil, awserr.New("InvalidIdentityToken", "Could not parse metadata").Because(err)
 	}
 	return p, m, nil
+}
+
+// parsed keeps providers' metadata, which may be large and which whoever knows a provider's name can have read. Records are
+// immutable, so their addresses name them.
+type parsed struct {
+	mu  sync.Mutex
+	all map[*resource.SAMLProvider]*saml.Metadata
+}
+
+func (c *parsed) of(p *resource.SAMLProvider) (*saml.Metadata, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.all[p]; m != nil {
+		return m, nil
+	}
+	m, err := saml.ParseMetadata(p.Metadata)
+	if err != nil {
+		return nil, err
+	}
+	if c.all == nil || len(c.all) >= 256 {
+		c.all = map[*resource.SAMLProvider]*saml.Metadata{}
+	}
+	c.all[p] = m
+	return m, nil
 }
 
 // badAssertion says in STS's words why an assertion was refused.

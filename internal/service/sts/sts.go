@@ -34,8 +34,9 @@ type Deps struct {
 // Service implements the operations.
 type Service struct {
 	Deps
-	managed map[string]bool // ARNs of the cloud's own policies
-	actions actions
+	managed  map[string]bool // ARNs of the cloud's own policies
+	actions  actions
+	metadata parsed // of SAML providers
 }
 
 var _ shape.API = (*Service)(nil)
