@@ -133,7 +133,7 @@ func TestPacked(t *testing.T) {
 		t.Error(err)
 	}
 	// Nor has anything else in a session room without end.
-	if _, err := newCodec(t, 1).Make(&call.Session{AccountID: "123456789012", Subject: ids.New(nil).Hex(8 << 10)}); !errors.Is(err, ErrTooLarge) {
+	if _, err := newCodec(t, 1).Make(&call.Session{AccountID: "123456789012", Subject: ids.New(nil).Hex(12 << 10)}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
 	// The largest session that is allowed has a token that opens.
