@@ -39,7 +39,6 @@ func (v *Verifier) client(thumbprints []string) *http.Client {
 		Transport: &http.Transport{
 			DialContext:            v.cfg.Guard.dial,
 			TLSClientConfig:        v.tlsConfig(thumbprints),
-			TLSHandshakeTimeout:    3 * time.Second,
 			DisableKeepAlives:      true,
 			MaxResponseHeaderBytes: 16 << 10,
 		},

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"slices"
 	"syscall"
-	"time"
 )
 
 // ErrAddress says that a provider's name leads to an address where no provider may be.
@@ -87,7 +86,7 @@ func systemAddresses() ([]netip.Addr, error) {
 
 // dial connects to an address that is permitted.
 func (g *Guard) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 3 * time.Second, Control: func(_, address string, _ syscall.RawConn) error {
+	d := net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
 		to, err := netip.ParseAddrPort(address)
 		if err != nil {
 			return err

@@ -34,9 +34,11 @@ type bench struct {
 	ahead  time.Duration
 }
 
-func newBench(t testing.TB) *bench {
+func newBench(t testing.TB) *bench { return newBenchWith(t, time.Minute) }
+
+func newBenchWith(t testing.TB, timeout time.Duration) *bench {
 	b := &bench{issuer: oidctest.New(t)}
-	b.Verifier = oidc.New(oidc.Config{Guard: oidc.Guard{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Timeout: 2 * time.Second},
+	b.Verifier = oidc.New(oidc.Config{Guard: oidc.Guard{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}, Timeout: timeout},
 		func() time.Time { return time.Now().Add(b.ahead) })
 	return b
 }
@@ -304,7 +306,11 @@ func TestHostileProviders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t)
+			timeout := time.Minute
+			if strings.HasPrefix(name, "never") {
+				timeout = 200 * time.Millisecond
+			}
+			b := newBenchWith(t, timeout)
 			tt.change(b.issuer)
 			if _, err := b.Verify(context.Background(), b.provider(), b.issuer.Token(t, nil)); outcome(err) != tt.want {
 				t.Error(err)
@@ -335,6 +341,48 @@ func TestCertificates(t *testing.T) {
 	got, err := b.Thumbprints(t.Context(), i.URL)
 	if err != nil || len(got) != 1 || got[0] != i.Thumbprint {
 		t.Error(got, err)
+	}
+}
+
+// Slow providers of one account are that account's trouble: only so many are asked at once, and others' are asked all the same.
+func TestBusy(t *testing.T) {
+	b := newBench(t)
+	reached, release := make(chan struct{}, 4), make(chan struct{})
+	done := make(chan error, 4)
+	for range 4 {
+		slow := oidctest.New(t)
+		slow.Answer(oidctest.Discovery, func(w http.ResponseWriter, _ *http.Request) {
+			reached <- struct{}{}
+			<-release
+			panic(http.ErrAbortHandler)
+		})
+		p := &oidc.Provider{AccountID: "111122223333", Issuer: slow.URL, ClientIDs: []string{"app"}, Thumbprints: []string{slow.Thumbprint}}
+		token := slow.Token(t, nil)
+		go func() {
+			_, err := b.Verify(context.Background(), p, token)
+			done <- err
+		}()
+	}
+	for range 4 {
+		<-reached
+	}
+	token := b.issuer.Token(t, nil)
+	if _, err := b.Verify(t.Context(), b.provider(), token); outcome(err) != oidc.Communication {
+		t.Errorf("a fifth: %v", err)
+	}
+	other := b.provider()
+	other.AccountID = "444455556666"
+	if _, err := b.Verify(t.Context(), other, token); err != nil {
+		t.Errorf("another account's: %v", err)
+	}
+	close(release)
+	for range 4 {
+		if err := <-done; outcome(err) != oidc.Communication {
+			t.Error(err)
+		}
+	}
+	if _, err := b.Verify(t.Context(), b.provider(), token); err != nil {
+		t.Errorf("afterwards: %v", err)
 	}
 }
 
