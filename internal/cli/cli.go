@@ -50,7 +50,7 @@ boto3, Terraform and every other AWS client.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
 	root.AddCommand(upCommand(), cloudCommand(), zoneCommand(), nodeCommand(), downCommand(),
-		statusCommand(), operationsCommand(), withAccounts(accountCommand()), withUsers(userCommand()), tokenCommand(), nodesCommand(), objectsCommand(),
+		statusCommand(), operationsCommand(), withQuotas(withAccounts(accountCommand())), withUsers(userCommand()), tokenCommand(), nodesCommand(), objectsCommand(),
 		loginCommand(), imageCommand(), storeCommand(), bundleImageCommand(), uploadBundleCommand(), downloadBundleCommand(), unbundleCommand(), deleteBundleCommand(),
 		versionCommand())
 	return root

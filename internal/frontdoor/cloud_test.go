@@ -97,7 +97,7 @@ func newCloud(t testing.TB, change ...func(*frontdoor.Config, *frontdoor.Deps)) 
 	c.Door = frontdoor.New(cfg, deps)
 	c.issuers = oidc.New(oidc.Config{Guard: oidc.Guard{Private: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}}}, func() time.Time { return c.now() })
 	c.Register(stsshape.Service(), sts.New(sts.Deps{Store: c.store, Sessions: c.id, Denials: denial.New(sealer), Roles: authz.New(authz.Deps{Store: c.store, Log: log}), Tokens: c.issuers, Now: func() time.Time { return c.now() }}))
-	c.Register(iamshape.Service(), iam.New(c.store, c.id, c.issuers))
+	c.Register(iamshape.Service(), iam.New(c.store, c.id, c.issuers, nil))
 	return c
 }
 

@@ -16,7 +16,6 @@ import (
 
 // AWS's quotas.
 const (
-	MaxUsers       = 5000
 	MaxKeysPerUser = 2
 )
 
@@ -115,13 +114,6 @@ func (i *Identity) AddUser(tx *store.Tx, account, name, path string, tags resour
 	}
 	if store.Users.Get(tx, store.UserKey(account, name)) != nil {
 		return nil, userExists(name)
-	}
-	n := 0
-	for range UsersOf(tx, account) {
-		n++
-	}
-	if n >= MaxUsers {
-		return nil, OverQuota("UsersPerAccount", MaxUsers)
 	}
 	u := &resource.User{AccountID: account, Name: name, ID: i.deps.IDs.IAM("AIDA"), Path: path, CreatedAt: i.deps.Now().UTC(), Tags: tags}
 	return u, store.Users.Put(tx, u)

@@ -136,7 +136,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.Quotas = quota.New(c.Authz)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint, Stores: cfg.ObjectStores},
-		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz, Sealer: deps.Sealer})
+		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz, Quotas: c.Quotas, Sealer: deps.Sealer})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile, TriesFile: cfg.TriesFile}, identity.Deps{
 		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz,
 		Hooks: identity.Hooks{
@@ -168,7 +168,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		})
 	c.Door.Register(shapes3.Service(), c.objects)
 	issuers := oidc.New(oidc.Config{Guard: oidc.Guard{Private: cfg.IssuerNetworks}}, deps.Now)
-	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity, issuers))
+	c.Door.Register(shapeiam.Service(), iam.New(deps.Store, c.Identity, issuers, c.Quotas))
 	c.Door.Register(shapests.Service(), sts.New(sts.Deps{
 		Store: deps.Store, Sessions: c.Identity, Denials: denial.New(deps.Sealer), Roles: c.Authz, Tokens: issuers, Endpoint: cfg.Endpoint, Now: deps.Now,
 	}))

@@ -16,7 +16,7 @@ import (
 // attach adds a managed policy to an entity. It is no error if it has it.
 func (s *Service) attach(ctx context.Context, find find, name, arn string) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		return change(tx, find, account, name, func(h holder, p *resource.Permissions) error {
 			if err := attachable(tx, account, arn); err != nil {
 				return err
@@ -36,7 +36,7 @@ func (s *Service) attach(ctx context.Context, find find, name, arn string) error
 // detach takes a managed policy away.
 func (s *Service) detach(ctx context.Context, find find, name, arn string) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		return change(tx, find, account, name, func(_ holder, p *resource.Permissions) error {
 			i := slices.Index(p.Attached, arn)
 			if i < 0 {
@@ -75,7 +75,7 @@ func (s *Service) attached(ctx context.Context, find find, name, prefix, after s
 // bound sets an entity's permissions boundary, "" removes it.
 func (s *Service) bound(ctx context.Context, find find, name, arn string) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		return change(tx, find, account, name, func(h holder, p *resource.Permissions) error {
 			if arn == "" && p.Boundary == "" {
 				return noEntity("There is no permissions boundary on %s %s.", h.noun, name)
@@ -104,7 +104,7 @@ func (s *Service) putInline(ctx context.Context, find find, name, policyName, te
 		return err
 	}
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		return change(tx, find, account, name, func(h holder, p *resource.Permissions) error {
 			if err := checkDocument(text, policy.Identity, h.inline); err != nil {
 				return err
@@ -140,7 +140,7 @@ func (s *Service) getInline(ctx context.Context, find find, name, policyName str
 
 func (s *Service) deleteInline(ctx context.Context, find find, name, policyName string) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		return change(tx, find, account, name, func(h holder, p *resource.Permissions) error {
 			if _, ok := p.Inline[policyName]; !ok {
 				return noEntity("The %s policy with name %s cannot be found.", h.noun, policyName)

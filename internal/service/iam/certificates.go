@@ -71,7 +71,7 @@ func (s *Service) UploadSigningCertificate(ctx context.Context, in *shape.Upload
 	info := call.From(ctx)
 	id := strings.ToUpper(strings.TrimPrefix(s.identity.RandomKey().ID, "AKIA")) + strings.ToUpper(strings.TrimPrefix(s.identity.RandomKey().ID, "AKIA"))
 	var made *resource.SigningCertificate
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	err = s.update(ctx, func(tx *store.Tx) error {
 		u, err := certificateOwner(tx, info.Caller, in.UserName)
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ func (s *Service) ListSigningCertificates(ctx context.Context, in *shape.ListSig
 
 // changeCertificate changes one of a user's certificates.
 func (s *Service) changeCertificate(ctx context.Context, user, id string, change func(*store.Tx, *resource.SigningCertificate) error) error {
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		u, err := certificateOwner(tx, call.From(ctx).Caller, user)
 		if err != nil {
 			return err

@@ -19,7 +19,7 @@ import (
 )
 
 var deviceKind = &kind[resource.MFADevice]{
-	"MFA device", "virtualMFADeviceName", 226, "VirtualMFADevicesPerAccount", 2 * identity.MaxUsers, store.MFADevices,
+	"MFA device", "virtualMFADeviceName", 226, "VirtualMFADevicesPerAccount", 10_000, store.MFADevices,
 	func(d *resource.MFADevice) string { return d.AccountID }, func(d *resource.MFADevice) string { return d.Name }, func(d *resource.MFADevice) string { return d.Path },
 }
 
@@ -47,7 +47,7 @@ func (s *Service) CreateVirtualMFADevice(ctx context.Context, in *shape.CreateVi
 	d := &resource.MFADevice{AccountID: call.From(ctx).AccountID, Name: in.VirtualMFADeviceName, Path: path, CreatedAt: s.identity.Now(), Tags: tags}
 	seed := s.identity.NewSeed(d)
 	label := ""
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	err = s.update(ctx, func(tx *store.Tx) error {
 		if _, err := deviceKind.admit(tx, d.AccountID, d.Name, d.Path); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func qrCode(text string) ([]byte, error) {
 
 // DeleteVirtualMFADevice deletes a device that is nobody's.
 func (s *Service) DeleteVirtualMFADevice(ctx context.Context, in *shape.DeleteVirtualMFADeviceRequest) (*shape.DeleteVirtualMFADeviceResult, error) {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		d, err := findDevice(tx, call.From(ctx).AccountID, in.SerialNumber)
 		if err != nil {
 			return err
@@ -160,7 +160,7 @@ func (s *Service) ResyncMFADevice(ctx context.Context, in *shape.ResyncMFADevice
 
 // DeactivateMFADevice takes a device from its user.
 func (s *Service) DeactivateMFADevice(ctx context.Context, in *shape.DeactivateMFADeviceRequest) (*shape.DeactivateMFADeviceResult, error) {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		d, err := findUsers(call.From(ctx).AccountID, in.UserName, in.SerialNumber)(tx)
 		if err != nil {
 			return err
@@ -249,7 +249,7 @@ func (s *Service) ListVirtualMFADevices(ctx context.Context, in *shape.ListVirtu
 
 // retagDevice gives a device other tags.
 func (s *Service) retagDevice(ctx context.Context, serial string, change retag) error {
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		d, err := findDevice(tx, call.From(ctx).AccountID, serial)
 		if err != nil {
 			return err

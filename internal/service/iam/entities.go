@@ -19,8 +19,8 @@ type kind[T any] struct {
 	noun    string // in messages: "role"
 	member  string // of requests: "roleName"
 	longest int    // name
-	quota   string // "RolesPerAccount"
-	most    int
+	quota   string // "VirtualMFADevicesPerAccount"
+	most    int    // 0: internal/quota counts them
 	table   *store.Table[T]
 	account func(*T) string
 	name    func(*T) string
@@ -29,23 +29,23 @@ type kind[T any] struct {
 
 var (
 	userKind = &kind[resource.User]{
-		"user", "userName", 64, "UsersPerAccount", identity.MaxUsers, store.Users,
+		"user", "userName", 64, "", 0, store.Users,
 		func(u *resource.User) string { return u.AccountID }, func(u *resource.User) string { return u.Name }, func(u *resource.User) string { return u.Path },
 	}
 	groupKind = &kind[resource.Group]{
-		"group", "groupName", 128, "GroupsPerAccount", 300, store.Groups,
+		"group", "groupName", 128, "", 0, store.Groups,
 		func(g *resource.Group) string { return g.AccountID }, func(g *resource.Group) string { return g.Name }, func(g *resource.Group) string { return g.Path },
 	}
 	roleKind = &kind[resource.IAMRole]{
-		"role", "roleName", 64, "RolesPerAccount", 1000, store.Roles,
+		"role", "roleName", 64, "", 0, store.Roles,
 		func(r *resource.IAMRole) string { return r.AccountID }, func(r *resource.IAMRole) string { return r.Name }, func(r *resource.IAMRole) string { return r.Path },
 	}
 	policyKind = &kind[resource.Policy]{
-		"policy", "policyName", 128, "PoliciesPerAccount", 1500, store.Policies,
+		"policy", "policyName", 128, "", 0, store.Policies,
 		func(p *resource.Policy) string { return p.AccountID }, func(p *resource.Policy) string { return p.Name }, func(p *resource.Policy) string { return p.Path },
 	}
 	profileKind = &kind[resource.InstanceProfile]{
-		"instance profile", "instanceProfileName", 128, "InstanceProfilesPerAccount", 1000, store.InstanceProfiles,
+		"instance profile", "instanceProfileName", 128, "", 0, store.InstanceProfiles,
 		func(p *resource.InstanceProfile) string { return p.AccountID }, func(p *resource.InstanceProfile) string { return p.Name }, func(p *resource.InstanceProfile) string { return p.Path },
 	}
 )
@@ -83,12 +83,14 @@ func (k *kind[T]) admit(r store.Reader, account, name, path string) (string, err
 	if k.table.Get(r, store.UserKey(account, name)) != nil {
 		return "", exists("%s with name %s already exists.", strings.ToUpper(k.noun[:1])+k.noun[1:], name)
 	}
-	n := 0
-	for range k.all(r, account, "") {
-		n++
-	}
-	if n >= k.most {
-		return "", identity.OverQuota(k.quota, k.most)
+	if k.most > 0 {
+		n := 0
+		for range k.all(r, account, "") {
+			n++
+		}
+		if n >= k.most {
+			return "", identity.OverQuota(k.quota, k.most)
+		}
 	}
 	return path, nil
 }

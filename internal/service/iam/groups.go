@@ -22,7 +22,7 @@ func groupOut(g *resource.Group) *shape.Group {
 // CreateGroup makes a group without members.
 func (s *Service) CreateGroup(ctx context.Context, in *shape.CreateGroupRequest) (*shape.CreateGroupResult, error) {
 	g := &resource.Group{AccountID: call.From(ctx).AccountID, Name: in.GroupName, ID: s.identity.NewID("AGPA"), CreatedAt: s.identity.Now()}
-	err := s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err := s.update(ctx, func(tx *store.Tx) (err error) {
 		if g.Path, err = groupKind.admit(tx, g.AccountID, in.GroupName, in.Path); err != nil {
 			return err
 		}
@@ -59,7 +59,7 @@ func (s *Service) GetGroup(ctx context.Context, in *shape.GetGroupRequest) (*sha
 // UpdateGroup gives a group another name or path.
 func (s *Service) UpdateGroup(ctx context.Context, in *shape.UpdateGroupRequest) (*shape.UpdateGroupResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		g, err := groupKind.find(tx, account, in.GroupName)
 		if err != nil {
 			return err
@@ -92,7 +92,7 @@ func (s *Service) UpdateGroup(ctx context.Context, in *shape.UpdateGroupRequest)
 // DeleteGroup deletes a group without members and policies.
 func (s *Service) DeleteGroup(ctx context.Context, in *shape.DeleteGroupRequest) (*shape.DeleteGroupResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		g, err := groupKind.find(tx, account, in.GroupName)
 		if err != nil {
 			return err
@@ -184,7 +184,7 @@ func (s *Service) RemoveUserFromGroup(ctx context.Context, in *shape.RemoveUserF
 // member changes the groups of a user.
 func (s *Service) member(ctx context.Context, group, user string, change func(groups []string, id string) ([]string, error)) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		g, err := groupKind.find(tx, account, group)
 		if err != nil {
 			return err

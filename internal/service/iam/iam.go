@@ -5,19 +5,23 @@
 package iam
 
 import (
+	"context"
 	"encoding/base64"
 	"slices"
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/identity"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
 
 // Service implements the operations.
 type Service struct {
+	quotas   *quota.Keeper
 	store    *store.Store
 	identity *identity.Identity
 	issuers  Issuers
@@ -27,8 +31,14 @@ type Service struct {
 var _ shape.API = (*Service)(nil)
 
 // New makes a Service.
-func New(s *store.Store, id *identity.Identity, issuers Issuers) *Service {
-	return &Service{store: s, identity: id, issuers: issuers, cloud: cloudPolicies()}
+func New(s *store.Store, id *identity.Identity, issuers Issuers, quotas *quota.Keeper) *Service {
+	return &Service{quotas: quotas, store: s, identity: id, issuers: issuers, cloud: cloudPolicies()}
+}
+
+// update runs fn in a transaction, within the caller's quotas.
+func (s *Service) update(ctx context.Context, fn func(*store.Tx) error) error {
+	info := call.From(ctx)
+	return s.store.Update(ctx, func(tx *store.Tx) error { return s.quotas.Within(tx, info, fn) })
 }
 
 // pageSize is IAM's default and mostItems its limit of items in a page.

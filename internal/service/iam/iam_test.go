@@ -29,6 +29,7 @@ import (
 	"karri.dev/internal/login"
 	"karri.dev/internal/oidc"
 	"karri.dev/internal/password"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/sts"
@@ -76,7 +77,7 @@ func newCloud(t *testing.T) *cloud {
 		t.Fatal(err)
 	}
 	door := frontdoor.New(frontdoor.Config{Regions: []string{"us-east-1"}, RatePerSecond: -1}, frontdoor.Deps{Authenticator: id, Authorizer: engine})
-	door.Register(shape.Service(), iam.New(st, id, oidc.New(oidc.Config{}, time.Now)))
+	door.Register(shape.Service(), iam.New(st, id, oidc.New(oidc.Config{}, time.Now), quota.New(engine)))
 	door.Register(shapests.Service(), sts.New(sts.Deps{Store: st, Sessions: id, Roles: engine}))
 	door.Handle("login", login.New(login.Deps{Identity: id, Region: "us-east-1", IDs: ids.New(nil), Now: time.Now, Log: log}))
 	server := httptest.NewServer(door)

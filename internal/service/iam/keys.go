@@ -29,7 +29,7 @@ func (s *Service) CreateAccessKey(ctx context.Context, in *shape.CreateAccessKey
 	}
 	key := s.identity.RandomKey()
 	var rec *resource.AccessKey
-	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.update(ctx, func(tx *store.Tx) (err error) {
 		rec, err = s.identity.AddKey(tx, c.AccountID, user, key)
 		return err
 	})
@@ -108,7 +108,7 @@ func (s *Service) changeKey(ctx context.Context, c call.Caller, userName, id str
 	if err != nil {
 		return err
 	}
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		if user != "" {
 			if _, err := identity.FindUser(tx, c.AccountID, user); err != nil {
 				return err

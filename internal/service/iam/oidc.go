@@ -108,7 +108,7 @@ func (s *Service) CreateOpenIDConnectProvider(ctx context.Context, in *shape.Cre
 			return nil, awserr.New("OpenIdIdpCommunicationError", "Please check .well-known/openid-configuration of provider: https://%s is valid.", url).Because(err)
 		}
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	err = s.update(ctx, func(tx *store.Tx) error {
 		if err := admit(tx); err != nil {
 			return err
 		}
@@ -134,7 +134,7 @@ func oidcProvider(ctx context.Context, r store.Reader, arn string) (*resource.OI
 
 // changeOIDC replaces a provider by what fn makes of a copy.
 func (s *Service) changeOIDC(ctx context.Context, arn string, fn func(*resource.OIDCProvider) error) error {
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		p, err := oidcProvider(ctx, tx, arn)
 		if err != nil {
 			return err
@@ -168,7 +168,7 @@ func (s *Service) ListOpenIDConnectProviders(ctx context.Context, _ *shape.ListO
 // DeleteOpenIDConnectProvider deletes a provider; one that is not there does not matter. Roles that name it stay as they are,
 // and nobody can take them through it.
 func (s *Service) DeleteOpenIDConnectProvider(ctx context.Context, in *shape.DeleteOpenIDConnectProviderRequest) (*shape.DeleteOpenIDConnectProviderResult, error) {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		p, err := oidcProvider(ctx, tx, in.OpenIDConnectProviderArn)
 		if awserr.Code(err) == "NoSuchEntity" {
 			return nil

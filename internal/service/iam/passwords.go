@@ -89,7 +89,7 @@ func (s *Service) UpdateAccountPasswordPolicy(ctx context.Context, in *shape.Upd
 		}
 		*n.to = *n.in
 	}
-	if err := s.store.Update(ctx, func(tx *store.Tx) error { return store.PasswordPolicies.Put(tx, p) }); err != nil {
+	if err := s.update(ctx, func(tx *store.Tx) error { return store.PasswordPolicies.Put(tx, p) }); err != nil {
 		return nil, err
 	}
 	return &shape.UpdateAccountPasswordPolicyResult{}, nil
@@ -110,7 +110,7 @@ func (s *Service) GetAccountPasswordPolicy(ctx context.Context, _ *shape.GetAcco
 
 // DeleteAccountPasswordPolicy brings AWS's default back.
 func (s *Service) DeleteAccountPasswordPolicy(ctx context.Context, _ *shape.DeleteAccountPasswordPolicyRequest) (*shape.DeleteAccountPasswordPolicyResult, error) {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		p, err := passwordPolicy(tx, call.From(ctx).AccountID)
 		if err == nil {
 			store.PasswordPolicies.Delete(tx, p.AccountID)

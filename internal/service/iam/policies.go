@@ -99,7 +99,7 @@ func (s *Service) CreatePolicy(ctx context.Context, in *shape.CreatePolicyReques
 		AccountID: call.From(ctx).AccountID, Name: in.PolicyName, ID: s.identity.NewID("ANPA"), Description: in.Description, CreatedAt: now, UpdatedAt: now, Tags: tags,
 		Versions: []resource.PolicyVersion{{Number: 1, Text: in.PolicyDocument, CreatedAt: now}}, Default: 1, Next: 2,
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.update(ctx, func(tx *store.Tx) (err error) {
 		if p.Path, err = policyKind.admit(tx, p.AccountID, in.PolicyName, in.Path); err != nil {
 			return err
 		}
@@ -170,7 +170,7 @@ func (s *Service) ListPolicies(ctx context.Context, in *shape.ListPoliciesReques
 // changePolicy replaces a policy of the account by what fn makes of a copy.
 func (s *Service) changePolicy(ctx context.Context, arn string, fn func(*resource.Policy) error) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		p, err := s.findPolicy(tx, account, arn)
 		if err != nil {
 			return err
@@ -190,7 +190,7 @@ func (s *Service) changePolicy(ctx context.Context, arn string, fn func(*resourc
 // DeletePolicy deletes a policy that nobody uses and that has one version.
 func (s *Service) DeletePolicy(ctx context.Context, in *shape.DeletePolicyRequest) (*shape.DeletePolicyResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		p, err := s.findPolicy(tx, account, in.PolicyArn)
 		switch {
 		case err != nil:

@@ -32,7 +32,7 @@ func (s *Service) CreateInstanceProfile(ctx context.Context, in *shape.CreateIns
 	p := &resource.InstanceProfile{
 		AccountID: call.From(ctx).AccountID, Name: in.InstanceProfileName, ID: s.identity.NewID("AIPA"), CreatedAt: s.identity.Now(), Tags: tags,
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.update(ctx, func(tx *store.Tx) (err error) {
 		if p.Path, err = profileKind.admit(tx, p.AccountID, in.InstanceProfileName, in.Path); err != nil {
 			return err
 		}
@@ -97,7 +97,7 @@ func (s *Service) ListInstanceProfilesForRole(ctx context.Context, in *shape.Lis
 // changeProfile replaces an instance profile by what fn makes of a copy.
 func (s *Service) changeProfile(ctx context.Context, name string, fn func(*store.Tx, *resource.InstanceProfile) error) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		p, err := profileKind.find(tx, account, name)
 		if err != nil {
 			return err
@@ -148,7 +148,7 @@ func (s *Service) RemoveRoleFromInstanceProfile(ctx context.Context, in *shape.R
 // DeleteInstanceProfile deletes an instance profile without a role.
 func (s *Service) DeleteInstanceProfile(ctx context.Context, in *shape.DeleteInstanceProfileRequest) (*shape.DeleteInstanceProfileResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		p, err := profileKind.find(tx, account, in.InstanceProfileName)
 		if err != nil {
 			return err

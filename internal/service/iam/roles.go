@@ -87,7 +87,7 @@ func (s *Service) CreateRole(ctx context.Context, in *shape.CreateRoleRequest) (
 		AccountID: call.From(ctx).AccountID, Name: in.RoleName, ID: s.identity.NewID("AROA"), Description: in.Description, MaxSession: d,
 		CreatedAt: s.identity.Now(), Tags: tags,
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.update(ctx, func(tx *store.Tx) (err error) {
 		if r.Path, err = roleKind.admit(tx, r.AccountID, in.RoleName, in.Path); err != nil {
 			return err
 		}
@@ -138,7 +138,7 @@ func (s *Service) ListRoles(ctx context.Context, in *shape.ListRolesRequest) (*s
 func (s *Service) changeRole(ctx context.Context, name string, fn func(*store.Tx, *resource.IAMRole) error) (*resource.IAMRole, error) {
 	account := call.From(ctx).AccountID
 	var next resource.IAMRole
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		r, err := roleKind.find(tx, account, name)
 		if err != nil {
 			return err
@@ -206,7 +206,7 @@ func (s *Service) UpdateAssumeRolePolicy(ctx context.Context, in *shape.UpdateAs
 // DeleteRole deletes a role without policies that is in no instance profile. Its sessions end with it.
 func (s *Service) DeleteRole(ctx context.Context, in *shape.DeleteRoleRequest) (*shape.DeleteRoleResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		r, err := roleKind.find(tx, account, in.RoleName)
 		if err != nil {
 			return err

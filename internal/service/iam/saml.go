@@ -60,7 +60,7 @@ func (s *Service) CreateSAMLProvider(ctx context.Context, in *shape.CreateSAMLPr
 	if err := describe(p, in.SAMLMetadataDocument); err != nil {
 		return nil, err
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	err = s.update(ctx, func(tx *store.Tx) error {
 		n := 0
 		for other := range store.SAMLProvidersByAccount.By(tx, p.AccountID) {
 			if n++; strings.EqualFold(other.Name, p.Name) {
@@ -92,7 +92,7 @@ func samlProvider(ctx context.Context, r store.Reader, arn string) (*resource.SA
 
 // changeSAML replaces a provider by what fn makes of a copy.
 func (s *Service) changeSAML(ctx context.Context, arn string, fn func(*resource.SAMLProvider) error) error {
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		p, err := samlProvider(ctx, tx, arn)
 		if err != nil {
 			return err
@@ -139,7 +139,7 @@ func (s *Service) UpdateSAMLProvider(ctx context.Context, in *shape.UpdateSAMLPr
 
 // DeleteSAMLProvider deletes a provider. Roles that name it stay as they are, and nobody can take them through it.
 func (s *Service) DeleteSAMLProvider(ctx context.Context, in *shape.DeleteSAMLProviderRequest) (*shape.DeleteSAMLProviderResult, error) {
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		p, err := samlProvider(ctx, tx, in.SAMLProviderArn)
 		if err != nil {
 			return err

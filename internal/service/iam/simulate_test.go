@@ -219,7 +219,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &world{st, authz.New(authz.Deps{Store: st}), iam.New(st, id, oidc.New(oidc.Config{}, time.Now)), account.ID}
+	return &world{st, authz.New(authz.Deps{Store: st}), iam.New(st, id, oidc.New(oidc.Config{}, time.Now), nil), account.ID}
 }
 
 // drawDocument makes a policy of few words, so that statements meet requests.

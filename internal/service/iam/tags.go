@@ -55,7 +55,7 @@ func (s *Service) UntagUser(ctx context.Context, in *shape.UntagUserRequest) (*s
 
 func (s *Service) retagUser(ctx context.Context, user string, change retag) error {
 	account := call.From(ctx).AccountID
-	return s.store.Update(ctx, func(tx *store.Tx) error {
+	return s.update(ctx, func(tx *store.Tx) error {
 		u, err := identity.FindUser(tx, account, user)
 		if err != nil {
 			return err

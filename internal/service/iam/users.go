@@ -19,7 +19,7 @@ func (s *Service) CreateUser(ctx context.Context, in *shape.CreateUserRequest) (
 	}
 	account := call.From(ctx).AccountID
 	var u *resource.User
-	err = s.store.Update(ctx, func(tx *store.Tx) (err error) {
+	err = s.update(ctx, func(tx *store.Tx) (err error) {
 		if u, err = s.identity.AddUser(tx, account, in.UserName, in.Path, tags); err != nil || in.PermissionsBoundary == "" {
 			return err
 		}
@@ -79,7 +79,7 @@ func (s *Service) ListUsers(ctx context.Context, in *shape.ListUsersRequest) (*s
 // UpdateUser gives a user another name or path.
 func (s *Service) UpdateUser(ctx context.Context, in *shape.UpdateUserRequest) (*shape.UpdateUserResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		return s.identity.ChangeUser(tx, account, in.UserName, in.NewUserName, in.NewPath)
 	})
 	if err != nil {
@@ -91,7 +91,7 @@ func (s *Service) UpdateUser(ctx context.Context, in *shape.UpdateUserRequest) (
 // DeleteUser deletes a user without access keys, groups and policies.
 func (s *Service) DeleteUser(ctx context.Context, in *shape.DeleteUserRequest) (*shape.DeleteUserResult, error) {
 	account := call.From(ctx).AccountID
-	err := s.store.Update(ctx, func(tx *store.Tx) error {
+	err := s.update(ctx, func(tx *store.Tx) error {
 		u, err := identity.FindUser(tx, account, in.UserName)
 		if err != nil {
 			return err

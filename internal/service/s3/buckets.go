@@ -49,25 +49,19 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 		}
 	}
 	b := &resource.Bucket{
-		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(), Tags: tags,
+		Name: in.Bucket, AccountID: who.AccountID, Region: region, CreatedAt: s.now().UTC(), Tags: tags, Creator: who.PrincipalID(),
 		Engine: object.Route(in.Bucket+"/"+s.ids.Hex(8), place), // no other bucket's, past or to come: a name has no slash
 	}
 	if in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket {
 		b.Lock, b.Versioning = &resource.BucketLock{}, enabled
 	}
-	err = s.store.Update(ctx, func(tx *store.Tx) error {
+	create := func(tx *store.Tx) error {
 		if old := store.Buckets.Get(tx, in.Bucket); old != nil {
 			d, err := s.Defaults(tx, b.AccountID)
 			if err == nil {
 				err = taken(old, b, d)
 			}
 			return err
-		}
-		count := 0
-		for range store.BucketsByOwner.By(tx, b.AccountID) {
-			if count++; count >= maxBuckets {
-				return awserr.New("TooManyBuckets", "You have attempted to create more buckets than allowed")
-			}
 		}
 		docs, err := s.newAccess(tx, b, in)
 		if err != nil {
@@ -79,7 +73,8 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 			}
 		}
 		return store.Buckets.Put(tx, b)
-	})
+	}
+	err = s.store.Update(ctx, func(tx *store.Tx) error { return s.quotas.Within(tx, who, create) })
 	if err != nil {
 		return nil, err
 	}

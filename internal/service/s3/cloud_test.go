@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/identity"
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/s3"
@@ -85,7 +86,7 @@ func newCloud(t testing.TB) *cloud {
 		t.Fatal(err)
 	}
 	regions := []string{region, "eu-west-1"}
-	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names()}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz})
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names()}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz, Quotas: quota.New(c.authz)})
 	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id, Authorizer: c.authz})
 	door.Register(shape.Service(), c.service)
 	c.handler = door

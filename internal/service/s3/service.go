@@ -16,6 +16,7 @@ import (
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/object"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
@@ -30,7 +31,7 @@ const (
 	maxParts       = 10000   // of an object
 	maxPage        = 1000    // entries of a listing
 	maxDeletes     = 1000    // keys of one DeleteObjects
-	maxBuckets     = 10000   // of an account
+	maxBuckets     = 10000   // of a page
 	defaultContent = "binary/octet-stream"
 )
 
@@ -49,7 +50,8 @@ type Deps struct {
 	Now    func() time.Time
 	Log    *slog.Logger
 	Sealer *seal.Sealer // of webhooks' tokens; nil: there are none
-	Authz  Authorizer   // nil: a bucket's own account may do everything and nobody else anything
+	Quotas *quota.Keeper
+	Authz  Authorizer // nil: a bucket's own account may do everything and nobody else anything
 }
 
 // Service implements S3.
@@ -64,6 +66,7 @@ type Service struct {
 	read     readings // configurations
 	policies readings // bucket policies, compiled
 	authz    Authorizer
+	quotas   *quota.Keeper
 	actions  sync.Map // action → policy.Action
 	grants   readings // ACLs as policies
 	sealer   *seal.Sealer
@@ -79,7 +82,7 @@ func New(cfg Config, deps Deps) *Service {
 	if len(cfg.Regions) == 0 {
 		cfg.Regions = []string{"us-east-1"}
 	}
-	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, sealer: deps.Sealer, outbox: newOutbox(), http: hookClient()}
+	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, quotas: deps.Quotas, sealer: deps.Sealer, outbox: newOutbox(), http: hookClient()}
 	if s.ids == nil {
 		s.ids = ids.New(nil)
 	}

@@ -1,0 +1,86 @@
+package daemon
+
+import (
+	"context"
+
+	"karri.dev/internal/admin"
+	"karri.dev/internal/aws/call"
+	"karri.dev/internal/quota"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// What the karri command asks of a cloud process about quotas.
+type (
+	// Quotas asks for an account's quotas after changing them. Account "" means all that have none of their own.
+	Quotas struct {
+		Account  string
+		Set      map[string]int64 // by key; quota.None takes one away
+		Policy   *string          // in place of the whole policy; "" takes it away
+		Defaults string           // of the cloud: quota.DefaultsUsual …; "" leaves them
+	}
+	// AccountQuotas are an account's quotas, and what it has.
+	AccountQuotas struct {
+		Account string      `json:"Account"`
+		Policy  string      `json:"Policy,omitempty"`
+		Quotas  []QuotaInfo `json:"Quotas"`
+	}
+	// QuotaInfo is one of them.
+	QuotaInfo struct {
+		Key    string `json:"Key"`
+		Counts string `json:"Counts"`
+		Unit   string `json:"Unit,omitempty"`
+		Used   int64  `json:"Used"`
+		Most   *int64 `json:"Most"` // null: as much as there is
+	}
+)
+
+func (p *cloudProcess) quotaMethods() map[string]admin.Method {
+	return map[string]admin.Method{"account-quotas": admin.Handle(p.accountQuotas)}
+}
+
+func (p *cloudProcess) accountQuotas(ctx context.Context, in Quotas) (AccountQuotas, error) {
+	a := resource.Account{}
+	if in.Account != "" {
+		var err error
+		if a, err = p.role.Identity.Account(in.Account); err != nil {
+			return AccountQuotas{}, err
+		}
+	}
+	if in.Policy != nil || len(in.Set) > 0 || in.Defaults != "" {
+		err := p.store.Update(ctx, func(tx *store.Tx) error {
+			if in.Defaults != "" {
+				if err := quota.SetDefaults(tx, in.Defaults); err != nil {
+					return err
+				}
+			}
+			if in.Policy != nil {
+				if err := quota.PutPolicy(tx, a.ID, *in.Policy); err != nil {
+					return err
+				}
+			}
+			if len(in.Set) == 0 {
+				return nil
+			}
+			return quota.Put(tx, a.ID, in.Set)
+		})
+		if err != nil {
+			return AccountQuotas{}, err
+		}
+	}
+	r := p.store.Snapshot()
+	out := AccountQuotas{Account: a.Name, Policy: quota.Policy(r, a.ID), Quotas: []QuotaInfo{}}
+	info := &call.Info{Caller: call.Caller{AccountID: a.ID, UserID: a.ID}, Region: p.cfg.Region}
+	for _, q := range quota.All() {
+		i := QuotaInfo{Key: q.Key, Counts: q.Counts, Unit: q.Unit, Used: q.Used(r, a.ID, p.cfg.Region)}
+		n, limited, err := p.role.Quotas.Most(r, info, q.Key)
+		if err != nil {
+			return AccountQuotas{}, err
+		}
+		if limited {
+			i.Most = &n
+		}
+		out.Quotas = append(out.Quotas, i)
+	}
+	return out, nil
+}
