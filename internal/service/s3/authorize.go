@@ -83,6 +83,7 @@ func Permissions() authz.Service {
 		"CreateMultipartUpload": "PutObject", "CompleteMultipartUpload": "PutObject", "DeleteObjects": "DeleteObject",
 		"ListParts": "ListMultipartUploadParts", "ListMultipartUploads": "ListBucketMultipartUploads", "DeleteBucketTagging": "PutBucketTagging",
 		"ListObjectVersions": "ListBucketVersions", "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration", "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+		"GetBucketReplication": "GetReplicationConfiguration", "PutBucketReplication": "PutReplicationConfiguration", "DeleteBucketReplication": "PutReplicationConfiguration",
 		"GetBucketEncryption": "GetEncryptionConfiguration", "PutBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketEncryption": "PutEncryptionConfiguration",
 	} {
 		t[op] = authz.Entry{Handler: actions}

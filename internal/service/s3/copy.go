@@ -76,6 +76,9 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	}
 	if in.TaggingDirective != "REPLACE" {
 		p.Attributes.Tags = m.Tags
+		if p.Attributes.Replication, err = s.replicates(b, in.Key, m.Tags); err != nil {
+			return nil, err
+		}
 	}
 	if in.MetadataDirective == "REPLACE" {
 		h := headers{in.CacheControl, in.ContentDisposition, in.ContentEncoding, in.ContentLanguage, in.ContentType, in.Expires, in.Metadata}

@@ -121,11 +121,22 @@ func (s *Service) eventNotes(info *call.Info, b *resource.Bucket, event string, 
 // writes gives the notes of a write, nil if nobody wants any.
 func (s *Service) writes(ctx context.Context, b *resource.Bucket, key, event string) (func(object.Meta) []object.Note, error) {
 	topics, err := s.topics(b, event, key)
-	if topics == nil || err != nil {
+	if err != nil {
 		return nil, err
 	}
+	replicated, err := config[shape.ReplicationConfiguration](s, s.store.Snapshot(), b, resource.PartReplication)
+	if topics == nil && replicated == nil || err != nil {
+		return nil, err
+	}
+	created := strings.HasPrefix(event, "ObjectCreated:")
 	info := call.From(ctx)
-	return func(m object.Meta) []object.Note { return s.eventNotes(info, b, event, topics, m) }, nil
+	return func(m object.Meta) []object.Note {
+		notes := s.eventNotes(info, b, event, topics, m)
+		if created && m.Replication == "PENDING" {
+			notes = append(notes, s.copyNotes(b, m)...)
+		}
+		return notes
+	}, nil
 }
 
 // removes gives the notes of a deletion of a family: "ObjectRemoved" or "LifecycleExpiration".
@@ -135,13 +146,21 @@ func (s *Service) removes(ctx context.Context, b *resource.Bucket, d object.Dele
 		return nil, err
 	}
 	deleted, err := s.topics(b, family+":Delete", d.Key)
-	if marked == nil && deleted == nil || err != nil {
+	if err != nil {
+		return nil, err
+	}
+	_, to, err := s.replication(s.store.Snapshot(), b, d.Key, nil, true)
+	if marked == nil && deleted == nil && to == nil || err != nil {
 		return nil, err
 	}
 	info := call.From(ctx)
 	return func(done object.Deleted, m *object.Meta) []object.Note {
 		if done.Marker && d.VersionID == "" {
-			return s.eventNotes(info, b, family+":DeleteMarkerCreated", marked, *m)
+			notes := s.eventNotes(info, b, family+":DeleteMarkerCreated", marked, *m)
+			if to != nil && family == "ObjectRemoved" { // not what lifecycle rules do
+				notes = append(notes, s.copyNotes(b, *m)...)
+			}
+			return notes
 		}
 		return s.eventNotes(info, b, family+":Delete", deleted, *m)
 	}, nil

@@ -43,7 +43,7 @@ func (s *Service) HeadObject(ctx context.Context, in *shape.HeadObjectRequest) (
 		ChecksumSHA1: out.ChecksumSHA1, ChecksumSHA256: out.ChecksumSHA256, ChecksumType: out.ChecksumType,
 		CacheControl: out.CacheControl, ContentDisposition: out.ContentDisposition, ContentEncoding: out.ContentEncoding,
 		ContentLanguage: out.ContentLanguage, ContentType: out.ContentType, Expires: out.Expires, Metadata: out.Metadata,
-		PartsCount: out.PartsCount, WebsiteRedirectLocation: out.WebsiteRedirectLocation, VersionId: out.VersionId, StorageClass: out.StorageClass, TagCount: out.TagCount,
+		PartsCount: out.PartsCount, WebsiteRedirectLocation: out.WebsiteRedirectLocation, VersionId: out.VersionId, StorageClass: out.StorageClass, TagCount: out.TagCount, ReplicationStatus: out.ReplicationStatus,
 		ServerSideEncryption: out.ServerSideEncryption, SSECustomerAlgorithm: out.SSECustomerAlgorithm, SSECustomerKeyMD5: out.SSECustomerKeyMD5,
 		ObjectLockMode: out.ObjectLockMode, ObjectLockRetainUntilDate: out.ObjectLockRetainUntilDate, ObjectLockLegalHoldStatus: out.ObjectLockLegalHoldStatus,
 	}, nil
@@ -94,6 +94,7 @@ func describe(b *resource.Bucket, m object.Meta, in *shape.GetObjectRequest, r s
 		CacheControl: h.cacheControl, ContentDisposition: h.disposition, ContentEncoding: h.encoding, ContentLanguage: h.language,
 		ContentType: h.contentType, Expires: h.expires, Metadata: h.user, WebsiteRedirectLocation: m.Headers[redirectKey],
 	}
+	out.ReplicationStatus = m.Replication
 	out.VersionId, out.StorageClass, out.TagCount = shownVersion(b, m), m.Class, len(m.Tags)
 	c := shownCipher(m.Encryption, in.SSECustomerKeyMD5)
 	out.ServerSideEncryption, out.SSECustomerAlgorithm, out.SSECustomerKeyMD5 = c.sse, c.algorithm, c.keyMD5

@@ -54,6 +54,9 @@ func (s *Service) begins(ctx context.Context, b *resource.Bucket, key string, w 
 	if a, err = w.attributes(b, s.now()); err == nil {
 		owner, a.ACL, err = s.newACL(ctx, b, w)
 	}
+	if err == nil {
+		a.Replication, err = s.replicates(b, key, a.Tags)
+	}
 	return owner, a, err
 }
 

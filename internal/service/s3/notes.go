@@ -5,7 +5,6 @@ package s3
 func Notes() map[string]string {
 	const (
 		write = "Refused: aws:kms, and storage classes but STANDARD."
-		never = "Nothing can set it: answers as of a bucket that never got one."
 	)
 	notes := map[string]string{
 		"PutObject":                  write + " Refused: x-amz-write-offset-bytes.",
@@ -20,9 +19,7 @@ func Notes() map[string]string {
 		"PutObjectLockConfiguration": "Refused: x-amz-bucket-object-lock-token.",
 		"PutBucketEncryption":        "Refused: aws:kms. BucketKeyEnabled is kept and answered; it has no effect without KMS.",
 	}
-	for _, op := range []string{"GetBucketReplication"} {
-		notes[op] = never
-	}
+	notes["PutBucketReplication"] = "Refused: storage classes, owner translation, KMS, replication time, metrics, SourceSelectionCriteria, existing objects. Replicas get version ids of their own; changes of tags, ACLs and locks afterwards are not replicated."
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
 	notes["PutBucketNotificationConfiguration"] = "Refused: queues, functions and EventBridge. Topics are webhooks (docs/s3.md)."
 	notes["PutBucketRequestPayment"] = "Requesters have to say that they pay; there is no bill."

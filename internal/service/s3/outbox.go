@@ -137,6 +137,9 @@ func (s *Service) carryOut(ctx context.Context, n object.Note) error {
 		}
 		return s.tell(ctx, hook, n.Body)
 	}
+	if strings.HasPrefix(n.Queue, copyQueue) {
+		return s.replicate(ctx, n.Body)
+	}
 	s.log.Error("s3: a note that nobody knows", "queue", n.Queue)
 	return nil
 }

@@ -114,7 +114,14 @@ func (s *Service) PutBucketVersioning(ctx context.Context, in *shape.PutBucketVe
 	case c.MFADelete == "Enabled":
 		return nil, notImplemented("x-amz-mfa")
 	}
+	replicated, err := config[shape.ReplicationConfiguration](s, s.store.Snapshot(), b, resource.PartReplication)
+	if err != nil {
+		return nil, err
+	}
 	err = s.change(ctx, b, func(b *resource.Bucket) error {
+		if replicated != nil && c.Status != enabled {
+			return awserr.New("InvalidBucketState", "A replication configuration is present on this bucket, so the versioning state cannot be changed.").WithStatus(409)
+		}
 		if b.Lock != nil && c.Status != enabled {
 			return awserr.New("InvalidBucketState", "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.").WithStatus(409)
 		}

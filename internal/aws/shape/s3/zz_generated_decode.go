@@ -252,6 +252,19 @@ func headersDeleteBucketPolicy(name string) bool {
 	return false
 }
 
+func decodeDeleteBucketReplicationRequest(d *wire.Decoder, v *DeleteBucketReplicationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+}
+
+func headersDeleteBucketReplication(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeDeleteBucketTaggingRequest(d *wire.Decoder, v *DeleteBucketTaggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
@@ -1008,6 +1021,23 @@ func headersPutBucketPolicy(name string) bool {
 	return false
 }
 
+func decodePutBucketReplicationRequest(d *wire.Decoder, v *PutBucketReplicationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.Token = d.String(d.Header("x-amz-bucket-object-lock-token"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ReplicationConfiguration = wire.Payload(d, "ReplicationConfiguration", true, decodeReplicationConfiguration)
+}
+
+func headersPutBucketReplication(name string) bool {
+	switch name {
+	case "x-amz-sdk-checksum-algorithm", "x-amz-bucket-object-lock-token", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutBucketRequestPaymentRequest(d *wire.Decoder, v *PutBucketRequestPaymentRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ContentMD5 = d.String(d.Header("Content-MD5"))
@@ -1319,6 +1349,11 @@ func decodeAccessControlPolicy(d *wire.Decoder, n *wire.Node, v *AccessControlPo
 	v.Owner = wire.Struct(d, n, "Owner", decodeOwner)
 }
 
+func decodeAccessControlTranslation(d *wire.Decoder, n *wire.Node, v *AccessControlTranslation) {
+	d.Require(n, "Owner")
+	v.Owner = d.String(n.Take("Owner"))
+}
+
 func decodeBucketInfo(d *wire.Decoder, n *wire.Node, v *BucketInfo) {
 	v.DataRedundancy = d.String(n.Take("DataRedundancy"))
 	v.Type = d.String(n.Take("Type"))
@@ -1386,12 +1421,36 @@ func decodeDelete(d *wire.Decoder, n *wire.Node, v *Delete) {
 	v.Quiet = d.BoolPtr(n.Take("Quiet"))
 }
 
+func decodeDeleteMarkerReplication(d *wire.Decoder, n *wire.Node, v *DeleteMarkerReplication) {
+	v.Status = d.String(n.Take("Status"))
+}
+
+func decodeDestination(d *wire.Decoder, n *wire.Node, v *Destination) {
+	d.Require(n, "Bucket")
+	v.Bucket = d.String(n.Take("Bucket"))
+	v.Account = d.String(n.Take("Account"))
+	v.StorageClass = d.String(n.Take("StorageClass"))
+	v.AccessControlTranslation = wire.Struct(d, n, "AccessControlTranslation", decodeAccessControlTranslation)
+	v.EncryptionConfiguration = wire.Struct(d, n, "EncryptionConfiguration", decodeEncryptionConfiguration)
+	v.ReplicationTime = wire.Struct(d, n, "ReplicationTime", decodeReplicationTime)
+	v.Metrics = wire.Struct(d, n, "Metrics", decodeMetrics)
+}
+
+func decodeEncryptionConfiguration(d *wire.Decoder, n *wire.Node, v *EncryptionConfiguration) {
+	v.ReplicaKmsKeyID = d.String(n.Take("ReplicaKmsKeyID"))
+}
+
 func decodeErrorDocument(d *wire.Decoder, n *wire.Node, v *ErrorDocument) {
 	d.Require(n, "Key")
 	v.Key = d.String(n.Take("Key"))
 }
 
 func decodeEventBridgeConfiguration(d *wire.Decoder, n *wire.Node, v *EventBridgeConfiguration) {
+}
+
+func decodeExistingObjectReplication(d *wire.Decoder, n *wire.Node, v *ExistingObjectReplication) {
+	d.Require(n, "Status")
+	v.Status = d.String(n.Take("Status"))
 }
 
 func decodeFilterRule(d *wire.Decoder, n *wire.Node, v *FilterRule) {
@@ -1471,6 +1530,12 @@ func decodeLoggingEnabled(d *wire.Decoder, n *wire.Node, v *LoggingEnabled) {
 	v.TargetGrants = wire.List(d, n, "TargetGrants", "Grant", decodeTargetGrant)
 	v.TargetPrefix = d.String(n.Take("TargetPrefix"))
 	v.TargetObjectKeyFormat = wire.Struct(d, n, "TargetObjectKeyFormat", decodeTargetObjectKeyFormat)
+}
+
+func decodeMetrics(d *wire.Decoder, n *wire.Node, v *Metrics) {
+	d.Require(n, "Status")
+	v.Status = d.String(n.Take("Status"))
+	v.EventThreshold = wire.Struct(d, n, "EventThreshold", decodeReplicationTimeValue)
 }
 
 func decodeNoncurrentVersionExpiration(d *wire.Decoder, n *wire.Node, v *NoncurrentVersionExpiration) {
@@ -1570,6 +1635,51 @@ func decodeRedirectAllRequestsTo(d *wire.Decoder, n *wire.Node, v *RedirectAllRe
 	v.Protocol = d.String(n.Take("Protocol"))
 }
 
+func decodeReplicaModifications(d *wire.Decoder, n *wire.Node, v *ReplicaModifications) {
+	d.Require(n, "Status")
+	v.Status = d.String(n.Take("Status"))
+}
+
+func decodeReplicationConfiguration(d *wire.Decoder, n *wire.Node, v *ReplicationConfiguration) {
+	d.Require(n, "Role", "Rule")
+	v.Role = d.String(n.Take("Role"))
+	v.Rules = wire.List(d, n, "Rule", "", decodeReplicationRule)
+}
+
+func decodeReplicationRule(d *wire.Decoder, n *wire.Node, v *ReplicationRule) {
+	d.Require(n, "Status", "Destination")
+	v.ID = d.String(n.Take("ID"))
+	v.Priority = d.IntPtr(n.Take("Priority"))
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Filter = wire.Struct(d, n, "Filter", decodeReplicationRuleFilter)
+	v.Status = d.String(n.Take("Status"))
+	v.SourceSelectionCriteria = wire.Struct(d, n, "SourceSelectionCriteria", decodeSourceSelectionCriteria)
+	v.ExistingObjectReplication = wire.Struct(d, n, "ExistingObjectReplication", decodeExistingObjectReplication)
+	v.Destination = wire.Struct(d, n, "Destination", decodeDestination)
+	v.DeleteMarkerReplication = wire.Struct(d, n, "DeleteMarkerReplication", decodeDeleteMarkerReplication)
+}
+
+func decodeReplicationRuleAndOperator(d *wire.Decoder, n *wire.Node, v *ReplicationRuleAndOperator) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+}
+
+func decodeReplicationRuleFilter(d *wire.Decoder, n *wire.Node, v *ReplicationRuleFilter) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tag = wire.Struct(d, n, "Tag", decodeTag)
+	v.And = wire.Struct(d, n, "And", decodeReplicationRuleAndOperator)
+}
+
+func decodeReplicationTime(d *wire.Decoder, n *wire.Node, v *ReplicationTime) {
+	d.Require(n, "Status", "Time")
+	v.Status = d.String(n.Take("Status"))
+	v.Time = wire.Struct(d, n, "Time", decodeReplicationTimeValue)
+}
+
+func decodeReplicationTimeValue(d *wire.Decoder, n *wire.Node, v *ReplicationTimeValue) {
+	v.Minutes = d.IntPtr(n.Take("Minutes"))
+}
+
 func decodeRequestPaymentConfiguration(d *wire.Decoder, n *wire.Node, v *RequestPaymentConfiguration) {
 	d.Require(n, "Payer")
 	v.Payer = d.String(n.Take("Payer"))
@@ -1602,6 +1712,16 @@ func decodeServerSideEncryptionRule(d *wire.Decoder, n *wire.Node, v *ServerSide
 }
 
 func decodeSimplePrefix(d *wire.Decoder, n *wire.Node, v *SimplePrefix) {
+}
+
+func decodeSourceSelectionCriteria(d *wire.Decoder, n *wire.Node, v *SourceSelectionCriteria) {
+	v.SseKmsEncryptedObjects = wire.Struct(d, n, "SseKmsEncryptedObjects", decodeSseKmsEncryptedObjects)
+	v.ReplicaModifications = wire.Struct(d, n, "ReplicaModifications", decodeReplicaModifications)
+}
+
+func decodeSseKmsEncryptedObjects(d *wire.Decoder, n *wire.Node, v *SseKmsEncryptedObjects) {
+	d.Require(n, "Status")
+	v.Status = d.String(n.Take("Status"))
 }
 
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {

@@ -127,6 +127,9 @@ func encodeDeleteBucketOwnershipControlsResult(w *wire.Response, v *DeleteBucket
 func encodeDeleteBucketPolicyResult(w *wire.Response, v *DeleteBucketPolicyResult) {
 }
 
+func encodeDeleteBucketReplicationResult(w *wire.Response, v *DeleteBucketReplicationResult) {
+}
+
 func encodeDeleteBucketTaggingResult(w *wire.Response, v *DeleteBucketTaggingResult) {
 }
 
@@ -838,6 +841,9 @@ func encodePutBucketOwnershipControlsResult(w *wire.Response, v *PutBucketOwners
 }
 
 func encodePutBucketPolicyResult(w *wire.Response, v *PutBucketPolicyResult) {
+}
+
+func encodePutBucketReplicationResult(w *wire.Response, v *PutBucketReplicationResult) {
 }
 
 func encodePutBucketRequestPaymentResult(w *wire.Response, v *PutBucketRequestPaymentResult) {
@@ -1768,7 +1774,9 @@ func appendReplicationRule(b []byte, v *ReplicationRule) []byte {
 	if v.ID != "" {
 		b = wire.AppendString(b, "ID", v.ID)
 	}
-	b = wire.AppendInt(b, "Priority", int64(v.Priority))
+	if v.Priority != nil {
+		b = wire.AppendInt(b, "Priority", int64(*v.Priority))
+	}
 	if v.Prefix != "" {
 		b = wire.AppendString(b, "Prefix", v.Prefix)
 	}
@@ -1845,7 +1853,9 @@ func appendReplicationTime(b []byte, v *ReplicationTime) []byte {
 }
 
 func appendReplicationTimeValue(b []byte, v *ReplicationTimeValue) []byte {
-	b = wire.AppendInt(b, "Minutes", int64(v.Minutes))
+	if v.Minutes != nil {
+		b = wire.AppendInt(b, "Minutes", int64(*v.Minutes))
+	}
 	return b
 }
 

@@ -151,6 +151,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteBucketReplication", Method: "DELETE", Path: "/{Bucket}?replication", Query: []string{"replication"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketReplication, decodeDeleteBucketReplicationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketReplicationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketReplication(ctx, in.(*DeleteBucketReplicationRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteBucketTagging", Method: "DELETE", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersDeleteBucketTagging, decodeDeleteBucketTaggingRequest)
@@ -684,6 +696,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).PutBucketPolicy(ctx, in.(*PutBucketPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketReplication", Method: "PUT", Path: "/{Bucket}?replication", Query: []string{"replication"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketReplication, decodePutBucketReplicationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketReplicationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketReplication(ctx, in.(*PutBucketReplicationRequest))
 			},
 		},
 		{

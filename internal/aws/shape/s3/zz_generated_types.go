@@ -34,7 +34,7 @@ type AccessControlPolicy struct {
 }
 
 type AccessControlTranslation struct {
-	Owner string // values: OwnerOverride
+	Owner string // required; values: OwnerOverride
 }
 
 type Bucket struct {
@@ -350,6 +350,14 @@ type DeleteBucketPolicyRequest struct {
 type DeleteBucketPolicyResult struct {
 }
 
+type DeleteBucketReplicationRequest struct {
+	Bucket              string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketReplicationResult struct {
+}
+
 type DeleteBucketRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
@@ -448,7 +456,7 @@ type DeletedObject struct {
 }
 
 type Destination struct {
-	Bucket                   string
+	Bucket                   string // required
 	Account                  string
 	StorageClass             string // values: StorageClass
 	AccessControlTranslation *AccessControlTranslation
@@ -476,7 +484,7 @@ type EventBridgeConfiguration struct {
 }
 
 type ExistingObjectReplication struct {
-	Status string // values: ExistingObjectReplicationStatus
+	Status string // required; values: ExistingObjectReplicationStatus
 }
 
 type FilterRule struct {
@@ -1121,7 +1129,7 @@ type LoggingEnabled struct {
 }
 
 type Metrics struct {
-	Status         string // values: MetricsStatus
+	Status         string // required; values: MetricsStatus
 	EventThreshold *ReplicationTimeValue
 }
 
@@ -1364,6 +1372,18 @@ type PutBucketPolicyRequest struct {
 type PutBucketPolicyResult struct {
 }
 
+type PutBucketReplicationRequest struct {
+	Bucket                   string // required
+	ContentMD5               string
+	ChecksumAlgorithm        string                    // values: ChecksumAlgorithm
+	ReplicationConfiguration *ReplicationConfiguration // required
+	Token                    string
+	ExpectedBucketOwner      string
+}
+
+type PutBucketReplicationResult struct {
+}
+
 type PutBucketRequestPaymentRequest struct {
 	Bucket                      string // required
 	ContentMD5                  string
@@ -1586,23 +1606,23 @@ type RedirectAllRequestsTo struct {
 }
 
 type ReplicaModifications struct {
-	Status string // values: ReplicaModificationsStatus
+	Status string // required; values: ReplicaModificationsStatus
 }
 
 type ReplicationConfiguration struct {
-	Role  string
-	Rules []ReplicationRule
+	Role  string            // required
+	Rules []ReplicationRule // required
 }
 
 type ReplicationRule struct {
 	ID                        string
-	Priority                  int
+	Priority                  *int
 	Prefix                    string
 	Filter                    *ReplicationRuleFilter
-	Status                    string // values: ReplicationRuleStatus
+	Status                    string // required; values: ReplicationRuleStatus
 	SourceSelectionCriteria   *SourceSelectionCriteria
 	ExistingObjectReplication *ExistingObjectReplication
-	Destination               *Destination
+	Destination               *Destination // required
 	DeleteMarkerReplication   *DeleteMarkerReplication
 }
 
@@ -1618,12 +1638,12 @@ type ReplicationRuleFilter struct {
 }
 
 type ReplicationTime struct {
-	Status string // values: ReplicationTimeStatus
-	Time   *ReplicationTimeValue
+	Status string                // required; values: ReplicationTimeStatus
+	Time   *ReplicationTimeValue // required
 }
 
 type ReplicationTimeValue struct {
-	Minutes int
+	Minutes *int
 }
 
 type RequestPaymentConfiguration struct {
@@ -1667,7 +1687,7 @@ type SourceSelectionCriteria struct {
 }
 
 type SseKmsEncryptedObjects struct {
-	Status string // values: SseKmsEncryptedObjectsStatus
+	Status string // required; values: SseKmsEncryptedObjectsStatus
 }
 
 type Tag struct {
