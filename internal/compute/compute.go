@@ -12,8 +12,8 @@ import (
 // ErrNotFound says that the driver has no such machine.
 var ErrNotFound = errors.New("no such machine")
 
-// ErrHeld says that the guest has not let go of a disk yet.
-var ErrHeld = errors.New("the guest holds on to the disk")
+// ErrHeld says that the guest has not let go of a disk or network card yet.
+var ErrHeld = errors.New("the guest holds on to the device")
 
 // ErrNoScreen says that a machine has no display.
 var ErrNoScreen = errors.New("the machine has no display")
@@ -111,8 +111,9 @@ type Status struct {
 	PID       int       `json:"pid,omitempty"` // of the hypervisor process, 0 if none
 	// Resets counts the guest's restarts in this run of the machine, since this driver first saw it.
 	Resets int `json:"resets,omitempty"`
-	// Disks are those that the machine has while it runs, as they are.
+	// Disks and NICs are those that the machine has while it runs, as they are.
 	Disks []Disk `json:"disks,omitempty"`
+	NICs  []NIC  `json:"nics,omitempty"`
 }
 
 // Accel says how machines are executed, and why so.
@@ -144,6 +145,12 @@ type Driver interface {
 	// ErrHeld then says that the volume is closed, and only the device is still the guest's.
 	// Dropping a disk that is not there is no error.
 	DropDisk(ctx context.Context, id, name string, force bool) error
+	// SetNIC plugs a network card on an open tap file into a running machine, unless it has that card. The driver
+	// duplicates the file.
+	SetNIC(ctx context.Context, id string, n NIC, tap *os.File) error
+	// DropNIC asks the guest of a running machine to let go of a network card and takes it away; ErrHeld while the
+	// guest has not: ask again later. Dropping one that is not there is no error.
+	DropNIC(ctx context.Context, id, nic string) error
 	// Remove ends the machine and deletes all that is left of it but volumes. Removing an unknown one is no error.
 	Remove(ctx context.Context, id string) error
 	// List gives every machine that has anything on this host.

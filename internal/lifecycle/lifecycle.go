@@ -76,7 +76,7 @@ func leave(tx *store.Tx, id string) error {
 		return nil
 	}
 	next := *eni
-	next.InstanceID, next.AttachmentID, next.DeviceIndex, next.AttachedAt = "", "", 0, time.Time{}
+	next.InstanceID, next.AttachmentID, next.AttachState, next.DeviceIndex, next.AttachedAt = "", "", "", 0, time.Time{}
 	if next.AllocationID == "" { // an address from the pool goes with the instance, an elastic one stays
 		next.PublicIP = ""
 	}

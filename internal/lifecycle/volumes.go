@@ -43,17 +43,11 @@ func endVolumes(tx *store.Tx, instanceID string) error {
 // Stopped makes an instance stopped, whose machine is off: its node is free, the address that it had from the pool
 // too, and its volumes are as settled as they will be.
 func Stopped(tx *store.Tx, inst *resource.Instance) error {
-	next := *inst
-	next.Power, next.State, next.Node, next.Slots = resource.PowerOff, resource.Stopped, "", 0
-	for _, id := range inst.Interfaces {
-		if e := store.Interfaces.Get(tx, id); e != nil && e.PublicIP != "" && e.AllocationID == "" {
-			free := *e
-			free.PublicIP, free.AutoPublic = "", true
-			if err := store.Interfaces.Put(tx, &free); err != nil {
-				return err
-			}
-		}
+	next, err := settleInterfaces(tx, inst)
+	if err != nil {
+		return err
 	}
+	next.Power, next.State, next.Node, next.Slots = resource.PowerOff, resource.Stopped, "", 0
 	var list []*resource.Volume
 	for v := range store.VolumesByInstance.By(tx, inst.ID) {
 		list = append(list, v)
@@ -73,5 +67,5 @@ func Stopped(tx *store.Tx, inst *resource.Instance) error {
 			return err
 		}
 	}
-	return store.Instances.Put(tx, &next)
+	return store.Instances.Put(tx, next)
 }

@@ -143,6 +143,8 @@ type Observed struct {
 	Power resource.Power `json:"power"`
 	// Disks are the volumes that the machine has while it runs, the ones that are being taken away too.
 	Disks []ObservedDisk `json:"disks,omitempty"`
+	// NICs are the network cards that the machine has while it runs, by interface.
+	NICs []string `json:"nics,omitempty"`
 	// Final says that the failure will not heal by trying again (image gone or corrupt …).
 	Final bool `json:"final,omitempty"`
 }

@@ -21,6 +21,7 @@ type Interface struct {
 	InstanceID    string    `json:"instance,omitempty"`
 	AttachmentID  string    `json:"attachment,omitempty"` // eni-attach-…
 	DeviceIndex   int       `json:"device_index,omitempty"`
+	AttachState   string    `json:"attach_state,omitempty"` // "attaching" or "detaching", until its node says that it is so; "" = attached
 	DeleteOnEnd   bool      `json:"delete_on_termination,omitempty"`
 	AttachedAt    time.Time `json:"attached,omitzero"`
 

@@ -379,3 +379,28 @@ func (p *packets) byID(id string) *Node {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// An interface is plugged into a running instance and out of it again: packets follow.
+func TestHotPlugByPackets(t *testing.T) {
+	p := newPackets(t, 2)
+	ec2 := p.Role.EC2
+	v := p.vpc(p.alice, "10.0.0.0/16")
+	front, back := p.subnet(p.alice, v, "10.0.0.0/24"), p.subnet(p.alice, v, "10.0.1.0/24")
+	a, _ := p.launch(p.alice, front)
+	_, gb := p.launch(p.alice, front)
+	eni := ask(p, p.alice, ec2.CreateNetworkInterface, shape.CreateNetworkInterfaceRequest{SubnetId: back}).NetworkInterface
+	state := func() string { return store.Interfaces.Get(p.Store.Snapshot(), eni.NetworkInterfaceId).AttachState }
+	for range 2 {
+		gb.CannotReach(eni.PrivateIpAddress + ":7")
+		assoc := ask(p, p.alice, ec2.AttachNetworkInterface, shape.AttachNetworkInterfaceRequest{InstanceId: a.InstanceID, NetworkInterfaceId: eni.NetworkInterfaceId, DeviceIndex: 1}).AttachmentId
+		p.eventually("attached", func() bool { return state() == "" })
+		_, second := p.plug(eni.NetworkInterfaceId)
+		gb.Reaches(eni.PrivateIpAddress + ":7")
+		ask(p, p.alice, ec2.DetachNetworkInterface, shape.DetachNetworkInterfaceRequest{AttachmentId: assoc})
+		p.eventually("detached", func() bool {
+			return store.Interfaces.Get(p.Store.Snapshot(), eni.NetworkInterfaceId).InstanceID == ""
+		})
+		gb.CannotReach(eni.PrivateIpAddress + ":7")
+		second.Unplug()
+	}
+}

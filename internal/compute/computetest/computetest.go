@@ -50,7 +50,7 @@ func Run(t *testing.T, h Harness) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"Unknown": unknown, "Refused": refused, "Stop": stop, "StopDeaf": stopDeaf, "StopAtOnce": stopAtOnce,
 		"PowerOff": powerOff, "GuestRestarts": guestRestarts, "Reboot": reboot, "RebootDeaf": rebootDeaf,
-		"Crash": crash, "Adoption": adoption, "Concurrent": concurrent, "Disks": disks,
+		"Crash": crash, "Adoption": adoption, "Concurrent": concurrent, "Disks": disks, "NICs": nics,
 	} {
 		t.Run(name, func(t *testing.T) {
 			if h.Parallel {

@@ -189,7 +189,7 @@ func (d *Driver) Start(ctx context.Context, spec compute.Machine, taps []*os.Fil
 	}
 	h.lastPID++
 	m.spec, m.deaf = spec, false
-	m.status = compute.Status{ID: spec.ID, State: compute.Running, StartedAt: h.cfg.Clock.Now().UTC(), PID: h.lastPID, Disks: spec.Disks}
+	m.status = compute.Status{ID: spec.ID, State: compute.Running, StartedAt: h.cfg.Clock.Now().UTC(), PID: h.lastPID, Disks: spec.Disks, NICs: spec.NICs}
 	m.say("KARRI-UP\n")
 	h.change(m, false)
 	return nil
@@ -276,7 +276,7 @@ func (d *Driver) Reboot(ctx context.Context, id string, grace time.Duration) err
 
 // SetDisk implements compute.Driver.
 func (d *Driver) SetDisk(_ context.Context, id string, disk compute.Disk) error {
-	return d.disks(id, func(m *machine) error {
+	return d.devices(id, func(m *machine) error {
 		disks := slices.Clone(m.status.Disks)
 		i := slices.IndexFunc(disks, func(have compute.Disk) bool { return have.Name == disk.Name })
 		if i < 0 {
@@ -291,7 +291,7 @@ func (d *Driver) SetDisk(_ context.Context, id string, disk compute.Disk) error 
 
 // DropDisk implements compute.Driver. A deaf guest never lets go of a disk.
 func (d *Driver) DropDisk(_ context.Context, id, name string, _ bool) error {
-	return d.disks(id, func(m *machine) error {
+	return d.devices(id, func(m *machine) error {
 		i := slices.IndexFunc(m.status.Disks, func(have compute.Disk) bool { return have.Name == name })
 		switch {
 		case i < 0:
@@ -304,15 +304,40 @@ func (d *Driver) DropDisk(_ context.Context, id, name string, _ bool) error {
 	})
 }
 
-func (d *Driver) disks(id string, do func(*machine) error) error {
+// SetNIC implements compute.Driver.
+func (d *Driver) SetNIC(_ context.Context, id string, n compute.NIC, _ *os.File) error {
+	return d.devices(id, func(m *machine) error {
+		if !slices.ContainsFunc(m.status.NICs, func(have compute.NIC) bool { return have.ID == n.ID }) {
+			m.status.NICs = append(slices.Clone(m.status.NICs), n)
+		}
+		return nil
+	})
+}
+
+// DropNIC implements compute.Driver. A deaf guest never lets go of a card.
+func (d *Driver) DropNIC(_ context.Context, id, nic string) error {
+	return d.devices(id, func(m *machine) error {
+		i := slices.IndexFunc(m.status.NICs, func(have compute.NIC) bool { return have.ID == nic })
+		switch {
+		case i < 0:
+			return nil
+		case m.deaf:
+			return compute.ErrHeld
+		}
+		m.status.NICs = slices.Delete(slices.Clone(m.status.NICs), i, i+1)
+		return nil
+	})
+}
+
+func (d *Driver) devices(id string, do func(*machine) error) error {
 	d.host.mu.Lock()
 	defer d.host.mu.Unlock()
 	m := d.host.machines[id]
 	switch {
 	case m == nil:
-		return fmt.Errorf("disks of %s: %w", id, compute.ErrNotFound)
+		return fmt.Errorf("devices of %s: %w", id, compute.ErrNotFound)
 	case m.status.State != compute.Running:
-		return fmt.Errorf("disks of %s: not running", id)
+		return fmt.Errorf("devices of %s: not running", id)
 	}
 	return do(m)
 }

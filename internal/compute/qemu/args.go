@@ -4,10 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"regexp"
-	"strconv"
 	"strings"
 
 	"karri.dev/internal/compute"
@@ -60,12 +58,8 @@ func check(m compute.Machine) error {
 		seen[d.Name] = true
 	}
 	for _, n := range m.NICs {
-		mac, err := net.ParseMAC(n.MAC)
-		if err != nil || len(mac) != 6 || mac[0]&1 != 0 {
-			return fmt.Errorf("MAC %q is not valid", n.MAC)
-		}
-		if n.MTU != 0 && (n.MTU < 68 || n.MTU > 65535) {
-			return fmt.Errorf("MTU %d is not possible", n.MTU)
+		if err := checkNIC(n); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -139,8 +133,8 @@ func commandLine(h host, m compute.Machine, f files) command {
 		c.disk(i, d, f.disks[i])
 	}
 	for i, n := range m.NICs {
-		c.add("-netdev", fmt.Sprintf("tap,id=net%d,fd=%d,vhost=off", i, c.fd(f.taps[i])))
-		device := fmt.Sprintf("virtio-net-pci,id=%s,netdev=net%d,mac=%s,bus=port%d,romfile=", "nic"+strconv.Itoa(i), i, n.MAC, len(m.Disks)+i)
+		c.add("-netdev", fmt.Sprintf("tap,id=%s,fd=%d,vhost=off", netID(n.ID), c.fd(f.taps[i])))
+		device := fmt.Sprintf("virtio-net-pci,id=%s,netdev=%s,mac=%s,bus=port%d,romfile=", nicID(n.ID), netID(n.ID), n.MAC, len(m.Disks)+i)
 		if n.MTU != 0 {
 			device += fmt.Sprintf(",host_mtu=%d", n.MTU)
 		}

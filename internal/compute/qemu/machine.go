@@ -74,7 +74,7 @@ func (m *machine) publish() {
 	switch m.rec.Phase {
 	case running:
 		s.State, s.PID, s.Resets = compute.Running, m.rec.Process.PID, int(m.resets.Load())
-		s.Disks = m.rec.Machine.Disks // replaced, never changed in place
+		s.Disks, s.NICs = m.rec.Machine.Disks, m.rec.Machine.NICs // replaced, never changed in place
 		if unnoted := m.rec.unnoted(); unnoted != nil {
 			s.Disks = append(slices.Clone(s.Disks), unnoted...)
 		}

@@ -277,6 +277,16 @@ func (d *Driver) DropDisk(ctx context.Context, id, name string, force bool) erro
 	return d.withRunning(ctx, id, "drop disk "+name+" of", func(m *machine) error { return m.dropDisk(ctx, name, force) })
 }
 
+// SetNIC implements compute.Driver.
+func (d *Driver) SetNIC(ctx context.Context, id string, n compute.NIC, tap *os.File) error {
+	return d.withRunning(ctx, id, "plug "+n.ID+" into", func(m *machine) error { return m.setNIC(ctx, n, tap) })
+}
+
+// DropNIC implements compute.Driver.
+func (d *Driver) DropNIC(ctx context.Context, id, nic string) error {
+	return d.withRunning(ctx, id, "unplug "+nic+" from", func(m *machine) error { return m.dropNIC(ctx, nic) })
+}
+
 // withRunning does something with a running machine, locked.
 func (d *Driver) withRunning(ctx context.Context, id, what string, do func(*machine) error) error {
 	m, err := d.acquire(ctx, id, false)

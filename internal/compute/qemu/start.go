@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -85,8 +84,8 @@ func (m *machine) startSteps(ctx context.Context, spec compute.Machine, taps []*
 	for i, disk := range spec.Disks {
 		m.rec.Ports[deviceID(disk.Name)] = i
 	}
-	for i := range spec.NICs {
-		m.rec.Ports["nic"+strconv.Itoa(i)] = len(spec.Disks) + i
+	for i, nic := range spec.NICs {
+		m.rec.Ports[nicID(nic.ID)] = len(spec.Disks) + i
 	}
 	env := []string{"PATH=/usr/bin:/bin", "LC_ALL=C", launchEnv + m.dir}
 	p, err := launch(jail{uid: uid, groups: m.d.groups, netns: m.d.root}, m.d.cfg.Binary, c.args, env, m.stderr, c.files)

@@ -31,6 +31,7 @@ type driver struct {
 	hold     chan struct{}
 	deaf     bool           // a reboot lasts until it is given up, a disk is never let go of
 	disks    []compute.Disk // of every running machine
+	nics     []compute.NIC  // likewise
 	events   chan struct{}
 }
 
@@ -60,7 +61,7 @@ func (d *driver) Start(_ context.Context, m compute.Machine, taps []*os.File) er
 		return errors.New("no luck")
 	}
 	d.machines[m.ID] = compute.Running
-	d.disks = m.Disks
+	d.disks, d.nics = m.Disks, m.NICs
 	return nil
 }
 
@@ -112,7 +113,7 @@ func (d *driver) List(context.Context) (list []compute.Status, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, s := range d.machines {
-		list = append(list, compute.Status{ID: id, State: s, Disks: slices.Clone(d.disks)})
+		list = append(list, compute.Status{ID: id, State: s, Disks: slices.Clone(d.disks), NICs: slices.Clone(d.nics)})
 	}
 	return list, nil
 }
@@ -137,6 +138,25 @@ func (d *driver) DropDisk(_ context.Context, id, name string, force bool) error 
 		return compute.ErrHeld
 	}
 	d.disks = slices.DeleteFunc(d.disks, func(have compute.Disk) bool { return have.Name == name })
+	return nil
+}
+
+func (d *driver) SetNIC(_ context.Context, id string, nic compute.NIC, _ *os.File) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note("plug %s %s", id, nic.ID)
+	d.nics = append(d.nics, nic)
+	return nil
+}
+
+func (d *driver) DropNIC(_ context.Context, id, nic string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note("unplug %s %s", id, nic)
+	if d.deaf {
+		return compute.ErrHeld
+	}
+	d.nics = slices.DeleteFunc(d.nics, func(have compute.NIC) bool { return have.ID == nic })
 	return nil
 }
 
@@ -310,6 +330,11 @@ func (r *rig) called(want ...string) {
 
 // reported checks the last report.
 func (r *rig) reported(want ...nodeapi.Observed) {
+	for i := range want { // every machine has the card that it began with
+		if want[i].State == compute.Running && want[i].NICs == nil {
+			want[i].NICs = []string{"eni-1"}
+		}
+	}
 	r.t.Helper()
 	synctest.Wait()
 	r.mu.Lock()

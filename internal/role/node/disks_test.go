@@ -32,7 +32,7 @@ func TestVolumes(t *testing.T) {
 			synctest.Wait()
 		}
 		r.called("set i-1 vol-1 1024")
-		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 1024}}})
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1"}, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 1024}}})
 		v.SizeBytes = 2048
 		r.want(with(v))
 		r.called("set i-1 vol-1 2048")
@@ -45,7 +45,7 @@ func TestVolumes(t *testing.T) {
 		time.Sleep(diskPatience)
 		synctest.Wait()
 		r.called("drop i-1 vol-1 true")
-		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 2048, Cut: true}}})
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1"}, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 2048, Cut: true}}})
 		r.driver.beDeaf(false)
 		time.Sleep(diskPatience)
 		synctest.Wait()
@@ -54,5 +54,28 @@ func TestVolumes(t *testing.T) {
 		if r.images.held != 0 {
 			t.Errorf("%d images are held", r.images.held)
 		}
+	})
+}
+
+// A running machine gets and loses network cards; what the guest does not let go of is asked for again.
+func TestNICsOfARunningMachine(t *testing.T) {
+	inRig(t, func(r *rig) {
+		inst := instance("i-1", resource.PowerOn, 0)
+		r.want(inst)
+		r.called("start i-1")
+		two := instance("i-1", resource.PowerOn, 0)
+		two.Machine.NICs = append(two.Machine.NICs, compute.NIC{ID: "eni-2"})
+		r.want(two)
+		r.called("plug i-1 eni-2")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1", "eni-2"}})
+		r.driver.beDeaf(true)
+		r.want(inst)
+		r.called("unplug i-1 eni-2")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1", "eni-2"}})
+		r.driver.beDeaf(false)
+		time.Sleep(diskPatience)
+		synctest.Wait()
+		r.called("unplug i-1 eni-2")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn})
 	})
 }

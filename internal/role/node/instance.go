@@ -40,7 +40,7 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 	case resource.PowerOn:
 		switch s.State {
 		case compute.Running:
-			settled = local.Started && local.Reboots >= inst.Reboots && (n.disksSettled(inst, s) || n.disksRest(inst.ID))
+			settled = local.Started && local.Reboots >= inst.Reboots && (n.disksSettled(inst, s) && nicsSettled(inst, s) || n.disksRest(inst.ID))
 		case compute.Off:
 			settled = local.Started // the guest powered itself off: the zone decides what that means
 		}
@@ -62,7 +62,7 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 func (n *Node) note(inst nodeapi.Instance, s compute.Status, local local) {
 	o := nodeapi.Observed{ID: inst.ID, State: s.State, Reason: s.Reason, Reboots: local.Reboots, Power: inst.Power}
 	if s.State == compute.Running {
-		o.Disks = n.observedDisks(inst, s)
+		o.Disks, o.NICs = n.observedDisks(inst, s), observedNICs(s)
 	}
 	if inst.Power == resource.PowerOn && !local.Started && s.State == compute.Off {
 		o.State = compute.Absent // it is still to be started: not the guest's doing
@@ -130,6 +130,7 @@ func (n *Node) on(ctx context.Context, inst nodeapi.Instance) error {
 				return err
 			}
 		}
+		n.changeNICs(ctx, inst, s)
 		n.changeDisks(ctx, inst, s)
 		return nil
 	}

@@ -80,7 +80,9 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 	}
 	out.Kernel, out.Ramdisk = optionalImage(r, inst.KernelID), optionalImage(r, inst.RamdiskID)
 	for _, e := range enis {
-		out.Machine.NICs = append(out.Machine.NICs, compute.NIC{ID: e.ID, MAC: e.MAC})
+		if e.AttachState != "detaching" { // which its tap outlives
+			out.Machine.NICs = append(out.Machine.NICs, compute.NIC{ID: e.ID, MAC: e.MAC})
+		}
 		out.Metadata.Interfaces = append(out.Metadata.Interfaces, metadataInterface(r, e))
 	}
 	if len(enis) > 0 {

@@ -16,7 +16,7 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 	snap := z.deps.Store.Snapshot()
 	news := false
 	for _, o := range report.Instances {
-		if inst := store.Instances.Get(snap, o.ID); inst != nil && inst.Node == node && (next(inst, o, time.Time{}) != nil || volumesNews(snap, inst, o)) {
+		if inst := store.Instances.Get(snap, o.ID); inst != nil && inst.Node == node && (next(inst, o, time.Time{}) != nil || volumesNews(snap, inst, o) || nicNews(snap, inst, o)) {
 			news = true
 			break
 		}
@@ -38,6 +38,10 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 			if inst == nil || inst.Node != node {
 				continue // no node speaks for another's instances
 			}
+			if err := observeNICs(tx, inst, o); err != nil {
+				return err
+			}
+			inst = store.Instances.Get(tx, o.ID)
 			change := next(inst, o, z.deps.Now())
 			if inst.State.Alive() {
 				if err := observeVolumes(tx, inst, o, z.deps.Now()); err != nil {

@@ -111,7 +111,7 @@ func (s *Service) shapeInstanceInterface(r store.Reader, e *resource.Interface) 
 	out := shape.InstanceNetworkInterface{
 		Description: e.Description, Groups: identifiers(r, e.Groups), Ipv6Addresses: noIPv6, MacAddress: e.MAC,
 		Attachment: &shape.InstanceNetworkInterfaceAttachment{
-			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex, Status: attachedStatus,
+			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex, Status: attachStatus(e),
 		},
 		NetworkInterfaceId: e.ID, OwnerId: e.AccountID, PrivateDnsName: resource.PrivateName(e.Region, e.PrivateIP), PrivateIpAddress: e.PrivateIP,
 		SourceDestCheck: !e.NoSourceCheck, Status: "in-use", SubnetId: e.SubnetID, VpcId: e.VPCID, InterfaceType: "interface", Operator: unmanaged,

@@ -7,6 +7,7 @@ import (
 
 	"karri.dev/internal/aws/awserr"
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -15,7 +16,8 @@ func errNoAttachment(id string) error {
 	return awserr.New("InvalidAttachmentID.NotFound", "The attachment '%s' does not exist.", id)
 }
 
-// AttachNetworkInterface gives a stopped instance an interface, which it finds when it starts.
+// AttachNetworkInterface gives an instance an interface. Its node plugs it in while the guest runs; a stopped one finds
+// it when it starts.
 func (s *Service) AttachNetworkInterface(ctx context.Context, in *shape.AttachNetworkInterfaceRequest) (*shape.AttachNetworkInterfaceResult, error) {
 	info, err := s.begin(ctx, in)
 	if err != nil {
@@ -39,9 +41,6 @@ func (s *Service) AttachNetworkInterface(ctx context.Context, in *shape.AttachNe
 		if err != nil {
 			return err
 		}
-		if err := plugged(inst); err != nil {
-			return err
-		}
 		if err := s.attachable(tx, e, inst, in.DeviceIndex); err != nil {
 			return err
 		}
@@ -53,20 +52,11 @@ func (s *Service) AttachNetworkInterface(ctx context.Context, in *shape.AttachNe
 	return &shape.AttachNetworkInterfaceResult{AttachmentId: id}, nil
 }
 
-// plugged refuses to change the interfaces of an instance that is not stopped.
-func plugged(inst *resource.Instance) error {
-	switch inst.State {
-	case resource.Stopped:
-		return nil
-	case resource.Running:
-		return errUnsupported("Network interfaces of the running instance '%s' cannot be changed in this cloud yet: stop it first.", inst.ID)
-	}
-	return errInstanceState(inst.ID, string(inst.State))
-}
-
 // attachable checks that an instance can have an interface at a device index.
 func (s *Service) attachable(r store.Reader, e *resource.Interface, inst *resource.Instance, device int) error {
 	switch {
+	case inst.State != resource.Running && inst.State != resource.Stopped:
+		return errInstanceState(inst.ID, string(inst.State))
 	case e.InstanceID != "" || e.Requester != "":
 		return awserr.New("InvalidNetworkInterface.InUse", "Interface: [%s] in use.", e.ID)
 	case e.Zone != inst.Zone:
@@ -78,6 +68,9 @@ func (s *Service) attachable(r store.Reader, e *resource.Interface, inst *resour
 		if other := store.Interfaces.Get(r, id); other != nil && other.DeviceIndex == device {
 			return awserr.New("InvalidParameterValue", "Instance '%s' already has an interface attached at device index '%d'.", inst.ID, device)
 		}
+	}
+	if n := len(volumesOf(r, inst)) + len(inst.Interfaces); n+storeDisks(inst) >= slots(inst) {
+		return awserr.New("AttachmentLimitExceeded", "The maximum number of devices that can be attached to the instance '%s' while it runs has been reached.", inst.ID)
 	}
 	types, err := s.Types.At(r)
 	if err != nil {
@@ -98,6 +91,9 @@ func (s *Service) attachable(r store.Reader, e *resource.Interface, inst *resour
 func attach(tx *store.Tx, e *resource.Interface, inst *resource.Instance, device int, id string, now time.Time) error {
 	next, owner := *e, *inst
 	next.InstanceID, next.DeviceIndex, next.AttachmentID, next.AttachedAt, next.DeleteOnEnd = inst.ID, device, id, now, false
+	if inst.State == resource.Running {
+		next.AttachState = "attaching"
+	}
 	owner.Interfaces = append(slices.Clone(inst.Interfaces), e.ID)
 	if err := store.Interfaces.Put(tx, &next); err != nil {
 		return err
@@ -105,7 +101,8 @@ func attach(tx *store.Tx, e *resource.Interface, inst *resource.Instance, device
 	return store.Instances.Put(tx, &owner)
 }
 
-// DetachNetworkInterface takes an interface from a stopped instance.
+// DetachNetworkInterface takes an interface from its instance: a running guest is asked to let go, and with Force not
+// waited for.
 func (s *Service) DetachNetworkInterface(ctx context.Context, in *shape.DetachNetworkInterfaceRequest) (*shape.DetachNetworkInterfaceResult, error) {
 	info, err := s.begin(ctx, in)
 	if err != nil {
@@ -117,7 +114,7 @@ func (s *Service) DetachNetworkInterface(ctx context.Context, in *shape.DetachNe
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		for e := range store.InterfacesByOwner.By(tx, ownerKey(info)) {
 			if e.AttachmentID == in.AttachmentId {
-				return detach(tx, e)
+				return detach(tx, e, isTrue(in.Force))
 			}
 		}
 		return errNoAttachment(in.AttachmentId)
@@ -128,22 +125,19 @@ func (s *Service) DetachNetworkInterface(ctx context.Context, in *shape.DetachNe
 	return &shape.DetachNetworkInterfaceResult{}, nil
 }
 
-func detach(tx *store.Tx, e *resource.Interface) error {
+func detach(tx *store.Tx, e *resource.Interface, force bool) error {
 	inst := store.Instances.Get(tx, e.InstanceID)
 	switch {
 	case e.Requester != "":
 		return errRequester(e)
 	case e.DeviceIndex == 0 || inst == nil:
 		return awserr.New("OperationNotPermitted", "The network interface at device index 0 cannot be detached.")
+	case inst.State == resource.Stopped || force && inst.State == resource.Running:
+		return lifecycle.DetachInterface(tx, e)
+	case inst.State != resource.Running:
+		return errInstanceState(inst.ID, string(inst.State))
 	}
-	if err := plugged(inst); err != nil {
-		return err
-	}
-	next, owner := *e, *inst
-	next.InstanceID, next.DeviceIndex, next.AttachmentID, next.AttachedAt, next.DeleteOnEnd = "", 0, "", time.Time{}, false
-	owner.Interfaces = slices.DeleteFunc(slices.Clone(inst.Interfaces), func(id string) bool { return id == e.ID })
-	if err := store.Interfaces.Put(tx, &next); err != nil {
-		return err
-	}
-	return store.Instances.Put(tx, &owner)
+	next := *e
+	next.AttachState = "detaching"
+	return store.Interfaces.Put(tx, &next)
 }

@@ -12,8 +12,10 @@ import (
 	"karri.dev/internal/store"
 )
 
-// attachedStatus is the state of an interface's attachment.
+// attachedStatus is the state of a settled attachment.
 const attachedStatus = "attached"
+
+func attachStatus(e *resource.Interface) string { return cmp.Or(e.AttachState, attachedStatus) }
 
 // ipOwner is who owns a public address of an interface: the account if it is an elastic IP, else "amazon".
 func ipOwner(e *resource.Interface, a resource.PrivateAddress) string {
@@ -66,7 +68,7 @@ func (s *Service) shapeInterface(r store.Reader, e *resource.Interface) shape.Ne
 	case e.InstanceID != "":
 		out.Attachment = &shape.NetworkInterfaceAttachment{
 			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex,
-			InstanceId: e.InstanceID, InstanceOwnerId: e.AccountID, Status: attachedStatus,
+			InstanceId: e.InstanceID, InstanceOwnerId: e.AccountID, Status: attachStatus(e),
 		}
 	case e.Requester != "":
 		out.Attachment = &shape.NetworkInterfaceAttachment{
@@ -176,7 +178,7 @@ func interfaceFields() map[string]func(interfaceView) []string {
 		"attachment.instance-id":                func(v view) []string { return v.attached(v.InstanceID) },
 		"attachment.instance-owner-id":          func(v view) []string { return v.attached(v.AccountID) },
 		"attachment.network-card-index":         func(v view) []string { return v.attached("0") },
-		"attachment.status":                     func(v view) []string { return v.attached(attachedStatus) },
+		"attachment.status":                     func(v view) []string { return v.attached(attachStatus(v.Interface)) },
 		"availability-zone":                     func(v view) []string { return one(v.Zone) },
 		"availability-zone-id":                  func(v view) []string { return one(v.zoneID()) },
 		"description":                           func(v view) []string { return []string{v.Description} },

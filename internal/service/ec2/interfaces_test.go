@@ -6,6 +6,7 @@ import (
 	"time"
 
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -135,8 +136,6 @@ func TestSeveralInterfaces(t *testing.T) {
 	refused(c, c.DeleteNetworkInterface, shape.DeleteNetworkInterfaceRequest{NetworkInterfaceId: kept}, "InvalidParameterValue")
 	another := do(c, c.CreateNetworkInterface, shape.CreateNetworkInterfaceRequest{SubnetId: sub}).NetworkInterface.NetworkInterfaceId
 	attach := shape.AttachNetworkInterfaceRequest{InstanceId: id, NetworkInterfaceId: another, DeviceIndex: 2}
-	refused(c, c.AttachNetworkInterface, attach, "UnsupportedOperation") // it runs
-	c.stopped(id)
 	refused(c, c.AttachNetworkInterface, attach, "InvalidParameterValue") // taken
 	attach.DeviceIndex = 1
 	far := do(c, c.CreateSubnet, shape.CreateSubnetRequest{VpcId: inst.VpcId, CidrBlock: "10.0.9.0/24", AvailabilityZone: "us-east-1b"}).Subnet.SubnetId
@@ -325,4 +324,60 @@ func TestPeering(t *testing.T) {
 	c.code("accept an expired request", err, "InvalidStateTransition")
 	c.pass(peeringShownFails + time.Second)
 	refused(c, c.DescribeVpcPeeringConnections, shape.DescribeVpcPeeringConnectionsRequest{VpcPeeringConnectionIds: []string{again}}, "InvalidVpcPeeringConnectionID.NotFound")
+}
+
+// A running instance's interfaces are on their way until its node says that they are there, or gone.
+func TestInterfacesOfARunningInstance(t *testing.T) {
+	c := newCloud(t)
+	_, sub := c.vpc("10.0.0.0/16", "10.0.0.0/24")
+	id := c.run(1, func(in *shape.RunInstancesRequest) { in.SubnetId = sub })[0]
+	eni := do(c, c.CreateNetworkInterface, shape.CreateNetworkInterfaceRequest{SubnetId: sub}).NetworkInterface.NetworkInterfaceId
+	attach := shape.AttachNetworkInterfaceRequest{InstanceId: id, NetworkInterfaceId: eni, DeviceIndex: 1}
+	refused(c, c.AttachNetworkInterface, attach, "IncorrectInstanceState") // pending
+	c.place(id)
+	status := func() string {
+		e := do(c, c.DescribeNetworkInterfaces, shape.DescribeNetworkInterfacesRequest{NetworkInterfaceIds: []string{eni}}).NetworkInterfaces[0]
+		if e.Attachment == nil {
+			return ""
+		}
+		return e.Attachment.Status
+	}
+	assoc := do(c, c.AttachNetworkInterface, attach).AttachmentId
+	if s := status(); s != "attaching" {
+		t.Error(s)
+	}
+	refused(c, c.AttachNetworkInterface, attach, "InvalidNetworkInterface.InUse")
+	settle := func(change func(*resource.Interface)) {
+		c.write(func(tx *store.Tx) error {
+			e := *store.Interfaces.Get(tx, eni)
+			change(&e)
+			return store.Interfaces.Put(tx, &e)
+		})
+	}
+	settle(func(e *resource.Interface) { e.AttachState = "" })
+	if s := status(); s != "attached" {
+		t.Error(s)
+	}
+	detach := shape.DetachNetworkInterfaceRequest{AttachmentId: assoc}
+	do(c, c.DetachNetworkInterface, detach)
+	if s := status(); s != "detaching" || len(c.one(id).NetworkInterfaces) != 2 {
+		t.Error(s)
+	}
+	refused(c, c.DeleteNetworkInterface, shape.DeleteNetworkInterfaceRequest{NetworkInterfaceId: eni}, "InvalidParameterValue")
+	detach.Force = ptr(true)
+	do(c, c.DetachNetworkInterface, detach) // is not waited for
+	if s := status(); s != "" || len(c.one(id).NetworkInterfaces) != 1 {
+		t.Error(s)
+	}
+	refused(c, c.DetachNetworkInterface, detach, "InvalidAttachmentID.NotFound")
+	// What is on its way when the instance stops is settled by that.
+	assoc = do(c, c.AttachNetworkInterface, attach).AttachmentId
+	settle(func(e *resource.Interface) { e.AttachState = "" })
+	do(c, c.DetachNetworkInterface, shape.DetachNetworkInterfaceRequest{AttachmentId: assoc})
+	c.write(func(tx *store.Tx) error { return lifecycle.Stopped(tx, store.Instances.Get(tx, id)) })
+	if s := status(); s != "" || len(c.one(id).NetworkInterfaces) != 1 {
+		t.Error(s)
+	}
+	do(c, c.DeleteNetworkInterface, shape.DeleteNetworkInterfaceRequest{NetworkInterfaceId: eni})
+	c.invariants()
 }

@@ -82,11 +82,10 @@ func vpcOperations() map[string]members {
 		"DeleteNetworkInterface": {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId"},
 		"AttachNetworkInterface": {
 			on: "network-interface:NetworkInterfaceId instance:InstanceId", used: "DryRun DeviceIndex InstanceId NetworkInterfaceId NetworkCardIndex",
-			refused: "EnaSrdSpecification", note: "The instance must be stopped.",
+			refused: "EnaSrdSpecification",
 		},
 		"DetachNetworkInterface": {
-			on: "network-interface:AttachmentId", used: "DryRun AttachmentId", harmless: map[string]string{"Force": "the instance is stopped"},
-			note: "The instance must be stopped.",
+			on: "network-interface:AttachmentId", used: "DryRun AttachmentId Force",
 		},
 		"ModifyNetworkInterfaceAttribute": {
 			on:      "network-interface:NetworkInterfaceId security-group:Groups?",
