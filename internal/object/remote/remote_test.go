@@ -89,11 +89,18 @@ func newUpstream(t testing.TB) *upstream {
 		Dir: "/o", Endpoint: server.URL, Bucket: bucket, Sealer: sealer,
 		Credentials: sigv4.Credentials{AccessKeyID: key.ID, Secret: key.Secret},
 	}
-	r, err := http.NewRequest(http.MethodPut, server.URL+"/"+bucket, nil)
+	makeBucket(t, u.cfg)
+	return u
+}
+
+// makeBucket makes the endpoint's bucket.
+func makeBucket(t testing.TB, cfg remote.Config) {
+	t.Helper()
+	r, err := http.NewRequest(http.MethodPut, cfg.Endpoint+"/"+cfg.Bucket, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sigv4.Sign(r, u.cfg.Credentials, "us-east-1", "s3", sigv4.UnsignedPayload, time.Now())
+	sigv4.Sign(r, cfg.Credentials, "us-east-1", "s3", sigv4.UnsignedPayload, time.Now())
 	a, err := http.DefaultClient.Do(r)
 	if err != nil || a.StatusCode != 200 {
 		t.Fatal(a, err)
@@ -101,7 +108,6 @@ func newUpstream(t testing.TB) *upstream {
 	if err := a.Body.Close(); err != nil {
 		t.Fatal(err)
 	}
-	return u
 }
 
 // stored gives all that the endpoint holds: objects, and uploads under way.
@@ -183,6 +189,7 @@ func TestContractElsewhere(t *testing.T) {
 	}
 	cfg.Sealer = sealer
 	u := &upstream{cfg: cfg}
+	makeBucket(t, cfg)
 	objecttest.Run(t, func(t testing.TB) object.Engine { return u.open(t, nil) })
 	t.Run("Parts", func(t *testing.T) {
 		e := u.open(t, nil)

@@ -3,6 +3,8 @@
 // ETag), AES-256-GCM, the commit. The client does the same in each case: it signs its requests, so they cost it the same.
 //
 //	go run ./test/bench/s3 -dir DIR [-time 3s] [-only "PUT 1 KiB"] [-clients 8,64] [-keys 100000] [-profile FOLDER]
+//	go run ./test/bench/s3 -dir DIR -scale 1000000     # a bucket of so many objects
+//	go run ./test/bench/s3 -dir DIR -uploads 256       # memory while so many bodies of 64 MiB are sent
 package main
 
 import (
@@ -47,15 +49,23 @@ func main() {
 	clients := flag.String("clients", "8,64", "how many clients at a time")
 	keys := flag.Int("keys", 100000, "in the bucket that is listed")
 	profiles := flag.String("profile", "", "folder for a CPU profile of the server in each measurement")
+	scale := flag.Int("scale", 0, "measure a bucket of so many small objects in place of the rest")
+	uploads := flag.Int("uploads", 0, "measure memory while so many bodies of 64 MiB are sent, in place of the rest")
 	server := flag.Bool("serve", false, "be the server")
 	flag.Parse()
 	err := errors.New("-dir is missing")
+	b := &bench{dir: *dir, length: *length, only: *only, pprof: *profiles}
+	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10, DisableCompression: true}}
 	switch {
 	case *dir == "":
 	case *server:
 		err = serve(*dir)
+	case *scale > 0:
+		err = b.scale(*scale)
+	case *uploads > 0:
+		err = b.uploads(*uploads)
 	default:
-		err = run(&bench{dir: *dir, length: *length, only: *only, pprof: *profiles}, *clients, *keys)
+		err = run(b, *clients, *keys)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "s3:", err)
@@ -69,12 +79,10 @@ func run(b *bench, clients string, keys int) error {
 		return err
 	}
 	defer stop()
-	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10, DisableCompression: true}}
 	if err := b.do(http.MethodPut, "/bench", nil); err != nil {
 		return err
 	}
-	fmt.Println("| what | clients | per second | MB/s | p50 | p99 | server CPU |")
-	fmt.Println("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+	header()
 	for _, text := range strings.Split(clients, ",") {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -272,11 +280,18 @@ func (b *bench) lists(keys int) error {
 	}
 	close(next)
 	wg.Wait()
+	return b.pages("listed", "%03d", keys, min(keys, 1000)-1)
+}
+
+// pages measures pages of a bucket of so many keys below so many prefixes.
+func (b *bench) pages(bucket, prefix string, keys, prefixes int) error {
 	for _, l := range []struct{ name, query string }{
-		{"1,000 keys", "list-type=2&start-after=%03d/"}, {"1,000 prefixes", "list-type=2&delimiter=%%2F&x-id=%d"}, {"one prefix", "list-type=2&delimiter=%%2F&prefix=%03d%%2F"},
+		{"1,000 keys", "list-type=2&start-after=" + prefix + "/"},
+		{"1,000 prefixes", "list-type=2&delimiter=%%2F&x-id=%d"},
+		{"one prefix", "list-type=2&delimiter=%%2F&prefix=" + prefix + "%%2F"},
 	} {
 		err := b.measure(fmt.Sprintf("LIST of %d: %s", keys, l.name), 8, 0, func(n int64) error {
-			return b.do(http.MethodGet, "/listed?"+fmt.Sprintf(l.query, n*7%999), nil)
+			return b.do(http.MethodGet, "/"+bucket+"?"+fmt.Sprintf(l.query, n*7%int64(prefixes)), nil)
 		})
 		if err != nil {
 			return err

@@ -17,9 +17,8 @@ import (
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
-	"karri.dev/internal/object/disk"
+	"karri.dev/internal/resource"
 	"karri.dev/internal/role/cloud"
-	"karri.dev/internal/seal"
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/store"
 )
@@ -40,17 +39,19 @@ func serve(dir string) error {
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError}))
 	st := store.OpenMemory(log)
 	defer st.Close()
-	sealer, err := seal.New(make([]byte, seal.KeySize))
-	if err != nil {
-		return err
-	}
-	engine, err := disk.Open(disk.Config{Dir: filepath.Join(dir, "objects"), Sealer: sealer, Log: log})
+	engine, sealer, err := openEngine(dir)
 	if err != nil {
 		return err
 	}
 	defer engine.Close()
 	id := identity.New(identity.Config{}, identity.Deps{Store: st, Sealer: sealer, Log: log})
-	_, key, err := id.Bootstrap(context.Background(), identity.Key{})
+	account, key, err := id.Bootstrap(context.Background(), identity.Key{})
+	if err != nil {
+		return err
+	}
+	err = st.Update(context.Background(), func(tx *store.Tx) error {
+		return store.Buckets.Put(tx, &resource.Bucket{Name: scaled, AccountID: account.ID, Region: region, Engine: scaled})
+	})
 	if err != nil {
 		return err
 	}
