@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/textproto"
 	"strings"
 )
 
@@ -108,7 +109,7 @@ func (m *model) decodeREST(out *source, op *operation) error {
 		case "querystring":
 			from = fmt.Sprintf("d.Query(%q)", name)
 		case "header":
-			from = fmt.Sprintf("d.Header(%q)", name)
+			from = fmt.Sprintf("d.Header(%q, %q)", name, textproto.CanonicalMIMEHeaderKey(name))
 			if low := strings.ToLower(name); strings.HasPrefix(low, "x-amz-") {
 				headers = append(headers, fmt.Sprintf("%q", low))
 			}

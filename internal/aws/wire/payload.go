@@ -10,6 +10,7 @@ import (
 	"hash/crc32"
 	"hash/crc64"
 	"io"
+	"net/textproto"
 
 	"karri.dev/internal/aws/awserr"
 )
@@ -42,7 +43,7 @@ func (d *Decoder) readPayload() ([]byte, *awserr.Error) {
 		{"SHA1", "x-amz-checksum-sha1", sha1.New},
 		{"SHA256", "x-amz-checksum-sha256", sha256.New},
 	} {
-		want := d.Header(digest.header)
+		want := d.Header(digest.header, textproto.CanonicalMIMEHeaderKey(digest.header))
 		if !want.Set || d.known(digest.header) {
 			continue
 		}

@@ -3,7 +3,6 @@ package wire
 import (
 	"io"
 	"net/http"
-	"net/textproto"
 	"strconv"
 	"strings"
 	"time"
@@ -63,9 +62,10 @@ func (d *Decoder) Query(name string) Value {
 	return Value{Name: name, Text: values[0], Set: true}
 }
 
-// Header gives a header, its lines joined by commas.
-func (d *Decoder) Header(name string) Value {
-	lines := d.request.Header[textproto.CanonicalMIMEHeaderKey(name)]
+// Header gives a header, its lines joined by commas. canonical is its name as net/http writes it: to make that anew for
+// every member of every request takes a tenth of a small one.
+func (d *Decoder) Header(name, canonical string) Value {
+	lines := d.request.Header[canonical]
 	switch len(lines) {
 	case 0:
 		return Value{Name: name}
@@ -84,7 +84,7 @@ func (d *Decoder) HeaderMap(prefix string) map[string]string {
 			if m == nil {
 				m = map[string]string{}
 			}
-			m[strings.ToLower(name[len(prefix):])] = d.Header(name).Text
+			m[strings.ToLower(name[len(prefix):])] = d.Header(name, name).Text
 		}
 	}
 	return m

@@ -13,9 +13,9 @@ func decodeAbortMultipartUploadRequest(d *wire.Decoder, v *AbortMultipartUploadR
 	v.Key = d.String(d.Label("Key"))
 	d.Need(d.Query("uploadId"))
 	v.UploadId = d.String(d.Query("uploadId"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.IfMatchInitiatedTime = d.Time(d.Header("x-amz-if-match-initiated-time"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.IfMatchInitiatedTime = d.Time(d.Header("x-amz-if-match-initiated-time", "X-Amz-If-Match-Initiated-Time"))
 }
 
 func headersAbortMultipartUpload(name string) bool {
@@ -31,20 +31,20 @@ func decodeCompleteMultipartUploadRequest(d *wire.Decoder, v *CompleteMultipartU
 	v.Key = d.String(d.Label("Key"))
 	d.Need(d.Query("uploadId"))
 	v.UploadId = d.String(d.Query("uploadId"))
-	v.ChecksumCRC32 = d.String(d.Header("x-amz-checksum-crc32"))
-	v.ChecksumCRC32C = d.String(d.Header("x-amz-checksum-crc32c"))
-	v.ChecksumSHA1 = d.String(d.Header("x-amz-checksum-sha1"))
-	v.ChecksumSHA256 = d.String(d.Header("x-amz-checksum-sha256"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.IfNoneMatch = d.String(d.Header("If-None-Match"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.ChecksumCRC64NVME = d.String(d.Header("x-amz-checksum-crc64nvme"))
-	v.ChecksumType = d.String(d.Header("x-amz-checksum-type"))
-	v.IfMatch = d.String(d.Header("If-Match"))
-	v.MpuObjectSize = d.LongPtr(d.Header("x-amz-mp-object-size"))
+	v.ChecksumCRC32 = d.String(d.Header("x-amz-checksum-crc32", "X-Amz-Checksum-Crc32"))
+	v.ChecksumCRC32C = d.String(d.Header("x-amz-checksum-crc32c", "X-Amz-Checksum-Crc32c"))
+	v.ChecksumSHA1 = d.String(d.Header("x-amz-checksum-sha1", "X-Amz-Checksum-Sha1"))
+	v.ChecksumSHA256 = d.String(d.Header("x-amz-checksum-sha256", "X-Amz-Checksum-Sha256"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.IfNoneMatch = d.String(d.Header("If-None-Match", "If-None-Match"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.ChecksumCRC64NVME = d.String(d.Header("x-amz-checksum-crc64nvme", "X-Amz-Checksum-Crc64nvme"))
+	v.ChecksumType = d.String(d.Header("x-amz-checksum-type", "X-Amz-Checksum-Type"))
+	v.IfMatch = d.String(d.Header("If-Match", "If-Match"))
+	v.MpuObjectSize = d.LongPtr(d.Header("x-amz-mp-object-size", "X-Amz-Mp-Object-Size"))
 	v.MultipartUpload = wire.Payload(d, "CompleteMultipartUpload", false, decodeCompletedMultipartUpload)
 }
 
@@ -57,50 +57,50 @@ func headersCompleteMultipartUpload(name string) bool {
 }
 
 func decodeCopyObjectRequest(d *wire.Decoder, v *CopyObjectRequest) {
-	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.ACL = d.String(d.Header("x-amz-acl", "X-Amz-Acl"))
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.CacheControl = d.String(d.Header("Cache-Control"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-checksum-algorithm"))
-	v.ContentDisposition = d.String(d.Header("Content-Disposition"))
-	v.ContentEncoding = d.String(d.Header("Content-Encoding"))
-	v.ContentLanguage = d.String(d.Header("Content-Language"))
-	v.ContentType = d.String(d.Header("Content-Type"))
-	d.Need(d.Header("x-amz-copy-source"))
-	v.CopySource = d.String(d.Header("x-amz-copy-source"))
-	v.CopySourceIfMatch = d.String(d.Header("x-amz-copy-source-if-match"))
-	v.CopySourceIfModifiedSince = d.Time(d.Header("x-amz-copy-source-if-modified-since"))
-	v.CopySourceIfNoneMatch = d.String(d.Header("x-amz-copy-source-if-none-match"))
-	v.CopySourceIfUnmodifiedSince = d.Time(d.Header("x-amz-copy-source-if-unmodified-since"))
-	v.Expires = d.String(d.Header("Expires"))
-	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
-	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
-	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
-	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
+	v.CacheControl = d.String(d.Header("Cache-Control", "Cache-Control"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-checksum-algorithm", "X-Amz-Checksum-Algorithm"))
+	v.ContentDisposition = d.String(d.Header("Content-Disposition", "Content-Disposition"))
+	v.ContentEncoding = d.String(d.Header("Content-Encoding", "Content-Encoding"))
+	v.ContentLanguage = d.String(d.Header("Content-Language", "Content-Language"))
+	v.ContentType = d.String(d.Header("Content-Type", "Content-Type"))
+	d.Need(d.Header("x-amz-copy-source", "X-Amz-Copy-Source"))
+	v.CopySource = d.String(d.Header("x-amz-copy-source", "X-Amz-Copy-Source"))
+	v.CopySourceIfMatch = d.String(d.Header("x-amz-copy-source-if-match", "X-Amz-Copy-Source-If-Match"))
+	v.CopySourceIfModifiedSince = d.Time(d.Header("x-amz-copy-source-if-modified-since", "X-Amz-Copy-Source-If-Modified-Since"))
+	v.CopySourceIfNoneMatch = d.String(d.Header("x-amz-copy-source-if-none-match", "X-Amz-Copy-Source-If-None-Match"))
+	v.CopySourceIfUnmodifiedSince = d.Time(d.Header("x-amz-copy-source-if-unmodified-since", "X-Amz-Copy-Source-If-Unmodified-Since"))
+	v.Expires = d.String(d.Header("Expires", "Expires"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control", "X-Amz-Grant-Full-Control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read", "X-Amz-Grant-Read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp", "X-Amz-Grant-Read-Acp"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp", "X-Amz-Grant-Write-Acp"))
 	v.Key = d.String(d.Label("Key"))
 	v.Metadata = d.HeaderMap("x-amz-meta-")
-	v.MetadataDirective = d.String(d.Header("x-amz-metadata-directive"))
-	v.TaggingDirective = d.String(d.Header("x-amz-tagging-directive"))
-	v.ServerSideEncryption = d.String(d.Header("x-amz-server-side-encryption"))
-	v.StorageClass = d.String(d.Header("x-amz-storage-class"))
-	v.WebsiteRedirectLocation = d.String(d.Header("x-amz-website-redirect-location"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.SSEKMSKeyId = d.String(d.Header("x-amz-server-side-encryption-aws-kms-key-id"))
-	v.SSEKMSEncryptionContext = d.String(d.Header("x-amz-server-side-encryption-context"))
-	v.BucketKeyEnabled = d.BoolPtr(d.Header("x-amz-server-side-encryption-bucket-key-enabled"))
-	v.CopySourceSSECustomerAlgorithm = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-algorithm"))
-	v.CopySourceSSECustomerKey = d.Blob(d.Header("x-amz-copy-source-server-side-encryption-customer-key"))
-	v.CopySourceSSECustomerKeyMD5 = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-key-MD5"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.Tagging = d.String(d.Header("x-amz-tagging"))
-	v.ObjectLockMode = d.String(d.Header("x-amz-object-lock-mode"))
-	v.ObjectLockRetainUntilDate = d.Time(d.Header("x-amz-object-lock-retain-until-date"))
-	v.ObjectLockLegalHoldStatus = d.String(d.Header("x-amz-object-lock-legal-hold"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ExpectedSourceBucketOwner = d.String(d.Header("x-amz-source-expected-bucket-owner"))
-	v.IfMatch = d.String(d.Header("If-Match"))
-	v.IfNoneMatch = d.String(d.Header("If-None-Match"))
+	v.MetadataDirective = d.String(d.Header("x-amz-metadata-directive", "X-Amz-Metadata-Directive"))
+	v.TaggingDirective = d.String(d.Header("x-amz-tagging-directive", "X-Amz-Tagging-Directive"))
+	v.ServerSideEncryption = d.String(d.Header("x-amz-server-side-encryption", "X-Amz-Server-Side-Encryption"))
+	v.StorageClass = d.String(d.Header("x-amz-storage-class", "X-Amz-Storage-Class"))
+	v.WebsiteRedirectLocation = d.String(d.Header("x-amz-website-redirect-location", "X-Amz-Website-Redirect-Location"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.SSEKMSKeyId = d.String(d.Header("x-amz-server-side-encryption-aws-kms-key-id", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"))
+	v.SSEKMSEncryptionContext = d.String(d.Header("x-amz-server-side-encryption-context", "X-Amz-Server-Side-Encryption-Context"))
+	v.BucketKeyEnabled = d.BoolPtr(d.Header("x-amz-server-side-encryption-bucket-key-enabled", "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"))
+	v.CopySourceSSECustomerAlgorithm = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-algorithm", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm"))
+	v.CopySourceSSECustomerKey = d.Blob(d.Header("x-amz-copy-source-server-side-encryption-customer-key", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key"))
+	v.CopySourceSSECustomerKeyMD5 = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-key-MD5", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key-Md5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.Tagging = d.String(d.Header("x-amz-tagging", "X-Amz-Tagging"))
+	v.ObjectLockMode = d.String(d.Header("x-amz-object-lock-mode", "X-Amz-Object-Lock-Mode"))
+	v.ObjectLockRetainUntilDate = d.Time(d.Header("x-amz-object-lock-retain-until-date", "X-Amz-Object-Lock-Retain-Until-Date"))
+	v.ObjectLockLegalHoldStatus = d.String(d.Header("x-amz-object-lock-legal-hold", "X-Amz-Object-Lock-Legal-Hold"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ExpectedSourceBucketOwner = d.String(d.Header("x-amz-source-expected-bucket-owner", "X-Amz-Source-Expected-Bucket-Owner"))
+	v.IfMatch = d.String(d.Header("If-Match", "If-Match"))
+	v.IfNoneMatch = d.String(d.Header("If-None-Match", "If-None-Match"))
 }
 
 func headersCopyObject(name string) bool {
@@ -112,15 +112,15 @@ func headersCopyObject(name string) bool {
 }
 
 func decodeCreateBucketRequest(d *wire.Decoder, v *CreateBucketRequest) {
-	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.ACL = d.String(d.Header("x-amz-acl", "X-Amz-Acl"))
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
-	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
-	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
-	v.GrantWrite = d.String(d.Header("x-amz-grant-write"))
-	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
-	v.ObjectLockEnabledForBucket = d.BoolPtr(d.Header("x-amz-bucket-object-lock-enabled"))
-	v.ObjectOwnership = d.String(d.Header("x-amz-object-ownership"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control", "X-Amz-Grant-Full-Control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read", "X-Amz-Grant-Read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp", "X-Amz-Grant-Read-Acp"))
+	v.GrantWrite = d.String(d.Header("x-amz-grant-write", "X-Amz-Grant-Write"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp", "X-Amz-Grant-Write-Acp"))
+	v.ObjectLockEnabledForBucket = d.BoolPtr(d.Header("x-amz-bucket-object-lock-enabled", "X-Amz-Bucket-Object-Lock-Enabled"))
+	v.ObjectOwnership = d.String(d.Header("x-amz-object-ownership", "X-Amz-Object-Ownership"))
 	v.CreateBucketConfiguration = wire.Payload(d, "CreateBucketConfiguration", false, decodeCreateBucketConfiguration)
 }
 
@@ -133,37 +133,37 @@ func headersCreateBucket(name string) bool {
 }
 
 func decodeCreateMultipartUploadRequest(d *wire.Decoder, v *CreateMultipartUploadRequest) {
-	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.ACL = d.String(d.Header("x-amz-acl", "X-Amz-Acl"))
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.CacheControl = d.String(d.Header("Cache-Control"))
-	v.ContentDisposition = d.String(d.Header("Content-Disposition"))
-	v.ContentEncoding = d.String(d.Header("Content-Encoding"))
-	v.ContentLanguage = d.String(d.Header("Content-Language"))
-	v.ContentType = d.String(d.Header("Content-Type"))
-	v.Expires = d.String(d.Header("Expires"))
-	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
-	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
-	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
-	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
+	v.CacheControl = d.String(d.Header("Cache-Control", "Cache-Control"))
+	v.ContentDisposition = d.String(d.Header("Content-Disposition", "Content-Disposition"))
+	v.ContentEncoding = d.String(d.Header("Content-Encoding", "Content-Encoding"))
+	v.ContentLanguage = d.String(d.Header("Content-Language", "Content-Language"))
+	v.ContentType = d.String(d.Header("Content-Type", "Content-Type"))
+	v.Expires = d.String(d.Header("Expires", "Expires"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control", "X-Amz-Grant-Full-Control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read", "X-Amz-Grant-Read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp", "X-Amz-Grant-Read-Acp"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp", "X-Amz-Grant-Write-Acp"))
 	v.Key = d.String(d.Label("Key"))
 	v.Metadata = d.HeaderMap("x-amz-meta-")
-	v.ServerSideEncryption = d.String(d.Header("x-amz-server-side-encryption"))
-	v.StorageClass = d.String(d.Header("x-amz-storage-class"))
-	v.WebsiteRedirectLocation = d.String(d.Header("x-amz-website-redirect-location"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.SSEKMSKeyId = d.String(d.Header("x-amz-server-side-encryption-aws-kms-key-id"))
-	v.SSEKMSEncryptionContext = d.String(d.Header("x-amz-server-side-encryption-context"))
-	v.BucketKeyEnabled = d.BoolPtr(d.Header("x-amz-server-side-encryption-bucket-key-enabled"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.Tagging = d.String(d.Header("x-amz-tagging"))
-	v.ObjectLockMode = d.String(d.Header("x-amz-object-lock-mode"))
-	v.ObjectLockRetainUntilDate = d.Time(d.Header("x-amz-object-lock-retain-until-date"))
-	v.ObjectLockLegalHoldStatus = d.String(d.Header("x-amz-object-lock-legal-hold"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-checksum-algorithm"))
-	v.ChecksumType = d.String(d.Header("x-amz-checksum-type"))
+	v.ServerSideEncryption = d.String(d.Header("x-amz-server-side-encryption", "X-Amz-Server-Side-Encryption"))
+	v.StorageClass = d.String(d.Header("x-amz-storage-class", "X-Amz-Storage-Class"))
+	v.WebsiteRedirectLocation = d.String(d.Header("x-amz-website-redirect-location", "X-Amz-Website-Redirect-Location"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.SSEKMSKeyId = d.String(d.Header("x-amz-server-side-encryption-aws-kms-key-id", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"))
+	v.SSEKMSEncryptionContext = d.String(d.Header("x-amz-server-side-encryption-context", "X-Amz-Server-Side-Encryption-Context"))
+	v.BucketKeyEnabled = d.BoolPtr(d.Header("x-amz-server-side-encryption-bucket-key-enabled", "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.Tagging = d.String(d.Header("x-amz-tagging", "X-Amz-Tagging"))
+	v.ObjectLockMode = d.String(d.Header("x-amz-object-lock-mode", "X-Amz-Object-Lock-Mode"))
+	v.ObjectLockRetainUntilDate = d.Time(d.Header("x-amz-object-lock-retain-until-date", "X-Amz-Object-Lock-Retain-Until-Date"))
+	v.ObjectLockLegalHoldStatus = d.String(d.Header("x-amz-object-lock-legal-hold", "X-Amz-Object-Lock-Legal-Hold"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-checksum-algorithm", "X-Amz-Checksum-Algorithm"))
+	v.ChecksumType = d.String(d.Header("x-amz-checksum-type", "X-Amz-Checksum-Type"))
 }
 
 func headersCreateMultipartUpload(name string) bool {
@@ -176,7 +176,7 @@ func headersCreateMultipartUpload(name string) bool {
 
 func decodeDeleteBucketRequest(d *wire.Decoder, v *DeleteBucketRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucket(name string) bool {
@@ -189,7 +189,7 @@ func headersDeleteBucket(name string) bool {
 
 func decodeDeleteBucketCorsRequest(d *wire.Decoder, v *DeleteBucketCorsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketCors(name string) bool {
@@ -202,7 +202,7 @@ func headersDeleteBucketCors(name string) bool {
 
 func decodeDeleteBucketEncryptionRequest(d *wire.Decoder, v *DeleteBucketEncryptionRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketEncryption(name string) bool {
@@ -215,7 +215,7 @@ func headersDeleteBucketEncryption(name string) bool {
 
 func decodeDeleteBucketLifecycleRequest(d *wire.Decoder, v *DeleteBucketLifecycleRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketLifecycle(name string) bool {
@@ -228,7 +228,7 @@ func headersDeleteBucketLifecycle(name string) bool {
 
 func decodeDeleteBucketOwnershipControlsRequest(d *wire.Decoder, v *DeleteBucketOwnershipControlsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketOwnershipControls(name string) bool {
@@ -241,7 +241,7 @@ func headersDeleteBucketOwnershipControls(name string) bool {
 
 func decodeDeleteBucketPolicyRequest(d *wire.Decoder, v *DeleteBucketPolicyRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketPolicy(name string) bool {
@@ -254,7 +254,7 @@ func headersDeleteBucketPolicy(name string) bool {
 
 func decodeDeleteBucketReplicationRequest(d *wire.Decoder, v *DeleteBucketReplicationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketReplication(name string) bool {
@@ -267,7 +267,7 @@ func headersDeleteBucketReplication(name string) bool {
 
 func decodeDeleteBucketTaggingRequest(d *wire.Decoder, v *DeleteBucketTaggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketTagging(name string) bool {
@@ -280,7 +280,7 @@ func headersDeleteBucketTagging(name string) bool {
 
 func decodeDeleteBucketWebsiteRequest(d *wire.Decoder, v *DeleteBucketWebsiteRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketWebsite(name string) bool {
@@ -294,14 +294,14 @@ func headersDeleteBucketWebsite(name string) bool {
 func decodeDeleteObjectRequest(d *wire.Decoder, v *DeleteObjectRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
-	v.MFA = d.String(d.Header("x-amz-mfa"))
+	v.MFA = d.String(d.Header("x-amz-mfa", "X-Amz-Mfa"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.IfMatch = d.String(d.Header("If-Match"))
-	v.IfMatchLastModifiedTime = d.Time(d.Header("x-amz-if-match-last-modified-time"))
-	v.IfMatchSize = d.LongPtr(d.Header("x-amz-if-match-size"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention", "X-Amz-Bypass-Governance-Retention"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.IfMatch = d.String(d.Header("If-Match", "If-Match"))
+	v.IfMatchLastModifiedTime = d.Time(d.Header("x-amz-if-match-last-modified-time", "X-Amz-If-Match-Last-Modified-Time"))
+	v.IfMatchSize = d.LongPtr(d.Header("x-amz-if-match-size", "X-Amz-If-Match-Size"))
 }
 
 func headersDeleteObject(name string) bool {
@@ -316,7 +316,7 @@ func decodeDeleteObjectTaggingRequest(d *wire.Decoder, v *DeleteObjectTaggingReq
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteObjectTagging(name string) bool {
@@ -329,11 +329,11 @@ func headersDeleteObjectTagging(name string) bool {
 
 func decodeDeleteObjectsRequest(d *wire.Decoder, v *DeleteObjectsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.MFA = d.String(d.Header("x-amz-mfa"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.MFA = d.String(d.Header("x-amz-mfa", "X-Amz-Mfa"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention", "X-Amz-Bypass-Governance-Retention"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
 	v.Delete = wire.Payload(d, "Delete", true, decodeDelete)
 }
 
@@ -347,7 +347,7 @@ func headersDeleteObjects(name string) bool {
 
 func decodeDeletePublicAccessBlockRequest(d *wire.Decoder, v *DeletePublicAccessBlockRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeletePublicAccessBlock(name string) bool {
@@ -360,8 +360,8 @@ func headersDeletePublicAccessBlock(name string) bool {
 
 func decodeGetBucketAccelerateConfigurationRequest(d *wire.Decoder, v *GetBucketAccelerateConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 }
 
 func headersGetBucketAccelerateConfiguration(name string) bool {
@@ -374,7 +374,7 @@ func headersGetBucketAccelerateConfiguration(name string) bool {
 
 func decodeGetBucketAclRequest(d *wire.Decoder, v *GetBucketAclRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketAcl(name string) bool {
@@ -387,7 +387,7 @@ func headersGetBucketAcl(name string) bool {
 
 func decodeGetBucketCorsRequest(d *wire.Decoder, v *GetBucketCorsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketCors(name string) bool {
@@ -400,7 +400,7 @@ func headersGetBucketCors(name string) bool {
 
 func decodeGetBucketEncryptionRequest(d *wire.Decoder, v *GetBucketEncryptionRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketEncryption(name string) bool {
@@ -413,7 +413,7 @@ func headersGetBucketEncryption(name string) bool {
 
 func decodeGetBucketLifecycleConfigurationRequest(d *wire.Decoder, v *GetBucketLifecycleConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketLifecycleConfiguration(name string) bool {
@@ -426,7 +426,7 @@ func headersGetBucketLifecycleConfiguration(name string) bool {
 
 func decodeGetBucketLocationRequest(d *wire.Decoder, v *GetBucketLocationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketLocation(name string) bool {
@@ -439,7 +439,7 @@ func headersGetBucketLocation(name string) bool {
 
 func decodeGetBucketLoggingRequest(d *wire.Decoder, v *GetBucketLoggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketLogging(name string) bool {
@@ -452,7 +452,7 @@ func headersGetBucketLogging(name string) bool {
 
 func decodeGetBucketNotificationConfigurationRequest(d *wire.Decoder, v *GetBucketNotificationConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketNotificationConfiguration(name string) bool {
@@ -465,7 +465,7 @@ func headersGetBucketNotificationConfiguration(name string) bool {
 
 func decodeGetBucketOwnershipControlsRequest(d *wire.Decoder, v *GetBucketOwnershipControlsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketOwnershipControls(name string) bool {
@@ -478,7 +478,7 @@ func headersGetBucketOwnershipControls(name string) bool {
 
 func decodeGetBucketPolicyRequest(d *wire.Decoder, v *GetBucketPolicyRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketPolicy(name string) bool {
@@ -491,7 +491,7 @@ func headersGetBucketPolicy(name string) bool {
 
 func decodeGetBucketPolicyStatusRequest(d *wire.Decoder, v *GetBucketPolicyStatusRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketPolicyStatus(name string) bool {
@@ -504,7 +504,7 @@ func headersGetBucketPolicyStatus(name string) bool {
 
 func decodeGetBucketReplicationRequest(d *wire.Decoder, v *GetBucketReplicationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketReplication(name string) bool {
@@ -517,7 +517,7 @@ func headersGetBucketReplication(name string) bool {
 
 func decodeGetBucketRequestPaymentRequest(d *wire.Decoder, v *GetBucketRequestPaymentRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketRequestPayment(name string) bool {
@@ -530,7 +530,7 @@ func headersGetBucketRequestPayment(name string) bool {
 
 func decodeGetBucketTaggingRequest(d *wire.Decoder, v *GetBucketTaggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketTagging(name string) bool {
@@ -543,7 +543,7 @@ func headersGetBucketTagging(name string) bool {
 
 func decodeGetBucketVersioningRequest(d *wire.Decoder, v *GetBucketVersioningRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketVersioning(name string) bool {
@@ -556,7 +556,7 @@ func headersGetBucketVersioning(name string) bool {
 
 func decodeGetBucketWebsiteRequest(d *wire.Decoder, v *GetBucketWebsiteRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetBucketWebsite(name string) bool {
@@ -569,12 +569,12 @@ func headersGetBucketWebsite(name string) bool {
 
 func decodeGetObjectRequest(d *wire.Decoder, v *GetObjectRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.IfMatch = d.String(d.Header("If-Match"))
-	v.IfModifiedSince = d.Time(d.Header("If-Modified-Since"))
-	v.IfNoneMatch = d.String(d.Header("If-None-Match"))
-	v.IfUnmodifiedSince = d.Time(d.Header("If-Unmodified-Since"))
+	v.IfMatch = d.String(d.Header("If-Match", "If-Match"))
+	v.IfModifiedSince = d.Time(d.Header("If-Modified-Since", "If-Modified-Since"))
+	v.IfNoneMatch = d.String(d.Header("If-None-Match", "If-None-Match"))
+	v.IfUnmodifiedSince = d.Time(d.Header("If-Unmodified-Since", "If-Unmodified-Since"))
 	v.Key = d.String(d.Label("Key"))
-	v.Range = d.String(d.Header("Range"))
+	v.Range = d.String(d.Header("Range", "Range"))
 	v.ResponseCacheControl = d.String(d.Query("response-cache-control"))
 	v.ResponseContentDisposition = d.String(d.Query("response-content-disposition"))
 	v.ResponseContentEncoding = d.String(d.Query("response-content-encoding"))
@@ -582,13 +582,13 @@ func decodeGetObjectRequest(d *wire.Decoder, v *GetObjectRequest) {
 	v.ResponseContentType = d.String(d.Query("response-content-type"))
 	v.ResponseExpires = d.Time(d.Query("response-expires"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 	v.PartNumber = d.IntPtr(d.Query("partNumber"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumMode = d.String(d.Header("x-amz-checksum-mode"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumMode = d.String(d.Header("x-amz-checksum-mode", "X-Amz-Checksum-Mode"))
 }
 
 func headersGetObject(name string) bool {
@@ -603,8 +603,8 @@ func decodeGetObjectAclRequest(d *wire.Decoder, v *GetObjectAclRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetObjectAcl(name string) bool {
@@ -619,15 +619,15 @@ func decodeGetObjectAttributesRequest(d *wire.Decoder, v *GetObjectAttributesReq
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.MaxParts = d.IntPtr(d.Header("x-amz-max-parts"))
-	v.PartNumberMarker = d.IntPtr(d.Header("x-amz-part-number-marker"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	d.Need(d.Header("x-amz-object-attributes"))
-	v.ObjectAttributes = d.Split(d.Header("x-amz-object-attributes"))
+	v.MaxParts = d.IntPtr(d.Header("x-amz-max-parts", "X-Amz-Max-Parts"))
+	v.PartNumberMarker = d.IntPtr(d.Header("x-amz-part-number-marker", "X-Amz-Part-Number-Marker"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	d.Need(d.Header("x-amz-object-attributes", "X-Amz-Object-Attributes"))
+	v.ObjectAttributes = d.Split(d.Header("x-amz-object-attributes", "X-Amz-Object-Attributes"))
 }
 
 func headersGetObjectAttributes(name string) bool {
@@ -642,8 +642,8 @@ func decodeGetObjectLegalHoldRequest(d *wire.Decoder, v *GetObjectLegalHoldReque
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetObjectLegalHold(name string) bool {
@@ -656,7 +656,7 @@ func headersGetObjectLegalHold(name string) bool {
 
 func decodeGetObjectLockConfigurationRequest(d *wire.Decoder, v *GetObjectLockConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetObjectLockConfiguration(name string) bool {
@@ -671,8 +671,8 @@ func decodeGetObjectRetentionRequest(d *wire.Decoder, v *GetObjectRetentionReque
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetObjectRetention(name string) bool {
@@ -687,8 +687,8 @@ func decodeGetObjectTaggingRequest(d *wire.Decoder, v *GetObjectTaggingRequest) 
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 }
 
 func headersGetObjectTagging(name string) bool {
@@ -701,7 +701,7 @@ func headersGetObjectTagging(name string) bool {
 
 func decodeGetPublicAccessBlockRequest(d *wire.Decoder, v *GetPublicAccessBlockRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersGetPublicAccessBlock(name string) bool {
@@ -714,7 +714,7 @@ func headersGetPublicAccessBlock(name string) bool {
 
 func decodeHeadBucketRequest(d *wire.Decoder, v *HeadBucketRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersHeadBucket(name string) bool {
@@ -727,12 +727,12 @@ func headersHeadBucket(name string) bool {
 
 func decodeHeadObjectRequest(d *wire.Decoder, v *HeadObjectRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.IfMatch = d.String(d.Header("If-Match"))
-	v.IfModifiedSince = d.Time(d.Header("If-Modified-Since"))
-	v.IfNoneMatch = d.String(d.Header("If-None-Match"))
-	v.IfUnmodifiedSince = d.Time(d.Header("If-Unmodified-Since"))
+	v.IfMatch = d.String(d.Header("If-Match", "If-Match"))
+	v.IfModifiedSince = d.Time(d.Header("If-Modified-Since", "If-Modified-Since"))
+	v.IfNoneMatch = d.String(d.Header("If-None-Match", "If-None-Match"))
+	v.IfUnmodifiedSince = d.Time(d.Header("If-Unmodified-Since", "If-Unmodified-Since"))
 	v.Key = d.String(d.Label("Key"))
-	v.Range = d.String(d.Header("Range"))
+	v.Range = d.String(d.Header("Range", "Range"))
 	v.ResponseCacheControl = d.String(d.Query("response-cache-control"))
 	v.ResponseContentDisposition = d.String(d.Query("response-content-disposition"))
 	v.ResponseContentEncoding = d.String(d.Query("response-content-encoding"))
@@ -740,13 +740,13 @@ func decodeHeadObjectRequest(d *wire.Decoder, v *HeadObjectRequest) {
 	v.ResponseContentType = d.String(d.Query("response-content-type"))
 	v.ResponseExpires = d.Time(d.Query("response-expires"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 	v.PartNumber = d.IntPtr(d.Query("partNumber"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumMode = d.String(d.Header("x-amz-checksum-mode"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumMode = d.String(d.Header("x-amz-checksum-mode", "X-Amz-Checksum-Mode"))
 }
 
 func headersHeadObject(name string) bool {
@@ -776,8 +776,8 @@ func decodeListMultipartUploadsRequest(d *wire.Decoder, v *ListMultipartUploadsR
 	v.MaxUploads = d.IntPtr(d.Query("max-uploads"))
 	v.Prefix = d.String(d.Query("prefix"))
 	v.UploadIdMarker = d.String(d.Query("upload-id-marker"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 }
 
 func headersListMultipartUploads(name string) bool {
@@ -796,9 +796,9 @@ func decodeListObjectVersionsRequest(d *wire.Decoder, v *ListObjectVersionsReque
 	v.MaxKeys = d.IntPtr(d.Query("max-keys"))
 	v.Prefix = d.String(d.Query("prefix"))
 	v.VersionIdMarker = d.String(d.Query("version-id-marker"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes", "X-Amz-Optional-Object-Attributes"))
 }
 
 func headersListObjectVersions(name string) bool {
@@ -816,9 +816,9 @@ func decodeListObjectsRequest(d *wire.Decoder, v *ListObjectsRequest) {
 	v.Marker = d.String(d.Query("marker"))
 	v.MaxKeys = d.IntPtr(d.Query("max-keys"))
 	v.Prefix = d.String(d.Query("prefix"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes", "X-Amz-Optional-Object-Attributes"))
 }
 
 func headersListObjects(name string) bool {
@@ -838,9 +838,9 @@ func decodeListObjectsV2Request(d *wire.Decoder, v *ListObjectsV2Request) {
 	v.ContinuationToken = d.String(d.Query("continuation-token"))
 	v.FetchOwner = d.BoolPtr(d.Query("fetch-owner"))
 	v.StartAfter = d.String(d.Query("start-after"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.OptionalObjectAttributes = d.Split(d.Header("x-amz-optional-object-attributes", "X-Amz-Optional-Object-Attributes"))
 }
 
 func headersListObjectsV2(name string) bool {
@@ -858,11 +858,11 @@ func decodeListPartsRequest(d *wire.Decoder, v *ListPartsRequest) {
 	v.PartNumberMarker = d.IntPtr(d.Query("part-number-marker"))
 	d.Need(d.Query("uploadId"))
 	v.UploadId = d.String(d.Query("uploadId"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
 }
 
 func headersListParts(name string) bool {
@@ -875,8 +875,8 @@ func headersListParts(name string) bool {
 
 func decodePutBucketAccelerateConfigurationRequest(d *wire.Decoder, v *PutBucketAccelerateConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
 	v.AccelerateConfiguration = wire.Payload(d, "AccelerateConfiguration", true, decodeAccelerateConfiguration)
 }
 
@@ -889,16 +889,16 @@ func headersPutBucketAccelerateConfiguration(name string) bool {
 }
 
 func decodePutBucketAclRequest(d *wire.Decoder, v *PutBucketAclRequest) {
-	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.ACL = d.String(d.Header("x-amz-acl", "X-Amz-Acl"))
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
-	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
-	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
-	v.GrantWrite = d.String(d.Header("x-amz-grant-write"))
-	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control", "X-Amz-Grant-Full-Control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read", "X-Amz-Grant-Read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp", "X-Amz-Grant-Read-Acp"))
+	v.GrantWrite = d.String(d.Header("x-amz-grant-write", "X-Amz-Grant-Write"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp", "X-Amz-Grant-Write-Acp"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.AccessControlPolicy = wire.Payload(d, "AccessControlPolicy", false, decodeAccessControlPolicy)
 }
 
@@ -912,9 +912,9 @@ func headersPutBucketAcl(name string) bool {
 
 func decodePutBucketCorsRequest(d *wire.Decoder, v *PutBucketCorsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.CORSConfiguration = wire.Payload(d, "CORSConfiguration", true, decodeCORSConfiguration)
 }
 
@@ -928,9 +928,9 @@ func headersPutBucketCors(name string) bool {
 
 func decodePutBucketEncryptionRequest(d *wire.Decoder, v *PutBucketEncryptionRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.ServerSideEncryptionConfiguration = wire.Payload(d, "ServerSideEncryptionConfiguration", true, decodeServerSideEncryptionConfiguration)
 }
 
@@ -944,9 +944,9 @@ func headersPutBucketEncryption(name string) bool {
 
 func decodePutBucketLifecycleConfigurationRequest(d *wire.Decoder, v *PutBucketLifecycleConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.TransitionDefaultMinimumObjectSize = d.String(d.Header("x-amz-transition-default-minimum-object-size"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.TransitionDefaultMinimumObjectSize = d.String(d.Header("x-amz-transition-default-minimum-object-size", "X-Amz-Transition-Default-Minimum-Object-Size"))
 	v.LifecycleConfiguration = wire.Payload(d, "LifecycleConfiguration", false, decodeBucketLifecycleConfiguration)
 }
 
@@ -960,9 +960,9 @@ func headersPutBucketLifecycleConfiguration(name string) bool {
 
 func decodePutBucketLoggingRequest(d *wire.Decoder, v *PutBucketLoggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.BucketLoggingStatus = wire.Payload(d, "BucketLoggingStatus", true, decodeBucketLoggingStatus)
 }
 
@@ -976,8 +976,8 @@ func headersPutBucketLogging(name string) bool {
 
 func decodePutBucketNotificationConfigurationRequest(d *wire.Decoder, v *PutBucketNotificationConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.SkipDestinationValidation = d.BoolPtr(d.Header("x-amz-skip-destination-validation"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.SkipDestinationValidation = d.BoolPtr(d.Header("x-amz-skip-destination-validation", "X-Amz-Skip-Destination-Validation"))
 	v.NotificationConfiguration = wire.Payload(d, "NotificationConfiguration", true, decodeNotificationConfiguration)
 }
 
@@ -991,8 +991,8 @@ func headersPutBucketNotificationConfiguration(name string) bool {
 
 func decodePutBucketOwnershipControlsRequest(d *wire.Decoder, v *PutBucketOwnershipControlsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.OwnershipControls = wire.Payload(d, "OwnershipControls", true, decodeOwnershipControls)
 }
 
@@ -1006,10 +1006,10 @@ func headersPutBucketOwnershipControls(name string) bool {
 
 func decodePutBucketPolicyRequest(d *wire.Decoder, v *PutBucketPolicyRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ConfirmRemoveSelfBucketAccess = d.BoolPtr(d.Header("x-amz-confirm-remove-self-bucket-access"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ConfirmRemoveSelfBucketAccess = d.BoolPtr(d.Header("x-amz-confirm-remove-self-bucket-access", "X-Amz-Confirm-Remove-Self-Bucket-Access"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.Policy = d.TextPayload()
 }
 
@@ -1023,10 +1023,10 @@ func headersPutBucketPolicy(name string) bool {
 
 func decodePutBucketReplicationRequest(d *wire.Decoder, v *PutBucketReplicationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.Token = d.String(d.Header("x-amz-bucket-object-lock-token"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.Token = d.String(d.Header("x-amz-bucket-object-lock-token", "X-Amz-Bucket-Object-Lock-Token"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.ReplicationConfiguration = wire.Payload(d, "ReplicationConfiguration", true, decodeReplicationConfiguration)
 }
 
@@ -1040,9 +1040,9 @@ func headersPutBucketReplication(name string) bool {
 
 func decodePutBucketRequestPaymentRequest(d *wire.Decoder, v *PutBucketRequestPaymentRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.RequestPaymentConfiguration = wire.Payload(d, "RequestPaymentConfiguration", true, decodeRequestPaymentConfiguration)
 }
 
@@ -1056,9 +1056,9 @@ func headersPutBucketRequestPayment(name string) bool {
 
 func decodePutBucketTaggingRequest(d *wire.Decoder, v *PutBucketTaggingRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.Tagging = wire.Payload(d, "Tagging", true, decodeTagging)
 }
 
@@ -1072,10 +1072,10 @@ func headersPutBucketTagging(name string) bool {
 
 func decodePutBucketVersioningRequest(d *wire.Decoder, v *PutBucketVersioningRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.MFA = d.String(d.Header("x-amz-mfa"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.MFA = d.String(d.Header("x-amz-mfa", "X-Amz-Mfa"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.VersioningConfiguration = wire.Payload(d, "VersioningConfiguration", true, decodeVersioningConfiguration)
 }
 
@@ -1089,9 +1089,9 @@ func headersPutBucketVersioning(name string) bool {
 
 func decodePutBucketWebsiteRequest(d *wire.Decoder, v *PutBucketWebsiteRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.WebsiteConfiguration = wire.Payload(d, "WebsiteConfiguration", true, decodeWebsiteConfiguration)
 }
 
@@ -1104,46 +1104,46 @@ func headersPutBucketWebsite(name string) bool {
 }
 
 func decodePutObjectRequest(d *wire.Decoder, v *PutObjectRequest) {
-	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.ACL = d.String(d.Header("x-amz-acl", "X-Amz-Acl"))
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.CacheControl = d.String(d.Header("Cache-Control"))
-	v.ContentDisposition = d.String(d.Header("Content-Disposition"))
-	v.ContentEncoding = d.String(d.Header("Content-Encoding"))
-	v.ContentLanguage = d.String(d.Header("Content-Language"))
+	v.CacheControl = d.String(d.Header("Cache-Control", "Cache-Control"))
+	v.ContentDisposition = d.String(d.Header("Content-Disposition", "Content-Disposition"))
+	v.ContentEncoding = d.String(d.Header("Content-Encoding", "Content-Encoding"))
+	v.ContentLanguage = d.String(d.Header("Content-Language", "Content-Language"))
 	v.ContentLength = d.LengthPtr()
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ContentType = d.String(d.Header("Content-Type"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ChecksumCRC32 = d.String(d.Header("x-amz-checksum-crc32"))
-	v.ChecksumCRC32C = d.String(d.Header("x-amz-checksum-crc32c"))
-	v.ChecksumSHA1 = d.String(d.Header("x-amz-checksum-sha1"))
-	v.ChecksumSHA256 = d.String(d.Header("x-amz-checksum-sha256"))
-	v.Expires = d.String(d.Header("Expires"))
-	v.IfNoneMatch = d.String(d.Header("If-None-Match"))
-	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
-	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
-	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
-	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ContentType = d.String(d.Header("Content-Type", "Content-Type"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ChecksumCRC32 = d.String(d.Header("x-amz-checksum-crc32", "X-Amz-Checksum-Crc32"))
+	v.ChecksumCRC32C = d.String(d.Header("x-amz-checksum-crc32c", "X-Amz-Checksum-Crc32c"))
+	v.ChecksumSHA1 = d.String(d.Header("x-amz-checksum-sha1", "X-Amz-Checksum-Sha1"))
+	v.ChecksumSHA256 = d.String(d.Header("x-amz-checksum-sha256", "X-Amz-Checksum-Sha256"))
+	v.Expires = d.String(d.Header("Expires", "Expires"))
+	v.IfNoneMatch = d.String(d.Header("If-None-Match", "If-None-Match"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control", "X-Amz-Grant-Full-Control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read", "X-Amz-Grant-Read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp", "X-Amz-Grant-Read-Acp"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp", "X-Amz-Grant-Write-Acp"))
 	v.Key = d.String(d.Label("Key"))
 	v.Metadata = d.HeaderMap("x-amz-meta-")
-	v.ServerSideEncryption = d.String(d.Header("x-amz-server-side-encryption"))
-	v.StorageClass = d.String(d.Header("x-amz-storage-class"))
-	v.WebsiteRedirectLocation = d.String(d.Header("x-amz-website-redirect-location"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.SSEKMSKeyId = d.String(d.Header("x-amz-server-side-encryption-aws-kms-key-id"))
-	v.SSEKMSEncryptionContext = d.String(d.Header("x-amz-server-side-encryption-context"))
-	v.BucketKeyEnabled = d.BoolPtr(d.Header("x-amz-server-side-encryption-bucket-key-enabled"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.Tagging = d.String(d.Header("x-amz-tagging"))
-	v.ObjectLockMode = d.String(d.Header("x-amz-object-lock-mode"))
-	v.ObjectLockRetainUntilDate = d.Time(d.Header("x-amz-object-lock-retain-until-date"))
-	v.ObjectLockLegalHoldStatus = d.String(d.Header("x-amz-object-lock-legal-hold"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumCRC64NVME = d.String(d.Header("x-amz-checksum-crc64nvme"))
-	v.IfMatch = d.String(d.Header("If-Match"))
-	v.WriteOffsetBytes = d.LongPtr(d.Header("x-amz-write-offset-bytes"))
+	v.ServerSideEncryption = d.String(d.Header("x-amz-server-side-encryption", "X-Amz-Server-Side-Encryption"))
+	v.StorageClass = d.String(d.Header("x-amz-storage-class", "X-Amz-Storage-Class"))
+	v.WebsiteRedirectLocation = d.String(d.Header("x-amz-website-redirect-location", "X-Amz-Website-Redirect-Location"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.SSEKMSKeyId = d.String(d.Header("x-amz-server-side-encryption-aws-kms-key-id", "X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id"))
+	v.SSEKMSEncryptionContext = d.String(d.Header("x-amz-server-side-encryption-context", "X-Amz-Server-Side-Encryption-Context"))
+	v.BucketKeyEnabled = d.BoolPtr(d.Header("x-amz-server-side-encryption-bucket-key-enabled", "X-Amz-Server-Side-Encryption-Bucket-Key-Enabled"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.Tagging = d.String(d.Header("x-amz-tagging", "X-Amz-Tagging"))
+	v.ObjectLockMode = d.String(d.Header("x-amz-object-lock-mode", "X-Amz-Object-Lock-Mode"))
+	v.ObjectLockRetainUntilDate = d.Time(d.Header("x-amz-object-lock-retain-until-date", "X-Amz-Object-Lock-Retain-Until-Date"))
+	v.ObjectLockLegalHoldStatus = d.String(d.Header("x-amz-object-lock-legal-hold", "X-Amz-Object-Lock-Legal-Hold"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumCRC64NVME = d.String(d.Header("x-amz-checksum-crc64nvme", "X-Amz-Checksum-Crc64nvme"))
+	v.IfMatch = d.String(d.Header("If-Match", "If-Match"))
+	v.WriteOffsetBytes = d.LongPtr(d.Header("x-amz-write-offset-bytes", "X-Amz-Write-Offset-Bytes"))
 	v.Body = d.Stream()
 }
 
@@ -1156,19 +1156,19 @@ func headersPutObject(name string) bool {
 }
 
 func decodePutObjectAclRequest(d *wire.Decoder, v *PutObjectAclRequest) {
-	v.ACL = d.String(d.Header("x-amz-acl"))
+	v.ACL = d.String(d.Header("x-amz-acl", "X-Amz-Acl"))
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control"))
-	v.GrantRead = d.String(d.Header("x-amz-grant-read"))
-	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp"))
-	v.GrantWrite = d.String(d.Header("x-amz-grant-write"))
-	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.GrantFullControl = d.String(d.Header("x-amz-grant-full-control", "X-Amz-Grant-Full-Control"))
+	v.GrantRead = d.String(d.Header("x-amz-grant-read", "X-Amz-Grant-Read"))
+	v.GrantReadACP = d.String(d.Header("x-amz-grant-read-acp", "X-Amz-Grant-Read-Acp"))
+	v.GrantWrite = d.String(d.Header("x-amz-grant-write", "X-Amz-Grant-Write"))
+	v.GrantWriteACP = d.String(d.Header("x-amz-grant-write-acp", "X-Amz-Grant-Write-Acp"))
 	v.Key = d.String(d.Label("Key"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.AccessControlPolicy = wire.Payload(d, "AccessControlPolicy", false, decodeAccessControlPolicy)
 }
 
@@ -1183,11 +1183,11 @@ func headersPutObjectAcl(name string) bool {
 func decodePutObjectLegalHoldRequest(d *wire.Decoder, v *PutObjectLegalHoldRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.LegalHold = wire.Payload(d, "LegalHold", false, decodeObjectLockLegalHold)
 }
 
@@ -1201,11 +1201,11 @@ func headersPutObjectLegalHold(name string) bool {
 
 func decodePutObjectLockConfigurationRequest(d *wire.Decoder, v *PutObjectLockConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.Token = d.String(d.Header("x-amz-bucket-object-lock-token"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.Token = d.String(d.Header("x-amz-bucket-object-lock-token", "X-Amz-Bucket-Object-Lock-Token"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.ObjectLockConfiguration = wire.Payload(d, "ObjectLockConfiguration", false, decodeObjectLockConfiguration)
 }
 
@@ -1220,12 +1220,12 @@ func headersPutObjectLockConfiguration(name string) bool {
 func decodePutObjectRetentionRequest(d *wire.Decoder, v *PutObjectRetentionRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.BypassGovernanceRetention = d.BoolPtr(d.Header("x-amz-bypass-governance-retention", "X-Amz-Bypass-Governance-Retention"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.Retention = wire.Payload(d, "Retention", false, decodeObjectLockRetention)
 }
 
@@ -1241,10 +1241,10 @@ func decodePutObjectTaggingRequest(d *wire.Decoder, v *PutObjectTaggingRequest) 
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.Key = d.String(d.Label("Key"))
 	v.VersionId = d.String(d.Query("versionId"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
 	v.Tagging = wire.Payload(d, "Tagging", true, decodeTagging)
 }
 
@@ -1258,9 +1258,9 @@ func headersPutObjectTagging(name string) bool {
 
 func decodePutPublicAccessBlockRequest(d *wire.Decoder, v *PutPublicAccessBlockRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 	v.PublicAccessBlockConfiguration = wire.Payload(d, "PublicAccessBlockConfiguration", true, decodePublicAccessBlockConfiguration)
 }
 
@@ -1275,23 +1275,23 @@ func headersPutPublicAccessBlock(name string) bool {
 func decodeUploadPartRequest(d *wire.Decoder, v *UploadPartRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ContentLength = d.LengthPtr()
-	v.ContentMD5 = d.String(d.Header("Content-MD5"))
-	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm"))
-	v.ChecksumCRC32 = d.String(d.Header("x-amz-checksum-crc32"))
-	v.ChecksumCRC32C = d.String(d.Header("x-amz-checksum-crc32c"))
-	v.ChecksumSHA1 = d.String(d.Header("x-amz-checksum-sha1"))
-	v.ChecksumSHA256 = d.String(d.Header("x-amz-checksum-sha256"))
+	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
+	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
+	v.ChecksumCRC32 = d.String(d.Header("x-amz-checksum-crc32", "X-Amz-Checksum-Crc32"))
+	v.ChecksumCRC32C = d.String(d.Header("x-amz-checksum-crc32c", "X-Amz-Checksum-Crc32c"))
+	v.ChecksumSHA1 = d.String(d.Header("x-amz-checksum-sha1", "X-Amz-Checksum-Sha1"))
+	v.ChecksumSHA256 = d.String(d.Header("x-amz-checksum-sha256", "X-Amz-Checksum-Sha256"))
 	v.Key = d.String(d.Label("Key"))
 	d.Need(d.Query("partNumber"))
 	v.PartNumber = d.Int(d.Query("partNumber"))
 	d.Need(d.Query("uploadId"))
 	v.UploadId = d.String(d.Query("uploadId"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ChecksumCRC64NVME = d.String(d.Header("x-amz-checksum-crc64nvme"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ChecksumCRC64NVME = d.String(d.Header("x-amz-checksum-crc64nvme", "X-Amz-Checksum-Crc64nvme"))
 	v.Body = d.Stream()
 }
 
@@ -1305,27 +1305,27 @@ func headersUploadPart(name string) bool {
 
 func decodeUploadPartCopyRequest(d *wire.Decoder, v *UploadPartCopyRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
-	d.Need(d.Header("x-amz-copy-source"))
-	v.CopySource = d.String(d.Header("x-amz-copy-source"))
-	v.CopySourceIfMatch = d.String(d.Header("x-amz-copy-source-if-match"))
-	v.CopySourceIfModifiedSince = d.Time(d.Header("x-amz-copy-source-if-modified-since"))
-	v.CopySourceIfNoneMatch = d.String(d.Header("x-amz-copy-source-if-none-match"))
-	v.CopySourceIfUnmodifiedSince = d.Time(d.Header("x-amz-copy-source-if-unmodified-since"))
-	v.CopySourceRange = d.String(d.Header("x-amz-copy-source-range"))
+	d.Need(d.Header("x-amz-copy-source", "X-Amz-Copy-Source"))
+	v.CopySource = d.String(d.Header("x-amz-copy-source", "X-Amz-Copy-Source"))
+	v.CopySourceIfMatch = d.String(d.Header("x-amz-copy-source-if-match", "X-Amz-Copy-Source-If-Match"))
+	v.CopySourceIfModifiedSince = d.Time(d.Header("x-amz-copy-source-if-modified-since", "X-Amz-Copy-Source-If-Modified-Since"))
+	v.CopySourceIfNoneMatch = d.String(d.Header("x-amz-copy-source-if-none-match", "X-Amz-Copy-Source-If-None-Match"))
+	v.CopySourceIfUnmodifiedSince = d.Time(d.Header("x-amz-copy-source-if-unmodified-since", "X-Amz-Copy-Source-If-Unmodified-Since"))
+	v.CopySourceRange = d.String(d.Header("x-amz-copy-source-range", "X-Amz-Copy-Source-Range"))
 	v.Key = d.String(d.Label("Key"))
 	d.Need(d.Query("partNumber"))
 	v.PartNumber = d.Int(d.Query("partNumber"))
 	d.Need(d.Query("uploadId"))
 	v.UploadId = d.String(d.Query("uploadId"))
-	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm"))
-	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key"))
-	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5"))
-	v.CopySourceSSECustomerAlgorithm = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-algorithm"))
-	v.CopySourceSSECustomerKey = d.Blob(d.Header("x-amz-copy-source-server-side-encryption-customer-key"))
-	v.CopySourceSSECustomerKeyMD5 = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-key-MD5"))
-	v.RequestPayer = d.String(d.Header("x-amz-request-payer"))
-	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner"))
-	v.ExpectedSourceBucketOwner = d.String(d.Header("x-amz-source-expected-bucket-owner"))
+	v.SSECustomerAlgorithm = d.String(d.Header("x-amz-server-side-encryption-customer-algorithm", "X-Amz-Server-Side-Encryption-Customer-Algorithm"))
+	v.SSECustomerKey = d.Blob(d.Header("x-amz-server-side-encryption-customer-key", "X-Amz-Server-Side-Encryption-Customer-Key"))
+	v.SSECustomerKeyMD5 = d.String(d.Header("x-amz-server-side-encryption-customer-key-MD5", "X-Amz-Server-Side-Encryption-Customer-Key-Md5"))
+	v.CopySourceSSECustomerAlgorithm = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-algorithm", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Algorithm"))
+	v.CopySourceSSECustomerKey = d.Blob(d.Header("x-amz-copy-source-server-side-encryption-customer-key", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key"))
+	v.CopySourceSSECustomerKeyMD5 = d.String(d.Header("x-amz-copy-source-server-side-encryption-customer-key-MD5", "X-Amz-Copy-Source-Server-Side-Encryption-Customer-Key-Md5"))
+	v.RequestPayer = d.String(d.Header("x-amz-request-payer", "X-Amz-Request-Payer"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.ExpectedSourceBucketOwner = d.String(d.Header("x-amz-source-expected-bucket-owner", "X-Amz-Source-Expected-Bucket-Owner"))
 }
 
 func headersUploadPartCopy(name string) bool {
