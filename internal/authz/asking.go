@@ -229,6 +229,9 @@ func requestValue(info *call.Info, k policy.Key) (policy.Value, bool) {
 	case "aws:viaawsservice":
 		return policy.Bool(false), true
 	}
+	if strings.HasPrefix(k.Name, "s3:") {
+		return signedValue(info, k.Name)
+	}
 	if s == nil {
 		return policy.Value{}, false
 	}
@@ -254,6 +257,24 @@ func requestValue(info *call.Info, k policy.Key) (policy.Value, bool) {
 			return policy.Value{}, false
 		}
 		return policy.String("arn:aws:ec2:" + info.Region + ":" + info.AccountID + ":instance/" + s.InstanceID), true
+	}
+	return policy.Value{}, false
+}
+
+// signedValue gives S3's keys on how a request was signed.
+func signedValue(info *call.Info, key string) (policy.Value, bool) {
+	s := &info.Signed
+	switch key {
+	case "s3:authtype":
+		return policy.String(s.Type), s.Type != ""
+	case "s3:signatureversion":
+		return policy.String(s.Version), s.Version != ""
+	case "s3:signatureage": // milliseconds
+		return policy.Int(info.Time.Sub(s.At).Milliseconds()), !s.At.IsZero()
+	case "s3:x-amz-content-sha256":
+		return policy.String(s.Payload), s.Payload != ""
+	case "s3:tlsversion":
+		return policy.String(s.TLS), s.TLS != ""
 	}
 	return policy.Value{}, false
 }

@@ -97,6 +97,7 @@ type Call struct {
 
 // Authorize decides a call: nil, or the AWS error that refuses it.
 func (e *Engine) Authorize(_ context.Context, c Call) error {
+	c.Info.Input = c.Input
 	op := e.services[c.Info.Service][c.Operation]
 	switch {
 	case op == nil:

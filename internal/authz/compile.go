@@ -48,9 +48,6 @@ func compile(s *wire.Service, api reflect.Type, of Service) (compiled, error) {
 	out := compiled{}
 	for _, served := range s.Operations {
 		entry, ok := of.Table[served.Name]
-		if !ok && of.Default != nil {
-			entry, ok = of.Default(served.Name)
-		}
 		if !ok {
 			return nil, fmt.Errorf("%s:%s has no entry in the table of permissions (docs/contributing/operations.md)", s.Name, served.Name)
 		}

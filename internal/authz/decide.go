@@ -3,6 +3,7 @@ package authz
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/policy"
@@ -49,6 +50,9 @@ func (e *Engine) decision(a *Asking, q Question) (policy.Decision, error) {
 		return policy.Decision{}, err
 	}
 	a.looked, a.keys = true, q.Keys
+	if op := e.services[a.Info.Service][a.Info.Operation]; op != nil && op.Handler != "" && a.Info.Input != nil {
+		a.op, a.in = op, reflect.ValueOf(a.Info.Input).Elem()
+	}
 	w := a.who
 	w.policies.Resource, w.policies.Grants, w.policies.Trust = q.Policy, q.Grants, q.Trust
 	a.request.Principal, a.request.Action, a.request.Resource, a.request.Owner = w.Principal, q.Action, q.Resource, q.Owner

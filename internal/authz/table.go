@@ -41,8 +41,6 @@ type Entry struct {
 type Service struct {
 	Table Table
 	Kinds map[string]Kind
-	// Default gives the entry of an operation that is not in Table, such as Describe…; nil or false: none.
-	Default func(operation string) (Entry, bool)
 }
 
 // Kind is a type of resource.
@@ -68,6 +66,3 @@ type Kind struct {
 type Resource interface {
 	Value(key policy.Key) (policy.Value, bool)
 }
-
-// WithoutResources is a Default for a service none of whose operations is about single resources.
-func WithoutResources(string) (Entry, bool) { return Entry{}, true }

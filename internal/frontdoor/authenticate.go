@@ -50,8 +50,21 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 		return nil, x.refusal(sig, err)
 	}
 	x.info.Caller = who.Caller
+	x.signed(sig, payload)
 	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
 	return proof, nil
+}
+
+// signed notes how the request was signed.
+func (x *exchange) signed(sig *sigv4.Signature, payload string) {
+	s := &x.info.Signed
+	s.Type, s.Version, s.Payload = "REST-HEADER", "AWS4-HMAC-SHA256", payload
+	if sig.Presigned {
+		s.Type, s.At = "REST-QUERY-STRING", sig.Time
+	}
+	if sig.Old {
+		s.Version = "AWS"
+	}
 }
 
 // lookup finds who a signature claims to be of.

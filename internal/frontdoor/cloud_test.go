@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
@@ -117,7 +118,7 @@ func newAuthority(t testing.TB, s *store.Store, sealer *seal.Sealer) authority {
 	if err := errors.Join(
 		authz.Register[stsshape.API](e, stsshape.Service(), sts.Permissions()),
 		authz.Register[cloudtrailshape.API](e, cloudtrailshape.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
-		authz.Register[organizationsshape.API](e, organizationsshape.Service(), authz.Service{Default: authz.WithoutResources}),
+		authz.Register[organizationsshape.API](e, organizationsshape.Service(), organizations.Permissions()),
 		authz.Register[iamshape.API](e, iamshape.Service(), iam.Permissions()),
 		authz.Register[ec2shape.API](e, ec2shape.Service(), ec2.Permissions()),
 		authz.Register[s3shape.API](e, s3shape.Service(), s3.Permissions()),

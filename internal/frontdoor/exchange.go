@@ -2,6 +2,7 @@ package frontdoor
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"io"
@@ -58,7 +59,9 @@ func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x.info.Time = d.deps.Now()
 	x.info.SourceIP = sourceIP(r)
 	x.info.SourceVPC = guestapi.VPC(r.Context())
-	x.info.Secure = r.TLS != nil
+	if x.info.Secure = r.TLS != nil; x.info.Secure {
+		x.info.Signed.TLS = strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS ")
+	}
 	x.info.UserAgent = r.Header.Get("User-Agent")
 	x.buffer = d.buffers.Get().(*[]byte)
 	x.out.Body = (*x.buffer)[:0]

@@ -11,7 +11,9 @@ package frontdoor
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -185,4 +187,15 @@ func (d *Door) healthz(w http.ResponseWriter, _ *http.Request) {
 // canceled says that the client went away or the call took too long.
 func canceled(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
+
+// Services gives every service and what implements it, in order of name: for those who make calls without HTTP.
+func (d *Door) Services() iter.Seq2[*wire.Service, any] {
+	return func(yield func(*wire.Service, any) bool) {
+		for _, name := range slices.Sorted(maps.Keys(d.services)) {
+			if s := d.services[name]; !yield(s.Service, s.api) {
+				return
+			}
+		}
+	}
 }

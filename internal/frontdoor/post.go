@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
@@ -154,6 +155,8 @@ func (x *exchange) postAllowed(f *postForm, bucket string) (least, most int64, e
 	if err := sig.VerifyForm(text, who.Secret); err != nil {
 		return 0, 0, x.refusal(sig, err)
 	}
+	x.signed(sig, "")
+	x.info.Signed.Type, x.info.Signed.At = "POST", time.Time{}
 	x.info.Caller, x.info.Payer = who.Caller, f.fields["x-amz-request-payer"]
 	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
 	p, err := postpolicy.Parse(text)

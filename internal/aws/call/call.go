@@ -52,11 +52,22 @@ type Info struct {
 	SourceVPC string // of a guest that came by its VPC's own address of the API; SourceIP is a private one then
 	Secure    bool   // came over TLS
 	UserAgent string
+	Signed    Signed    // S3: how it was signed
+	Input     any       // pointer to the request's struct once it is decoded, for condition keys
 	Payer     string    // S3: x-amz-request-payer
 	Charged   bool      // S3: the handler's word that the requester pays
 	Time      time.Time // when the request was taken in, from the injected clock
 	// Federated is set once an identity provider's word for a caller without credentials was found good.
 	Federated *Federated
+}
+
+// Signed is how a request was signed, in the words of S3's condition keys; the zero Signed is unsigned.
+type Signed struct {
+	Type    string    // "REST-HEADER", "REST-QUERY-STRING" or "POST"
+	Version string    // "AWS4-HMAC-SHA256" or "AWS"
+	At      time.Time // of a presigned request
+	Payload string    // x-amz-content-sha256
+	TLS     string    // "1.2"; "" without TLS
 }
 
 // Federated is somebody whom an identity provider vouches for.

@@ -14,6 +14,7 @@ import (
 	"karri.dev/internal/denial"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
+	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
@@ -27,7 +28,7 @@ func NewAuthz(s *store.Store, denials *denial.Codec, log *slog.Logger) *authz.En
 		authz.Register[shapes3.API](e, shapes3.Service(), s3.Permissions()),
 		authz.Register[shapeiam.API](e, shapeiam.Service(), iam.Permissions()),
 		authz.Register[shapecloudtrail.API](e, shapecloudtrail.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
-		authz.Register[shapeorganizations.API](e, shapeorganizations.Service(), authz.Service{Default: authz.WithoutResources}),
+		authz.Register[shapeorganizations.API](e, shapeorganizations.Service(), organizations.Permissions()),
 		authz.Register[shapests.API](e, shapests.Service(), sts.Permissions()),
 	)
 	if err != nil {

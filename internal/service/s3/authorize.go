@@ -2,9 +2,11 @@ package s3
 
 import (
 	"context"
+	"reflect"
 
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -18,7 +20,7 @@ type Authorizer interface {
 // may asks whether the caller may do the action on a bucket, or on the object with this key in it. keys gives the s3:
 // condition keys; nil: none.
 func (s *Service) may(ctx context.Context, b *resource.Bucket, key string, act action, keys authz.Keys) error {
-	q := authz.Question{Action: s.action(act), Resource: bucketARN(b.Name), Owner: b.AccountID, Keys: keys}
+	q := authz.Question{Action: s.action(act), Resource: bucketARN(b.Name), Owner: b.AccountID, Keys: s.keysFor(ctx, b, key, act, nil, keys)}
 	if key != "" {
 		q.Resource += "/" + key
 	}
@@ -31,7 +33,7 @@ func (s *Service) may(ctx context.Context, b *resource.Bucket, key string, act a
 
 // mayAccount asks for an action that is about no bucket that is there: "*", or the name of one to be made.
 func (s *Service) mayAccount(ctx context.Context, resource string, act action) error {
-	return s.decide(ctx, authz.Question{Action: s.action(act), Resource: resource})
+	return s.decide(ctx, authz.Question{Action: s.action(act), Resource: resource, Keys: s.keysFor(ctx, nil, "", act, nil, nil)})
 }
 
 func (s *Service) decide(ctx context.Context, q authz.Question) error {
@@ -73,20 +75,43 @@ func (s *Service) action(act action) policy.Action {
 	return a
 }
 
-// Permissions is the table of what each operation asks leave for: its handler asks, when it knows the bucket. An
-// operation that is not listed asks for the action of its own name.
+// Permissions is the table of what each operation asks leave for: its handler asks, when it knows the bucket.
 func Permissions() authz.Service {
-	t := authz.Table{}
-	for op, actions := range map[string]string{
-		"HeadBucket": "ListBucket", "ListObjects": "ListBucket", "ListObjectsV2": "ListBucket", "ListBuckets": "ListAllMyBuckets",
-		"HeadObject": "GetObject", "CopyObject": "PutObject GetObject", "UploadPart": "PutObject", "UploadPartCopy": "PutObject GetObject",
-		"CreateMultipartUpload": "PutObject", "CompleteMultipartUpload": "PutObject", "DeleteObjects": "DeleteObject",
-		"ListParts": "ListMultipartUploadParts", "ListMultipartUploads": "ListBucketMultipartUploads", "DeleteBucketTagging": "PutBucketTagging",
-		"ListObjectVersions": "ListBucketVersions", "GetObjectLockConfiguration": "GetBucketObjectLockConfiguration", "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
-		"GetBucketReplication": "GetReplicationConfiguration", "PutBucketReplication": "PutReplicationConfiguration", "DeleteBucketReplication": "PutReplicationConfiguration",
-		"GetBucketEncryption": "GetEncryptionConfiguration", "PutBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketEncryption": "PutEncryptionConfiguration",
-	} {
-		t[op] = authz.Entry{Handler: actions}
+	t, api := authz.Table{}, reflect.TypeFor[shape.API]()
+	for op, actions := range actionsOf() {
+		t[op] = authz.Entry{Handler: actions, Keys: keysOf(api, op)}
 	}
-	return authz.Service{Table: t, Default: func(op string) (authz.Entry, bool) { return authz.Entry{Handler: op}, true }}
+	return authz.Service{Table: t}
+}
+
+// actionsOf says for each operation for which actions its handler asks.
+func actionsOf() map[string]string {
+	return map[string]string{
+		"AbortMultipartUpload": "AbortMultipartUpload", "CompleteMultipartUpload": "PutObject", "CopyObject": "PutObject GetObject",
+		"CreateBucket": "CreateBucket", "CreateMultipartUpload": "PutObject", "DeleteBucket": "DeleteBucket", "DeleteBucketCors": "PutBucketCORS",
+		"DeleteBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketLifecycle": "PutLifecycleConfiguration",
+		"DeleteBucketOwnershipControls": "PutBucketOwnershipControls", "DeleteBucketPolicy": "DeleteBucketPolicy", "DeleteBucketTagging": "PutBucketTagging",
+		"DeleteBucketWebsite": "DeleteBucketWebsite", "DeleteObject": "DeleteObject", "DeleteObjectTagging": "DeleteObjectTagging",
+		"DeleteObjects": "DeleteObject", "DeletePublicAccessBlock": "PutBucketPublicAccessBlock",
+		"GetBucketAccelerateConfiguration": "GetAccelerateConfiguration", "GetBucketAcl": "GetBucketAcl", "GetBucketCors": "GetBucketCORS",
+		"GetBucketEncryption": "GetEncryptionConfiguration", "GetBucketLifecycleConfiguration": "GetLifecycleConfiguration",
+		"GetBucketLocation": "GetBucketLocation", "GetBucketLogging": "GetBucketLogging", "GetBucketNotificationConfiguration": "GetBucketNotification",
+		"GetBucketOwnershipControls": "GetBucketOwnershipControls", "GetBucketPolicy": "GetBucketPolicy", "GetBucketPolicyStatus": "GetBucketPolicyStatus",
+		"GetBucketReplication": "GetReplicationConfiguration", "GetBucketRequestPayment": "GetBucketRequestPayment", "GetBucketTagging": "GetBucketTagging",
+		"GetBucketVersioning": "GetBucketVersioning", "GetBucketWebsite": "GetBucketWebsite", "GetObject": "GetObject", "GetObjectAcl": "GetObjectAcl",
+		"GetObjectAttributes": "GetObject GetObjectAttributes", "GetObjectLegalHold": "GetObjectLegalHold",
+		"GetObjectLockConfiguration": "GetBucketObjectLockConfiguration", "GetObjectRetention": "GetObjectRetention", "GetObjectTagging": "GetObjectTagging",
+		"GetPublicAccessBlock": "GetBucketPublicAccessBlock", "HeadBucket": "ListBucket", "HeadObject": "GetObject", "ListBuckets": "ListAllMyBuckets",
+		"ListMultipartUploads": "ListBucketMultipartUploads", "ListObjectVersions": "ListBucketVersions", "ListObjects": "ListBucket",
+		"ListObjectsV2": "ListBucket", "ListParts": "ListMultipartUploadParts", "PutBucketAccelerateConfiguration": "PutAccelerateConfiguration",
+		"PutBucketAcl": "PutBucketAcl", "PutBucketCors": "PutBucketCORS", "PutBucketEncryption": "PutEncryptionConfiguration",
+		"PutBucketLifecycleConfiguration": "PutLifecycleConfiguration", "PutBucketLogging": "PutBucketLogging",
+		"PutBucketNotificationConfiguration": "PutBucketNotification", "PutBucketOwnershipControls": "PutBucketOwnershipControls",
+		"PutBucketPolicy": "PutBucketPolicy", "PutBucketRequestPayment": "PutBucketRequestPayment", "PutBucketTagging": "PutBucketTagging",
+		"PutBucketVersioning": "PutBucketVersioning", "PutBucketWebsite": "PutBucketWebsite", "PutObject": "PutObject", "PutObjectAcl": "PutObjectAcl",
+		"PutObjectLegalHold": "PutObjectLegalHold", "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
+		"PutObjectRetention": "PutObjectRetention", "PutObjectTagging": "PutObjectTagging", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
+		"PutBucketReplication": "PutReplicationConfiguration", "DeleteBucketReplication": "PutReplicationConfiguration",
+		"UploadPart": "PutObject", "UploadPartCopy": "PutObject GetObject",
+	}
 }

@@ -84,7 +84,11 @@ const ownObject = "karri:ownobject"
 // mayDelete asks whether the caller may delete an object.
 func (s *Service) mayDelete(ctx context.Context, b *resource.Bucket, key, version string) error {
 	return s.may(ctx, b, key, versioned(actDeleteObject, version), func(k policy.Key) (policy.Value, bool) {
-		if k.Name != ownObject {
+		switch k.Name {
+		case ownObject:
+		case "s3:versionid":
+			return policy.String(version), version != ""
+		default:
 			return policy.Value{}, false
 		}
 		m, err := s.engine.Head(ctx, b.Engine, key, version)

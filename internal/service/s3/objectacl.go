@@ -117,6 +117,9 @@ func (s *Service) get(ctx context.Context, b *resource.Bucket, key, version stri
 func (s *Service) mayMiss(ctx context.Context, b *resource.Bucket, key string, act action) error {
 	denied := s.may(ctx, b, key, act, nil)
 	if denied == nil {
+		if s.may(ctx, b, "", actListBucket, nil) != nil { // that there is none is for those to know who may list
+			return accessDenied()
+		}
 		return nil
 	}
 	// The ACL that could have allowed it is not there either. Who may list sees it anyway.
@@ -137,9 +140,9 @@ func (s *Service) mayVersion(ctx context.Context, b *resource.Bucket, m object.M
 	case err != nil:
 		return err
 	case rule == ownerEnforced:
-		return s.may(ctx, b, m.Key, act, keys)
+		return s.may(ctx, b, m.Key, act, s.keysFor(ctx, b, m.Key, act, &m, keys))
 	}
-	q := authz.Question{Action: s.action(act), Resource: bucketARN(b.Name) + "/" + m.Key, Owner: b.AccountID, Keys: keys}
+	q := authz.Question{Action: s.action(act), Resource: bucketARN(b.Name) + "/" + m.Key, Owner: b.AccountID, Keys: s.keysFor(ctx, b, m.Key, act, &m, keys)}
 	if q.Policy, _, err = s.resourcePolicies(ctx, snap, b); err != nil {
 		return err
 	}

@@ -1,17 +1,18 @@
 package sts
 
 import (
-	"strings"
-
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/call"
 )
 
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
-	return authz.Service{Default: assuming, Table: authz.Table{
+	return authz.Service{Table: authz.Table{
 		"GetCallerIdentity":          {Free: "as in AWS: a Deny on it has no effect"},
 		"GetAccessKeyInfo":           {},
+		"AssumeRole":                 assuming("AssumeRole"), // and its siblings: they ask when they have the role and its trust policy
+		"AssumeRoleWithSAML":         assuming("AssumeRoleWithSAML"),
+		"AssumeRoleWithWebIdentity":  assuming("AssumeRoleWithWebIdentity"),
 		"GetSessionToken":            {Free: "as in AWS: policies do not count for it"},
 		"GetFederationToken":         {On: "federated-user:+Name"},
 		"DecodeAuthorizationMessage": {},
@@ -20,9 +21,8 @@ func Permissions() authz.Service {
 	}}
 }
 
-// assuming is for AssumeRole and its siblings: they ask when they have the role and its trust policy.
-func assuming(operation string) (authz.Entry, bool) {
-	return authz.Entry{Handler: operation + " TagSession SetSourceIdentity"}, strings.HasPrefix(operation, "AssumeRole")
+func assuming(operation string) authz.Entry {
+	return authz.Entry{Handler: operation + " TagSession SetSourceIdentity"}
 }
 
 func newName(_ *call.Info, members []string) string { return members[0] }
