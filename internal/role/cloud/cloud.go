@@ -143,6 +143,7 @@ func New(cfg Config, deps Deps) *Cloud {
 			Create: []func(*store.Tx, resource.Account) error{c.accountCreated},
 			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainVolumes, c.drainBuckets},
 			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error {
+				store.Settings.Delete(tx, authz.LimitsName(a.ID))
 				s3.DeleteAccount(tx, a.ID)
 				return ec2.DeleteAccount(tx, a.ID)
 			}},
