@@ -85,6 +85,19 @@ type Limits struct {
 	BytesPerSecond int64 `json:"bytes_per_second,omitempty"`
 }
 
+// Copy says what to copy of a running machine's disk.
+type Copy struct {
+	Disk string `json:"disk"`
+	// To is the copy's file; its name, as that of all copies of the disk, is unique ("snap-…").
+	To string `json:"to"`
+	// Since names an earlier copy of the disk, if there is one that the caller still has. The driver may then copy
+	// only what has changed since, and says so in the file's note (qcow2.Note): it lies over that one.
+	Since string `json:"since,omitempty"`
+}
+
+// Partial is the copy's file while it is being made.
+func (c Copy) Partial() string { return c.To + ".part" }
+
 // NIC is one network card on a tap that the network driver made.
 type NIC struct {
 	ID  string `json:"id"` // "eni-…"
@@ -151,6 +164,11 @@ type Driver interface {
 	// DropNIC asks the guest of a running machine to let go of a network card and takes it away; ErrHeld while the
 	// guest has not: ask again later. Dropping one that is not there is no error.
 	DropNIC(ctx context.Context, id, nic string) error
+	// Snapshot copies disks of a running machine as they are at one moment before it returns, the same for all. The
+	// guest goes on meanwhile. A copy is a qcow2 file: it is made as Copy.Partial and becomes Copy.To when it is
+	// whole; of one that cannot be made neither stays. The guest's powering off, Stop, and the driver's end do not
+	// harm it, the hypervisor's sudden end does. Asking again for the same copies is no error.
+	Snapshot(ctx context.Context, id string, copies []Copy) error
 	// Remove ends the machine and deletes all that is left of it but volumes. Removing an unknown one is no error.
 	Remove(ctx context.Context, id string) error
 	// List gives every machine that has anything on this host.

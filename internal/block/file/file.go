@@ -17,6 +17,7 @@ import (
 
 	"karri.dev/internal/block"
 	"karri.dev/internal/durable"
+	"karri.dev/internal/qcow2"
 )
 
 var _ block.Driver = (*Driver)(nil)
@@ -81,7 +82,7 @@ func (d *Driver) Create(_ context.Context, v block.Spec) error {
 	}
 	defer os.Remove(f.Name()) // no file is there any more once it has its name
 	if v.Format == block.Qcow2 {
-		err = writeQcow2(f, v.SizeBytes)
+		err = qcow2.Create(f, v.SizeBytes, "")
 	} else {
 		err = f.Truncate(v.SizeBytes)
 	}
@@ -111,7 +112,7 @@ func (d *Driver) Grow(_ context.Context, v block.Spec) error {
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 			return nil
 		}
-		return wrap(v.ID, growQcow2(f, v.SizeBytes))
+		return wrap(v.ID, qcow2.Grow(f, v.SizeBytes))
 	}
 	fi, err := f.Stat()
 	if err == nil && fi.Size() < v.SizeBytes {

@@ -329,6 +329,18 @@ func (d *Driver) DropNIC(_ context.Context, id, nic string) error {
 	})
 }
 
+// Snapshot implements compute.Driver: the copies of disks without bytes are whole at once, and nowhere.
+func (d *Driver) Snapshot(_ context.Context, id string, copies []compute.Copy) error {
+	return d.devices(id, func(m *machine) error {
+		for _, c := range copies {
+			if !slices.ContainsFunc(m.status.Disks, func(have compute.Disk) bool { return have.Name == c.Disk }) {
+				return fmt.Errorf("snapshot of %s: no disk %q", id, c.Disk)
+			}
+		}
+		return nil
+	})
+}
+
 func (d *Driver) devices(id string, do func(*machine) error) error {
 	d.host.mu.Lock()
 	defer d.host.mu.Unlock()

@@ -92,6 +92,7 @@ func (m *machine) publish() {
 func (m *machine) settle(p phase, reason string) {
 	m.rec.Phase, m.rec.Reason = p, reason
 	m.rec.Process, m.rec.RebootBy = identity{}, time.Time{}
+	m.loseCopies()
 	// Unsaved, the next driver sees a process that is gone and says failed: worse, but safe.
 	if err := m.rec.save(m.dir); err != nil {
 		m.d.log.Error("state of a machine not saved", "machine", m.id, "err", err)
@@ -192,6 +193,7 @@ func (m *machine) end(kill bool) error {
 		return nil
 	}
 	if c := m.client; c != nil && !kill {
+		m.awaitCopies(c)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := drainConsole(ctx, c, m.dir); err != nil {
@@ -266,6 +268,7 @@ func (m *machine) remove() error {
 			return err
 		}
 	}
+	m.loseCopies()
 	if err := m.d.cgroups.remove(m.id); err != nil {
 		return err
 	}

@@ -149,7 +149,7 @@ func (m *machine) onEvent(e qmp.Event) {
 		m.wake()
 	case "DEVICE_DELETED":
 		m.noteUnplugged(e.Data)
-	case "SHUTDOWN", "STOP", "GUEST_PANICKED":
+	case "SHUTDOWN", "STOP", "GUEST_PANICKED", "JOB_STATUS_CHANGE":
 		m.wake()
 	}
 }
@@ -229,6 +229,10 @@ func (m *machine) look() time.Duration {
 		Status string `json:"status"`
 	}
 	if err := c.Do(ctx, "query-status", nil, &status); err != nil {
+		return retryPeriod
+	}
+	if err := m.settleCopies(ctx, c); err != nil {
+		m.d.log.Warn("snapshots not settled", "machine", m.id, "err", err)
 		return retryPeriod
 	}
 	switch status.Status {

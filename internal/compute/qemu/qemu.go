@@ -287,6 +287,11 @@ func (d *Driver) DropNIC(ctx context.Context, id, nic string) error {
 	return d.withRunning(ctx, id, "unplug "+nic+" from", func(m *machine) error { return m.dropNIC(ctx, nic) })
 }
 
+// Snapshot implements compute.Driver.
+func (d *Driver) Snapshot(ctx context.Context, id string, copies []compute.Copy) error {
+	return d.withRunning(ctx, id, "snapshot disks of", func(m *machine) error { return m.snapshot(ctx, copies) })
+}
+
 // withRunning does something with a running machine, locked.
 func (d *Driver) withRunning(ctx context.Context, id, what string, do func(*machine) error) error {
 	m, err := d.acquire(ctx, id, false)

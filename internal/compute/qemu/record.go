@@ -49,6 +49,8 @@ type record struct {
 	// Ports says in which root port each device of the running machine is, by its id; there are Slots.
 	Ports map[string]int `json:"ports,omitempty"`
 	Slots int            `json:"slots,omitempty"`
+	// Copies are the snapshots of disks that are being made.
+	Copies []compute.Copy `json:"copies,omitempty"`
 }
 
 func loadRecord(dir string) (record, error) {
