@@ -44,6 +44,17 @@ type Driver interface {
 	// Path gives the file with which a hypervisor on this host opens the volume. Whoever opens it to write locks it
 	// (flock, exclusively) and keeps the lock for as long.
 	Path(id string) string
+	// Copy copies the file of a volume as it is into a file beside the volumes, for a snapshot: ErrBusy while anybody
+	// has it open, and nobody can open it meanwhile. A crash leaves the copy whole or not at all; one that is there
+	// stays as it is.
+	Copy(ctx context.Context, id, name string) error
+	// CopyPath gives the path of a copy, also for a hypervisor to make one. Copies that are not whole have a name with a
+	// dot in it.
+	CopyPath(name string) string
+	// Copies gives the names of all copies, also of those that are not whole.
+	Copies(ctx context.Context) ([]string, error)
+	// DeleteCopy removes a copy; removing none is no error.
+	DeleteCopy(ctx context.Context, name string) error
 	// Usage gives the bytes that all volumes together may take, and those that they take.
 	Usage(ctx context.Context) (total, used int64, err error)
 }

@@ -238,3 +238,34 @@ func TestSweepRaces(t *testing.T) {
 		t.Errorf("%d objects are left, %v", s.count(t, ""), err)
 	}
 }
+
+// TestChanges: what lies over an earlier snapshot gives the same list as the whole disk.
+func TestChanges(t *testing.T) {
+	s := newStore(t)
+	rnd := rand.New(rand.NewPCG(7, 7))
+	for round := range 30 {
+		parent, next := make(pattern, 12), make(pattern, 12+round%3)
+		changed := map[int64]bool{}
+		for i := range parent {
+			parent[i] = byte(rnd.IntN(3))
+		}
+		copy(next, parent)
+		for range rnd.IntN(6) {
+			i := rnd.IntN(len(next))
+			next[i], changed[int64(i)] = byte(rnd.IntN(4)), true
+		}
+		save(t, s, "parent", parent)
+		_, err := s.SaveChanges(t.Context(), ListKey("next"), next, ListKey("parent"), func(off int64) (from, to int64, err error) {
+			for i := off / Size; i < int64(len(next)); i++ {
+				if changed[i] {
+					return max(off, i*Size), (i + 1) * Size, nil
+				}
+			}
+			return next.Size(), next.Size(), nil
+		}, func(int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		check(t, s, "next", next)
+	}
+}

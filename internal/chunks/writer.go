@@ -81,8 +81,57 @@ type Stored struct{ Blocks, New int }
 
 // Save stores a disk's data as a list. progress is told percentages.
 func (s *Store) Save(ctx context.Context, key string, d sparse.Disk, progress func(percent int)) (n Stored, err error) {
+	return s.save(ctx, key, d, nil, progress)
+}
+
+// SaveChanges stores a disk of which only what changes gives differs from an earlier list.
+func (s *Store) SaveChanges(ctx context.Context, key string, d sparse.Disk, parent string, changes func(off int64) (from, to int64, err error), progress func(percent int)) (Stored, error) {
+	earlier, err := s.List(ctx, parent)
+	if err != nil {
+		return Stored{}, err
+	}
+	var keep []Entry
+	at := int64(-1) // the first block after the last one that was looked up
+	changed := false
+	for _, e := range earlier {
+		index := int64(e.Index)
+		if index*Size >= d.Size() {
+			break
+		}
+		if index >= at { // else it lies in what was found to be unchanged
+			from, _, err := changes(index * Size)
+			if err != nil {
+				return Stored{}, err
+			}
+			at, changed = from/Size, from < (index+1)*Size
+			if changed {
+				at = index + 1
+			}
+		} else {
+			changed = false
+		}
+		if !changed {
+			keep = append(keep, e)
+		}
+	}
+	return s.save(ctx, key, &changedOnly{d, changes}, keep, progress)
+}
+
+// changedOnly has data only where something changed.
+type changedOnly struct {
+	sparse.Disk
+	changes func(off int64) (from, to int64, err error)
+}
+
+func (c *changedOnly) Next(off int64) (from, to int64, err error) { return c.changes(off) }
+
+func (s *Store) save(ctx context.Context, key string, d sparse.Disk, keep []Entry, progress func(percent int)) (n Stored, err error) {
 	w := s.NewWriter()
 	defer w.Close()
+	for _, e := range keep {
+		w.Keep(e)
+	}
+	n.Blocks = len(keep)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(parallel)
 	var mu sync.Mutex

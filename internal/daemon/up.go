@@ -56,7 +56,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) {
 			return p.role.Links.URL(p.api.url(cfg.Cloud), img.ID), nil
 		},
-		Volumes: volumes,
+		Volumes: volumes, Chunks: p.role.Chunks, OpenData: p.role.OpenData,
 	})
 	p.zone = ownZone{z}
 	who, err := p.own(ctx, cfg.Zone)

@@ -161,9 +161,11 @@ type ObservedDisk struct {
 // Ask is a question about something live. The node answers with the same ID.
 type Ask struct {
 	ID       uint64 `json:"id"`
-	What     string `json:"what"` // "console", "screen"; "image-url" is asked the other way (see Images)
+	What     string `json:"what"` // "console", "screen", "snapshot"; "image-url" is asked the other way (see Images)
 	Instance string `json:"instance"`
 	Max      int    `json:"max,omitempty"`
+	// Copies are what a snapshot is to copy.
+	Copies []compute.Copy `json:"copies,omitempty"`
 }
 
 // Answer answers an Ask.

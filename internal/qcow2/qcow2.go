@@ -228,3 +228,23 @@ func (f *File) Next(off int64) (from, to int64, err error) {
 	}
 	return f.size, f.size, nil
 }
+
+// Own gives the first range at or after off that the file itself holds, zeros included: what hides what is below.
+func (f *File) Own(off int64) (from, to int64, err error) {
+	cluster, span := int64(1)<<f.bits, int64(1)<<(2*f.bits-3)
+	for at := max(off, 0) &^ (cluster - 1); at < f.size; {
+		t, err := f.second(at)
+		if err != nil {
+			return 0, 0, err
+		}
+		if t == nil {
+			at = (at/span + 1) * span
+			continue
+		}
+		if t[at>>f.bits&(1<<(f.bits-3)-1)] != 0 {
+			return max(at, off), min(at+cluster, f.size), nil
+		}
+		at += cluster
+	}
+	return f.size, f.size, nil
+}

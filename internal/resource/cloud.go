@@ -17,7 +17,8 @@ type Zone struct {
 	ZoneID string `json:"zone_id"` // "use1-az1"
 	// StorageGiB is what its storage offers to volumes together; 0 = it has not said yet.
 	StorageGiB int       `json:"storage_gib,omitempty"`
-	Endpoint   string    `json:"endpoint"` // host:port on which nodes and the cloud reach its zone process; "" until it first ran
+	Snapshots  bool      `json:"snapshots,omitempty"` // it can make some
+	Endpoint   string    `json:"endpoint"`            // host:port on which nodes and the cloud reach its zone process; "" until it first ran
 	CreatedAt  time.Time `json:"created"`
 }
 

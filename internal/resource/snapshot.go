@@ -2,23 +2,31 @@ package resource
 
 import "time"
 
-// Snapshot is an EBS snapshot. Its data is one object in the system bucket: a qcow2 file that stands alone, as an
-// image's is. Handlers make it; the zone of its volume fills it.
+// Snapshot is an EBS snapshot. Its data is a list of blocks (package chunks), or that of an imported image. Handlers
+// make it; the zone of its volume fills it.
 type Snapshot struct {
 	Owned
-	ID          string    `json:"id"` // snap-…
-	VolumeID    string    `json:"volume"`
-	SizeGiB     int       `json:"size_gib"`
-	Description string    `json:"description,omitempty"`
-	State       string    `json:"state"` // "pending", "completed", "error"
-	Progress    int       `json:"progress"`
-	Reason      string    `json:"reason,omitempty"` // of an error
-	CompletedAt time.Time `json:"completed,omitzero"`
-	Data        ImageData `json:"data"`
-	Public      bool      `json:"public,omitempty"`
-	Accounts    []string  `json:"accounts,omitempty"` // that may make volumes of it
+	ID          string        `json:"id"` // snap-…
+	VolumeID    string        `json:"volume"`
+	SizeGiB     int           `json:"size_gib"`
+	Description string        `json:"description,omitempty"`
+	State       string        `json:"state"` // "pending", "completed", "error"
+	Progress    int           `json:"progress"`
+	Reason      string        `json:"reason,omitempty"` // of an error
+	CompletedAt time.Time     `json:"completed,omitzero"`
+	Data        ImageData     `json:"data"`
+	Public      bool          `json:"public,omitempty"`
+	Accounts    []string      `json:"accounts,omitempty"` // that may make volumes of it
+	Lock        *SnapshotLock `json:"lock,omitempty"`
 	// Zone has the volume; "" for a snapshot that was not made of one.
 	Zone string `json:"zone,omitempty"`
+	// CutAt is when it was certain what is in it; zero while that is still to be done.
+	CutAt time.Time `json:"cut,omitzero"`
+	// Format and Base are those of the volume, while the snapshot is pending.
+	Format string     `json:"format,omitempty"`
+	Base   *ImageData `json:"base,omitempty"`
+	// Since is an earlier snapshot of the volume, whose data is needed while this one is pending.
+	Since string `json:"since,omitempty"`
 }
 
 // ImageMapping is a block device mapping of an image.
@@ -31,4 +39,15 @@ type ImageMapping struct {
 	Throughput  int    `json:"throughput,omitempty"`
 	DeleteOnEnd bool   `json:"delete_on_termination,omitempty"`
 	Virtual     string `json:"virtual,omitempty"` // "ephemeral0": no volume
+}
+
+// SnapshotLock keeps a snapshot from being deleted until it expires.
+type SnapshotLock struct {
+	Mode         string    `json:"mode"` // "compliance", "governance"
+	CreatedAt    time.Time `json:"created"`
+	StartsAt     time.Time `json:"starts"`
+	ExpiresAt    time.Time `json:"expires"`
+	Days         int       `json:"days"`
+	CoolOffHours int       `json:"cool_off_hours,omitempty"` // in which a compliance lock can still be taken away
+	CoolOffEnd   time.Time `json:"cool_off_end,omitzero"`
 }

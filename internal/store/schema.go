@@ -443,6 +443,7 @@ var (
 		}
 		return out
 	})
+	SnapshotsByVolume = index(Snapshots, "volume", func(s *resource.Snapshot) []string { return some(s.VolumeID) })
 	// SnapshotsPending holds, by zone, those that their zone has to fill.
 	SnapshotsPending = index(Snapshots, "pending", func(s *resource.Snapshot) []string {
 		if s.State != "pending" {

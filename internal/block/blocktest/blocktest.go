@@ -22,7 +22,7 @@ const id = "vol-0123456789abcdef0"
 
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
-	for name, test := range map[string]func(*testing.T, Harness){"Life": life, "Refused": refused, "Busy": busy, "Concurrent": concurrent} {
+	for name, test := range map[string]func(*testing.T, Harness){"Life": life, "Refused": refused, "Busy": busy, "Copies": copies, "Concurrent": concurrent} {
 		t.Run(name, func(t *testing.T) { test(t, h) })
 	}
 }
@@ -124,4 +124,43 @@ func concurrent(t *testing.T, h Harness) {
 		})
 	}
 	all.Wait()
+}
+
+// copies: a copy is made of what nobody has open, and outlives its volume.
+func copies(t *testing.T, h Harness) {
+	d := h.Open(t)
+	if err := d.Copy(t.Context(), id, "snap-0123456789abcdef0"); !errors.Is(err, block.ErrNotFound) {
+		t.Errorf("copied what is not there: %v", err)
+	}
+	if err := d.Create(t.Context(), block.Spec{ID: id, SizeBytes: 1 << 20, Format: block.Qcow2}); err != nil {
+		t.Fatal(err)
+	}
+	letGo := h.Hold(t, d, id)
+	if err := d.Copy(t.Context(), id, "snap-0123456789abcdef0"); !errors.Is(err, block.ErrBusy) {
+		t.Errorf("copied an open volume: %v", err)
+	}
+	letGo()
+	for range 2 {
+		if err := d.Copy(t.Context(), id, "snap-0123456789abcdef0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Delete(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	d = h.Open(t)
+	if list, err := d.Copies(t.Context()); err != nil || !slices.Equal(list, []string{"snap-0123456789abcdef0"}) {
+		t.Errorf("%v, %v", list, err)
+	}
+	if list, err := d.List(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
+	for range 2 {
+		if err := d.DeleteCopy(t.Context(), "snap-0123456789abcdef0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if list, err := d.Copies(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("%v, %v", list, err)
+	}
 }

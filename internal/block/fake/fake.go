@@ -18,10 +18,13 @@ type Driver struct {
 	mu      sync.Mutex
 	volumes map[string]int64
 	open    map[string]bool
+	copies  map[string]bool
 }
 
 // New gives an empty driver.
-func New() *Driver { return &Driver{volumes: map[string]int64{}, open: map[string]bool{}} }
+func New() *Driver {
+	return &Driver{volumes: map[string]int64{}, open: map[string]bool{}, copies: map[string]bool{}}
+}
 
 // Create implements block.Driver.
 func (d *Driver) Create(_ context.Context, v block.Spec) error {
@@ -75,6 +78,38 @@ func (d *Driver) List(context.Context) ([]string, error) {
 
 // Path implements block.Driver.
 func (d *Driver) Path(id string) string { return "/nowhere/" + id }
+
+// Copy implements block.Driver.
+func (d *Driver) Copy(_ context.Context, id, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if _, ok := d.volumes[id]; !ok {
+		return fmt.Errorf("volume %s: %w", id, block.ErrNotFound)
+	}
+	if d.open[id] {
+		return fmt.Errorf("volume %s: %w", id, block.ErrBusy)
+	}
+	d.copies[name] = true
+	return nil
+}
+
+// CopyPath implements block.Driver.
+func (d *Driver) CopyPath(name string) string { return "/nowhere/copies/" + name }
+
+// Copies implements block.Driver.
+func (d *Driver) Copies(context.Context) ([]string, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Sorted(maps.Keys(d.copies)), nil
+}
+
+// DeleteCopy implements block.Driver.
+func (d *Driver) DeleteCopy(_ context.Context, name string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.copies, name)
+	return nil
+}
 
 // Usage implements block.Driver.
 func (d *Driver) Usage(context.Context) (total, used int64, err error) {

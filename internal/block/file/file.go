@@ -34,6 +34,9 @@ func New(dir string) (*Driver, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("volumes: %w", err)
 	}
+	if err := os.MkdirAll(filepath.Join(dir, copiesDir), 0o700); err != nil {
+		return nil, fmt.Errorf("volumes: %w", err)
+	}
 	left, err := filepath.Glob(filepath.Join(dir, ".new-*"))
 	if err != nil {
 		return nil, err

@@ -86,7 +86,7 @@ func TestInterrupted(t *testing.T) {
 	if _, err := New(dir); err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := os.ReadDir(dir); len(left) != 0 {
+	if left, _ := os.ReadDir(dir); len(left) != 1 || left[0].Name() != copiesDir {
 		t.Errorf("left: %v", left)
 	}
 }

@@ -187,4 +187,5 @@ func (b bytesDisk) Size() int64 { return int64(len(b)) }
 func (b bytesDisk) Next(off int64) (from, to int64, err error) {
 	return off, b.Size(), nil
 }
+
 func (b bytesDisk) ReadAt(p []byte, off int64) (int, error) { return bytes.NewReader(b).ReadAt(p, off) }

@@ -26,6 +26,7 @@ import (
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
 	shapests "karri.dev/internal/aws/shape/sts"
+	"karri.dev/internal/chunks"
 	"karri.dev/internal/denial"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
@@ -52,6 +53,7 @@ import (
 	"karri.dev/internal/service/s3"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/signup"
+	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
 )
 
@@ -113,6 +115,7 @@ type Cloud struct {
 	Events     *audit.Recent
 	RoleKey    *seal.Sealer // of the credentials of instances' roles; zones have it too
 
+	Chunks   *chunks.Store
 	roles    *instancerole.Maker
 	SignUp   *signup.Server // nil without mail
 	objects  *s3.Service
@@ -133,6 +136,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	if registry == nil {
 		registry = prometheus.NewRegistry()
 	}
+	c.Chunks = chunks.New(deps.Objects, deps.Sealer.Derive("snapshot blocks"))
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.Quotas = quota.New(c.Authz)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint, Stores: cfg.ObjectStores},
@@ -177,7 +181,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Register(shapeorganizations.Service(), organizations.New(organizations.Deps{
 		Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Tokens: page.New(deps.Sealer), Now: deps.Now,
 	}))
-	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool}, ec2.Deps{
+	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool, SnapshotPatience: 10 * time.Second}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
 		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Quotas: c.Quotas, Log: deps.Log,
 	})
@@ -206,9 +210,11 @@ func (c *Cloud) Handler() http.Handler { return c.Door }
 
 // Bootstrap makes what a new cloud needs: the administrator's account and the buckets of the system.
 func (c *Cloud) Bootstrap(ctx context.Context) (resource.Account, identity.Key, error) {
-	err := c.deps.Store.Update(ctx, func(tx *store.Tx) error { return importer.CreateBucket(tx, c.cfg.Region, c.deps.Now()) })
+	err := c.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(importer.CreateBucket(tx, c.cfg.Region, c.deps.Now()), chunks.CreateBucket(tx, c.cfg.Region, c.deps.Now()))
+	})
 	if err != nil {
-		return resource.Account{}, identity.Key{}, fmt.Errorf("make the system bucket: %w", err)
+		return resource.Account{}, identity.Key{}, fmt.Errorf("make the system buckets: %w", err)
 	}
 	return c.Identity.Bootstrap(ctx, identity.Key{})
 }
@@ -228,6 +234,7 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g.Go(func() error { return c.objects.Run(ctx) })
 	g.Go(func() error { return c.objects.RunOutbox(ctx) })
 	g.Go(func() error { return c.objects.RunAccessLogs(ctx) })
+	g.Go(func() error { return c.Chunks.Collect(ctx, c.deps.Store, c.deps.Log) })
 	g.Go(func() error { return c.roles.Run(ctx) })
 	if c.SignUp != nil {
 		g.Go(func() error { return c.SignUp.Run(ctx) })
@@ -310,6 +317,11 @@ func (c *Cloud) drainBuckets(ctx context.Context, a resource.Account) error {
 		}
 	}
 	return nil
+}
+
+// OpenData opens the data of a snapshot, or what is below a volume. It is to be closed.
+func (c *Cloud) OpenData(ctx context.Context, data *resource.ImageData) (sparse.Disk, io.Closer, error) {
+	return c.Chunks.OpenData(ctx, importer.Bucket, data)
 }
 
 // OpenImage opens the bytes of an image, or of what is below a volume.

@@ -402,6 +402,10 @@ func (n *Node) answer(ctx context.Context, q *nodeapi.Ask) *nodeapi.Answer {
 			a.Error = err.Error()
 		}
 		a.Data = data
+	case "snapshot":
+		if err := n.deps.Compute.Snapshot(ctx, q.Instance, q.Copies); err != nil {
+			a.Error = err.Error()
+		}
 	default:
 		a.Error = fmt.Sprintf("this node does not know the question %q", q.What)
 	}

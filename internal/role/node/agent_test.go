@@ -130,6 +130,14 @@ func (d *driver) SetDisk(_ context.Context, id string, disk compute.Disk) error 
 	return nil
 }
 
+// Snapshot implements compute.Driver.
+func (d *driver) Snapshot(_ context.Context, id string, copies []compute.Copy) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.note("snapshot %s %d", id, len(copies))
+	return nil
+}
+
 func (d *driver) DropDisk(_ context.Context, id, name string, force bool) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -177,7 +177,8 @@ func (z *Zone) reportStorage(ctx context.Context) error {
 	}
 	offer := int(total/gib) * storageOvercommit
 	old := store.Zones.Get(z.deps.Store.Snapshot(), z.cfg.Name)
-	if old == nil || offer > 0 && old.StorageGiB > 0 && max(offer-old.StorageGiB, old.StorageGiB-offer) < old.StorageGiB/20 {
+	snapshots := z.deps.Chunks != nil
+	if old == nil || snapshots == old.Snapshots && offer > 0 && old.StorageGiB > 0 && max(offer-old.StorageGiB, old.StorageGiB-offer) < old.StorageGiB/20 {
 		return nil // others write to the disk, too: small changes are not worth a word
 	}
 	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {
@@ -186,7 +187,7 @@ func (z *Zone) reportStorage(ctx context.Context) error {
 			return fmt.Errorf("zone %s is not registered", z.cfg.Name)
 		}
 		next := *old
-		next.StorageGiB = max(1, offer)
+		next.StorageGiB, next.Snapshots = max(1, offer), snapshots
 		return store.Zones.Put(tx, &next)
 	})
 }
@@ -244,10 +245,17 @@ func disksOf(r store.Reader, inst *resource.Instance, place func(*resource.Volum
 	return disks, bases, forced, ready
 }
 
+// isCopied says that a volume's file is being copied: nobody can open it.
+func (z *Zone) isCopied(id string) bool {
+	z.mu.Lock()
+	defer z.mu.Unlock()
+	return z.copying[id] > 0
+}
+
 // whereFor says how the machines of a node open a volume.
 func (z *Zone) whereFor(node *resource.Node) func(*resource.Volume) (compute.Disk, bool) {
 	return func(v *resource.Volume) (d compute.Disk, there bool) {
-		if z.deps.Volumes == nil || !z.isMade(v) {
+		if z.deps.Volumes == nil || !z.isMade(v) || z.isCopied(v.ID) {
 			return d, false
 		}
 		if node.Local {

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -18,12 +19,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"karri.dev/internal/block"
+	"karri.dev/internal/chunks"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/placement"
 	"karri.dev/internal/reconcile"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
+	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
 )
 
@@ -48,6 +51,9 @@ type Deps struct {
 	ImageURL func(ctx context.Context, img *resource.Image) (string, error)
 	// Volumes keeps the zone's volumes; nil: this zone has none.
 	Volumes block.Driver
+	// Chunks keeps snapshots' data, and OpenData opens it, also that of images; nil: no snapshots are made here.
+	Chunks   *chunks.Store
+	OpenData func(context.Context, *resource.ImageData) (sparse.Disk, io.Closer, error)
 }
 
 // Zone is the role. It is a nodeapi.Server.
@@ -56,12 +62,18 @@ type Zone struct {
 	deps  Deps
 	place *reconcile.Loop
 	disks *reconcile.Loop
+	snaps *reconcile.Loop
 	near  *neighbourhood
+
+	tasks   sync.WaitGroup // snapshots under way
+	filling chan struct{}  // holds a word for each that is being filled
 
 	mu       sync.Mutex
 	sessions map[string]*session // by node
 	made     map[string]bool     // volumes whose file this process made
 	last     string              // round robin's last choice
+	snapping map[string]bool     // snapshots that somebody works on
+	copying  map[string]int      // volumes whose file is being copied
 }
 
 // New makes a zone.
@@ -69,10 +81,11 @@ func New(cfg Config, deps Deps) *Zone {
 	if cfg.NodeGrace == 0 {
 		cfg.NodeGrace = 30 * time.Second
 	}
-	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}, made: map[string]bool{}}
+	z := &Zone{cfg: cfg, deps: deps, sessions: map[string]*session{}, made: map[string]bool{}, snapping: map[string]bool{}, copying: map[string]int{}, filling: make(chan struct{}, fillParallel)}
 	z.near = &neighbourhood{domain: cfg.Domain, vpcs: map[string]*neighbours{}, since: map[string]int64{}}
 	z.place = reconcile.New(reconcile.Config{Name: "placement", Period: 10 * time.Second, Run: z.placeAll}, deps.Log)
 	z.disks = reconcile.New(reconcile.Config{Name: "storage", Period: 30 * time.Second, Run: z.storage}, deps.Log)
+	z.snaps = reconcile.New(reconcile.Config{Name: "snapshots", Period: 30 * time.Second, Run: z.snapshots}, deps.Log)
 	return z
 }
 
@@ -81,6 +94,10 @@ func (z *Zone) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return z.place.Run(ctx) })
 	g.Go(func() error { return z.disks.Run(ctx) })
+	g.Go(func() error {
+		defer z.tasks.Wait()
+		return z.snaps.Run(ctx)
+	})
 	g.Go(func() error { return z.follow(ctx) })
 	g.Go(func() error { return z.watchNodes(ctx) })
 	return g.Wait()
@@ -93,7 +110,8 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.Nodes, store.Volumes, store.InstanceCredentials)
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.Nodes, store.Volumes, store.Snapshots,
+		store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -107,6 +125,7 @@ func (z *Zone) follow(ctx context.Context) error {
 			z.wake(z.all()...)
 			z.place.Poke()
 			z.disks.Poke()
+			z.snaps.Poke()
 		}
 		vpcs := map[string]bool{}
 		for _, c := range changes {
@@ -119,6 +138,10 @@ func (z *Zone) follow(ctx context.Context) error {
 				was, _ := c.Old.(*resource.Volume)
 				is, _ := c.New.(*resource.Volume)
 				z.volumeChanged(was, is)
+			case store.Snapshots.Name():
+				if was, _ := c.Old.(*resource.Snapshot); was == nil || was.State == "pending" {
+					z.snaps.Poke()
+				}
 			case store.Nodes.Name():
 				was, _ := c.Old.(*resource.Node)
 				is, _ := c.New.(*resource.Node)

@@ -53,6 +53,8 @@ type Config struct {
 	Domain string
 	// PublicPool holds the addresses for elastic IPs and public addresses.
 	PublicPool []netip.Prefix
+	// SnapshotPatience is how long a call waits until its snapshots' zone has settled what is in them.
+	SnapshotPatience time.Duration
 }
 
 // Deps are what the service uses.

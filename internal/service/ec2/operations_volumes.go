@@ -3,14 +3,39 @@ package ec2
 // volumeOperations are those about EBS volumes and snapshots.
 func volumeOperations() map[string]members {
 	return map[string]members{
-		"DescribeVolumes":              {used: pageMembers + "VolumeIds"},
-		"DescribeSnapshots":            {used: pageMembers + "SnapshotIds OwnerIds RestorableByUserIds", note: "The snapshots are those of imported images; none can be made of a volume yet."},
-		"DeleteSnapshot":               {on: "snapshot:SnapshotId", used: "DryRun SnapshotId"},
-		"DescribeVolumeStatus":         {used: pageMembers + "VolumeIds"},
-		"DescribeVolumeAttribute":      {used: "DryRun VolumeId Attribute"},
-		"DescribeVolumesModifications": {used: pageMembers + "VolumeIds"},
-		"ModifyVolumeAttribute":        {on: "volume:VolumeId", used: "DryRun VolumeId AutoEnableIO", note: "I/O to volumes is never switched off, so AutoEnableIO is only kept."},
-		"EnableVolumeIO":               {on: "volume:VolumeId", used: "DryRun VolumeId"},
+		"DescribeVolumes":   {used: pageMembers + "VolumeIds"},
+		"DescribeSnapshots": {used: pageMembers + "SnapshotIds OwnerIds RestorableByUserIds"},
+		"CreateSnapshot":    {on: "snapshot:+ volume:VolumeId", used: "DryRun Description VolumeId TagSpecifications", refused: "OutpostArn"},
+		"CreateSnapshots": {
+			on: "snapshot:+ instance:InstanceSpecification.InstanceId",
+			used: "DryRun Description InstanceSpecification.InstanceId InstanceSpecification.ExcludeBootVolume InstanceSpecification.ExcludeDataVolumeIds " +
+				"TagSpecifications CopyTagsFromSource",
+			refused: "OutpostArn",
+		},
+		"CopySnapshot": {
+			on: "snapshot:+ snapshot:SourceSnapshotId", used: "DryRun Description SourceRegion SourceSnapshotId DestinationRegion TagSpecifications",
+			refused:  "DestinationOutpostArn Encrypted KmsKeyId",
+			harmless: map[string]string{"PresignedUrl": "there is one region"},
+		},
+		"DescribeSnapshotAttribute": {on: "snapshot:SnapshotId", used: "DryRun SnapshotId Attribute"},
+		"ModifySnapshotAttribute": {
+			on: "snapshot:SnapshotId",
+			used: "DryRun SnapshotId Attribute CreateVolumePermission.Add.Group CreateVolumePermission.Add.UserId CreateVolumePermission.Remove.Group " +
+				"CreateVolumePermission.Remove.UserId GroupNames OperationType UserIds",
+		},
+		"ResetSnapshotAttribute":            {on: "snapshot:SnapshotId", used: "DryRun SnapshotId Attribute"},
+		"GetSnapshotBlockPublicAccessState": {on: "*", used: "DryRun"},
+		"EnableSnapshotBlockPublicAccess":   {on: "*", used: "DryRun State"},
+		"DisableSnapshotBlockPublicAccess":  {on: "*", used: "DryRun"},
+		"LockSnapshot":                      {on: "snapshot:SnapshotId", used: "DryRun SnapshotId LockMode CoolOffPeriod LockDuration ExpirationDate"},
+		"UnlockSnapshot":                    {on: "snapshot:SnapshotId", used: "DryRun SnapshotId"},
+		"DescribeLockedSnapshots":           {used: pageMembers + "SnapshotIds"},
+		"DeleteSnapshot":                    {on: "snapshot:SnapshotId", used: "DryRun SnapshotId"},
+		"DescribeVolumeStatus":              {used: pageMembers + "VolumeIds"},
+		"DescribeVolumeAttribute":           {used: "DryRun VolumeId Attribute"},
+		"DescribeVolumesModifications":      {used: pageMembers + "VolumeIds"},
+		"ModifyVolumeAttribute":             {on: "volume:VolumeId", used: "DryRun VolumeId AutoEnableIO", note: "I/O to volumes is never switched off, so AutoEnableIO is only kept."},
+		"EnableVolumeIO":                    {on: "volume:VolumeId", used: "DryRun VolumeId"},
 		"CreateVolume": {
 			on: "volume:+ snapshot:SnapshotId?", keys: "ec2:VolumeType=VolumeType ec2:AvailabilityZone=AvailabilityZone",
 			used:    "DryRun AvailabilityZone Iops Size SnapshotId VolumeType TagSpecifications Throughput ClientToken",

@@ -20,14 +20,17 @@ func findSnapshot(r store.Reader, info *call.Info, id string) (*resource.Snapsho
 		return nil, awserr.New("InvalidParameterValue", "Value (%s) for parameter snapshotId is invalid. Expected: 'snap-...'.", id)
 	}
 	snap := store.Snapshots.Get(r, id)
-	if snap == nil || snap.Region != info.Region || !mayRestore(info.AccountID, snap) {
+	if snap == nil || snap.Region != info.Region || !mayRestore(r, info.AccountID, snap) {
 		return nil, snapshots.notFound(id)
 	}
 	return snap, nil
 }
 
-func mayRestore(account string, snap *resource.Snapshot) bool {
-	return snap.AccountID == account || snap.Public || slices.Contains(snap.Accounts, account)
+func mayRestore(r store.Reader, account string, snap *resource.Snapshot) bool {
+	if snap.AccountID == account || slices.Contains(snap.Accounts, account) {
+		return true
+	}
+	return snap.Public && publicSnapshotsOf(r, snap.OwnedBy()) != "block-all-sharing"
 }
 
 func shapeSnapshot(info *call.Info, s *resource.Snapshot) shape.Snapshot {
@@ -97,9 +100,10 @@ func (s *Service) DescribeSnapshots(ctx context.Context, in *shape.DescribeSnaps
 			owner = append(owner, "self")
 		}
 		restorers := append([]string{snap.AccountID}, snap.Accounts...)
-		if mayRestore(info.AccountID, snap) {
-			restorers = append(restorers, "self")
+		if !mayRestore(r, info.AccountID, snap) {
+			continue
 		}
+		restorers = append(restorers, "self", info.AccountID)
 		if snap.Public {
 			restorers = append(restorers, "all")
 		}
@@ -128,12 +132,15 @@ func (s *Service) DeleteSnapshot(ctx context.Context, in *shape.DeleteSnapshotRe
 		if err != nil {
 			return err
 		}
+		if locked(snap, s.now()) {
+			return awserr.New("SnapshotLocked", "Snapshot %s is locked.", snap.ID)
+		}
 		for img := range store.ImagesByOwner.By(tx, ownerKey(info)) {
 			if img.State != resource.ImageDeregistered && slices.ContainsFunc(img.Mappings, func(m resource.ImageMapping) bool { return m.SnapshotID == snap.ID }) {
 				return awserr.New("InvalidSnapshot.InUse", "The snapshot %s is currently in use by %s", snap.ID, img.ID)
 			}
 		}
-		store.Snapshots.Delete(tx, snap.ID)
+		store.Snapshots.Delete(tx, snap.ID) // its data goes when nothing else needs it
 		return nil
 	})
 	if err != nil {

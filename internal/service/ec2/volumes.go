@@ -11,6 +11,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/chunks"
 	"karri.dev/internal/filter"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
@@ -106,6 +107,9 @@ func (s *Service) fillVolume(r store.Reader, info *call.Info, v *resource.Volume
 		}
 		if snap.State != "completed" {
 			return awserr.New("IncorrectState", "The snapshot '%s' is in the '%s' state.", snap.ID, snap.State)
+		}
+		if snap.Data.Format == chunks.Format {
+			return errUnsupported("Volumes cannot be made of the snapshot '%s' yet.", snap.ID)
 		}
 		if d.gib == 0 {
 			d.gib = snap.SizeGiB

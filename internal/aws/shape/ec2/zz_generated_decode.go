@@ -227,6 +227,20 @@ func decodeConnectionTrackingSpecificationRequest(d *wire.Decoder, n *wire.Node,
 	v.UdpTimeout = d.IntPtr(n.Take("UdpTimeout"))
 }
 
+func decodeCopySnapshotRequest(d *wire.Decoder, n *wire.Node, v *CopySnapshotRequest) {
+	d.Require(n, "SourceRegion", "SourceSnapshotId")
+	v.Description = d.String(n.Take("Description"))
+	v.DestinationOutpostArn = d.String(n.Take("DestinationOutpostArn"))
+	v.DestinationRegion = d.String(n.Take("DestinationRegion"))
+	v.Encrypted = d.BoolPtr(n.Take("Encrypted"))
+	v.KmsKeyId = d.String(n.Take("KmsKeyId"))
+	v.PresignedUrl = d.String(n.Take("PresignedUrl"))
+	v.SourceRegion = d.String(n.Take("SourceRegion"))
+	v.SourceSnapshotId = d.String(n.Take("SourceSnapshotId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeCpuOptionsRequest(d *wire.Decoder, n *wire.Node, v *CpuOptionsRequest) {
 	v.CoreCount = d.IntPtr(n.Take("CoreCount"))
 	v.ThreadsPerCore = d.IntPtr(n.Take("ThreadsPerCore"))
@@ -402,6 +416,25 @@ func decodeCreateSecurityGroupRequest(d *wire.Decoder, n *wire.Node, v *CreateSe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeCreateSnapshotRequest(d *wire.Decoder, n *wire.Node, v *CreateSnapshotRequest) {
+	d.Require(n, "VolumeId")
+	v.Description = d.String(n.Take("Description"))
+	v.OutpostArn = d.String(n.Take("OutpostArn"))
+	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeCreateSnapshotsRequest(d *wire.Decoder, n *wire.Node, v *CreateSnapshotsRequest) {
+	d.Require(n, "InstanceSpecification")
+	v.Description = d.String(n.Take("Description"))
+	v.InstanceSpecification = wire.Struct(d, n, "InstanceSpecification", decodeInstanceSpecification)
+	v.OutpostArn = d.String(n.Take("OutpostArn"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.CopyTagsFromSource = d.String(n.Take("CopyTagsFromSource"))
+}
+
 func decodeCreateSubnetRequest(d *wire.Decoder, n *wire.Node, v *CreateSubnetRequest) {
 	d.Require(n, "VpcId")
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
@@ -424,6 +457,16 @@ func decodeCreateTagsRequest(d *wire.Decoder, n *wire.Node, v *CreateTagsRequest
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Resources = wire.Scalars(d, n, "ResourceId", "", d.String)
 	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+}
+
+func decodeCreateVolumePermission(d *wire.Decoder, n *wire.Node, v *CreateVolumePermission) {
+	v.Group = d.String(n.Take("Group"))
+	v.UserId = d.String(n.Take("UserId"))
+}
+
+func decodeCreateVolumePermissionModifications(d *wire.Decoder, n *wire.Node, v *CreateVolumePermissionModifications) {
+	v.Add = wire.List(d, n, "Add", "", decodeCreateVolumePermission)
+	v.Remove = wire.List(d, n, "Remove", "", decodeCreateVolumePermission)
 }
 
 func decodeCreateVolumeRequest(d *wire.Decoder, n *wire.Node, v *CreateVolumeRequest) {
@@ -774,6 +817,14 @@ func decodeDescribeLaunchTemplatesRequest(d *wire.Decoder, n *wire.Node, v *Desc
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeDescribeLockedSnapshotsRequest(d *wire.Decoder, n *wire.Node, v *DescribeLockedSnapshotsRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.SnapshotIds = wire.Scalars(d, n, "SnapshotId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDescribeManagedPrefixListsRequest(d *wire.Decoder, n *wire.Node, v *DescribeManagedPrefixListsRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
@@ -891,6 +942,13 @@ func decodeDescribeSecurityGroupsRequest(d *wire.Decoder, n *wire.Node, v *Descr
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeSnapshotAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeSnapshotAttributeRequest) {
+	d.Require(n, "Attribute", "SnapshotId")
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDescribeSnapshotsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSnapshotsRequest) {
@@ -1027,6 +1085,10 @@ func decodeDisableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *D
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisableSnapshotBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableSnapshotBlockPublicAccessRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDisassociateAddressRequest(d *wire.Decoder, n *wire.Node, v *DisassociateAddressRequest) {
 	v.AssociationId = d.String(n.Take("AssociationId"))
 	v.PublicIp = d.String(n.Take("PublicIp"))
@@ -1109,6 +1171,12 @@ func decodeEnableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *En
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeEnableSnapshotBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *EnableSnapshotBlockPublicAccessRequest) {
+	d.Require(n, "State")
+	v.State = d.String(n.Take("State"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeEnableVolumeIORequest(d *wire.Decoder, n *wire.Node, v *EnableVolumeIORequest) {
 	d.Require(n, "VolumeId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1177,6 +1245,10 @@ func decodeGetSecurityGroupsForVpcRequest(d *wire.Decoder, n *wire.Node, v *GetS
 }
 
 func decodeGetSerialConsoleAccessStatusRequest(d *wire.Decoder, n *wire.Node, v *GetSerialConsoleAccessStatusRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeGetSnapshotBlockPublicAccessStateRequest(d *wire.Decoder, n *wire.Node, v *GetSnapshotBlockPublicAccessStateRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1318,6 +1390,13 @@ func decodeInstanceRequirementsRequest(d *wire.Decoder, n *wire.Node, v *Instanc
 	v.NetworkBandwidthGbps = wire.Struct(d, n, "NetworkBandwidthGbps", decodeNetworkBandwidthGbpsRequest)
 	v.AllowedInstanceTypes = wire.Scalars(d, n, "AllowedInstanceType", "", d.String)
 	v.MaxSpotPriceAsPercentageOfOptimalOnDemandPrice = d.IntPtr(n.Take("MaxSpotPriceAsPercentageOfOptimalOnDemandPrice"))
+}
+
+func decodeInstanceSpecification(d *wire.Decoder, n *wire.Node, v *InstanceSpecification) {
+	d.Require(n, "InstanceId")
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.ExcludeBootVolume = d.BoolPtr(n.Take("ExcludeBootVolume"))
+	v.ExcludeDataVolumeIds = wire.Scalars(d, n, "ExcludeDataVolumeId", "", d.String)
 }
 
 func decodeIpPermission(d *wire.Decoder, n *wire.Node, v *IpPermission) {
@@ -1499,6 +1578,16 @@ func decodeLicenseConfigurationRequest(d *wire.Decoder, n *wire.Node, v *License
 	v.LicenseConfigurationArn = d.String(n.Take("LicenseConfigurationArn"))
 }
 
+func decodeLockSnapshotRequest(d *wire.Decoder, n *wire.Node, v *LockSnapshotRequest) {
+	d.Require(n, "SnapshotId", "LockMode")
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LockMode = d.String(n.Take("LockMode"))
+	v.CoolOffPeriod = d.IntPtr(n.Take("CoolOffPeriod"))
+	v.LockDuration = d.IntPtr(n.Take("LockDuration"))
+	v.ExpirationDate = d.Time(n.Take("ExpirationDate"))
+}
+
 func decodeMemoryGiBPerVCpuRequest(d *wire.Decoder, n *wire.Node, v *MemoryGiBPerVCpuRequest) {
 	v.Min = d.FloatPtr(n.Take("Min"))
 	v.Max = d.FloatPtr(n.Take("Max"))
@@ -1596,6 +1685,17 @@ func decodeModifySecurityGroupRulesRequest(d *wire.Decoder, n *wire.Node, v *Mod
 	d.Require(n, "GroupId", "SecurityGroupRule")
 	v.GroupId = d.String(n.Take("GroupId"))
 	v.SecurityGroupRules = wire.List(d, n, "SecurityGroupRule", "", decodeSecurityGroupRuleUpdate)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeModifySnapshotAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifySnapshotAttributeRequest) {
+	d.Require(n, "SnapshotId")
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.CreateVolumePermission = wire.Struct(d, n, "CreateVolumePermission", decodeCreateVolumePermissionModifications)
+	v.GroupNames = wire.Scalars(d, n, "UserGroup", "", d.String)
+	v.OperationType = d.String(n.Take("OperationType"))
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.UserIds = wire.Scalars(d, n, "UserId", "", d.String)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1913,6 +2013,13 @@ func decodeResetNetworkInterfaceAttributeRequest(d *wire.Decoder, n *wire.Node, 
 	v.SourceDestCheck = d.String(n.Take("SourceDestCheck"))
 }
 
+func decodeResetSnapshotAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetSnapshotAttributeRequest) {
+	d.Require(n, "Attribute", "SnapshotId")
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeRestoreManagedPrefixListVersionRequest(d *wire.Decoder, n *wire.Node, v *RestoreManagedPrefixListVersionRequest) {
 	d.Require(n, "PrefixListId", "PreviousVersion", "CurrentVersion")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -2090,6 +2197,12 @@ func decodeUnassignPrivateNatGatewayAddressRequest(d *wire.Decoder, n *wire.Node
 	v.NatGatewayId = d.String(n.Take("NatGatewayId"))
 	v.PrivateIpAddresses = wire.Scalars(d, n, "PrivateIpAddress", "", d.String)
 	v.MaxDrainDurationSeconds = d.IntPtr(n.Take("MaxDrainDurationSeconds"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeUnlockSnapshotRequest(d *wire.Decoder, n *wire.Node, v *UnlockSnapshotRequest) {
+	d.Require(n, "SnapshotId")
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 

@@ -541,6 +541,20 @@ func appendConnectionTrackingSpecificationResponse(b []byte, v *ConnectionTracki
 	return b
 }
 
+func appendCopySnapshotResult(b []byte, v *CopySnapshotResult) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	b = append(b, "<tagSet>"...)
+	for i := range v.Tags {
+		b = append(b, "<item>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</tagSet>"...)
+	return b
+}
+
 func appendCpuOptions(b []byte, v *CpuOptions) []byte {
 	b = wire.AppendInt(b, "coreCount", int64(v.CoreCount))
 	b = wire.AppendInt(b, "threadsPerCore", int64(v.ThreadsPerCore))
@@ -730,6 +744,75 @@ func appendCreateSecurityGroupResult(b []byte, v *CreateSecurityGroupResult) []b
 	return b
 }
 
+func appendCreateSnapshotResult(b []byte, v *CreateSnapshotResult) []byte {
+	if v.DataEncryptionKeyId != "" {
+		b = wire.AppendString(b, "dataEncryptionKeyId", v.DataEncryptionKeyId)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if !v.StartTime.IsZero() {
+		b = wire.AppendTime(b, "startTime", v.StartTime, wire.ISOMillis)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.StateMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StateMessage)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendInt(b, "volumeSize", int64(v.VolumeSize))
+	if v.OwnerAlias != "" {
+		b = wire.AppendString(b, "ownerAlias", v.OwnerAlias)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	b = append(b, "<tagSet>"...)
+	for i := range v.Tags {
+		b = append(b, "<item>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</tagSet>"...)
+	if v.StorageTier != "" {
+		b = wire.AppendString(b, "storageTier", v.StorageTier)
+	}
+	if !v.RestoreExpiryTime.IsZero() {
+		b = wire.AppendTime(b, "restoreExpiryTime", v.RestoreExpiryTime, wire.ISOMillis)
+	}
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
+	}
+	return b
+}
+
+func appendCreateSnapshotsResult(b []byte, v *CreateSnapshotsResult) []byte {
+	b = append(b, "<snapshotSet>"...)
+	for i := range v.Snapshots {
+		b = append(b, "<item>"...)
+		b = appendSnapshotInfo(b, &v.Snapshots[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</snapshotSet>"...)
+	return b
+}
+
 func appendCreateSubnetResult(b []byte, v *CreateSubnetResult) []byte {
 	if v.Subnet != nil {
 		b = append(b, "<subnet>"...)
@@ -741,6 +824,16 @@ func appendCreateSubnetResult(b []byte, v *CreateSubnetResult) []byte {
 
 func appendCreateTagsResult(b []byte, v *CreateTagsResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendCreateVolumePermission(b []byte, v *CreateVolumePermission) []byte {
+	if v.Group != "" {
+		b = wire.AppendString(b, "group", v.Group)
+	}
+	if v.UserId != "" {
+		b = wire.AppendString(b, "userId", v.UserId)
+	}
 	return b
 }
 
@@ -1392,6 +1485,20 @@ func appendDescribeLaunchTemplatesResult(b []byte, v *DescribeLaunchTemplatesRes
 	return b
 }
 
+func appendDescribeLockedSnapshotsResult(b []byte, v *DescribeLockedSnapshotsResult) []byte {
+	b = append(b, "<snapshotSet>"...)
+	for i := range v.Snapshots {
+		b = append(b, "<item>"...)
+		b = appendLockedSnapshotsInfo(b, &v.Snapshots[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</snapshotSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeManagedPrefixListsResult(b []byte, v *DescribeManagedPrefixListsResult) []byte {
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
@@ -1588,6 +1695,27 @@ func appendDescribeSecurityGroupsResult(b []byte, v *DescribeSecurityGroupsResul
 	b = append(b, "</securityGroupInfo>"...)
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeSnapshotAttributeResult(b []byte, v *DescribeSnapshotAttributeResult) []byte {
+	b = append(b, "<createVolumePermission>"...)
+	for i := range v.CreateVolumePermissions {
+		b = append(b, "<item>"...)
+		b = appendCreateVolumePermission(b, &v.CreateVolumePermissions[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</createVolumePermission>"...)
+	b = append(b, "<productCodes>"...)
+	for i := range v.ProductCodes {
+		b = append(b, "<item>"...)
+		b = appendProductCode(b, &v.ProductCodes[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</productCodes>"...)
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
 	}
 	return b
 }
@@ -1872,6 +2000,13 @@ func appendDisableSerialConsoleAccessResult(b []byte, v *DisableSerialConsoleAcc
 	return b
 }
 
+func appendDisableSnapshotBlockPublicAccessResult(b []byte, v *DisableSnapshotBlockPublicAccessResult) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	return b
+}
+
 func appendDisassociateAddressResult(b []byte, v *DisassociateAddressResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -2113,6 +2248,13 @@ func appendEnableSerialConsoleAccessResult(b []byte, v *EnableSerialConsoleAcces
 	return b
 }
 
+func appendEnableSnapshotBlockPublicAccessResult(b []byte, v *EnableSnapshotBlockPublicAccessResult) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	return b
+}
+
 func appendEnableVolumeIOResult(b []byte, v *EnableVolumeIOResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -2247,6 +2389,13 @@ func appendGetSecurityGroupsForVpcResult(b []byte, v *GetSecurityGroupsForVpcRes
 
 func appendGetSerialConsoleAccessStatusResult(b []byte, v *GetSerialConsoleAccessStatusResult) []byte {
 	b = wire.AppendBool(b, "serialConsoleAccessEnabled", v.SerialConsoleAccessEnabled)
+	return b
+}
+
+func appendGetSnapshotBlockPublicAccessStateResult(b []byte, v *GetSnapshotBlockPublicAccessStateResult) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
 	return b
 }
 
@@ -4406,6 +4555,57 @@ func appendLicenseConfiguration(b []byte, v *LicenseConfiguration) []byte {
 	return b
 }
 
+func appendLockSnapshotResult(b []byte, v *LockSnapshotResult) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.LockState != "" {
+		b = wire.AppendString(b, "lockState", v.LockState)
+	}
+	b = wire.AppendInt(b, "lockDuration", int64(v.LockDuration))
+	b = wire.AppendInt(b, "coolOffPeriod", int64(v.CoolOffPeriod))
+	if !v.CoolOffPeriodExpiresOn.IsZero() {
+		b = wire.AppendTime(b, "coolOffPeriodExpiresOn", v.CoolOffPeriodExpiresOn, wire.ISOMillis)
+	}
+	if !v.LockCreatedOn.IsZero() {
+		b = wire.AppendTime(b, "lockCreatedOn", v.LockCreatedOn, wire.ISOMillis)
+	}
+	if !v.LockExpiresOn.IsZero() {
+		b = wire.AppendTime(b, "lockExpiresOn", v.LockExpiresOn, wire.ISOMillis)
+	}
+	if !v.LockDurationStartTime.IsZero() {
+		b = wire.AppendTime(b, "lockDurationStartTime", v.LockDurationStartTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendLockedSnapshotsInfo(b []byte, v *LockedSnapshotsInfo) []byte {
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.LockState != "" {
+		b = wire.AppendString(b, "lockState", v.LockState)
+	}
+	b = wire.AppendInt(b, "lockDuration", int64(v.LockDuration))
+	b = wire.AppendInt(b, "coolOffPeriod", int64(v.CoolOffPeriod))
+	if !v.CoolOffPeriodExpiresOn.IsZero() {
+		b = wire.AppendTime(b, "coolOffPeriodExpiresOn", v.CoolOffPeriodExpiresOn, wire.ISOMillis)
+	}
+	if !v.LockCreatedOn.IsZero() {
+		b = wire.AppendTime(b, "lockCreatedOn", v.LockCreatedOn, wire.ISOMillis)
+	}
+	if !v.LockDurationStartTime.IsZero() {
+		b = wire.AppendTime(b, "lockDurationStartTime", v.LockDurationStartTime, wire.ISOMillis)
+	}
+	if !v.LockExpiresOn.IsZero() {
+		b = wire.AppendTime(b, "lockExpiresOn", v.LockExpiresOn, wire.ISOMillis)
+	}
+	return b
+}
+
 func appendManagedPrefixList(b []byte, v *ManagedPrefixList) []byte {
 	if v.PrefixListId != "" {
 		b = wire.AppendString(b, "prefixListId", v.PrefixListId)
@@ -4541,6 +4741,11 @@ func appendModifyNetworkInterfaceAttributeResult(b []byte, v *ModifyNetworkInter
 
 func appendModifySecurityGroupRulesResult(b []byte, v *ModifySecurityGroupRulesResult) []byte {
 	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
+func appendModifySnapshotAttributeResult(b []byte, v *ModifySnapshotAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
@@ -5609,6 +5814,11 @@ func appendResetNetworkInterfaceAttributeResult(b []byte, v *ResetNetworkInterfa
 	return b
 }
 
+func appendResetSnapshotAttributeResult(b []byte, v *ResetSnapshotAttributeResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendResponseError(b []byte, v *ResponseError) []byte {
 	if v.Code != "" {
 		b = wire.AppendString(b, "code", v.Code)
@@ -6258,6 +6468,48 @@ func appendSnapshotDetail(b []byte, v *SnapshotDetail) []byte {
 	return b
 }
 
+func appendSnapshotInfo(b []byte, v *SnapshotInfo) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	b = wire.AppendInt(b, "volumeSize", int64(v.VolumeSize))
+	if !v.StartTime.IsZero() {
+		b = wire.AppendTime(b, "startTime", v.StartTime, wire.ISOMillis)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
+	}
+	return b
+}
+
 func appendSpotInstanceRequest(b []byte, v *SpotInstanceRequest) []byte {
 	if v.ActualBlockHourlyPrice != "" {
 		b = wire.AppendString(b, "actualBlockHourlyPrice", v.ActualBlockHourlyPrice)
@@ -6638,6 +6890,13 @@ func appendUnassignPrivateNatGatewayAddressResult(b []byte, v *UnassignPrivateNa
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</natGatewayAddressSet>"...)
+	return b
+}
+
+func appendUnlockSnapshotResult(b []byte, v *UnlockSnapshotResult) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
 	return b
 }
 

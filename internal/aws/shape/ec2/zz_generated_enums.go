@@ -164,6 +164,11 @@ const (
 	ConnectivityTypePublic  = "public"
 )
 
+// Values of CopyTagsFromSource.
+const (
+	CopyTagsFromSourceVolume = "volume"
+)
+
 // Values of CpuManufacturer.
 const (
 	CpuManufacturerIntel             = "intel"
@@ -506,6 +511,20 @@ const (
 	LocationTypeAvailabilityZone   = "availability-zone"
 	LocationTypeAvailabilityZoneId = "availability-zone-id"
 	LocationTypeOutpost            = "outpost"
+)
+
+// Values of LockMode.
+const (
+	LockModeCompliance = "compliance"
+	LockModeGovernance = "governance"
+)
+
+// Values of LockState.
+const (
+	LockStateCompliance        = "compliance"
+	LockStateGovernance        = "governance"
+	LockStateComplianceCooloff = "compliance-cooloff"
+	LockStateExpired           = "expired"
 )
 
 // Values of MarketType.
@@ -883,6 +902,19 @@ const (
 const (
 	ShutdownBehaviorStop      = "stop"
 	ShutdownBehaviorTerminate = "terminate"
+)
+
+// Values of SnapshotAttributeName.
+const (
+	SnapshotAttributeNameProductCodes           = "productCodes"
+	SnapshotAttributeNameCreateVolumePermission = "createVolumePermission"
+)
+
+// Values of SnapshotBlockPublicAccessState.
+const (
+	SnapshotBlockPublicAccessStateBlockAllSharing = "block-all-sharing"
+	SnapshotBlockPublicAccessStateBlockNewSharing = "block-new-sharing"
+	SnapshotBlockPublicAccessStateUnblocked       = "unblocked"
 )
 
 // Values of SnapshotState.

@@ -224,6 +224,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CopySnapshot"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCopySnapshotRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CopySnapshotResponse", appendCopySnapshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CopySnapshot(ctx, in.(*CopySnapshotRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CreateDefaultSubnet"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeCreateDefaultSubnetRequest)
@@ -401,6 +411,26 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateSecurityGroup(ctx, in.(*CreateSecurityGroupRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateSnapshot"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateSnapshotRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateSnapshotResponse", appendCreateSnapshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateSnapshot(ctx, in.(*CreateSnapshotRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateSnapshots"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateSnapshotsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateSnapshotsResponse", appendCreateSnapshotsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateSnapshots(ctx, in.(*CreateSnapshotsRequest))
 			},
 		},
 		{
@@ -920,6 +950,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeLockedSnapshots"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeLockedSnapshotsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeLockedSnapshotsResponse", appendDescribeLockedSnapshotsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeLockedSnapshots(ctx, in.(*DescribeLockedSnapshotsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeManagedPrefixLists"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeManagedPrefixListsRequest)
@@ -1083,6 +1125,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeSecurityGroups(ctx, in.(*DescribeSecurityGroupsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeSnapshotAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeSnapshotAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeSnapshotAttributeResponse", appendDescribeSnapshotAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeSnapshotAttribute(ctx, in.(*DescribeSnapshotAttributeRequest))
 			},
 		},
 		{
@@ -1280,6 +1334,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisableSnapshotBlockPublicAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableSnapshotBlockPublicAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableSnapshotBlockPublicAccessResponse", appendDisableSnapshotBlockPublicAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableSnapshotBlockPublicAccess(ctx, in.(*DisableSnapshotBlockPublicAccessRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisassociateAddress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisassociateAddressRequest)
@@ -1349,6 +1415,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).EnableSerialConsoleAccess(ctx, in.(*EnableSerialConsoleAccessRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "EnableSnapshotBlockPublicAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableSnapshotBlockPublicAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableSnapshotBlockPublicAccessResponse", appendEnableSnapshotBlockPublicAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableSnapshotBlockPublicAccess(ctx, in.(*EnableSnapshotBlockPublicAccessRequest))
 			},
 		},
 		{
@@ -1454,6 +1532,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetSnapshotBlockPublicAccessState"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetSnapshotBlockPublicAccessStateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetSnapshotBlockPublicAccessStateResponse", appendGetSnapshotBlockPublicAccessStateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSnapshotBlockPublicAccessState(ctx, in.(*GetSnapshotBlockPublicAccessStateRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ImportImage"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeImportImageRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1471,6 +1561,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ImportKeyPair(ctx, in.(*ImportKeyPairRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "LockSnapshot"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeLockSnapshotRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "LockSnapshotResponse", appendLockSnapshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).LockSnapshot(ctx, in.(*LockSnapshotRequest))
 			},
 		},
 		{
@@ -1555,6 +1655,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifySecurityGroupRules(ctx, in.(*ModifySecurityGroupRulesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifySnapshotAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifySnapshotAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifySnapshotAttributeResponse", appendModifySnapshotAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifySnapshotAttribute(ctx, in.(*ModifySnapshotAttributeRequest))
 			},
 		},
 		{
@@ -1774,6 +1886,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ResetSnapshotAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeResetSnapshotAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ResetSnapshotAttributeResponse", appendResetSnapshotAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ResetSnapshotAttribute(ctx, in.(*ResetSnapshotAttributeRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "RestoreManagedPrefixListVersion"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeRestoreManagedPrefixListVersionRequest)
@@ -1873,6 +1997,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UnassignPrivateNatGatewayAddress(ctx, in.(*UnassignPrivateNatGatewayAddressRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "UnlockSnapshot"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeUnlockSnapshotRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "UnlockSnapshotResponse", appendUnlockSnapshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UnlockSnapshot(ctx, in.(*UnlockSnapshotRequest))
 			},
 		},
 		{

@@ -428,6 +428,24 @@ type ConnectionTrackingSpecificationResponse struct {
 	UdpTimeout            int
 }
 
+type CopySnapshotRequest struct {
+	Description           string
+	DestinationOutpostArn string
+	DestinationRegion     string
+	Encrypted             *bool
+	KmsKeyId              string
+	PresignedUrl          string
+	SourceRegion          string // required
+	SourceSnapshotId      string // required
+	TagSpecifications     []TagSpecification
+	DryRun                *bool
+}
+
+type CopySnapshotResult struct {
+	SnapshotId string
+	Tags       []Tag
+}
+
 type CpuOptions struct {
 	CoreCount      int
 	ThreadsPerCore int
@@ -671,6 +689,48 @@ type CreateSecurityGroupResult struct {
 	SecurityGroupArn string
 }
 
+type CreateSnapshotRequest struct {
+	Description       string
+	OutpostArn        string
+	VolumeId          string // required
+	TagSpecifications []TagSpecification
+	DryRun            *bool
+}
+
+type CreateSnapshotResult struct {
+	DataEncryptionKeyId string
+	Description         string
+	Encrypted           bool
+	KmsKeyId            string
+	OwnerId             string
+	Progress            string
+	SnapshotId          string
+	StartTime           time.Time
+	State               string // values: SnapshotState
+	StateMessage        string
+	VolumeId            string
+	VolumeSize          int
+	OwnerAlias          string
+	OutpostArn          string
+	Tags                []Tag
+	StorageTier         string // values: StorageTier
+	RestoreExpiryTime   time.Time
+	SseType             string // values: SSEType
+}
+
+type CreateSnapshotsRequest struct {
+	Description           string
+	InstanceSpecification *InstanceSpecification // required
+	OutpostArn            string
+	TagSpecifications     []TagSpecification
+	DryRun                *bool
+	CopyTagsFromSource    string // values: CopyTagsFromSource
+}
+
+type CreateSnapshotsResult struct {
+	Snapshots []SnapshotInfo
+}
+
 type CreateSubnetRequest struct {
 	TagSpecifications  []TagSpecification
 	AvailabilityZone   string
@@ -698,6 +758,16 @@ type CreateTagsRequest struct {
 }
 
 type CreateTagsResult struct {
+}
+
+type CreateVolumePermission struct {
+	Group  string // values: PermissionGroup
+	UserId string
+}
+
+type CreateVolumePermissionModifications struct {
+	Add    []CreateVolumePermission
+	Remove []CreateVolumePermission
 }
 
 type CreateVolumeRequest struct {
@@ -1267,6 +1337,19 @@ type DescribeLaunchTemplatesResult struct {
 	NextToken       string
 }
 
+type DescribeLockedSnapshotsRequest struct {
+	Filters     []Filter
+	MaxResults  *int
+	NextToken   string
+	SnapshotIds []string
+	DryRun      *bool
+}
+
+type DescribeLockedSnapshotsResult struct {
+	Snapshots []LockedSnapshotsInfo
+	NextToken string
+}
+
 type DescribeManagedPrefixListsRequest struct {
 	DryRun        *bool
 	Filters       []Filter
@@ -1452,6 +1535,18 @@ type DescribeSecurityGroupsRequest struct {
 type DescribeSecurityGroupsResult struct {
 	SecurityGroups []SecurityGroup
 	NextToken      string
+}
+
+type DescribeSnapshotAttributeRequest struct {
+	Attribute  string // required; values: SnapshotAttributeName
+	SnapshotId string // required
+	DryRun     *bool
+}
+
+type DescribeSnapshotAttributeResult struct {
+	CreateVolumePermissions []CreateVolumePermission
+	ProductCodes            []ProductCode
+	SnapshotId              string
 }
 
 type DescribeSnapshotsRequest struct {
@@ -1683,6 +1778,14 @@ type DisableSerialConsoleAccessResult struct {
 	SerialConsoleAccessEnabled bool
 }
 
+type DisableSnapshotBlockPublicAccessRequest struct {
+	DryRun *bool
+}
+
+type DisableSnapshotBlockPublicAccessResult struct {
+	State string // values: SnapshotBlockPublicAccessState
+}
+
 type DisassociateAddressRequest struct {
 	AssociationId string
 	PublicIp      string
@@ -1848,6 +1951,15 @@ type EnableSerialConsoleAccessResult struct {
 	SerialConsoleAccessEnabled bool
 }
 
+type EnableSnapshotBlockPublicAccessRequest struct {
+	State  string // required; values: SnapshotBlockPublicAccessState
+	DryRun *bool
+}
+
+type EnableSnapshotBlockPublicAccessResult struct {
+	State string // values: SnapshotBlockPublicAccessState
+}
+
 type EnableVolumeIORequest struct {
 	DryRun   *bool
 	VolumeId string // required
@@ -1972,6 +2084,14 @@ type GetSerialConsoleAccessStatusRequest struct {
 
 type GetSerialConsoleAccessStatusResult struct {
 	SerialConsoleAccessEnabled bool
+}
+
+type GetSnapshotBlockPublicAccessStateRequest struct {
+	DryRun *bool
+}
+
+type GetSnapshotBlockPublicAccessStateResult struct {
+	State string // values: SnapshotBlockPublicAccessState
 }
 
 type GpuDeviceInfo struct {
@@ -2475,6 +2595,12 @@ type InstanceRequirementsRequest struct {
 	MaxSpotPriceAsPercentageOfOptimalOnDemandPrice *int
 }
 
+type InstanceSpecification struct {
+	InstanceId           string // required
+	ExcludeBootVolume    *bool
+	ExcludeDataVolumeIds []string
+}
+
 type InstanceState struct {
 	Code int
 	Name string // values: InstanceStateName
@@ -2967,6 +3093,38 @@ type LicenseConfigurationRequest struct {
 	LicenseConfigurationArn string
 }
 
+type LockSnapshotRequest struct {
+	SnapshotId     string // required
+	DryRun         *bool
+	LockMode       string // required; values: LockMode
+	CoolOffPeriod  *int
+	LockDuration   *int
+	ExpirationDate time.Time
+}
+
+type LockSnapshotResult struct {
+	SnapshotId             string
+	LockState              string // values: LockState
+	LockDuration           int
+	CoolOffPeriod          int
+	CoolOffPeriodExpiresOn time.Time
+	LockCreatedOn          time.Time
+	LockExpiresOn          time.Time
+	LockDurationStartTime  time.Time
+}
+
+type LockedSnapshotsInfo struct {
+	OwnerId                string
+	SnapshotId             string
+	LockState              string // values: LockState
+	LockDuration           int
+	CoolOffPeriod          int
+	CoolOffPeriodExpiresOn time.Time
+	LockCreatedOn          time.Time
+	LockDurationStartTime  time.Time
+	LockExpiresOn          time.Time
+}
+
 type ManagedPrefixList struct {
 	PrefixListId   string
 	AddressFamily  string
@@ -3127,6 +3285,19 @@ type ModifySecurityGroupRulesRequest struct {
 
 type ModifySecurityGroupRulesResult struct {
 	Return bool
+}
+
+type ModifySnapshotAttributeRequest struct {
+	Attribute              string // values: SnapshotAttributeName
+	CreateVolumePermission *CreateVolumePermissionModifications
+	GroupNames             []string
+	OperationType          string // values: OperationType
+	SnapshotId             string // required
+	UserIds                []string
+	DryRun                 *bool
+}
+
+type ModifySnapshotAttributeResult struct {
 }
 
 type ModifySubnetAttributeRequest struct {
@@ -3836,6 +4007,15 @@ type ResetNetworkInterfaceAttributeRequest struct {
 type ResetNetworkInterfaceAttributeResult struct {
 }
 
+type ResetSnapshotAttributeRequest struct {
+	Attribute  string // required; values: SnapshotAttributeName
+	SnapshotId string // required
+	DryRun     *bool
+}
+
+type ResetSnapshotAttributeResult struct {
+}
+
 type ResponseError struct {
 	Code    string // values: LaunchTemplateErrorCode
 	Message string
@@ -4142,6 +4322,21 @@ type SnapshotDetail struct {
 	UserBucket    *UserBucketDetails
 }
 
+type SnapshotInfo struct {
+	Description string
+	Tags        []Tag
+	Encrypted   bool
+	VolumeId    string
+	State       string // values: SnapshotState
+	VolumeSize  int
+	StartTime   time.Time
+	Progress    string
+	OwnerId     string
+	SnapshotId  string
+	OutpostArn  string
+	SseType     string // values: SSEType
+}
+
 type SpotInstanceRequest struct {
 	ActualBlockHourlyPrice       string
 	AvailabilityZoneGroup        string
@@ -4337,6 +4532,15 @@ type UnassignPrivateNatGatewayAddressRequest struct {
 type UnassignPrivateNatGatewayAddressResult struct {
 	NatGatewayId        string
 	NatGatewayAddresses []NatGatewayAddress
+}
+
+type UnlockSnapshotRequest struct {
+	SnapshotId string // required
+	DryRun     *bool
+}
+
+type UnlockSnapshotResult struct {
+	SnapshotId string
 }
 
 type UpdateSecurityGroupRuleDescriptionsEgressRequest struct {

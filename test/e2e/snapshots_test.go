@@ -1,0 +1,40 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestSnapshots: a snapshot of a volume in use is of the moment of the call; one of a detached volume, and one of the
+// root volume, are completed too; the cloud's sudden death in between harms none.
+func TestSnapshots(t *testing.T) {
+	c := newCloudWith(t, "--import-root-device", "ebs")
+	image, key := c.tinyImage(), c.keyPair("snap")
+	c.openPort("22")
+	i := c.launch(image, "snap", "1")[0]
+	vol := c.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1")
+	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	c.login(key, i, "true")
+	c.aws("ec2", "attach-volume", "--volume-id", vol, "--instance-id", i.ID, "--device", "/dev/sdf")
+	disk := ""
+	eventually(t, "the guest has the disk", time.Minute, func() bool {
+		disk = c.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+strings.Replace(vol, "-", "", 1)+" ] && echo ${d##*/}; done; true")
+		return disk != ""
+	})
+	c.login(key, i, "echo first > /dev/"+disk+"; dd if=/dev/urandom of=/dev/"+disk+" bs=1M seek=10 count=40; sync")
+	first := c.text("SnapshotId", "create-snapshot", "--volume-id", vol, "--description", "first")
+	c.login(key, i, "echo later > /dev/"+disk+"; sync")
+	c.proc.kill()
+	c.up()
+	all := c.text("Snapshots[].SnapshotId", "create-snapshots", "--instance-specification", "InstanceId="+i.ID)
+	for _, snap := range append(strings.Fields(all), first) {
+		c.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", snap)
+	}
+	c.aws("ec2", "detach-volume", "--volume-id", vol)
+	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	last := c.text("SnapshotId", "create-snapshot", "--volume-id", vol)
+	c.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", last)
+	c.aws("ec2", "delete-snapshot", "--snapshot-id", last)
+	c.refused("InvalidSnapshot.NotFound", "ec2", "describe-snapshots", "--snapshot-ids", last)
+}
