@@ -103,6 +103,33 @@ func InspectFile(path string, format Format, maxSize int64) (Info, error) {
 	return Inspect(f, i.Size(), format, maxSize)
 }
 
+// Export writes the disk of src, a qcow2 file of ours, to dst in another format: Raw, VMDK (stream-optimized) or VHD
+// (dynamic). dst is whole when the error is nil, else absent. src's owner and mode may be changed.
+func (c *Converter) Export(ctx context.Context, src, format, dst string, progress func(percent int)) error {
+	var args []string
+	switch Format(format) {
+	case Raw:
+		args = []string{"-O", "raw"}
+	case VMDK:
+		args = []string{"-O", "vmdk", "-o", "subformat=streamOptimized"}
+	case VHD:
+		args = []string{"-O", "vpc", "-o", "subformat=dynamic,force_size=on"}
+	default:
+		return fmt.Errorf("export image: unknown format %q", format)
+	}
+	info, err := InspectFile(src, QCOW2, 0)
+	if err != nil {
+		return fmt.Errorf("export image: %w", err)
+	}
+	return c.run(ctx, info, src, dst, args, progress, func(path string) error {
+		i, err := os.Lstat(path)
+		if err == nil && !i.Mode().IsRegular() {
+			err = errors.New("the output is no file")
+		}
+		return err
+	})
+}
+
 // Copy makes a qcow2 file of an image of which Inspect said info, and leaves src as it is, owner and mode too.
 func (c *Converter) Copy(ctx context.Context, info Info, src, dst string) error {
 	own := dst + ".src"
@@ -154,8 +181,15 @@ func copySparse(dst, src string) error {
 	return errors.Join(out.Truncate(i.Size()), out.Close())
 }
 
-// convert runs qemu-img over an image of which Inspect said info.
+// convert makes our own qcow2 file of an image of which Inspect said info.
 func (c *Converter) convert(ctx context.Context, info Info, src, dst string, progress func(percent int)) error {
+	return c.run(ctx, info, src, dst, []string{"-O", "qcow2", "-o", "compat=1.1,cluster_size=64k"}, progress, func(path string) error {
+		return take(path, info.VirtualSize)
+	})
+}
+
+// run runs qemu-img over an image of which Inspect said info; take makes its output ours.
+func (c *Converter) run(ctx context.Context, info Info, src, dst string, args []string, progress func(percent int), take func(path string) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.MaxTime, errors.New("it took too long"))
 	defer cancel()
 	options, err := OpenOptions(info, jail.In)
@@ -186,8 +220,8 @@ func (c *Converter) convert(ctx context.Context, info Info, src, dst string, pro
 	if free <= 0 {
 		return syscall.ENOSPC
 	}
-	err = c.jail(min(limit, free)).Run(ctx, src, out, &percentages{tell: progress}, "qemu-img", "convert", "-p",
-		"--image-opts", "-O", "qcow2", "-o", "compat=1.1,cluster_size=64k", options, jail.Out+"/disk")
+	err = c.jail(min(limit, free)).Run(ctx, src, out, &percentages{tell: progress}, "qemu-img",
+		append(append([]string{"convert", "-p", "--image-opts"}, args...), options, jail.Out+"/disk")...)
 	switch {
 	case context.Cause(ctx) != nil:
 		return context.Cause(ctx)
@@ -199,7 +233,7 @@ func (c *Converter) convert(ctx context.Context, info Info, src, dst string, pro
 		c.log.Warn("qemu-img refuses an image", "format", info.Format, "err", err)
 		return invalid("Disk validation failed [the image is damaged: it cannot be converted]")
 	}
-	if err := take(filepath.Join(out, "disk"), info.VirtualSize); err != nil {
+	if err := take(filepath.Join(out, "disk")); err != nil {
 		return err
 	}
 	return os.Rename(filepath.Join(out, "disk"), dst)

@@ -493,3 +493,44 @@ func FuzzOVA(f *testing.F) {
 	}
 	fuzz(f, OVA)
 }
+
+// What is exported is taken again, with the same bytes.
+func TestExportedDisksComeBack(t *testing.T) {
+	c, err := NewConverter(ConverterConfig{}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Probe(t.Context()); err != nil {
+		t.Skip(err)
+	}
+	dir := t.TempDir()
+	raw := filepath.Join(dir, "raw")
+	data := make([]byte, 5<<20)
+	copy(data[1<<20:], bytes.Repeat([]byte("karri"), 1000))
+	if err := os.WriteFile(raw, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	disk := filepath.Join(dir, "disk")
+	if _, err := c.Convert(t.Context(), "raw", raw, disk, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, format := range []string{"raw", "vmdk", "vhd"} {
+		out, back, plain := filepath.Join(dir, format), filepath.Join(dir, format+".back"), filepath.Join(dir, format+".raw")
+		if err := c.Export(t.Context(), disk, format, out, nil); err != nil {
+			t.Fatalf("%s: %v", format, err)
+		}
+		if _, err := c.Convert(t.Context(), format, out, back, nil); err != nil {
+			t.Fatalf("%s: %v", format, err)
+		}
+		if err := c.Export(t.Context(), back, "raw", plain, nil); err != nil {
+			t.Fatalf("%s: %v", format, err)
+		}
+		got, err := os.ReadFile(plain)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Errorf("%s: %d bytes came back, not the same: %v", format, len(got), err)
+		}
+	}
+	if err := c.Export(t.Context(), disk, "qcow2", filepath.Join(dir, "x"), nil); err == nil {
+		t.Error("an unknown format is exported")
+	}
+}

@@ -36,24 +36,9 @@ func (im *Importer) unbundle(ctx context.Context, work chan struct{}) {
 		if running {
 			continue
 		}
-		select {
-		case work <- struct{}{}:
-		default:
+		if !im.start(ctx, work, img.ID, func(ctx context.Context) { im.carryOutBundle(ctx, img) }) {
 			return
 		}
-		im.mu.Lock()
-		im.running[img.ID] = nil
-		im.mu.Unlock()
-		go func() {
-			defer func() {
-				im.mu.Lock()
-				delete(im.running, img.ID)
-				im.mu.Unlock()
-				<-work
-				im.poke()
-			}()
-			im.carryOutBundle(ctx, img)
-		}()
 	}
 }
 

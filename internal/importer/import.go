@@ -52,7 +52,7 @@ func (im *Importer) importImage(ctx context.Context, task *resource.ImportTask) 
 	}
 	os.Remove(in) // its space is wanted for the object
 	report("updating", convertDone)
-	data, err := im.keep(ctx, task.ImageID, out, func(p int) { report("updating", convertDone+p*(storeDone-convertDone)/100) })
+	data, err := im.keep(ctx, task.Target(), out, func(p int) { report("updating", convertDone+p*(storeDone-convertDone)/100) })
 	if err != nil {
 		return spaceError(err)
 	}
@@ -194,6 +194,12 @@ func (im *Importer) finish(ctx context.Context, id string, data resource.ImageDa
 		t.Status, t.StatusMessage, t.Progress, t.EndedAt = "completed", "", 100, now
 		t.Disks = append([]resource.ImportDisk(nil), t.Disks...)
 		t.Disks[0].Size = data.VirtualSize
+		if t.SnapshotID != "" {
+			return store.Snapshots.Put(tx, &resource.Snapshot{
+				Owned: owned, ID: t.SnapshotID, VolumeID: noVolume, SizeGiB: gib(data.VirtualSize), Description: t.Description,
+				State: "completed", Progress: 100, CompletedAt: now, Data: data,
+			})
+		}
 		img := &resource.Image{
 			Owned: owned, ID: t.ImageID, Kind: "machine", Name: t.ID, Description: t.Description, Architecture: t.Architecture,
 			Platform: t.Platform, BootMode: t.BootMode, State: resource.ImageAvailable,
@@ -209,13 +215,19 @@ func (im *Importer) finish(ctx context.Context, id string, data resource.ImageDa
 	})
 }
 
+// noVolume is what AWS's snapshots say that were not made of a volume.
+const noVolume = "vol-ffffffff"
+
+// gib gives the size of a volume for a disk.
+func gib(bytes int64) int { return max(1, int((bytes+1<<30-1)>>30)) }
+
 // Snapshot makes an image EBS-backed, and gives the snapshot of its root volume: it shares the image's data.
 func Snapshot(img *resource.Image, now time.Time) *resource.Snapshot {
 	owned := img.Owned
 	owned.CreatedAt, owned.Tags = now, nil
 	snap := &resource.Snapshot{
-		Owned: owned, ID: "snap-" + strings.TrimPrefix(img.ID, "ami-"), VolumeID: "vol-ffffffff", // AWS's for no volume
-		SizeGiB: max(1, int((img.Data.VirtualSize+1<<30-1)>>30)), Description: "Created by AWS-VMImport service for " + img.Name,
+		Owned: owned, ID: "snap-" + strings.TrimPrefix(img.ID, "ami-"), VolumeID: noVolume,
+		SizeGiB: gib(img.Data.VirtualSize), Description: "Created by AWS-VMImport service for " + img.Name,
 		State: "completed", Progress: 100, CompletedAt: now, Data: img.Data,
 	}
 	img.RootDeviceType, img.SnapshotID = "ebs", snap.ID
@@ -235,7 +247,10 @@ func (im *Importer) collect(ctx context.Context) error {
 		snap := im.deps.Store.Snapshot() // newer than the listing: an image that was finished meanwhile is in it
 		open := map[string]bool{}
 		for t := range store.ImportTasksOpen.By(snap, "yes") {
-			open[t.ImageID] = true
+			open[t.Target()] = true
+		}
+		for t := range store.ExportTasksOpen.By(snap, "yes") {
+			open[strings.TrimPrefix(t.Data.Key, Key(""))] = true
 		}
 		for s := range store.Snapshots.All(snap) { // and what images are not alone with
 			open[strings.TrimPrefix(s.Data.Key, Key(""))] = true

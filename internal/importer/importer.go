@@ -1,5 +1,5 @@
-// Package importer carries out ImportImage tasks: it reads the disk from S3, has it checked and converted in a
-// jail, puts the result into the system bucket, and makes the image. A task that a crash cut short is done
+// Package importer carries out ImportImage and ImportSnapshot tasks: it reads the disk from S3, has it checked and converted in a
+// jail, puts the result into the system bucket, and makes the image; and ExportImage tasks, the way back. A task that a crash cut short is done
 // again from the start; what a crash left is removed.
 package importer
 
@@ -45,6 +45,8 @@ type Converter interface {
 	// percentages to progress, and gives the disk's virtual size in bytes. An error that is the image's own
 	// fault is a *BadImage.
 	Convert(ctx context.Context, format, in, out string, progress func(percent int)) (virtualSize int64, err error)
+	// Export writes the disk of in, a qcow2 file that Convert made, in another format: "raw", "vmdk" or "vhd".
+	Export(ctx context.Context, in, format, out string, progress func(percent int)) error
 }
 
 // BadImage says what is wrong with somebody's image; Reason is shown to its owner.
@@ -107,16 +109,20 @@ func (im *Importer) Run(ctx context.Context) error {
 	loop := reconcile.New(reconcile.Config{Name: "importer", Period: 30 * time.Second, Run: func(ctx context.Context) error {
 		im.step(ctx, work)
 		im.unbundle(ctx, work)
+		im.export(ctx, work)
 		return nil
 	}}, im.deps.Log)
 	im.poke = loop.Poke
 	garbage := reconcile.New(reconcile.Config{Name: "image garbage", Period: 5 * time.Minute, Run: im.collect}, im.deps.Log)
 	tasks := im.deps.Store.Feed(store.ImportTasks)
 	defer tasks.Close()
+	exports := im.deps.Store.Feed(store.ExportTasks)
+	defer exports.Close()
 	images := im.deps.Store.Feed(store.Images)
 	defer images.Close()
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return loop.Follow(ctx, tasks) })
+	g.Go(func() error { return loop.Follow(ctx, exports) })
 	bundled := im.deps.Store.Feed(store.Images)
 	defer bundled.Close()
 	g.Go(func() error { return loop.Follow(ctx, bundled) })
@@ -150,26 +156,35 @@ func (im *Importer) step(ctx context.Context, work chan struct{}) {
 			}
 			continue
 		}
-		select {
-		case work <- struct{}{}:
-		default:
-			return // all places are taken; the end of a task pokes the loop
+		if !im.start(ctx, work, task.ID, func(ctx context.Context) { im.carryOut(ctx, task) }) {
+			return
 		}
-		tctx, cancelTask := context.WithCancelCause(ctx)
-		im.mu.Lock()
-		im.running[task.ID] = cancelTask
-		im.mu.Unlock()
-		go func() {
-			defer func() {
-				cancelTask(nil)
-				im.mu.Lock()
-				delete(im.running, task.ID)
-				im.mu.Unlock()
-				<-work
-			}()
-			im.carryOut(tctx, task)
-		}()
 	}
+}
+
+// start begins to work on what has this id, if there is a place; the end pokes the loop.
+func (im *Importer) start(ctx context.Context, work chan struct{}, id string, f func(ctx context.Context)) bool {
+	select {
+	case work <- struct{}{}:
+	default:
+		return false
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	im.mu.Lock()
+	im.running[id] = cancel
+	im.mu.Unlock()
+	go func() {
+		defer func() {
+			cancel(nil)
+			im.mu.Lock()
+			delete(im.running, id)
+			im.mu.Unlock()
+			<-work
+			im.poke()
+		}()
+		f(ctx)
+	}()
+	return true
 }
 
 // carryOut does one task to its end, and says in the task how it ended.
@@ -178,32 +193,38 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 	began := im.deps.Now()
 	err := im.importImage(ctx, task)
 	if err == nil {
-		log.Info("image imported", "image", task.ImageID, "after", im.deps.Now().Sub(began).Round(time.Millisecond))
+		log.Info("disk imported", "as", task.Target(), "after", im.deps.Now().Sub(began).Round(time.Millisecond))
 		return
 	}
-	var message string
-	var bad *BadImage
-	switch {
-	case errors.Is(context.Cause(ctx), errCancelled):
-		message = "Cancelled by the user"
-	case ctx.Err() != nil:
-		return // we are being stopped: the task is done again
-	case errors.As(err, &bad):
-		message = "ClientError: " + bad.Reason
-	case errors.Is(err, object.ErrNoSpace):
-		message = "ServerError: There is not enough disk space in the cloud for this image"
-	case errors.Is(err, jail.ErrNoJail):
-		message = "ServerError: This cloud cannot convert images safely; its administrator finds the reason in the log"
-	case im.again(task.ID):
-		log.Warn("import is tried again", "error", err)
+	message, ended := im.why(ctx, log, task.ID, err)
+	if !ended {
 		return
-	default:
-		message = "ServerError: an internal error has occurred during conversion"
 	}
 	log.Warn("import failed", "error", err, "message", message)
 	if err := im.end(context.WithoutCancel(ctx), task.ID, message); err != nil {
 		log.Error("cannot end a failed import", "error", err)
 	}
+}
+
+// why says in words for its owner why a task failed; not ended: it is tried again.
+func (im *Importer) why(ctx context.Context, log *slog.Logger, id string, err error) (message string, ended bool) {
+	var bad *BadImage
+	switch {
+	case errors.Is(context.Cause(ctx), errCancelled):
+		return "Cancelled by the user", true
+	case ctx.Err() != nil:
+		return "", false // we are being stopped: the task is done again
+	case errors.As(err, &bad):
+		return "ClientError: " + bad.Reason, true
+	case errors.Is(err, object.ErrNoSpace):
+		return "ServerError: There is not enough disk space in the cloud for this image", true
+	case errors.Is(err, jail.ErrNoJail):
+		return "ServerError: This cloud cannot convert images safely; its administrator finds the reason in the log", true
+	case im.again(id):
+		log.Warn("task is tried again", "error", err)
+		return "", false
+	}
+	return "ServerError: an internal error has occurred during conversion", true
 }
 
 // maxTries is how often a task whose failure is nobody's fault is begun, and retryPause the time between two.

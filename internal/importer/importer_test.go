@@ -139,6 +139,11 @@ func (c converterFunc) Convert(ctx context.Context, format, in, out string, prog
 	return c(ctx, format, in, out, progress)
 }
 
+func (c converterFunc) Export(ctx context.Context, in, format, out string, progress func(int)) error {
+	_, err := c(ctx, format, in, out, progress)
+	return err
+}
+
 var upper = converterFunc(func(_ context.Context, _, in, out string, progress func(int)) (int64, error) {
 	b, err := os.ReadFile(in)
 	if err != nil {
@@ -314,5 +319,86 @@ func TestRealImages(t *testing.T) {
 		if task := f.await(key, ended); !strings.Contains(task.StatusMessage, want) || (task.Status == "completed") != (want == "") {
 			t.Errorf("%s: %+v", key, task)
 		}
+	}
+}
+
+func TestImportSnapshot(t *testing.T) {
+	f := setup(t)
+	f.put("mine-1", "disk", []byte("a disk"))
+	f.update(func(tx *store.Tx) error {
+		return store.ImportTasks.Put(tx, &resource.ImportTask{
+			Owned: resource.Owned{AccountID: account, Region: "us-east-1"}, ID: "import-snap-1", SnapshotID: "snap-1",
+			Disks: []resource.ImportDisk{{Format: "raw", Bucket: "mine", Key: "disk"}}, Status: "active",
+		})
+	})
+	f.run(upper)
+	task := f.await("import-snap-1", ended)
+	snap := store.Snapshots.Get(f.store.Snapshot(), "snap-1")
+	if task.Status != "completed" || snap == nil || snap.State != "completed" || snap.SizeGiB != 1 || snap.AccountID != account || store.Images.Len(f.store.Snapshot()) != 0 {
+		t.Fatalf("%+v %+v", task, snap)
+	}
+	if got := strings.Join(f.keys(), " "); got != Key("snap-1") {
+		t.Errorf("kept: %s", got)
+	}
+}
+
+// exported begins an export of an image with this data and waits for its end.
+func (f *fixture) exported(c Converter, bucket string, cancel bool) *resource.ExportTask {
+	f.t.Helper()
+	f.put(Bucket, Key("ami-1"), []byte("a disk"))
+	f.update(func(tx *store.Tx) error {
+		return store.ExportTasks.Put(tx, &resource.ExportTask{
+			Owned: resource.Owned{AccountID: account, Region: "us-east-1"}, ID: "export-ami-1", ImageID: "ami-1", Data: resource.ImageData{Key: Key("ami-1"), Format: "qcow2"},
+			Format: "vmdk", Bucket: bucket, Prefix: "a/", Status: "active", Cancel: cancel,
+		})
+	})
+	f.run(c)
+	feed := f.store.Feed(store.ExportTasks)
+	defer feed.Close()
+	ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+	defer stop()
+	for {
+		_, snap, err := feed.Next(ctx)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		if t := store.ExportTasks.Get(snap, "export-ami-1"); t != nil && (t.Status == "completed" || t.Status == "deleted") {
+			return t
+		}
+	}
+}
+
+func TestExport(t *testing.T) {
+	f := setup(t)
+	if task := f.exported(upper, "mine", false); task.Status != "completed" {
+		t.Fatalf("%+v", task)
+	}
+	o, err := f.objects.Get(t.Context(), "mine-1", "a/export-ami-1.vmdk", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer o.Close()
+	body, err := o.Range(0, o.Meta().Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer body.Close()
+	if data, err := io.ReadAll(body); err != nil || string(data) != "A DISK" {
+		t.Errorf("%q %v", data, err)
+	}
+	f.kill()
+	if left, err := os.ReadDir(f.scratch); err != nil || len(left) != 0 {
+		t.Errorf("the scratch folder holds %v, %v", left, err)
+	}
+}
+
+func TestExportsThatFail(t *testing.T) {
+	for bucket, want := range map[string]string{"theirs": "ClientError: The bucket", Bucket: "ClientError: The bucket", "none": "ClientError: The bucket"} {
+		if task := setup(t).exported(upper, bucket, false); task.Status != "deleted" || !strings.Contains(task.StatusMessage, want) {
+			t.Errorf("%s: %+v", bucket, task)
+		}
+	}
+	if task := setup(t).exported(upper, "mine", true); task.Status != "deleted" || !strings.Contains(task.StatusMessage, "ancelled") {
+		t.Errorf("%+v", task)
 	}
 }

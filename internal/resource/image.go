@@ -62,10 +62,10 @@ type ImageData struct {
 	SHA256      string `json:"sha256"` // hex, of the object
 }
 
-// ImportTask is an ImportImage task.
+// ImportTask is an ImportImage or an ImportSnapshot task.
 type ImportTask struct {
 	Owned
-	ID            string       `json:"id"` // import-ami-…
+	ID            string       `json:"id"` // import-ami-…, import-snap-…
 	ClientToken   string       `json:"client_token,omitempty"`
 	Description   string       `json:"description,omitempty"`
 	Architecture  string       `json:"architecture"`
@@ -77,9 +77,35 @@ type ImportTask struct {
 	StatusMessage string       `json:"status_message"` // "pending", "converting", …, or why it failed
 	Progress      int          `json:"progress"`       // percent
 	ImageID       string       `json:"image,omitempty"`
+	SnapshotID    string       `json:"snapshot,omitempty"` // of an ImportSnapshot task
 	Cancel        bool         `json:"cancel,omitempty"`
 	EndedAt       time.Time    `json:"ended,omitzero"`
 }
+
+// Target is the id of what the task makes.
+func (t *ImportTask) Target() string { return t.ImageID + t.SnapshotID }
+
+// ExportTask is an ExportImage task.
+type ExportTask struct {
+	Owned
+	ID            string    `json:"id"` // export-ami-…
+	ClientToken   string    `json:"client_token,omitempty"`
+	Description   string    `json:"description,omitempty"`
+	ImageID       string    `json:"image"`
+	Data          ImageData `json:"data"`   // of the image when it was asked for
+	Format        string    `json:"format"` // "raw", "vmdk", "vhd"
+	RoleName      string    `json:"role_name,omitempty"`
+	Bucket        string    `json:"bucket"`
+	Prefix        string    `json:"prefix,omitempty"`
+	Status        string    `json:"status"` // as of ImportTask
+	StatusMessage string    `json:"status_message"`
+	Progress      int       `json:"progress"`
+	Cancel        bool      `json:"cancel,omitempty"`
+	EndedAt       time.Time `json:"ended,omitzero"`
+}
+
+// Key is where the image is put.
+func (t *ExportTask) Key() string { return t.Prefix + t.ID + "." + t.Format }
 
 // ImportDisk is one disk container of an import.
 type ImportDisk struct {

@@ -228,13 +228,19 @@ var (
 	ImportTasks        = table("import-tasks", 1, func(t *resource.ImportTask) string { return t.ID })
 	ImportTasksByOwner = index(ImportTasks, "owner", func(t *resource.ImportTask) []string { return []string{t.OwnedBy()} })
 	// ImportTasksOpen holds, under "yes", those that the importer still has to work on.
-	ImportTasksOpen = index(ImportTasks, "open", func(t *resource.ImportTask) []string {
-		if t.Status == "completed" || t.Status == "deleted" {
-			return nil
-		}
-		return []string{"yes"}
-	})
+	ImportTasksOpen = index(ImportTasks, "open", func(t *resource.ImportTask) []string { return openTask(t.Status) })
+
+	ExportTasks        = table("export-tasks", 1, func(t *resource.ExportTask) string { return t.ID })
+	ExportTasksByOwner = index(ExportTasks, "owner", func(t *resource.ExportTask) []string { return []string{t.OwnedBy()} })
+	ExportTasksOpen    = index(ExportTasks, "open", func(t *resource.ExportTask) []string { return openTask(t.Status) })
 )
+
+func openTask(status string) []string {
+	if status == "completed" || status == "deleted" {
+		return nil
+	}
+	return []string{"yes"}
+}
 
 // Launching.
 var (

@@ -381,7 +381,7 @@ func (c consoles) Screen(ctx context.Context, instanceID string) ([]byte, error)
 	return c.c.deps.Screen(ctx, inst)
 }
 
-// readable is ec2.Objects: what the caller may read in S3.
+// readable is ec2.Objects: what the caller may read and write in S3.
 type readable struct{ s *s3.Service }
 
 func (r readable) Read(ctx context.Context, bucket, key string, max int64) ([]byte, error) {
@@ -395,6 +395,11 @@ func (r readable) Read(ctx context.Context, bucket, key string, max int64) ([]by
 		err = awserr.New("EntityTooLarge", "the object has more than %d bytes", max)
 	}
 	return b, err
+}
+
+func (r readable) Probe(ctx context.Context, bucket, key string) error {
+	_, err := r.s.PutObject(ctx, &shapes3.PutObjectRequest{Bucket: bucket, Key: key, Body: http.NoBody})
+	return err
 }
 
 func (r readable) Exists(ctx context.Context, bucket, key string) error {

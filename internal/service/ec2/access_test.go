@@ -35,6 +35,14 @@ func TestAnotherAccountsThingsAreNotFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	snapshot, err := c.ImportSnapshot(c.alice, snapshotRequest())
+	if err != nil {
+		t.Fatal(err)
+	}
+	export, err := c.ExportImage(c.alice, exportRequest(c.image))
+	if err != nil {
+		t.Fatal(err)
+	}
 	rule := store.SecurityGroups.Get(r, vpc.DefaultGroup).Rules[0].ID
 	igw := store.InternetGatewaysByVPC.One(r, vpc.ID).ID
 	perms := []shape.IpPermission{{IpProtocol: "-1", IpRanges: []shape.IpRange{{CidrIp: "0.0.0.0/0"}}}}
@@ -176,6 +184,19 @@ func TestAnotherAccountsThingsAreNotFound(t *testing.T) {
 		},
 		"InvalidConversionTaskId Describe": func(x context.Context) error {
 			return second(c.DescribeImportImageTasks(x, &shape.DescribeImportImageTasksRequest{ImportTaskIds: one(task.ImportTaskId)}))
+		},
+		"InvalidConversionTaskId Snapshot": func(x context.Context) error {
+			return second(c.DescribeImportSnapshotTasks(x, &shape.DescribeImportSnapshotTasksRequest{ImportTaskIds: one(snapshot.ImportTaskId)}))
+		},
+		"InvalidConversionTaskId CancelSnapshot": func(x context.Context) error {
+			return second(c.CancelImportTask(x, &shape.CancelImportTaskRequest{ImportTaskId: snapshot.ImportTaskId}))
+		},
+		"InvalidAMIID.NotFound Export": func(x context.Context) error { return second(c.ExportImage(x, exportRequest(c.image))) },
+		"InvalidExportTaskID.NotFound Describe": func(x context.Context) error {
+			return second(c.DescribeExportImageTasks(x, &shape.DescribeExportImageTasksRequest{ExportImageTaskIds: one(export.ExportImageTaskId)}))
+		},
+		"InvalidExportTaskID.NotFound Cancel": func(x context.Context) error {
+			return second(c.CancelExportTask(x, &shape.CancelExportTaskRequest{ExportTaskId: export.ExportImageTaskId}))
 		},
 		"InvalidConversionTaskId Cancel": func(x context.Context) error {
 			return second(c.CancelImportTask(x, &shape.CancelImportTaskRequest{ImportTaskId: task.ImportTaskId}))

@@ -63,6 +63,7 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, images, account)
 	removeAll(tx, snapshots, account)
 	removeAll(tx, importTasks, account)
+	removeAll(tx, exportTasks, account)
 	removeAll(tx, keyPairs, account)
 	each(tx, store.LaunchTemplatesByOwner, account, func(t *resource.LaunchTemplate) { deleteVersions(tx, t) })
 	removeAll(tx, templates, account)

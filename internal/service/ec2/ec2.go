@@ -33,10 +33,12 @@ type Console interface {
 	Screen(ctx context.Context, instanceID string) ([]byte, error)
 }
 
-// Objects looks at S3 objects, for imports.
+// Objects looks at S3 objects, for imports and exports.
 type Objects interface {
 	// Exists gives an AWS error unless the caller in ctx may read this object.
 	Exists(ctx context.Context, bucket, key string) error
+	// Probe writes an empty object, likewise.
+	Probe(ctx context.Context, bucket, key string) error
 	// Read gives the object's bytes, likewise; one of more than max is refused.
 	Read(ctx context.Context, bucket, key string, max int64) ([]byte, error)
 }

@@ -19,25 +19,36 @@ const (
 
 // mayImport wants the task's disk to be readable with its role, and says what is missing where it is not.
 func (s *Service) mayImport(ctx context.Context, info *call.Info, task *resource.ImportTask) error {
-	name := task.RoleName
+	ctx, name, who, err := s.takeRole(ctx, info, task.RoleName, "HeadObject")
+	if err != nil {
+		return err
+	}
+	if name != "" {
+		task.RoleName = name
+	}
+	return s.readable(ctx, task.Disks[0], who)
+}
+
+// takeRole gives the context of an import or export with a role: the one named, or "vmimport". Where none is named and
+// there is no vmimport it is the caller's own. who says whose it is, for messages.
+func (s *Service) takeRole(ctx context.Context, info *call.Info, given, operation string) (as context.Context, taken, who string, err error) {
+	name := given
 	if name == "" {
 		name = defaultRole
 	}
 	r := s.Store.Snapshot()
 	role := store.Roles.Get(r, store.UserKey(info.AccountID, name))
-	disk := task.Disks[0]
 	switch {
-	case role == nil && task.RoleName == "":
-		return s.readable(ctx, disk, "the caller")
+	case role == nil && given == "":
+		return ctx, "", "the caller", nil
 	case role == nil:
-		return awserr.New("InvalidParameter", "The service role %s provided does not exist or does not have sufficient permissions", name)
+		return nil, "", "", awserr.New("InvalidParameter", "The service role %s provided does not exist or does not have sufficient permissions", name)
 	case s.Roles == nil:
-		return errUnsupported("Imports with a role are not supported by this cloud.")
+		return nil, "", "", errUnsupported("Imports with a role are not supported by this cloud.")
 	}
-	task.RoleName = role.Name
 	trust, err := s.Roles.Trust(role)
 	if err != nil {
-		return err
+		return nil, "", "", err
 	}
 	err = s.Roles.Decide(ctx, authz.Question{
 		Action: s.assume, Resource: role.ARN(), Owner: role.AccountID, Policy: trust, Trust: true,
@@ -54,24 +65,24 @@ func (s *Service) mayImport(ctx context.Context, info *call.Info, task *resource
 	})
 	switch awserr.Code(err) {
 	case "AccessDenied", "UnauthorizedOperation":
-		return awserr.New("InvalidParameter", "The service role %s provided does not exist or does not have sufficient permissions: "+
+		return nil, "", "", awserr.New("InvalidParameter", "The service role %s provided does not exist or does not have sufficient permissions: "+
 			"its trust policy does not allow sts:AssumeRole to %s with the external id %s", role.Name, importService, importExternalID).Because(err)
 	}
 	if err != nil {
-		return err
+		return nil, "", "", err
 	}
-	return s.readable(s.as(ctx, info, r, role), disk, "the service role "+role.Name)
+	return s.as(ctx, info, r, role, operation), role.Name, "the service role " + role.Name, nil
 }
 
 // as gives a context in which the caller is the import service with a role.
-func (s *Service) as(ctx context.Context, info *call.Info, r store.Reader, role *resource.IAMRole) context.Context {
+func (s *Service) as(ctx context.Context, info *call.Info, r store.Reader, role *resource.IAMRole, operation string) context.Context {
 	now := s.now()
 	session := &call.Session{
 		Kind: call.RoleSession, AccountID: role.AccountID, PrincipalID: role.ID, Name: importExternalID, IssuedAt: now, ExpiresAt: now.Add(longestImport),
 		RoleARN: role.ARN(), RoleName: role.Name,
 	}
 	inner := *info
-	inner.Service, inner.Operation = "s3", "HeadObject"
+	inner.Service, inner.Operation = "s3", operation
 	inner.Caller = call.Caller{
 		AccountID: role.AccountID, UserID: role.ID + ":" + session.Name, ARN: call.AssumedRoleARN(role.AccountID, role.Name, session.Name), Session: session,
 	}

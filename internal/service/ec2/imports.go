@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/filter"
 	"karri.dev/internal/resource"
@@ -122,12 +123,25 @@ func (s *Service) ImportImage(ctx context.Context, in *shape.ImportImageRequest)
 	}
 	task.Owned = s.owned(info, task.Tags)
 	task.ID, task.ImageID = s.IDs.Resource("import-ami-"), s.IDs.Resource("ami-")
-	made := task
-	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
+	made, err := s.beginImport(ctx, info, in.DryRun, task)
+	if err != nil {
+		return nil, err
+	}
+	t := shapeImport(nil, made)
+	return &shape.ImportImageResult{
+		Architecture: t.Architecture, Description: t.Description, Hypervisor: t.Hypervisor, ImageId: t.ImageId, ImportTaskId: t.ImportTaskId,
+		LicenseType: t.LicenseType, Platform: t.Platform, Progress: t.Progress, SnapshotDetails: t.SnapshotDetails, Status: t.Status,
+		StatusMessage: t.StatusMessage, Tags: t.Tags, UsageOperation: t.UsageOperation,
+	}, nil
+}
+
+// beginImport keeps a new task, or gives the one that its client token began.
+func (s *Service) beginImport(ctx context.Context, info *call.Info, dryRun *bool, task *resource.ImportTask) (made *resource.ImportTask, err error) {
+	err = s.update(ctx, dryRun, func(tx *store.Tx) error {
 		made = task
-		if in.ClientToken != "" {
+		if task.ClientToken != "" {
 			for old := range store.ImportTasksByOwner.By(tx, ownerKey(info)) {
-				if old.ClientToken != in.ClientToken {
+				if old.ClientToken != task.ClientToken || (old.SnapshotID == "") != (task.SnapshotID == "") {
 					continue
 				}
 				if !sameImport(old, task) {
@@ -139,15 +153,7 @@ func (s *Service) ImportImage(ctx context.Context, in *shape.ImportImageRequest)
 		}
 		return store.ImportTasks.Put(tx, task)
 	})
-	if err != nil {
-		return nil, err
-	}
-	t := shapeImport(nil, made)
-	return &shape.ImportImageResult{
-		Architecture: t.Architecture, Description: t.Description, Hypervisor: t.Hypervisor, ImageId: t.ImageId, ImportTaskId: t.ImportTaskId,
-		LicenseType: t.LicenseType, Platform: t.Platform, Progress: t.Progress, SnapshotDetails: t.SnapshotDetails, Status: t.Status,
-		StatusMessage: t.StatusMessage, Tags: t.Tags, UsageOperation: t.UsageOperation,
-	}, nil
+	return made, err
 }
 
 func sameImport(a, b *resource.ImportTask) bool {
@@ -196,7 +202,8 @@ func (s *Service) DescribeImportImageTasks(ctx context.Context, in *shape.Descri
 		return nil, err
 	}
 	list, next, err := list(s, r, info, importTasks, selection[resource.ImportTask]{
-		op: "DescribeImportImageTasks", ids: in.ImportTaskIds, max: in.MaxResults, token: in.NextToken, match: match, least: 1,
+		op: "DescribeImportImageTasks", ids: in.ImportTaskIds, max: in.MaxResults, token: in.NextToken, least: 1,
+		match: func(t *resource.ImportTask) bool { return t.SnapshotID == "" && (match == nil || match(t)) },
 	})
 	if err != nil {
 		return nil, err
@@ -215,7 +222,11 @@ func (s *Service) CancelImportTask(ctx context.Context, in *shape.CancelImportTa
 	}
 	out := &shape.CancelImportTaskResult{ImportTaskId: in.ImportTaskId}
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		task, err := importTasks.find(tx, info, in.ImportTaskId)
+		k := importTasks
+		if strings.HasPrefix(in.ImportTaskId, snapshotImports.prefix) {
+			k = snapshotImports
+		}
+		task, err := k.find(tx, info, in.ImportTaskId)
 		if err != nil {
 			return err
 		}

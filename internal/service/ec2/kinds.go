@@ -36,6 +36,16 @@ var (
 		func(v *resource.ImportTask) string { return v.ID }, func(v *resource.ImportTask) *resource.Owned { return &v.Owned },
 		"InvalidConversionTaskId", "InvalidConversionTaskId.Malformed",
 	}
+	snapshotImports = &kind[resource.ImportTask]{
+		"import-snap-", "import task", "import-snapshot-task", store.ImportTasks, store.ImportTasksByOwner,
+		func(v *resource.ImportTask) string { return v.ID }, func(v *resource.ImportTask) *resource.Owned { return &v.Owned },
+		"InvalidConversionTaskId", "InvalidConversionTaskId.Malformed",
+	}
+	exportTasks = &kind[resource.ExportTask]{
+		"export-ami-", "export task", "export-image-task", store.ExportTasks, store.ExportTasksByOwner,
+		func(v *resource.ExportTask) string { return v.ID }, func(v *resource.ExportTask) *resource.Owned { return &v.Owned },
+		"InvalidExportTaskID.NotFound", "InvalidExportTaskID.Malformed",
+	}
 	volumes = &kind[resource.Volume]{
 		"vol-", "volume", "volume", store.Volumes, store.VolumesByOwner,
 		func(v *resource.Volume) string { return v.ID }, func(v *resource.Volume) *resource.Owned { return &v.Owned },
@@ -143,7 +153,7 @@ func (k *kind[T]) arn(v *T) string {
 
 func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
-	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "pl-":
+	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "export-ami-", "pl-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
 	case "nat-":
 		return awserr.New(k.absent, "NatGateway %s was not found", id)

@@ -11,8 +11,22 @@ func imageOperations() map[string]members {
 			harmless: map[string]string{
 				"ClientData": "only a record of the client's upload",
 			},
-			note: "One disk container. RoleName is kept, but until roles exist the caller's own access to the object counts. The image is instance-store.",
+			note: "One disk container. The image is instance-store.",
 		},
+		"ImportSnapshot": {
+			on:       "snapshot:+ import-snapshot-task:+",
+			used:     "DryRun ClientToken Description DiskContainer.Description DiskContainer.Format DiskContainer.Url DiskContainer.UserBucket RoleName TagSpecifications",
+			refused:  "Encrypted KmsKeyId",
+			harmless: map[string]string{"ClientData": "only a record of the client's upload"},
+		},
+		"DescribeImportSnapshotTasks": {used: pageMembers + "ImportTaskIds"},
+		"ExportImage": {
+			on:   "image:ImageId export-image-task:+",
+			used: "DryRun ClientToken Description DiskImageFormat ImageId S3ExportLocation RoleName TagSpecifications",
+			note: "Images that were imported or registered from bundles; not yet those made of snapshots.",
+		},
+		"DescribeExportImageTasks": {used: pageMembers + "ExportImageTaskIds"},
+		"CancelExportTask":         {on: "export-image-task:ExportTaskId", used: "ExportTaskId", note: "Tasks of ExportImage."},
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
 		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
 		"RegisterImage": {

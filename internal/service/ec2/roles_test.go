@@ -109,6 +109,10 @@ func (o objects) Exists(ctx context.Context, bucket, key string) error {
 	return o.engine.Decide(ctx, authz.Question{Action: policy.MakeAction("s3:GetObject"), Resource: "arn:aws:s3:::" + bucket + "/" + key, Owner: alice})
 }
 
+func (o objects) Probe(ctx context.Context, bucket, key string) error {
+	return o.engine.Decide(ctx, authz.Question{Action: policy.MakeAction("s3:PutObject"), Resource: "arn:aws:s3:::" + bucket + "/" + key, Owner: alice})
+}
+
 // The flow of the guides: the role vmimport, its trust, its policy; each thing that is missing is named.
 func TestImportRole(t *testing.T) {
 	c := newCloud(t)

@@ -67,6 +67,14 @@ func (c *cloud) Exists(ctx context.Context, bucket, key string) error {
 	return nil
 }
 
+func (c *cloud) Probe(ctx context.Context, bucket, key string) error {
+	if bucket != call.From(ctx).AccountID+"-exports" {
+		return awserr.New("AccessDenied", "no %s", bucket)
+	}
+	c.objects[call.From(ctx).AccountID+"/"+bucket+"/"+key] = true
+	return nil
+}
+
 func (c *cloud) Read(ctx context.Context, bucket, key string, _ int64) ([]byte, error) {
 	return []byte(c.content[bucket+"/"+key]), c.Exists(ctx, bucket, key)
 }
@@ -127,7 +135,7 @@ func newCloud(t testing.TB, pools ...string) *cloud {
 		}
 		return store.Images.Put(tx, &resource.Image{
 			Owned: resource.Owned{AccountID: alice, Region: east, CreatedAt: c.time}, ID: c.image, Kind: "machine", Name: "tiny", Architecture: "x86_64",
-			State: resource.ImageAvailable, RootDeviceType: "instance-store", RootDeviceName: "/dev/sda1", Data: resource.ImageData{VirtualSize: 64 << 20},
+			State: resource.ImageAvailable, RootDeviceType: "instance-store", RootDeviceName: "/dev/sda1", Data: resource.ImageData{Key: "images/tiny", Format: "qcow2", VirtualSize: 64 << 20},
 		})
 	})
 	return c

@@ -131,7 +131,7 @@ func (k *kind[T]) tagged() tagged {
 
 func taggables() []tagged {
 	return []tagged{
-		instances.tagged(), images.tagged(), importTasks.tagged(), keyPairs.tagged(), vpcs.tagged(), subnets.tagged(), groups.tagged(),
+		instances.tagged(), images.tagged(), importTasks.tagged(), snapshotImports.tagged(), exportTasks.tagged(), keyPairs.tagged(), vpcs.tagged(), subnets.tagged(), groups.tagged(),
 		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), volumes.tagged(), snapshots.tagged(), prefixLists.tagged(), taggedRules(),
 		templates.tagged(), placementGroups.tagged(), natGateways.tagged(), taggedPeerings(),
 	}
