@@ -398,7 +398,8 @@ func (r readable) Read(ctx context.Context, bucket, key string, max int64) ([]by
 }
 
 func (r readable) Probe(ctx context.Context, bucket, key string) error {
-	_, err := r.s.PutObject(ctx, &shapes3.PutObjectRequest{Bucket: bucket, Key: key, Body: http.NoBody})
+	none := int64(0)
+	_, err := r.s.PutObject(ctx, &shapes3.PutObjectRequest{Bucket: bucket, Key: key, Body: http.NoBody, ContentLength: &none})
 	return err
 }
 
