@@ -42,9 +42,25 @@ type Image struct {
 	// Bundle is what an image registered from a bundle is made of; StateReason says why that failed.
 	Bundle      *ImageBundle `json:"bundle,omitempty"`
 	StateReason string       `json:"state_reason,omitempty"`
+	// DeprecatedAt is from when on others are not shown the image unless they ask for it.
+	DeprecatedAt time.Time `json:"deprecated,omitzero"`
+	// Protected keeps it from being deregistered, with a Cooldown also until a day after that is switched off.
+	Protected      bool      `json:"protected,omitempty"`
+	Cooldown       bool      `json:"cooldown,omitempty"`
+	ProtectedUntil time.Time `json:"protected_until,omitzero"`
 	// FileSystem says that the disk has no boot sector: it is a file system, and needs a kernel.
 	FileSystem bool `json:"file_system,omitempty"`
 }
+
+// ImageSettings are an account's in a region.
+type ImageSettings struct {
+	AccountID   string `json:"account"`
+	Region      string `json:"region"`
+	BlockPublic bool   `json:"block_public,omitempty"` // images cannot be made public
+}
+
+// Key is the record's in the table.
+func (s *ImageSettings) Key() string { return s.AccountID + "/" + s.Region }
 
 // ImageBundle is where a bundle lies. The manifest is the one that was checked: it must have this digest.
 type ImageBundle struct {

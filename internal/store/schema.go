@@ -230,6 +230,8 @@ var (
 	// ImportTasksOpen holds, under "yes", those that the importer still has to work on.
 	ImportTasksOpen = index(ImportTasks, "open", func(t *resource.ImportTask) []string { return openTask(t.Status) })
 
+	ImageSettings = table("image-settings", 1, func(s *resource.ImageSettings) string { return s.Key() })
+
 	ExportTasks        = table("export-tasks", 1, func(t *resource.ExportTask) string { return t.ID })
 	ExportTasksByOwner = index(ExportTasks, "owner", func(t *resource.ExportTask) []string { return []string{t.OwnedBy()} })
 	ExportTasksOpen    = index(ExportTasks, "open", func(t *resource.ExportTask) []string { return openTask(t.Status) })

@@ -84,6 +84,9 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, subnets, account)
 	removeAll(tx, dhcpOptions, account)
 	removeAll(tx, vpcs, account)
+	for _, region := range regions(tx) {
+		store.ImageSettings.Delete(tx, account+"/"+region)
+	}
 	return nil
 }
 

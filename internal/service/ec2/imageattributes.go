@@ -63,7 +63,7 @@ func (s *Service) DescribeImageAttribute(ctx context.Context, in *shape.Describe
 	case "lastLaunchedTime":
 		out.LastLaunchedTime = text("")
 	case "deregistrationProtection":
-		out.DeregistrationProtection = text("disabled")
+		out.DeregistrationProtection = text(protection(img))
 	default:
 		return nil, errValue(in.Attribute, "attribute")
 	}
@@ -155,6 +155,10 @@ func (s *Service) ModifyImageAttribute(ctx context.Context, in *shape.ModifyImag
 		}
 		if err := permit(tx, &next, change); err != nil {
 			return err
+		}
+		if next.Public && !img.Public && blocksPublic(tx, info) {
+			return awserr.New("OperationNotPermitted", "You can't publicly share this image because block public access is enabled for this account in this Region. "+
+				"To publicly share the image, you must call the DisableImageBlockPublicAccess API.")
 		}
 		return store.Images.Put(tx, &next)
 	})

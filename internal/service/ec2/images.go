@@ -83,6 +83,10 @@ func shapeImage(info *call.Info, img *resource.Image) shape.Image {
 	if img.StateReason != "" {
 		out.StateReason = &shape.StateReason{Code: "Client.InvalidBundle", Message: img.StateReason}
 	}
+	if !img.DeprecatedAt.IsZero() {
+		out.DeprecationTime = awsTime(img.DeprecatedAt)
+	}
+	out.DeregistrationProtection = protection(img)
 	if img.AccountID == info.AccountID {
 		out.Tags = shapeTags(img.Tags) // tags are seen by their owner alone
 	}
@@ -192,6 +196,9 @@ func (s *Service) DescribeImages(ctx context.Context, in *shape.DescribeImagesRe
 	candidates = slices.Compact(candidates)
 	out := []shape.Image{}
 	for _, img := range candidates {
+		if len(in.ImageIds) == 0 && img.AccountID != info.AccountID && s.deprecated(img) && (in.IncludeDeprecated == nil || !*in.IncludeDeprecated) {
+			continue
+		}
 		if img.ID < start || !visible(info, img) || !fits(in.Owners, owners(info, img)) || !fits(in.ExecutableUsers, launchers(info, img)) {
 			continue
 		}
@@ -227,6 +234,9 @@ func (s *Service) DeregisterImage(ctx context.Context, in *shape.DeregisterImage
 		img, err := ownImage(tx, info, in.ImageId)
 		if err != nil {
 			return err
+		}
+		if img.Protected || s.now().Before(img.ProtectedUntil) {
+			return awserr.New("OperationNotPermitted", "The image %s is protected from deregistration: switch its deregistration protection off first; with a cooldown it lasts a day longer.", img.ID)
 		}
 		if store.InstancesByImage.One(tx, img.ID) == nil {
 			store.Images.Delete(tx, img.ID)
