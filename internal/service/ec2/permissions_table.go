@@ -12,6 +12,7 @@ func permissionsOf() map[string]string {
 	return map[string]string{
 		"AllocateHosts": "*", "PurchaseReservedInstancesOffering": "*", "RequestSpotInstances": "*",
 		"EnableSerialConsoleAccess": "*", "DisableSerialConsoleAccess": "*", "GetSerialConsoleAccessStatus": "*",
+		"EnableImageBlockPublicAccess": "*", "DisableImageBlockPublicAccess": "*", "GetImageBlockPublicAccessState": "*",
 		"GetConsoleScreenshot": instance, "GetLaunchTemplateData": instance, "GetPasswordData": instance,
 
 		"CreateLaunchTemplate": "launch-template:+", "CreateLaunchTemplateVersion": template, "DeleteLaunchTemplate": template,

@@ -198,6 +198,11 @@ func decodeBlockDeviceMapping(d *wire.Decoder, n *wire.Node, v *BlockDeviceMappi
 	v.NoDevice = d.String(n.Take("NoDevice"))
 }
 
+func decodeCancelExportTaskRequest(d *wire.Decoder, n *wire.Node, v *CancelExportTaskRequest) {
+	d.Require(n, "ExportTaskId")
+	v.ExportTaskId = d.String(n.Take("ExportTaskId"))
+}
+
 func decodeCancelImportTaskRequest(d *wire.Decoder, n *wire.Node, v *CancelImportTaskRequest) {
 	v.CancelReason = d.String(n.Take("CancelReason"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -687,6 +692,14 @@ func decodeDescribeDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *Describe
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeDescribeExportImageTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeExportImageTasksRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.ExportImageTaskIds = wire.Scalars(d, n, "ExportImageTaskId", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
 func decodeDescribeHostsRequest(d *wire.Decoder, n *wire.Node, v *DescribeHostsRequest) {
 	v.Filter = wire.List(d, n, "Filter", "", decodeFilter)
 	v.HostIds = wire.Scalars(d, n, "HostId", "", d.String)
@@ -721,6 +734,14 @@ func decodeDescribeImagesRequest(d *wire.Decoder, n *wire.Node, v *DescribeImage
 }
 
 func decodeDescribeImportImageTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeImportImageTasksRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filters = wire.List(d, n, "Filters", "", decodeFilter)
+	v.ImportTaskIds = wire.Scalars(d, n, "ImportTaskId", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
+func decodeDescribeImportSnapshotTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeImportSnapshotTasksRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Filters = wire.List(d, n, "Filters", "", decodeFilter)
 	v.ImportTaskIds = wire.Scalars(d, n, "ImportTaskId", "", d.String)
@@ -1081,6 +1102,22 @@ func decodeDetachVolumeRequest(d *wire.Decoder, n *wire.Node, v *DetachVolumeReq
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisableImageBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableImageBlockPublicAccessRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisableImageDeprecationRequest(d *wire.Decoder, n *wire.Node, v *DisableImageDeprecationRequest) {
+	d.Require(n, "ImageId")
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisableImageDeregistrationProtectionRequest(d *wire.Decoder, n *wire.Node, v *DisableImageDeregistrationProtectionRequest) {
+	d.Require(n, "ImageId")
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDisableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableSerialConsoleAccessRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
@@ -1167,6 +1204,26 @@ func decodeEnaSrdUdpSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSr
 	v.EnaSrdUdpEnabled = d.BoolPtr(n.Take("EnaSrdUdpEnabled"))
 }
 
+func decodeEnableImageBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *EnableImageBlockPublicAccessRequest) {
+	d.Require(n, "ImageBlockPublicAccessState")
+	v.ImageBlockPublicAccessState = d.String(n.Take("ImageBlockPublicAccessState"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeEnableImageDeprecationRequest(d *wire.Decoder, n *wire.Node, v *EnableImageDeprecationRequest) {
+	d.Require(n, "ImageId", "DeprecateAt")
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.DeprecateAt = d.Time(n.Take("DeprecateAt"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeEnableImageDeregistrationProtectionRequest(d *wire.Decoder, n *wire.Node, v *EnableImageDeregistrationProtectionRequest) {
+	d.Require(n, "ImageId")
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.WithCooldown = d.BoolPtr(n.Take("WithCooldown"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeEnableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *EnableSerialConsoleAccessRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
@@ -1187,6 +1244,24 @@ func decodeEnclaveOptionsRequest(d *wire.Decoder, n *wire.Node, v *EnclaveOption
 	v.Enabled = d.BoolPtr(n.Take("Enabled"))
 }
 
+func decodeExportImageRequest(d *wire.Decoder, n *wire.Node, v *ExportImageRequest) {
+	d.Require(n, "DiskImageFormat", "ImageId", "S3ExportLocation")
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.Description = d.String(n.Take("Description"))
+	v.DiskImageFormat = d.String(n.Take("DiskImageFormat"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.S3ExportLocation = wire.Struct(d, n, "S3ExportLocation", decodeExportTaskS3LocationRequest)
+	v.RoleName = d.String(n.Take("RoleName"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
+func decodeExportTaskS3LocationRequest(d *wire.Decoder, n *wire.Node, v *ExportTaskS3LocationRequest) {
+	d.Require(n, "S3Bucket")
+	v.S3Bucket = d.String(n.Take("S3Bucket"))
+	v.S3Prefix = d.String(n.Take("S3Prefix"))
+}
+
 func decodeFilter(d *wire.Decoder, n *wire.Node, v *Filter) {
 	v.Name = d.String(n.Take("Name"))
 	v.Values = wire.Scalars(d, n, "Value", "", d.String)
@@ -1204,6 +1279,10 @@ func decodeGetConsoleScreenshotRequest(d *wire.Decoder, n *wire.Node, v *GetCons
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.InstanceId = d.String(n.Take("InstanceId"))
 	v.WakeUp = d.BoolPtr(n.Take("WakeUp"))
+}
+
+func decodeGetImageBlockPublicAccessStateRequest(d *wire.Decoder, n *wire.Node, v *GetImageBlockPublicAccessStateRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeGetLaunchTemplateDataRequest(d *wire.Decoder, n *wire.Node, v *GetLaunchTemplateDataRequest) {
@@ -1303,6 +1382,18 @@ func decodeImportKeyPairRequest(d *wire.Decoder, n *wire.Node, v *ImportKeyPairR
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.KeyName = d.String(n.Take("KeyName"))
 	v.PublicKeyMaterial = d.Blob(n.Take("PublicKeyMaterial"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
+func decodeImportSnapshotRequest(d *wire.Decoder, n *wire.Node, v *ImportSnapshotRequest) {
+	v.ClientData = wire.Struct(d, n, "ClientData", decodeClientData)
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.Description = d.String(n.Take("Description"))
+	v.DiskContainer = wire.Struct(d, n, "DiskContainer", decodeSnapshotDiskContainer)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Encrypted = d.BoolPtr(n.Take("Encrypted"))
+	v.KmsKeyId = d.String(n.Take("KmsKeyId"))
+	v.RoleName = d.String(n.Take("RoleName"))
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 }
 
@@ -2130,6 +2221,13 @@ func decodeSecurityGroupRuleUpdate(d *wire.Decoder, n *wire.Node, v *SecurityGro
 	d.Require(n, "SecurityGroupRuleId")
 	v.SecurityGroupRuleId = d.String(n.Take("SecurityGroupRuleId"))
 	v.SecurityGroupRule = wire.Struct(d, n, "SecurityGroupRule", decodeSecurityGroupRuleRequest)
+}
+
+func decodeSnapshotDiskContainer(d *wire.Decoder, n *wire.Node, v *SnapshotDiskContainer) {
+	v.Description = d.String(n.Take("Description"))
+	v.Format = d.String(n.Take("Format"))
+	v.Url = d.String(n.Take("Url"))
+	v.UserBucket = wire.Struct(d, n, "UserBucket", decodeUserBucket)
 }
 
 func decodeSpotMarketOptions(d *wire.Decoder, n *wire.Node, v *SpotMarketOptions) {

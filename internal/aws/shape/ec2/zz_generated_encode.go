@@ -465,6 +465,11 @@ func appendBlockDeviceMapping(b []byte, v *BlockDeviceMapping) []byte {
 	return b
 }
 
+func appendCancelExportTaskResult(b []byte, v *CancelExportTaskResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendCancelImportTaskResult(b []byte, v *CancelImportTaskResult) []byte {
 	if v.ImportTaskId != "" {
 		b = wire.AppendString(b, "importTaskId", v.ImportTaskId)
@@ -1135,6 +1140,20 @@ func appendDescribeDhcpOptionsResult(b []byte, v *DescribeDhcpOptionsResult) []b
 	return b
 }
 
+func appendDescribeExportImageTasksResult(b []byte, v *DescribeExportImageTasksResult) []byte {
+	b = append(b, "<exportImageTaskSet>"...)
+	for i := range v.ExportImageTasks {
+		b = append(b, "<item>"...)
+		b = appendExportImageTask(b, &v.ExportImageTasks[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</exportImageTaskSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeHostsResult(b []byte, v *DescribeHostsResult) []byte {
 	b = append(b, "<hostSet>"...)
 	for i := range v.Hosts {
@@ -1263,6 +1282,20 @@ func appendDescribeImportImageTasksResult(b []byte, v *DescribeImportImageTasksR
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</importImageTaskSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeImportSnapshotTasksResult(b []byte, v *DescribeImportSnapshotTasksResult) []byte {
+	b = append(b, "<importSnapshotTaskSet>"...)
+	for i := range v.ImportSnapshotTasks {
+		b = append(b, "<item>"...)
+		b = appendImportSnapshotTask(b, &v.ImportSnapshotTasks[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</importSnapshotTaskSet>"...)
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
@@ -1995,6 +2028,25 @@ func appendDhcpOptions(b []byte, v *DhcpOptions) []byte {
 	return b
 }
 
+func appendDisableImageBlockPublicAccessResult(b []byte, v *DisableImageBlockPublicAccessResult) []byte {
+	if v.ImageBlockPublicAccessState != "" {
+		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
+	}
+	return b
+}
+
+func appendDisableImageDeprecationResult(b []byte, v *DisableImageDeprecationResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
+func appendDisableImageDeregistrationProtectionResult(b []byte, v *DisableImageDeregistrationProtectionResult) []byte {
+	if v.Return != "" {
+		b = wire.AppendString(b, "return", v.Return)
+	}
+	return b
+}
+
 func appendDisableSerialConsoleAccessResult(b []byte, v *DisableSerialConsoleAccessResult) []byte {
 	b = wire.AppendBool(b, "serialConsoleAccessEnabled", v.SerialConsoleAccessEnabled)
 	return b
@@ -2243,6 +2295,25 @@ func appendEnaSrdUdpSpecificationRequest(b []byte, v *EnaSrdUdpSpecificationRequ
 	return b
 }
 
+func appendEnableImageBlockPublicAccessResult(b []byte, v *EnableImageBlockPublicAccessResult) []byte {
+	if v.ImageBlockPublicAccessState != "" {
+		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
+	}
+	return b
+}
+
+func appendEnableImageDeprecationResult(b []byte, v *EnableImageDeprecationResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
+func appendEnableImageDeregistrationProtectionResult(b []byte, v *EnableImageDeregistrationProtectionResult) []byte {
+	if v.Return != "" {
+		b = wire.AppendString(b, "return", v.Return)
+	}
+	return b
+}
+
 func appendEnableSerialConsoleAccessResult(b []byte, v *EnableSerialConsoleAccessResult) []byte {
 	b = wire.AppendBool(b, "serialConsoleAccessEnabled", v.SerialConsoleAccessEnabled)
 	return b
@@ -2262,6 +2333,92 @@ func appendEnableVolumeIOResult(b []byte, v *EnableVolumeIOResult) []byte {
 
 func appendEnclaveOptions(b []byte, v *EnclaveOptions) []byte {
 	b = wire.AppendBool(b, "enabled", v.Enabled)
+	return b
+}
+
+func appendExportImageResult(b []byte, v *ExportImageResult) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.DiskImageFormat != "" {
+		b = wire.AppendString(b, "diskImageFormat", v.DiskImageFormat)
+	}
+	if v.ExportImageTaskId != "" {
+		b = wire.AppendString(b, "exportImageTaskId", v.ExportImageTaskId)
+	}
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	if v.RoleName != "" {
+		b = wire.AppendString(b, "roleName", v.RoleName)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if v.S3ExportLocation != nil {
+		b = append(b, "<s3ExportLocation>"...)
+		b = appendExportTaskS3Location(b, v.S3ExportLocation)
+		b = append(b, "</s3ExportLocation>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	b = append(b, "<tagSet>"...)
+	for i := range v.Tags {
+		b = append(b, "<item>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</tagSet>"...)
+	return b
+}
+
+func appendExportImageTask(b []byte, v *ExportImageTask) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.ExportImageTaskId != "" {
+		b = wire.AppendString(b, "exportImageTaskId", v.ExportImageTaskId)
+	}
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if v.S3ExportLocation != nil {
+		b = append(b, "<s3ExportLocation>"...)
+		b = appendExportTaskS3Location(b, v.S3ExportLocation)
+		b = append(b, "</s3ExportLocation>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	return b
+}
+
+func appendExportTaskS3Location(b []byte, v *ExportTaskS3Location) []byte {
+	if v.S3Bucket != "" {
+		b = wire.AppendString(b, "s3Bucket", v.S3Bucket)
+	}
+	if v.S3Prefix != "" {
+		b = wire.AppendString(b, "s3Prefix", v.S3Prefix)
+	}
 	return b
 }
 
@@ -2319,6 +2476,13 @@ func appendGetConsoleScreenshotResult(b []byte, v *GetConsoleScreenshotResult) [
 	}
 	if v.InstanceId != "" {
 		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	return b
+}
+
+func appendGetImageBlockPublicAccessStateResult(b []byte, v *GetImageBlockPublicAccessStateResult) []byte {
+	if v.ImageBlockPublicAccessState != "" {
+		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
 	}
 	return b
 }
@@ -2892,6 +3056,52 @@ func appendImportKeyPairResult(b []byte, v *ImportKeyPairResult) []byte {
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</tagSet>"...)
+	return b
+}
+
+func appendImportSnapshotResult(b []byte, v *ImportSnapshotResult) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.ImportTaskId != "" {
+		b = wire.AppendString(b, "importTaskId", v.ImportTaskId)
+	}
+	if v.SnapshotTaskDetail != nil {
+		b = append(b, "<snapshotTaskDetail>"...)
+		b = appendSnapshotTaskDetail(b, v.SnapshotTaskDetail)
+		b = append(b, "</snapshotTaskDetail>"...)
+	}
+	b = append(b, "<tagSet>"...)
+	for i := range v.Tags {
+		b = append(b, "<item>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</tagSet>"...)
+	return b
+}
+
+func appendImportSnapshotTask(b []byte, v *ImportSnapshotTask) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.ImportTaskId != "" {
+		b = wire.AppendString(b, "importTaskId", v.ImportTaskId)
+	}
+	if v.SnapshotTaskDetail != nil {
+		b = append(b, "<snapshotTaskDetail>"...)
+		b = appendSnapshotTaskDetail(b, v.SnapshotTaskDetail)
+		b = append(b, "</snapshotTaskDetail>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
 	return b
 }
 
@@ -6506,6 +6716,41 @@ func appendSnapshotInfo(b []byte, v *SnapshotInfo) []byte {
 	}
 	if v.SseType != "" {
 		b = wire.AppendString(b, "sseType", v.SseType)
+	}
+	return b
+}
+
+func appendSnapshotTaskDetail(b []byte, v *SnapshotTaskDetail) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	b = wire.AppendFloat(b, "diskImageSize", v.DiskImageSize)
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.Format != "" {
+		b = wire.AppendString(b, "format", v.Format)
+	}
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	if v.Url != "" {
+		b = wire.AppendString(b, "url", v.Url)
+	}
+	if v.UserBucket != nil {
+		b = append(b, "<userBucket>"...)
+		b = appendUserBucketDetails(b, v.UserBucket)
+		b = append(b, "</userBucket>"...)
 	}
 	return b
 }

@@ -188,6 +188,13 @@ const (
 	DeviceTypeInstanceStore = "instance-store"
 )
 
+// Values of DiskImageFormat.
+const (
+	DiskImageFormatVmdk = "VMDK"
+	DiskImageFormatRaw  = "RAW"
+	DiskImageFormatVhd  = "VHD"
+)
+
 // Values of DiskType.
 const (
 	DiskTypeHdd = "hdd"
@@ -296,6 +303,16 @@ const (
 	ImageAttributeNameLastLaunchedTime         = "lastLaunchedTime"
 	ImageAttributeNameImdsSupport              = "imdsSupport"
 	ImageAttributeNameDeregistrationProtection = "deregistrationProtection"
+)
+
+// Values of ImageBlockPublicAccessDisabledState.
+const (
+	ImageBlockPublicAccessDisabledStateUnblocked = "unblocked"
+)
+
+// Values of ImageBlockPublicAccessEnabledState.
+const (
+	ImageBlockPublicAccessEnabledStateBlockNewSharing = "block-new-sharing"
 )
 
 // Values of ImageState.

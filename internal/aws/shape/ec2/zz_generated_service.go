@@ -214,6 +214,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CancelExportTask"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCancelExportTaskRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CancelExportTaskResponse", appendCancelExportTaskResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CancelExportTask(ctx, in.(*CancelExportTaskRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CancelImportTask"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCancelImportTaskRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -776,6 +786,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeExportImageTasks"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeExportImageTasksRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeExportImageTasksResponse", appendDescribeExportImageTasksResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeExportImageTasks(ctx, in.(*DescribeExportImageTasksRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DescribeHosts"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeHostsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -829,6 +851,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeImportImageTasks(ctx, in.(*DescribeImportImageTasksRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeImportSnapshotTasks"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeImportSnapshotTasksRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeImportSnapshotTasksResponse", appendDescribeImportSnapshotTasksResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeImportSnapshotTasks(ctx, in.(*DescribeImportSnapshotTasksRequest))
 			},
 		},
 		{
@@ -1322,6 +1356,42 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisableImageBlockPublicAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableImageBlockPublicAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableImageBlockPublicAccessResponse", appendDisableImageBlockPublicAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableImageBlockPublicAccess(ctx, in.(*DisableImageBlockPublicAccessRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DisableImageDeprecation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableImageDeprecationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableImageDeprecationResponse", appendDisableImageDeprecationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableImageDeprecation(ctx, in.(*DisableImageDeprecationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DisableImageDeregistrationProtection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableImageDeregistrationProtectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableImageDeregistrationProtectionResponse", appendDisableImageDeregistrationProtectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableImageDeregistrationProtection(ctx, in.(*DisableImageDeregistrationProtectionRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisableSerialConsoleAccess"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisableSerialConsoleAccessRequest)
@@ -1406,6 +1476,42 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "EnableImageBlockPublicAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableImageBlockPublicAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableImageBlockPublicAccessResponse", appendEnableImageBlockPublicAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableImageBlockPublicAccess(ctx, in.(*EnableImageBlockPublicAccessRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "EnableImageDeprecation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableImageDeprecationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableImageDeprecationResponse", appendEnableImageDeprecationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableImageDeprecation(ctx, in.(*EnableImageDeprecationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "EnableImageDeregistrationProtection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableImageDeregistrationProtectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableImageDeregistrationProtectionResponse", appendEnableImageDeregistrationProtectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableImageDeregistrationProtection(ctx, in.(*EnableImageDeregistrationProtectionRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "EnableSerialConsoleAccess"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeEnableSerialConsoleAccessRequest)
@@ -1440,6 +1546,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "ExportImage"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeExportImageRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ExportImageResponse", appendExportImageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ExportImage(ctx, in.(*ExportImageRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "GetConsoleOutput"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeGetConsoleOutputRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1459,6 +1575,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetConsoleScreenshot(ctx, in.(*GetConsoleScreenshotRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetImageBlockPublicAccessState"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetImageBlockPublicAccessStateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetImageBlockPublicAccessStateResponse", appendGetImageBlockPublicAccessStateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetImageBlockPublicAccessState(ctx, in.(*GetImageBlockPublicAccessStateRequest))
 			},
 		},
 		{
@@ -1561,6 +1689,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ImportKeyPair(ctx, in.(*ImportKeyPairRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ImportSnapshot"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeImportSnapshotRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ImportSnapshotResponse", appendImportSnapshotResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ImportSnapshot(ctx, in.(*ImportSnapshotRequest))
 			},
 		},
 		{

@@ -361,6 +361,13 @@ type BlockDeviceMapping struct {
 	NoDevice    string
 }
 
+type CancelExportTaskRequest struct {
+	ExportTaskId string // required
+}
+
+type CancelExportTaskResult struct {
+}
+
 type CancelImportTaskRequest struct {
 	CancelReason string
 	DryRun       *bool
@@ -1108,6 +1115,19 @@ type DescribeDhcpOptionsResult struct {
 	NextToken   string
 }
 
+type DescribeExportImageTasksRequest struct {
+	DryRun             *bool
+	Filters            []Filter
+	ExportImageTaskIds []string
+	MaxResults         *int
+	NextToken          string
+}
+
+type DescribeExportImageTasksResult struct {
+	ExportImageTasks []ExportImageTask
+	NextToken        string
+}
+
 type DescribeHostsRequest struct {
 	Filter     []Filter
 	HostIds    []string
@@ -1183,6 +1203,19 @@ type DescribeImportImageTasksRequest struct {
 type DescribeImportImageTasksResult struct {
 	ImportImageTasks []ImportImageTask
 	NextToken        string
+}
+
+type DescribeImportSnapshotTasksRequest struct {
+	DryRun        *bool
+	Filters       []Filter
+	ImportTaskIds []string
+	MaxResults    *int
+	NextToken     string
+}
+
+type DescribeImportSnapshotTasksResult struct {
+	ImportSnapshotTasks []ImportSnapshotTask
+	NextToken           string
 }
 
 type DescribeInstanceAttributeRequest struct {
@@ -1770,6 +1803,32 @@ type DhcpOptions struct {
 	Tags               []Tag
 }
 
+type DisableImageBlockPublicAccessRequest struct {
+	DryRun *bool
+}
+
+type DisableImageBlockPublicAccessResult struct {
+	ImageBlockPublicAccessState string // values: ImageBlockPublicAccessDisabledState
+}
+
+type DisableImageDeprecationRequest struct {
+	ImageId string // required
+	DryRun  *bool
+}
+
+type DisableImageDeprecationResult struct {
+	Return bool
+}
+
+type DisableImageDeregistrationProtectionRequest struct {
+	ImageId string // required
+	DryRun  *bool
+}
+
+type DisableImageDeregistrationProtectionResult struct {
+	Return string
+}
+
 type DisableSerialConsoleAccessRequest struct {
 	DryRun *bool
 }
@@ -1943,6 +2002,35 @@ type EnaSrdUdpSpecificationRequest struct {
 	EnaSrdUdpEnabled *bool
 }
 
+type EnableImageBlockPublicAccessRequest struct {
+	ImageBlockPublicAccessState string // required; values: ImageBlockPublicAccessEnabledState
+	DryRun                      *bool
+}
+
+type EnableImageBlockPublicAccessResult struct {
+	ImageBlockPublicAccessState string // values: ImageBlockPublicAccessEnabledState
+}
+
+type EnableImageDeprecationRequest struct {
+	ImageId     string    // required
+	DeprecateAt time.Time // required
+	DryRun      *bool
+}
+
+type EnableImageDeprecationResult struct {
+	Return bool
+}
+
+type EnableImageDeregistrationProtectionRequest struct {
+	ImageId      string // required
+	WithCooldown *bool
+	DryRun       *bool
+}
+
+type EnableImageDeregistrationProtectionResult struct {
+	Return string
+}
+
 type EnableSerialConsoleAccessRequest struct {
 	DryRun *bool
 }
@@ -1974,6 +2062,51 @@ type EnclaveOptions struct {
 
 type EnclaveOptionsRequest struct {
 	Enabled *bool
+}
+
+type ExportImageRequest struct {
+	ClientToken       string
+	Description       string
+	DiskImageFormat   string // required; values: DiskImageFormat
+	DryRun            *bool
+	ImageId           string                       // required
+	S3ExportLocation  *ExportTaskS3LocationRequest // required
+	RoleName          string
+	TagSpecifications []TagSpecification
+}
+
+type ExportImageResult struct {
+	Description       string
+	DiskImageFormat   string // values: DiskImageFormat
+	ExportImageTaskId string
+	ImageId           string
+	RoleName          string
+	Progress          string
+	S3ExportLocation  *ExportTaskS3Location
+	Status            string
+	StatusMessage     string
+	Tags              []Tag
+}
+
+type ExportImageTask struct {
+	Description       string
+	ExportImageTaskId string
+	ImageId           string
+	Progress          string
+	S3ExportLocation  *ExportTaskS3Location
+	Status            string
+	StatusMessage     string
+	Tags              []Tag
+}
+
+type ExportTaskS3Location struct {
+	S3Bucket string
+	S3Prefix string
+}
+
+type ExportTaskS3LocationRequest struct {
+	S3Bucket string // required
+	S3Prefix string
 }
 
 type Filter struct {
@@ -2018,6 +2151,14 @@ type GetConsoleScreenshotRequest struct {
 type GetConsoleScreenshotResult struct {
 	ImageData  string
 	InstanceId string
+}
+
+type GetImageBlockPublicAccessStateRequest struct {
+	DryRun *bool
+}
+
+type GetImageBlockPublicAccessStateResult struct {
+	ImageBlockPublicAccessState string
 }
 
 type GetLaunchTemplateDataRequest struct {
@@ -2310,6 +2451,32 @@ type ImportKeyPairResult struct {
 	KeyName        string
 	KeyPairId      string
 	Tags           []Tag
+}
+
+type ImportSnapshotRequest struct {
+	ClientData        *ClientData
+	ClientToken       string
+	Description       string
+	DiskContainer     *SnapshotDiskContainer
+	DryRun            *bool
+	Encrypted         *bool
+	KmsKeyId          string
+	RoleName          string
+	TagSpecifications []TagSpecification
+}
+
+type ImportSnapshotResult struct {
+	Description        string
+	ImportTaskId       string
+	SnapshotTaskDetail *SnapshotTaskDetail
+	Tags               []Tag
+}
+
+type ImportSnapshotTask struct {
+	Description        string
+	ImportTaskId       string
+	SnapshotTaskDetail *SnapshotTaskDetail
+	Tags               []Tag
 }
 
 type InferenceAcceleratorInfo struct {
@@ -4322,6 +4489,13 @@ type SnapshotDetail struct {
 	UserBucket    *UserBucketDetails
 }
 
+type SnapshotDiskContainer struct {
+	Description string
+	Format      string
+	Url         string
+	UserBucket  *UserBucket
+}
+
 type SnapshotInfo struct {
 	Description string
 	Tags        []Tag
@@ -4335,6 +4509,20 @@ type SnapshotInfo struct {
 	SnapshotId  string
 	OutpostArn  string
 	SseType     string // values: SSEType
+}
+
+type SnapshotTaskDetail struct {
+	Description   string
+	DiskImageSize float64
+	Encrypted     bool
+	Format        string
+	KmsKeyId      string
+	Progress      string
+	SnapshotId    string
+	Status        string
+	StatusMessage string
+	Url           string
+	UserBucket    *UserBucketDetails
 }
 
 type SpotInstanceRequest struct {
