@@ -3,6 +3,7 @@ package frontdoor
 import (
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"karri.dev/internal/authz"
@@ -14,6 +15,9 @@ import (
 // serveREST serves S3. The bucket stands in the host name or in the path; the key is the rest of the path,
 // byte for byte, so the path is never cleaned.
 func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
+	if err := checkHeaders(x.r); err != nil {
+		return err
+	}
 	// Split as it was signed, decoded: an escaped slash never changes which bucket is meant.
 	bucket, key := t.bucket, strings.TrimPrefix(x.r.URL.Path, "/")
 	if bucket == "" {
@@ -76,6 +80,25 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 		return err
 	}
 	return x.call(op, &wire.Request{Form: form, Header: header, Labels: map[string]string{"Bucket": bucket, "Key": key}, Body: body, Length: body.Length}, false)
+}
+
+// maxHeaders is S3's limit of a request's headers and parameters. Session tokens do not count.
+const maxHeaders = 8 << 10
+
+func checkHeaders(r *http.Request) error {
+	size := len(r.URL.RawQuery) - len(r.URL.Query().Get("X-Amz-Security-Token"))
+	for name, values := range r.Header {
+		for _, v := range values {
+			if name != "X-Amz-Security-Token" {
+				size += len(name) + len(v)
+			}
+		}
+	}
+	if size > maxHeaders {
+		return awserr.New("RequestHeaderSectionTooLarge", "Your request header and query-string parameters exceed the maximum allowed size.").
+			With("MaxSizeAllowed", strconv.Itoa(maxHeaders))
+	}
+	return nil
 }
 
 // match finds the operation.

@@ -183,7 +183,7 @@ func TestObjectsWithSDK(t *testing.T) {
 			if code(err) != "NotFound 404" {
 				t.Error(code(err))
 			}
-			if _, err = client.GetBucketAnalyticsConfiguration(ctx, &s3.GetBucketAnalyticsConfigurationInput{Id: aws.String("1"), Bucket: aws.String("bucket")}); code(err) != "NotImplemented 501" {
+			if _, err = client.GetObjectTorrent(ctx, &s3.GetObjectTorrentInput{Bucket: aws.String("bucket"), Key: aws.String("key")}); code(err) != "NotImplemented 501" {
 				t.Error(code(err))
 			}
 			if _, err = client.PutObject(ctx, &s3.PutObjectInput{Bucket: aws.String("bucket"), Key: aws.String("panic"), Body: strings.NewReader("x")}); code(err) != "InternalError 500" {

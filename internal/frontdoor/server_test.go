@@ -71,6 +71,7 @@ func TestRawRequests(t *testing.T) {
 		"two lengths":        {strings.Replace(c.raw(4, ""), "Content-Length: 4\r\n", "Content-Length: 4\r\nContent-Length: 5\r\n", 1) + "data", 400},
 		"length and chunked": {c.raw(4, "Transfer-Encoding: chunked\r\n") + "0\r\n\r\n", 411},
 		"two hosts":          {c.raw(4, "Host: other\r\n") + "data", 400},
+		"many headers":       {c.raw(4, strings.Repeat("X-Amz-Meta-A: "+strings.Repeat("x", 1000)+"\r\n", 9)) + "data", 400},
 		"large header":       {c.raw(4, "X-Large: "+strings.Repeat("x", 100<<10)+"\r\n") + "data", 431},
 		"folded header":      {c.raw(4, "X-Folded: a\r\n b\r\n") + "data", 200},
 		"space before colon": {c.raw(4, "X-Amz-Acl : private\r\n") + "data", 400},

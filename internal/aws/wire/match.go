@@ -81,6 +81,13 @@ func (s *Service) Match(method, bucket, key string, query url.Values, header htt
 		}
 		return *best, nil, methodNotAllowed(method)
 	}
+	for name, values := range query {
+		// What looks like a sub-resource that nobody knows is one that came later: whoever sends it does not mean the plain
+		// operation, which would write or delete something else.
+		if method != http.MethodGet && method != http.MethodHead && strings.Join(values, "") == "" && !best.understands(name) && !strings.HasPrefix(strings.ToLower(name), "x-") {
+			return *best, nil, awserr.New("NotImplemented", "The sub-resource %s is not implemented", short(name)).WithStatus(http.StatusNotImplemented)
+		}
+	}
 	op := s.served(best.Name)
 	if op == nil {
 		return *best, nil, awserr.New("NotImplemented", "The operation %s is not implemented", best.Name).WithStatus(http.StatusNotImplemented)

@@ -112,6 +112,14 @@ func actionsOf() map[string]string {
 		"PutObjectLegalHold": "PutObjectLegalHold", "PutObjectLockConfiguration": "PutBucketObjectLockConfiguration",
 		"PutObjectRetention": "PutObjectRetention", "PutObjectTagging": "PutObjectTagging", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
 		"PutBucketReplication": "PutReplicationConfiguration", "DeleteBucketReplication": "PutReplicationConfiguration",
+		"GetBucketAnalyticsConfiguration": "GetAnalyticsConfiguration", "ListBucketAnalyticsConfigurations": "GetAnalyticsConfiguration",
+		"DeleteBucketAnalyticsConfiguration": "PutAnalyticsConfiguration",
+		"GetBucketIntelligentTieringConfiguration": "GetIntelligentTieringConfiguration", "ListBucketIntelligentTieringConfigurations": "GetIntelligentTieringConfiguration",
+		"DeleteBucketIntelligentTieringConfiguration": "PutIntelligentTieringConfiguration",
+		"GetBucketInventoryConfiguration": "GetInventoryConfiguration", "ListBucketInventoryConfigurations": "GetInventoryConfiguration",
+		"DeleteBucketInventoryConfiguration": "PutInventoryConfiguration",
+		"GetBucketMetricsConfiguration": "GetMetricsConfiguration", "ListBucketMetricsConfigurations": "GetMetricsConfiguration",
+		"DeleteBucketMetricsConfiguration": "PutMetricsConfiguration",
 		"UploadPart": "PutObject", "UploadPartCopy": "PutObject GetObject",
 	}
 }

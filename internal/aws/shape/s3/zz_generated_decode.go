@@ -187,6 +187,21 @@ func headersDeleteBucket(name string) bool {
 	return false
 }
 
+func decodeDeleteBucketAnalyticsConfigurationRequest(d *wire.Decoder, v *DeleteBucketAnalyticsConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersDeleteBucketAnalyticsConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeDeleteBucketCorsRequest(d *wire.Decoder, v *DeleteBucketCorsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
@@ -213,12 +228,52 @@ func headersDeleteBucketEncryption(name string) bool {
 	return false
 }
 
+func decodeDeleteBucketIntelligentTieringConfigurationRequest(d *wire.Decoder, v *DeleteBucketIntelligentTieringConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+}
+
+func headersDeleteBucketIntelligentTieringConfiguration(name string) bool {
+	return false
+}
+
+func decodeDeleteBucketInventoryConfigurationRequest(d *wire.Decoder, v *DeleteBucketInventoryConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersDeleteBucketInventoryConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeDeleteBucketLifecycleRequest(d *wire.Decoder, v *DeleteBucketLifecycleRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
 }
 
 func headersDeleteBucketLifecycle(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeDeleteBucketMetricsConfigurationRequest(d *wire.Decoder, v *DeleteBucketMetricsConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersDeleteBucketMetricsConfiguration(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner":
 		return true
@@ -385,6 +440,21 @@ func headersGetBucketAcl(name string) bool {
 	return false
 }
 
+func decodeGetBucketAnalyticsConfigurationRequest(d *wire.Decoder, v *GetBucketAnalyticsConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersGetBucketAnalyticsConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodeGetBucketCorsRequest(d *wire.Decoder, v *GetBucketCorsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
@@ -404,6 +474,31 @@ func decodeGetBucketEncryptionRequest(d *wire.Decoder, v *GetBucketEncryptionReq
 }
 
 func headersGetBucketEncryption(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketIntelligentTieringConfigurationRequest(d *wire.Decoder, v *GetBucketIntelligentTieringConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+}
+
+func headersGetBucketIntelligentTieringConfiguration(name string) bool {
+	return false
+}
+
+func decodeGetBucketInventoryConfigurationRequest(d *wire.Decoder, v *GetBucketInventoryConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersGetBucketInventoryConfiguration(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner":
 		return true
@@ -443,6 +538,21 @@ func decodeGetBucketLoggingRequest(d *wire.Decoder, v *GetBucketLoggingRequest) 
 }
 
 func headersGetBucketLogging(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeGetBucketMetricsConfigurationRequest(d *wire.Decoder, v *GetBucketMetricsConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersGetBucketMetricsConfiguration(name string) bool {
 	switch name {
 	case "x-amz-expected-bucket-owner":
 		return true
@@ -752,6 +862,57 @@ func decodeHeadObjectRequest(d *wire.Decoder, v *HeadObjectRequest) {
 func headersHeadObject(name string) bool {
 	switch name {
 	case "x-amz-server-side-encryption-customer-algorithm", "x-amz-server-side-encryption-customer-key", "x-amz-server-side-encryption-customer-key-md5", "x-amz-request-payer", "x-amz-expected-bucket-owner", "x-amz-checksum-mode":
+		return true
+	}
+	return false
+}
+
+func decodeListBucketAnalyticsConfigurationsRequest(d *wire.Decoder, v *ListBucketAnalyticsConfigurationsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContinuationToken = d.String(d.Query("continuation-token"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersListBucketAnalyticsConfigurations(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeListBucketIntelligentTieringConfigurationsRequest(d *wire.Decoder, v *ListBucketIntelligentTieringConfigurationsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContinuationToken = d.String(d.Query("continuation-token"))
+}
+
+func headersListBucketIntelligentTieringConfigurations(name string) bool {
+	return false
+}
+
+func decodeListBucketInventoryConfigurationsRequest(d *wire.Decoder, v *ListBucketInventoryConfigurationsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContinuationToken = d.String(d.Query("continuation-token"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersListBucketInventoryConfigurations(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodeListBucketMetricsConfigurationsRequest(d *wire.Decoder, v *ListBucketMetricsConfigurationsRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	v.ContinuationToken = d.String(d.Query("continuation-token"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+}
+
+func headersListBucketMetricsConfigurations(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false

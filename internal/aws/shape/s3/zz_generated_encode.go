@@ -112,13 +112,25 @@ func encodeCreateMultipartUploadResult(w *wire.Response, v *CreateMultipartUploa
 func encodeDeleteBucketResult(w *wire.Response, v *DeleteBucketResult) {
 }
 
+func encodeDeleteBucketAnalyticsConfigurationResult(w *wire.Response, v *DeleteBucketAnalyticsConfigurationResult) {
+}
+
 func encodeDeleteBucketCorsResult(w *wire.Response, v *DeleteBucketCorsResult) {
 }
 
 func encodeDeleteBucketEncryptionResult(w *wire.Response, v *DeleteBucketEncryptionResult) {
 }
 
+func encodeDeleteBucketIntelligentTieringConfigurationResult(w *wire.Response, v *DeleteBucketIntelligentTieringConfigurationResult) {
+}
+
+func encodeDeleteBucketInventoryConfigurationResult(w *wire.Response, v *DeleteBucketInventoryConfigurationResult) {
+}
+
 func encodeDeleteBucketLifecycleResult(w *wire.Response, v *DeleteBucketLifecycleResult) {
+}
+
+func encodeDeleteBucketMetricsConfigurationResult(w *wire.Response, v *DeleteBucketMetricsConfigurationResult) {
 }
 
 func encodeDeleteBucketOwnershipControlsResult(w *wire.Response, v *DeleteBucketOwnershipControlsResult) {
@@ -201,6 +213,14 @@ func encodeGetBucketAclResult(w *wire.Response, v *GetBucketAclResult) {
 	w.CloseXML("AccessControlPolicy")
 }
 
+func encodeGetBucketAnalyticsConfigurationResult(w *wire.Response, v *GetBucketAnalyticsConfigurationResult) {
+	if v.AnalyticsConfiguration != nil {
+		w.OpenXML("GetBucketAnalyticsConfigurationResponse")
+		w.Body = appendAnalyticsConfiguration(w.Body, v.AnalyticsConfiguration)
+		w.CloseXML("GetBucketAnalyticsConfigurationResponse")
+	}
+}
+
 func encodeGetBucketCorsResult(w *wire.Response, v *GetBucketCorsResult) {
 	w.OpenXML("CORSConfiguration")
 	b := w.Body
@@ -218,6 +238,22 @@ func encodeGetBucketEncryptionResult(w *wire.Response, v *GetBucketEncryptionRes
 		w.OpenXML("ServerSideEncryptionConfiguration")
 		w.Body = appendServerSideEncryptionConfiguration(w.Body, v.ServerSideEncryptionConfiguration)
 		w.CloseXML("ServerSideEncryptionConfiguration")
+	}
+}
+
+func encodeGetBucketIntelligentTieringConfigurationResult(w *wire.Response, v *GetBucketIntelligentTieringConfigurationResult) {
+	if v.IntelligentTieringConfiguration != nil {
+		w.OpenXML("GetBucketIntelligentTieringConfigurationResponse")
+		w.Body = appendIntelligentTieringConfiguration(w.Body, v.IntelligentTieringConfiguration)
+		w.CloseXML("GetBucketIntelligentTieringConfigurationResponse")
+	}
+}
+
+func encodeGetBucketInventoryConfigurationResult(w *wire.Response, v *GetBucketInventoryConfigurationResult) {
+	if v.InventoryConfiguration != nil {
+		w.OpenXML("GetBucketInventoryConfigurationResponse")
+		w.Body = appendInventoryConfiguration(w.Body, v.InventoryConfiguration)
+		w.CloseXML("GetBucketInventoryConfigurationResponse")
 	}
 }
 
@@ -250,6 +286,14 @@ func encodeGetBucketLoggingResult(w *wire.Response, v *GetBucketLoggingResult) {
 	}
 	w.Body = b
 	w.CloseXML("BucketLoggingStatus")
+}
+
+func encodeGetBucketMetricsConfigurationResult(w *wire.Response, v *GetBucketMetricsConfigurationResult) {
+	if v.MetricsConfiguration != nil {
+		w.OpenXML("GetBucketMetricsConfigurationResponse")
+		w.Body = appendMetricsConfiguration(w.Body, v.MetricsConfiguration)
+		w.CloseXML("GetBucketMetricsConfigurationResponse")
+	}
 }
 
 func encodeGetBucketNotificationConfigurationResult(w *wire.Response, v *GetBucketNotificationConfigurationResult) {
@@ -584,6 +628,82 @@ func encodeHeadObjectResult(w *wire.Response, v *HeadObjectResult) {
 	if v.TagCount != 0 {
 		w.SetInt("x-amz-tagging-count", int64(v.TagCount))
 	}
+}
+
+func encodeListBucketAnalyticsConfigurationsResult(w *wire.Response, v *ListBucketAnalyticsConfigurationsResult) {
+	w.OpenXML("ListBucketAnalyticsConfigurationsResponse")
+	b := w.Body
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.ContinuationToken != "" {
+		b = wire.AppendString(b, "ContinuationToken", v.ContinuationToken)
+	}
+	if v.NextContinuationToken != "" {
+		b = wire.AppendString(b, "NextContinuationToken", v.NextContinuationToken)
+	}
+	for i := range v.AnalyticsConfigurationList {
+		b = append(b, "<AnalyticsConfiguration>"...)
+		b = appendAnalyticsConfiguration(b, &v.AnalyticsConfigurationList[i])
+		b = append(b, "</AnalyticsConfiguration>"...)
+	}
+	w.Body = b
+	w.CloseXML("ListBucketAnalyticsConfigurationsResponse")
+}
+
+func encodeListBucketIntelligentTieringConfigurationsResult(w *wire.Response, v *ListBucketIntelligentTieringConfigurationsResult) {
+	w.OpenXML("ListBucketIntelligentTieringConfigurationsResponse")
+	b := w.Body
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.ContinuationToken != "" {
+		b = wire.AppendString(b, "ContinuationToken", v.ContinuationToken)
+	}
+	if v.NextContinuationToken != "" {
+		b = wire.AppendString(b, "NextContinuationToken", v.NextContinuationToken)
+	}
+	for i := range v.IntelligentTieringConfigurationList {
+		b = append(b, "<IntelligentTieringConfiguration>"...)
+		b = appendIntelligentTieringConfiguration(b, &v.IntelligentTieringConfigurationList[i])
+		b = append(b, "</IntelligentTieringConfiguration>"...)
+	}
+	w.Body = b
+	w.CloseXML("ListBucketIntelligentTieringConfigurationsResponse")
+}
+
+func encodeListBucketInventoryConfigurationsResult(w *wire.Response, v *ListBucketInventoryConfigurationsResult) {
+	w.OpenXML("ListBucketInventoryConfigurationsResponse")
+	b := w.Body
+	if v.ContinuationToken != "" {
+		b = wire.AppendString(b, "ContinuationToken", v.ContinuationToken)
+	}
+	for i := range v.InventoryConfigurationList {
+		b = append(b, "<InventoryConfiguration>"...)
+		b = appendInventoryConfiguration(b, &v.InventoryConfigurationList[i])
+		b = append(b, "</InventoryConfiguration>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.NextContinuationToken != "" {
+		b = wire.AppendString(b, "NextContinuationToken", v.NextContinuationToken)
+	}
+	w.Body = b
+	w.CloseXML("ListBucketInventoryConfigurationsResponse")
+}
+
+func encodeListBucketMetricsConfigurationsResult(w *wire.Response, v *ListBucketMetricsConfigurationsResult) {
+	w.OpenXML("ListBucketMetricsConfigurationsResponse")
+	b := w.Body
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.ContinuationToken != "" {
+		b = wire.AppendString(b, "ContinuationToken", v.ContinuationToken)
+	}
+	if v.NextContinuationToken != "" {
+		b = wire.AppendString(b, "NextContinuationToken", v.NextContinuationToken)
+	}
+	for i := range v.MetricsConfigurationList {
+		b = append(b, "<MetricsConfiguration>"...)
+		b = appendMetricsConfiguration(b, &v.MetricsConfigurationList[i])
+		b = append(b, "</MetricsConfiguration>"...)
+	}
+	w.Body = b
+	w.CloseXML("ListBucketMetricsConfigurationsResponse")
 }
 
 func encodeListBucketsResult(w *wire.Response, v *ListBucketsResult) {
@@ -953,6 +1073,97 @@ func appendAccessControlTranslation(b []byte, v *AccessControlTranslation) []byt
 	return b
 }
 
+func appendAnalyticsConfiguration(b []byte, v *AnalyticsConfiguration) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendAnalyticsFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	if v.StorageClassAnalysis != nil {
+		b = append(b, "<StorageClassAnalysis>"...)
+		b = appendStorageClassAnalysis(b, v.StorageClassAnalysis)
+		b = append(b, "</StorageClassAnalysis>"...)
+	}
+	return b
+}
+
+func appendAnalyticsExportDestination(b []byte, v *AnalyticsExportDestination) []byte {
+	if v.S3BucketDestination != nil {
+		b = append(b, "<S3BucketDestination>"...)
+		b = appendAnalyticsS3BucketDestination(b, v.S3BucketDestination)
+		b = append(b, "</S3BucketDestination>"...)
+	}
+	return b
+}
+
+func appendAnalyticsFilter(b []byte, v *AnalyticsFilter) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Tag != nil {
+		b = append(b, "<Tag>"...)
+		b = appendAnalyticsFilterTag(b, v.Tag)
+		b = append(b, "</Tag>"...)
+	}
+	if v.And != nil {
+		b = append(b, "<And>"...)
+		b = appendAnalyticsFilterAnd(b, v.And)
+		b = append(b, "</And>"...)
+	}
+	return b
+}
+
+func appendAnalyticsFilterAnd(b []byte, v *AnalyticsFilterAnd) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	for i := range v.Tags {
+		b = append(b, "<Tag>"...)
+		b = appendAnalyticsFilterAndTag(b, &v.Tags[i])
+		b = append(b, "</Tag>"...)
+	}
+	return b
+}
+
+func appendAnalyticsFilterAndTag(b []byte, v *AnalyticsFilterAndTag) []byte {
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.Value != "" {
+		b = wire.AppendString(b, "Value", v.Value)
+	}
+	return b
+}
+
+func appendAnalyticsFilterTag(b []byte, v *AnalyticsFilterTag) []byte {
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.Value != "" {
+		b = wire.AppendString(b, "Value", v.Value)
+	}
+	return b
+}
+
+func appendAnalyticsS3BucketDestination(b []byte, v *AnalyticsS3BucketDestination) []byte {
+	if v.Format != "" {
+		b = wire.AppendString(b, "Format", v.Format)
+	}
+	if v.BucketAccountId != "" {
+		b = wire.AppendString(b, "BucketAccountId", v.BucketAccountId)
+	}
+	if v.Bucket != "" {
+		b = wire.AppendString(b, "Bucket", v.Bucket)
+	}
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	return b
+}
+
 func appendBucket(b []byte, v *Bucket) []byte {
 	if v.Name != "" {
 		b = wire.AppendString(b, "Name", v.Name)
@@ -1281,6 +1492,146 @@ func appendInitiator(b []byte, v *Initiator) []byte {
 	return b
 }
 
+func appendIntelligentTieringAndOperator(b []byte, v *IntelligentTieringAndOperator) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	for i := range v.Tags {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</Tag>"...)
+	}
+	return b
+}
+
+func appendIntelligentTieringConfiguration(b []byte, v *IntelligentTieringConfiguration) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendIntelligentTieringFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	for i := range v.Tierings {
+		b = append(b, "<Tiering>"...)
+		b = appendTiering(b, &v.Tierings[i])
+		b = append(b, "</Tiering>"...)
+	}
+	return b
+}
+
+func appendIntelligentTieringFilter(b []byte, v *IntelligentTieringFilter) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Tag != nil {
+		b = append(b, "<Tag>"...)
+		b = appendTag(b, v.Tag)
+		b = append(b, "</Tag>"...)
+	}
+	if v.And != nil {
+		b = append(b, "<And>"...)
+		b = appendIntelligentTieringAndOperator(b, v.And)
+		b = append(b, "</And>"...)
+	}
+	return b
+}
+
+func appendInventoryConfiguration(b []byte, v *InventoryConfiguration) []byte {
+	if v.Destination != nil {
+		b = append(b, "<Destination>"...)
+		b = appendInventoryDestination(b, v.Destination)
+		b = append(b, "</Destination>"...)
+	}
+	b = wire.AppendBool(b, "IsEnabled", v.IsEnabled)
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendInventoryFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.IncludedObjectVersions != "" {
+		b = wire.AppendString(b, "IncludedObjectVersions", v.IncludedObjectVersions)
+	}
+	if v.OptionalFields != nil {
+		b = append(b, "<OptionalFields>"...)
+		for _, x := range v.OptionalFields {
+			b = wire.AppendString(b, "Field", x)
+		}
+		b = append(b, "</OptionalFields>"...)
+	}
+	if v.Schedule != nil {
+		b = append(b, "<Schedule>"...)
+		b = appendInventorySchedule(b, v.Schedule)
+		b = append(b, "</Schedule>"...)
+	}
+	return b
+}
+
+func appendInventoryDestination(b []byte, v *InventoryDestination) []byte {
+	if v.S3BucketDestination != nil {
+		b = append(b, "<S3BucketDestination>"...)
+		b = appendInventoryS3BucketDestination(b, v.S3BucketDestination)
+		b = append(b, "</S3BucketDestination>"...)
+	}
+	return b
+}
+
+func appendInventoryEncryption(b []byte, v *InventoryEncryption) []byte {
+	if v.SSES3 != nil {
+		b = append(b, "<SSE-S3>"...)
+		b = appendSSES3(b, v.SSES3)
+		b = append(b, "</SSE-S3>"...)
+	}
+	if v.SSEKMS != nil {
+		b = append(b, "<SSE-KMS>"...)
+		b = appendSSEKMS(b, v.SSEKMS)
+		b = append(b, "</SSE-KMS>"...)
+	}
+	return b
+}
+
+func appendInventoryFilter(b []byte, v *InventoryFilter) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	return b
+}
+
+func appendInventoryS3BucketDestination(b []byte, v *InventoryS3BucketDestination) []byte {
+	if v.AccountId != "" {
+		b = wire.AppendString(b, "AccountId", v.AccountId)
+	}
+	if v.Bucket != "" {
+		b = wire.AppendString(b, "Bucket", v.Bucket)
+	}
+	if v.Format != "" {
+		b = wire.AppendString(b, "Format", v.Format)
+	}
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Encryption != nil {
+		b = append(b, "<Encryption>"...)
+		b = appendInventoryEncryption(b, v.Encryption)
+		b = append(b, "</Encryption>"...)
+	}
+	return b
+}
+
+func appendInventorySchedule(b []byte, v *InventorySchedule) []byte {
+	if v.Frequency != "" {
+		b = wire.AppendString(b, "Frequency", v.Frequency)
+	}
+	return b
+}
+
 func appendLambdaFunctionConfiguration(b []byte, v *LambdaFunctionConfiguration) []byte {
 	if v.Id != "" {
 		b = wire.AppendString(b, "Id", v.Id)
@@ -1426,6 +1777,73 @@ func appendMetrics(b []byte, v *Metrics) []byte {
 		b = append(b, "<EventThreshold>"...)
 		b = appendReplicationTimeValue(b, v.EventThreshold)
 		b = append(b, "</EventThreshold>"...)
+	}
+	return b
+}
+
+func appendMetricsConfiguration(b []byte, v *MetricsConfiguration) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.Filter != nil {
+		b = append(b, "<Filter>"...)
+		b = appendMetricsFilter(b, v.Filter)
+		b = append(b, "</Filter>"...)
+	}
+	return b
+}
+
+func appendMetricsFilter(b []byte, v *MetricsFilter) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	if v.Tag != nil {
+		b = append(b, "<Tag>"...)
+		b = appendMetricsFilterTag(b, v.Tag)
+		b = append(b, "</Tag>"...)
+	}
+	if v.AccessPointArn != "" {
+		b = wire.AppendString(b, "AccessPointArn", v.AccessPointArn)
+	}
+	if v.And != nil {
+		b = append(b, "<And>"...)
+		b = appendMetricsFilterAnd(b, v.And)
+		b = append(b, "</And>"...)
+	}
+	return b
+}
+
+func appendMetricsFilterAnd(b []byte, v *MetricsFilterAnd) []byte {
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "Prefix", v.Prefix)
+	}
+	for i := range v.Tags {
+		b = append(b, "<Tag>"...)
+		b = appendMetricsFilterAndTag(b, &v.Tags[i])
+		b = append(b, "</Tag>"...)
+	}
+	if v.AccessPointArn != "" {
+		b = wire.AppendString(b, "AccessPointArn", v.AccessPointArn)
+	}
+	return b
+}
+
+func appendMetricsFilterAndTag(b []byte, v *MetricsFilterAndTag) []byte {
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.Value != "" {
+		b = wire.AppendString(b, "Value", v.Value)
+	}
+	return b
+}
+
+func appendMetricsFilterTag(b []byte, v *MetricsFilterTag) []byte {
+	if v.Key != "" {
+		b = wire.AppendString(b, "Key", v.Key)
+	}
+	if v.Value != "" {
+		b = wire.AppendString(b, "Value", v.Value)
 	}
 	return b
 }
@@ -1890,6 +2308,17 @@ func appendS3KeyFilter(b []byte, v *S3KeyFilter) []byte {
 	return b
 }
 
+func appendSSEKMS(b []byte, v *SSEKMS) []byte {
+	if v.KeyId != "" {
+		b = wire.AppendString(b, "KeyId", v.KeyId)
+	}
+	return b
+}
+
+func appendSSES3(b []byte, v *SSES3) []byte {
+	return b
+}
+
 func appendServerSideEncryptionByDefault(b []byte, v *ServerSideEncryptionByDefault) []byte {
 	if v.SSEAlgorithm != "" {
 		b = wire.AppendString(b, "SSEAlgorithm", v.SSEAlgorithm)
@@ -1946,6 +2375,27 @@ func appendSseKmsEncryptedObjects(b []byte, v *SseKmsEncryptedObjects) []byte {
 	return b
 }
 
+func appendStorageClassAnalysis(b []byte, v *StorageClassAnalysis) []byte {
+	if v.DataExport != nil {
+		b = append(b, "<DataExport>"...)
+		b = appendStorageClassAnalysisDataExport(b, v.DataExport)
+		b = append(b, "</DataExport>"...)
+	}
+	return b
+}
+
+func appendStorageClassAnalysisDataExport(b []byte, v *StorageClassAnalysisDataExport) []byte {
+	if v.OutputSchemaVersion != "" {
+		b = wire.AppendString(b, "OutputSchemaVersion", v.OutputSchemaVersion)
+	}
+	if v.Destination != nil {
+		b = append(b, "<Destination>"...)
+		b = appendAnalyticsExportDestination(b, v.Destination)
+		b = append(b, "</Destination>"...)
+	}
+	return b
+}
+
 func appendTag(b []byte, v *Tag) []byte {
 	if v.Key != "" {
 		b = wire.AppendString(b, "Key", v.Key)
@@ -1978,6 +2428,14 @@ func appendTargetObjectKeyFormat(b []byte, v *TargetObjectKeyFormat) []byte {
 		b = append(b, "<PartitionedPrefix>"...)
 		b = appendPartitionedPrefix(b, v.PartitionedPrefix)
 		b = append(b, "</PartitionedPrefix>"...)
+	}
+	return b
+}
+
+func appendTiering(b []byte, v *Tiering) []byte {
+	b = wire.AppendInt(b, "Days", int64(v.Days))
+	if v.AccessTier != "" {
+		b = wire.AppendString(b, "AccessTier", v.AccessTier)
 	}
 	return b
 }

@@ -2,6 +2,11 @@
 
 package s3
 
+// Values of AnalyticsS3ExportFileFormat.
+const (
+	AnalyticsS3ExportFileFormatCsv = "CSV"
+)
+
 // Values of ArchiveStatus.
 const (
 	ArchiveStatusArchiveAccess     = "ARCHIVE_ACCESS"
@@ -175,6 +180,60 @@ const (
 const (
 	FilterRuleNamePrefix = "prefix"
 	FilterRuleNameSuffix = "suffix"
+)
+
+// Values of IntelligentTieringAccessTier.
+const (
+	IntelligentTieringAccessTierArchiveAccess     = "ARCHIVE_ACCESS"
+	IntelligentTieringAccessTierDeepArchiveAccess = "DEEP_ARCHIVE_ACCESS"
+)
+
+// Values of IntelligentTieringStatus.
+const (
+	IntelligentTieringStatusEnabled  = "Enabled"
+	IntelligentTieringStatusDisabled = "Disabled"
+)
+
+// Values of InventoryFormat.
+const (
+	InventoryFormatCsv     = "CSV"
+	InventoryFormatOrc     = "ORC"
+	InventoryFormatParquet = "Parquet"
+)
+
+// Values of InventoryFrequency.
+const (
+	InventoryFrequencyDaily  = "Daily"
+	InventoryFrequencyWeekly = "Weekly"
+)
+
+// Values of InventoryIncludedObjectVersions.
+const (
+	InventoryIncludedObjectVersionsAll     = "All"
+	InventoryIncludedObjectVersionsCurrent = "Current"
+)
+
+// Values of InventoryOptionalField.
+const (
+	InventoryOptionalFieldSize                            = "Size"
+	InventoryOptionalFieldLastModifiedDate                = "LastModifiedDate"
+	InventoryOptionalFieldStorageClass                    = "StorageClass"
+	InventoryOptionalFieldETag                            = "ETag"
+	InventoryOptionalFieldIsMultipartUploaded             = "IsMultipartUploaded"
+	InventoryOptionalFieldReplicationStatus               = "ReplicationStatus"
+	InventoryOptionalFieldEncryptionStatus                = "EncryptionStatus"
+	InventoryOptionalFieldObjectLockRetainUntilDate       = "ObjectLockRetainUntilDate"
+	InventoryOptionalFieldObjectLockMode                  = "ObjectLockMode"
+	InventoryOptionalFieldObjectLockLegalHoldStatus       = "ObjectLockLegalHoldStatus"
+	InventoryOptionalFieldObjectLockEventHoldStatus       = "ObjectLockEventHoldStatus"
+	InventoryOptionalFieldObjectLockEventHoldDuration     = "ObjectLockEventHoldDuration"
+	InventoryOptionalFieldIntelligentTieringAccessTier    = "IntelligentTieringAccessTier"
+	InventoryOptionalFieldBucketKeyStatus                 = "BucketKeyStatus"
+	InventoryOptionalFieldChecksumAlgorithm               = "ChecksumAlgorithm"
+	InventoryOptionalFieldObjectAccessControlList         = "ObjectAccessControlList"
+	InventoryOptionalFieldObjectOwner                     = "ObjectOwner"
+	InventoryOptionalFieldLifecycleExpirationDate         = "LifecycleExpirationDate"
+	InventoryOptionalFieldIntelligentTieringReferenceDate = "IntelligentTieringReferenceDate"
 )
 
 // Values of LocationType.
@@ -387,6 +446,11 @@ const (
 	StorageClassFsxOntap             = "FSX_ONTAP"
 	StorageClassAwsBackupWarm        = "AWS_BACKUP_WARM"
 	StorageClassAwsBackupLowCostWarm = "AWS_BACKUP_LOW_COST_WARM"
+)
+
+// Values of StorageClassAnalysisSchemaVersion.
+const (
+	StorageClassAnalysisSchemaVersionV1 = "V_1"
 )
 
 // Values of TaggingDirective.

@@ -91,6 +91,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteBucketAnalyticsConfiguration", Method: "DELETE", Path: "/{Bucket}?analytics", Query: []string{"analytics", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketAnalyticsConfiguration, decodeDeleteBucketAnalyticsConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketAnalyticsConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketAnalyticsConfiguration(ctx, in.(*DeleteBucketAnalyticsConfigurationRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteBucketCors", Method: "DELETE", Path: "/{Bucket}?cors", Query: []string{"cors"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersDeleteBucketCors, decodeDeleteBucketCorsRequest)
@@ -115,6 +127,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteBucketIntelligentTieringConfiguration", Method: "DELETE", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketIntelligentTieringConfiguration, decodeDeleteBucketIntelligentTieringConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketIntelligentTieringConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketIntelligentTieringConfiguration(ctx, in.(*DeleteBucketIntelligentTieringConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteBucketInventoryConfiguration", Method: "DELETE", Path: "/{Bucket}?inventory", Query: []string{"inventory", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketInventoryConfiguration, decodeDeleteBucketInventoryConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketInventoryConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketInventoryConfiguration(ctx, in.(*DeleteBucketInventoryConfigurationRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteBucketLifecycle", Method: "DELETE", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersDeleteBucketLifecycle, decodeDeleteBucketLifecycleRequest)
@@ -124,6 +160,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteBucketLifecycle(ctx, in.(*DeleteBucketLifecycleRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteBucketMetricsConfiguration", Method: "DELETE", Path: "/{Bucket}?metrics", Query: []string{"metrics", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersDeleteBucketMetricsConfiguration, decodeDeleteBucketMetricsConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 204, encodeDeleteBucketMetricsConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteBucketMetricsConfiguration(ctx, in.(*DeleteBucketMetricsConfigurationRequest))
 			},
 		},
 		{
@@ -253,6 +301,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetBucketAnalyticsConfiguration", Method: "GET", Path: "/{Bucket}?analytics", Query: []string{"analytics", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketAnalyticsConfiguration, decodeGetBucketAnalyticsConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketAnalyticsConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketAnalyticsConfiguration(ctx, in.(*GetBucketAnalyticsConfigurationRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetBucketCors", Method: "GET", Path: "/{Bucket}?cors", Query: []string{"cors"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersGetBucketCors, decodeGetBucketCorsRequest)
@@ -272,6 +332,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetBucketEncryption(ctx, in.(*GetBucketEncryptionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketIntelligentTieringConfiguration", Method: "GET", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketIntelligentTieringConfiguration, decodeGetBucketIntelligentTieringConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketIntelligentTieringConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketIntelligentTieringConfiguration(ctx, in.(*GetBucketIntelligentTieringConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketInventoryConfiguration", Method: "GET", Path: "/{Bucket}?inventory", Query: []string{"inventory", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketInventoryConfiguration, decodeGetBucketInventoryConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketInventoryConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketInventoryConfiguration(ctx, in.(*GetBucketInventoryConfigurationRequest))
 			},
 		},
 		{
@@ -308,6 +392,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetBucketLogging(ctx, in.(*GetBucketLoggingRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetBucketMetricsConfiguration", Method: "GET", Path: "/{Bucket}?metrics", Query: []string{"metrics", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersGetBucketMetricsConfiguration, decodeGetBucketMetricsConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeGetBucketMetricsConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetBucketMetricsConfiguration(ctx, in.(*GetBucketMetricsConfigurationRequest))
 			},
 		},
 		{
@@ -528,6 +624,54 @@ func operations() []wire.Operation {
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeHeadObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).HeadObject(ctx, in.(*HeadObjectRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListBucketAnalyticsConfigurations", Method: "GET", Path: "/{Bucket}?analytics", Query: []string{"analytics"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersListBucketAnalyticsConfigurations, decodeListBucketAnalyticsConfigurationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeListBucketAnalyticsConfigurationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListBucketAnalyticsConfigurations(ctx, in.(*ListBucketAnalyticsConfigurationsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListBucketIntelligentTieringConfigurations", Method: "GET", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersListBucketIntelligentTieringConfigurations, decodeListBucketIntelligentTieringConfigurationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeListBucketIntelligentTieringConfigurationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListBucketIntelligentTieringConfigurations(ctx, in.(*ListBucketIntelligentTieringConfigurationsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListBucketInventoryConfigurations", Method: "GET", Path: "/{Bucket}?inventory", Query: []string{"inventory"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersListBucketInventoryConfigurations, decodeListBucketInventoryConfigurationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeListBucketInventoryConfigurationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListBucketInventoryConfigurations(ctx, in.(*ListBucketInventoryConfigurationsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListBucketMetricsConfigurations", Method: "GET", Path: "/{Bucket}?metrics", Query: []string{"metrics"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersListBucketMetricsConfigurations, decodeListBucketMetricsConfigurationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodeListBucketMetricsConfigurationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListBucketMetricsConfigurations(ctx, in.(*ListBucketMetricsConfigurationsRequest))
 			},
 		},
 		{

@@ -37,6 +37,44 @@ type AccessControlTranslation struct {
 	Owner string // required; values: OwnerOverride
 }
 
+type AnalyticsConfiguration struct {
+	Id                   string
+	Filter               *AnalyticsFilter
+	StorageClassAnalysis *StorageClassAnalysis
+}
+
+type AnalyticsExportDestination struct {
+	S3BucketDestination *AnalyticsS3BucketDestination
+}
+
+type AnalyticsFilter struct {
+	Prefix string
+	Tag    *AnalyticsFilterTag
+	And    *AnalyticsFilterAnd
+}
+
+type AnalyticsFilterAnd struct {
+	Prefix string
+	Tags   []AnalyticsFilterAndTag
+}
+
+type AnalyticsFilterAndTag struct {
+	Key   string
+	Value string
+}
+
+type AnalyticsFilterTag struct {
+	Key   string
+	Value string
+}
+
+type AnalyticsS3BucketDestination struct {
+	Format          string // values: AnalyticsS3ExportFileFormat
+	BucketAccountId string
+	Bucket          string
+	Prefix          string
+}
+
 type Bucket struct {
 	Name         string
 	CreationDate time.Time
@@ -310,6 +348,15 @@ type Delete struct {
 	Quiet   *bool
 }
 
+type DeleteBucketAnalyticsConfigurationRequest struct {
+	Bucket              string // required
+	Id                  string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketAnalyticsConfigurationResult struct {
+}
+
 type DeleteBucketCorsRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
@@ -326,12 +373,38 @@ type DeleteBucketEncryptionRequest struct {
 type DeleteBucketEncryptionResult struct {
 }
 
+type DeleteBucketIntelligentTieringConfigurationRequest struct {
+	Bucket string // required
+	Id     string // required
+}
+
+type DeleteBucketIntelligentTieringConfigurationResult struct {
+}
+
+type DeleteBucketInventoryConfigurationRequest struct {
+	Bucket              string // required
+	Id                  string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketInventoryConfigurationResult struct {
+}
+
 type DeleteBucketLifecycleRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
 }
 
 type DeleteBucketLifecycleResult struct {
+}
+
+type DeleteBucketMetricsConfigurationRequest struct {
+	Bucket              string // required
+	Id                  string // required
+	ExpectedBucketOwner string
+}
+
+type DeleteBucketMetricsConfigurationResult struct {
 }
 
 type DeleteBucketOwnershipControlsRequest struct {
@@ -513,6 +586,16 @@ type GetBucketAclResult struct {
 	Grants []Grant
 }
 
+type GetBucketAnalyticsConfigurationRequest struct {
+	Bucket              string // required
+	Id                  string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketAnalyticsConfigurationResult struct {
+	AnalyticsConfiguration *AnalyticsConfiguration
+}
+
 type GetBucketCorsRequest struct {
 	Bucket              string // required
 	ExpectedBucketOwner string
@@ -529,6 +612,25 @@ type GetBucketEncryptionRequest struct {
 
 type GetBucketEncryptionResult struct {
 	ServerSideEncryptionConfiguration *ServerSideEncryptionConfiguration
+}
+
+type GetBucketIntelligentTieringConfigurationRequest struct {
+	Bucket string // required
+	Id     string // required
+}
+
+type GetBucketIntelligentTieringConfigurationResult struct {
+	IntelligentTieringConfiguration *IntelligentTieringConfiguration
+}
+
+type GetBucketInventoryConfigurationRequest struct {
+	Bucket              string // required
+	Id                  string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketInventoryConfigurationResult struct {
+	InventoryConfiguration *InventoryConfiguration
 }
 
 type GetBucketLifecycleConfigurationRequest struct {
@@ -557,6 +659,16 @@ type GetBucketLoggingRequest struct {
 
 type GetBucketLoggingResult struct {
 	LoggingEnabled *LoggingEnabled
+}
+
+type GetBucketMetricsConfigurationRequest struct {
+	Bucket              string // required
+	Id                  string // required
+	ExpectedBucketOwner string
+}
+
+type GetBucketMetricsConfigurationResult struct {
+	MetricsConfiguration *MetricsConfiguration
 }
 
 type GetBucketNotificationConfigurationRequest struct {
@@ -916,6 +1028,59 @@ type Initiator struct {
 	DisplayName string
 }
 
+type IntelligentTieringAndOperator struct {
+	Prefix string
+	Tags   []Tag
+}
+
+type IntelligentTieringConfiguration struct {
+	Id       string
+	Filter   *IntelligentTieringFilter
+	Status   string // values: IntelligentTieringStatus
+	Tierings []Tiering
+}
+
+type IntelligentTieringFilter struct {
+	Prefix string
+	Tag    *Tag
+	And    *IntelligentTieringAndOperator
+}
+
+type InventoryConfiguration struct {
+	Destination            *InventoryDestination
+	IsEnabled              bool
+	Filter                 *InventoryFilter
+	Id                     string
+	IncludedObjectVersions string   // values: InventoryIncludedObjectVersions
+	OptionalFields         []string // values: InventoryOptionalField
+	Schedule               *InventorySchedule
+}
+
+type InventoryDestination struct {
+	S3BucketDestination *InventoryS3BucketDestination
+}
+
+type InventoryEncryption struct {
+	SSES3  *SSES3
+	SSEKMS *SSEKMS
+}
+
+type InventoryFilter struct {
+	Prefix string
+}
+
+type InventoryS3BucketDestination struct {
+	AccountId  string
+	Bucket     string
+	Format     string // values: InventoryFormat
+	Prefix     string
+	Encryption *InventoryEncryption
+}
+
+type InventorySchedule struct {
+	Frequency string // values: InventoryFrequency
+}
+
 type LambdaFunctionConfiguration struct {
 	Id                string
 	LambdaFunctionArn string   // required
@@ -954,6 +1119,57 @@ type LifecycleRuleFilter struct {
 	ObjectSizeGreaterThan *int64
 	ObjectSizeLessThan    *int64
 	And                   *LifecycleRuleAndOperator
+}
+
+type ListBucketAnalyticsConfigurationsRequest struct {
+	Bucket              string // required
+	ContinuationToken   string
+	ExpectedBucketOwner string
+}
+
+type ListBucketAnalyticsConfigurationsResult struct {
+	IsTruncated                bool
+	ContinuationToken          string
+	NextContinuationToken      string
+	AnalyticsConfigurationList []AnalyticsConfiguration
+}
+
+type ListBucketIntelligentTieringConfigurationsRequest struct {
+	Bucket            string // required
+	ContinuationToken string
+}
+
+type ListBucketIntelligentTieringConfigurationsResult struct {
+	IsTruncated                         bool
+	ContinuationToken                   string
+	NextContinuationToken               string
+	IntelligentTieringConfigurationList []IntelligentTieringConfiguration
+}
+
+type ListBucketInventoryConfigurationsRequest struct {
+	Bucket              string // required
+	ContinuationToken   string
+	ExpectedBucketOwner string
+}
+
+type ListBucketInventoryConfigurationsResult struct {
+	ContinuationToken          string
+	InventoryConfigurationList []InventoryConfiguration
+	IsTruncated                bool
+	NextContinuationToken      string
+}
+
+type ListBucketMetricsConfigurationsRequest struct {
+	Bucket              string // required
+	ContinuationToken   string
+	ExpectedBucketOwner string
+}
+
+type ListBucketMetricsConfigurationsResult struct {
+	IsTruncated              bool
+	ContinuationToken        string
+	NextContinuationToken    string
+	MetricsConfigurationList []MetricsConfiguration
 }
 
 type ListBucketsRequest struct {
@@ -1131,6 +1347,34 @@ type LoggingEnabled struct {
 type Metrics struct {
 	Status         string // required; values: MetricsStatus
 	EventThreshold *ReplicationTimeValue
+}
+
+type MetricsConfiguration struct {
+	Id     string
+	Filter *MetricsFilter
+}
+
+type MetricsFilter struct {
+	Prefix         string
+	Tag            *MetricsFilterTag
+	AccessPointArn string
+	And            *MetricsFilterAnd
+}
+
+type MetricsFilterAnd struct {
+	Prefix         string
+	Tags           []MetricsFilterAndTag
+	AccessPointArn string
+}
+
+type MetricsFilterAndTag struct {
+	Key   string
+	Value string
+}
+
+type MetricsFilterTag struct {
+	Key   string
+	Value string
 }
 
 type MultipartUpload struct {
@@ -1664,6 +1908,13 @@ type S3KeyFilter struct {
 	FilterRules []FilterRule
 }
 
+type SSEKMS struct {
+	KeyId string
+}
+
+type SSES3 struct {
+}
+
 type ServerSideEncryptionByDefault struct {
 	SSEAlgorithm   string // required; values: ServerSideEncryption
 	KMSMasterKeyID string
@@ -1690,6 +1941,15 @@ type SseKmsEncryptedObjects struct {
 	Status string // required; values: SseKmsEncryptedObjectsStatus
 }
 
+type StorageClassAnalysis struct {
+	DataExport *StorageClassAnalysisDataExport
+}
+
+type StorageClassAnalysisDataExport struct {
+	OutputSchemaVersion string // values: StorageClassAnalysisSchemaVersion
+	Destination         *AnalyticsExportDestination
+}
+
 type Tag struct {
 	Key   string // required
 	Value string // required
@@ -1707,6 +1967,11 @@ type TargetGrant struct {
 type TargetObjectKeyFormat struct {
 	SimplePrefix      *SimplePrefix
 	PartitionedPrefix *PartitionedPrefix
+}
+
+type Tiering struct {
+	Days       int
+	AccessTier string // values: IntelligentTieringAccessTier
 }
 
 type TopicConfiguration struct {

@@ -23,14 +23,23 @@ func TestMatch(t *testing.T) {
 		{"GET", "/b?uploads", "", "ListMultipartUploads", ""},
 		{"GET", "/b?acl", "", "GetBucketAcl", ""},
 		{"GET", "/b?abac", "", "GetBucketAbac", "NotImplemented"},
-		{"GET", "/b?analytics&id=1", "", "GetBucketAnalyticsConfiguration", "NotImplemented"},
+		{"GET", "/b?analytics&id=1", "", "GetBucketAnalyticsConfiguration", ""},
+		{"PUT", "/b?analytics&id=1", "", "PutBucketAnalyticsConfiguration", "NotImplemented"},
+		{"GET", "/b?analytics", "", "ListBucketAnalyticsConfigurations", ""},
+		{"DELETE", "/b?later", "", "DeleteBucket", "NotImplemented"},
+		{"DELETE", "/b/k?later=", "", "DeleteObject", "NotImplemented"},
+		{"PUT", "/b?later", "", "CreateBucket", "NotImplemented"},
+		{"PUT", "/b/k?later", "", "PutObject", "NotImplemented"},
+		{"PUT", "/b/k?x-mine", "", "PutObject", ""},
+		{"PUT", "/b/k?x-id=PutObject", "", "PutObject", ""},
+		{"POST", "/b/k?select&select-type=2", "", "SelectObjectContent", "NotImplemented"},
 		{"GET", "/b?id=1&unknown", "", "ListObjects", ""},
 		{"GET", "/b?acl&location", "", "GetBucketAcl", "InvalidArgument"},
 		{"PUT", "/b", "", "CreateBucket", ""},
 		{"PUT", "/b?versioning", "", "PutBucketVersioning", ""},
 		{"PUT", "/b?location", "", "CreateBucket", "MethodNotAllowed"},
 		{"DELETE", "/b", "", "DeleteBucket", ""},
-		{"DELETE", "/b?inventory&id=x", "", "DeleteBucketInventoryConfiguration", "NotImplemented"},
+		{"DELETE", "/b?inventory&id=x", "", "DeleteBucketInventoryConfiguration", ""},
 		{"DELETE", "/b?versioning", "", "DeleteBucket", "MethodNotAllowed"},
 		{"HEAD", "/b", "", "HeadBucket", ""},
 		{"HEAD", "/b/k?tagging", "", "HeadObject", "MethodNotAllowed"},
@@ -77,6 +86,7 @@ func FuzzMatch(f *testing.F) {
 	f.Add("GET", "b", "k//../x", "acl&x=y")
 	f.Add("DELETE", "b", "", "versioning=")
 	f.Add("PUT", "", "k", "uploadId=1&partNumber")
+	f.Add("DELETE", "b", "", "later")
 	s := s3.Service()
 	f.Fuzz(func(t *testing.T, method, bucket, key, rawQuery string) {
 		query, err := url.ParseQuery(rawQuery)
@@ -89,6 +99,9 @@ func FuzzMatch(f *testing.F) {
 		}
 		if op == nil {
 			return
+		}
+		if query.Has("later") && query.Get("later") == "" && len(query["later"]) == 1 && method != "GET" && method != "HEAD" {
+			t.Fatalf("%s %s/%s?%s reached %s", method, bucket, key, rawQuery, route.Name)
 		}
 		for _, sub := range []string{"acl", "tagging", "versioning", "policy", "lifecycle", "uploads", "delete", "location"} {
 			if query.Has(sub) && !strings.HasSuffix(route.Path, "?"+sub) {
