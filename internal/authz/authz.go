@@ -67,7 +67,7 @@ func New(deps Deps) *Engine {
 		panic(err) // they are part of the program
 	}
 	for _, m := range managed {
-		e.managed[policy.ManagedPrefix+m.Name] = m.Policy
+		e.managed[m.ARN()] = m.Policy
 	}
 	e.pool.New = func() any { return &Asking{engine: e, who: &who{}} }
 	return e

@@ -51,7 +51,7 @@ func (x *exchange) authenticate(sig *sigv4.Signature, payload string) (*sigv4.Pr
 	}
 	x.info.Caller = who.Caller
 	x.signed(sig, payload)
-	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
+	x.d.deps.Authenticator.Used(&x.info.Caller, sig.Service, x.info.Region, x.info.Time)
 	return proof, nil
 }
 

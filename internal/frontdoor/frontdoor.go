@@ -24,6 +24,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"karri.dev/internal/audit"
+	"karri.dev/internal/aws/call"
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/aws/wire"
 	"karri.dev/internal/identity"
@@ -52,7 +53,7 @@ type Authenticator interface {
 	// Lookup takes the session token, "" where the client sent none. Errors are identity.ErrNoKey,
 	// identity.ErrBadToken and session.ErrExpired.
 	Lookup(accessKeyID, token string, now time.Time) (*identity.Principal, error)
-	Used(accessKeyID, service, region string, at time.Time)
+	Used(c *call.Caller, service, region string, at time.Time)
 }
 
 // Deps are what a Door works with. Authenticator and Authorizer are required.

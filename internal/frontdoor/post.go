@@ -158,7 +158,7 @@ func (x *exchange) postAllowed(f *postForm, bucket string) (least, most int64, e
 	x.signed(sig, "")
 	x.info.Signed.Type, x.info.Signed.At = "POST", time.Time{}
 	x.info.Caller, x.info.Payer = who.Caller, f.fields["x-amz-request-payer"]
-	x.d.deps.Authenticator.Used(sig.AccessKeyID, sig.Service, x.info.Region, x.info.Time)
+	x.d.deps.Authenticator.Used(&x.info.Caller, sig.Service, x.info.Region, x.info.Time)
 	p, err := postpolicy.Parse(text)
 	if err == nil {
 		err = p.Check(f.fields, bucket, x.info.Time)

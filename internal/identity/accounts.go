@@ -213,6 +213,13 @@ func removePeople(tx *store.Tx, account string) {
 	removeOf(tx, store.Policies, account, func(p *resource.Policy) string { return p.Name })
 	removeOf(tx, store.InstanceProfiles, account, func(p *resource.InstanceProfile) string { return p.Name })
 	removeOf(tx, store.MFADevices, account, func(d *resource.MFADevice) string { return d.Name })
+	removeOf(tx, store.ServerCertificates, account, func(c *resource.ServerCertificate) string { return c.Name })
+	removeOf(tx, store.AccessJobs, account, func(j *resource.AccessJob) string { return j.ID })
+	removeOf(tx, store.RoleDeletions, account, func(d *resource.RoleDeletion) string { return d.ID })
+	for _, k := range slices.Collect(store.SSHPublicKeysByAccount.By(tx, account)) {
+		store.SSHPublicKeys.Delete(tx, k.ID)
+	}
+	store.CredentialReports.Delete(tx, account)
 	store.PasswordPolicies.Delete(tx, account)
 	owners := []string{""}
 	for u := range UsersOf(tx, account) {

@@ -40,6 +40,11 @@ func (i *Identity) NewSeed(d *resource.MFADevice) []byte {
 	return seed
 }
 
+// SealCertificateKey seals the key of a server certificate, for whoever will serve with it.
+func (i *Identity) SealCertificateKey(id string, key []byte) []byte {
+	return i.deps.Sealer.Seal(key, "server-certificate:"+id)
+}
+
 // DevicesOf gives a user's MFA devices in order of key.
 func DevicesOf(r store.Reader, userID string) iter.Seq[*resource.MFADevice] {
 	return store.MFADevicesByUser.By(r, userID)

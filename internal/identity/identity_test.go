@@ -216,7 +216,7 @@ func TestUsageIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "usage.json")
 		i := newIdentity(t, Config{UsageFile: file}, Hooks{})
-		_, key, err := i.Bootstrap(context.Background(), Key{})
+		account, key, err := i.Bootstrap(context.Background(), Key{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,8 +224,8 @@ func TestUsageIsKept(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- i.Run(ctx) }()
 		at := time.Now()
-		i.Used(key.ID, "ec2", "us-east-1", at)
-		i.Used("AKIAGONE", "ec2", "us-east-1", at)
+		i.Used(&call.Caller{AccessKeyID: key.ID, UserID: account.ID}, "ec2", "us-east-1", at)
+		i.Used(&call.Caller{AccessKeyID: "AKIAGONE", UserID: "AIDAGONE"}, "ec2", "us-east-1", at)
 		time.Sleep(61 * time.Second)
 
 		next := New(Config{UsageFile: file}, i.deps)
@@ -236,10 +236,16 @@ func TestUsageIsKept(t *testing.T) {
 		if diff := cmp.Diff(Use{at.UTC().Truncate(time.Second), "ec2", "us-east-1"}, use); diff != "" || !ok {
 			t.Error(diff)
 		}
+		if _, ok := next.LastUsedBy(account.ID, "ec2"); !ok {
+			t.Error("root's use was not kept")
+		}
+		if _, ok := next.LastUsedBy("AIDAGONE", "ec2"); ok {
+			t.Error("the use of a user who is gone was kept")
+		}
 		if _, ok := next.LastUsed("AKIAGONE"); ok {
 			t.Error("the use of a key that is gone was kept")
 		}
-		i.Used(key.ID, "s3", "us-east-1", at.Add(time.Hour))
+		i.Used(&call.Caller{AccessKeyID: key.ID}, "s3", "us-east-1", at.Add(time.Hour))
 		cancel()
 		if err := <-done; err != nil {
 			t.Fatal(err)

@@ -7,15 +7,17 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"karri.dev/internal/aws/call"
 	"karri.dev/internal/durable"
 	"karri.dev/internal/store"
 )
 
-// Use says when and for what an access key was last used.
+// Use says when and for what an access key, or a principal in one service, was last used.
 type Use struct {
 	Time    time.Time `json:"time"`
 	Service string    `json:"service"`
@@ -26,12 +28,25 @@ type Use struct {
 // written to a file now and then, so a crash loses the last interval, and each cloud process knows only the
 // requests that it served itself.
 type usage struct {
-	keys  sync.Map // access key id → *atomic.Pointer[Use]
+	keys  sync.Map // access key id, or PRINCIPAL/SERVICE → *atomic.Pointer[Use]
 	dirty atomic.Bool
 }
 
-// Used notes that a key has signed a request. It is exact to the second.
-func (i *Identity) Used(keyID, service, region string, at time.Time) {
+// Used notes that somebody has signed a request. It is exact to the second.
+func (i *Identity) Used(c *call.Caller, service, region string, at time.Time) {
+	principal := c.UserID
+	if c.Session == nil {
+		i.used(c.AccessKeyID, service, region, at)
+	} else {
+		principal = c.Session.PrincipalID
+	}
+	i.used(useKey(principal, service), service, region, at)
+}
+
+// useKey names a principal in a service: principals are users (AIDA…), roles (AROA…), and accounts for their roots.
+func useKey(principal, service string) string { return principal + "/" + service }
+
+func (i *Identity) used(keyID, service, region string, at time.Time) {
 	v, ok := i.usage.keys.Load(keyID)
 	if !ok {
 		v, _ = i.usage.keys.LoadOrStore(keyID, new(atomic.Pointer[Use]))
@@ -52,6 +67,11 @@ func (i *Identity) LastUsed(keyID string) (Use, bool) {
 		}
 	}
 	return Use{}, false
+}
+
+// LastUsedBy gives a principal's last use of a service.
+func (i *Identity) LastUsedBy(principal, service string) (Use, bool) {
+	return i.LastUsed(useKey(principal, service))
 }
 
 // Run keeps the files until ctx ends.
@@ -110,6 +130,15 @@ func (i *Identity) loadUsage() error {
 	return nil
 }
 
+// stillThere says whether a key, or a principal with a service, is worth to be kept.
+func stillThere(r store.Reader, id string) bool {
+	principal, _, isUse := strings.Cut(id, "/")
+	if !isUse {
+		return store.AccessKeys.Get(r, id) != nil
+	}
+	return store.UsersByID.One(r, principal) != nil || store.RolesByID.One(r, principal) != nil || store.Accounts.Get(r, principal) != nil
+}
+
 // saveUsage writes the file anew, without keys that are gone.
 func (i *Identity) saveUsage() error {
 	if !i.usage.dirty.Swap(false) {
@@ -118,7 +147,7 @@ func (i *Identity) saveUsage() error {
 	snap := i.deps.Store.Snapshot()
 	uses := make(map[string]Use)
 	i.usage.keys.Range(func(id, v any) bool {
-		if store.AccessKeys.Get(snap, id.(string)) == nil {
+		if !stillThere(snap, id.(string)) {
 			i.usage.keys.Delete(id)
 		} else if u := v.(*atomic.Pointer[Use]).Load(); u != nil {
 			uses[id.(string)] = *u

@@ -88,7 +88,7 @@ func attached(u *resource.User, names []string) *resource.User {
 
 // policyExists says whether an account may attach this policy.
 func policyExists(r store.Reader, account, arn string) bool {
-	if policy.IsManaged(arn) {
+	if policy.Attachable(arn) {
 		return true
 	}
 	p := authz.FindPolicy(r, arn)
@@ -97,6 +97,9 @@ func policyExists(r store.Reader, account, arn string) bool {
 
 // NewID makes an entity's unique id: "AROA" and 17 further characters.
 func (i *Identity) NewID(prefix string) string { return i.deps.IDs.IAM(prefix) }
+
+// NewUUID makes an id of a task.
+func (i *Identity) NewUUID() string { return i.deps.IDs.UUID() }
 
 // Now is the time to write into records.
 func (i *Identity) Now() time.Time { return i.deps.Now().UTC() }
@@ -176,6 +179,14 @@ func RemoveUser(tx *store.Tx, account, name string) error {
 	}
 	if store.MFADevicesByUser.One(tx, u.ID) != nil {
 		return mustFirst("delete MFA device")
+	}
+	if store.SSHPublicKeysByUser.One(tx, u.ID) != nil {
+		return mustFirst("delete SSH public keys")
+	}
+	for c := range store.SigningCertificatesByAccount.By(tx, account) {
+		if c.UserID == u.ID {
+			return mustFirst("delete signing certificates")
+		}
 	}
 	store.Users.Delete(tx, key)
 	return nil

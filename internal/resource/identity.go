@@ -12,6 +12,7 @@ type Account struct {
 	CloudAdmin  bool      `json:"cloud_admin,omitempty"` // the administrator's account, "eucalyptus" of old
 	Closing     bool      `json:"closing,omitempty"`     // being deleted: its keys no longer work
 	Suspended   bool      `json:"suspended,omitempty"`   // by the administrator: its keys do not work until it is resumed
+	TokenV2     bool      `json:"token_v2,omitempty"`    // which session tokens the global endpoint is to give: all are good everywhere
 	CreatedAt   time.Time `json:"created"`
 	Email       string    `json:"email,omitempty"` // unique in the cloud, without regard to case
 	Tags        Tags      `json:"tags,omitempty"`

@@ -101,6 +101,19 @@ var (
 
 	MFADevices       = table("mfa-devices", 1, func(d *resource.MFADevice) string { return UserKey(d.AccountID, d.Name) })
 	MFADevicesByUser = index(MFADevices, "user", func(d *resource.MFADevice) []string { return some(d.UserID) })
+
+	SSHPublicKeys          = table("ssh-public-keys", 1, func(k *resource.SSHPublicKey) string { return k.ID })
+	SSHPublicKeysByUser    = index(SSHPublicKeys, "user", func(k *resource.SSHPublicKey) []string { return some(k.UserID) })
+	SSHPublicKeysByAccount = index(SSHPublicKeys, "account", func(k *resource.SSHPublicKey) []string { return some(k.AccountID) })
+
+	ServerCertificates = table("server-certificates", 1, func(c *resource.ServerCertificate) string { return UserKey(c.AccountID, c.Name) })
+)
+
+// Identity: reports and tasks. Keys are UserKey(account, id).
+var (
+	CredentialReports = table("credential-reports", 1, func(r *resource.CredentialReport) string { return r.AccountID })
+	AccessJobs        = table("access-jobs", 1, func(j *resource.AccessJob) string { return UserKey(j.AccountID, j.ID) })
+	RoleDeletions     = table("role-deletions", 1, func(d *resource.RoleDeletion) string { return UserKey(d.AccountID, d.ID) })
 )
 
 // policiesOf gives the ARNs of the managed policies that an entity uses, "boundary " before those that bound it.

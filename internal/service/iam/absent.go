@@ -11,14 +11,7 @@ import (
 // What users cannot have here: nothing makes keys of other services, so that listing them truthfully answers none.
 // Clients ask before they delete a user.
 
-// none checks a listing's request. user may be empty where AWS then means the caller.
-func (s *Service) none(ctx context.Context, user, marker string, maxItems *int) error {
-	if _, err := newPage(marker, maxItems); err != nil {
-		return err
-	}
-	return s.exists(ctx, user)
-}
-
+// exists checks the user of a listing. It may be empty where AWS then means the caller.
 func (s *Service) exists(ctx context.Context, user string) error {
 	if user == "" {
 		return nil
@@ -28,14 +21,6 @@ func (s *Service) exists(ctx context.Context, user string) error {
 	}
 	_, err := identity.FindUser(s.store.Snapshot(), call.From(ctx).AccountID, user)
 	return err
-}
-
-// ListSSHPublicKeys lists a user's keys for CodeCommit.
-func (s *Service) ListSSHPublicKeys(ctx context.Context, in *shape.ListSSHPublicKeysRequest) (*shape.ListSSHPublicKeysResult, error) {
-	if err := s.none(ctx, in.UserName, in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	return &shape.ListSSHPublicKeysResult{SSHPublicKeys: []shape.SSHPublicKeyMetadata{}}, nil
 }
 
 // ListServiceSpecificCredentials lists a user's passwords for single services.

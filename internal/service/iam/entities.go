@@ -83,16 +83,17 @@ func (k *kind[T]) admit(r store.Reader, account, name, path string) (string, err
 	if k.table.Get(r, store.UserKey(account, name)) != nil {
 		return "", exists("%s with name %s already exists.", strings.ToUpper(k.noun[:1])+k.noun[1:], name)
 	}
-	if k.most > 0 {
-		n := 0
-		for range k.all(r, account, "") {
-			n++
-		}
-		if n >= k.most {
-			return "", identity.OverQuota(k.quota, k.most)
-		}
+	if k.most > 0 && k.count(r, account) >= k.most {
+		return "", identity.OverQuota(k.quota, k.most)
 	}
 	return path, nil
+}
+
+func (k *kind[T]) count(r store.Reader, account string) (n int) {
+	for range k.all(r, account, "") {
+		n++
+	}
+	return n
 }
 
 // list gives a page of the account's entities below a path, and the marker of the next page.

@@ -6,14 +6,20 @@ import (
 	"strings"
 
 	"karri.dev/internal/authz"
+	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
 
-// maxAttached is how many managed policies an entity may have.
-const maxAttached = 10
+// maxAttached is how many managed policies an entity may have, the others how many characters its inline policies.
+const (
+	maxAttached = 10
+	inlineUser  = policy.InlineUserSize
+	inlineGroup = policy.InlineGroupSize
+	inlineRole  = policy.InlineRoleSize
+)
 
 // holder is what policies hang on: a user, a group or a role.
 type holder struct {
@@ -32,7 +38,7 @@ func findUser(r store.Reader, account, name string) (holder, error) {
 	if err != nil {
 		return holder{}, err
 	}
-	return holder{"user", "PoliciesPerUser", 2048, &u.Permissions, func(tx *store.Tx, p resource.Permissions) error {
+	return holder{"user", "PoliciesPerUser", inlineUser, &u.Permissions, func(tx *store.Tx, p resource.Permissions) error {
 		next := *u
 		next.Permissions = p
 		return store.Users.Put(tx, &next)
@@ -44,7 +50,7 @@ func findGroup(r store.Reader, account, name string) (holder, error) {
 	if err != nil {
 		return holder{}, err
 	}
-	return holder{"group", "PoliciesPerGroup", 5120, &g.Permissions, func(tx *store.Tx, p resource.Permissions) error {
+	return holder{"group", "PoliciesPerGroup", inlineGroup, &g.Permissions, func(tx *store.Tx, p resource.Permissions) error {
 		next := *g
 		next.Permissions = p
 		return store.Groups.Put(tx, &next)
@@ -56,7 +62,10 @@ func findRole(r store.Reader, account, name string) (holder, error) {
 	if err != nil {
 		return holder{}, err
 	}
-	return holder{"role", "PoliciesPerRole", 10240, &role.Permissions, func(tx *store.Tx, p resource.Permissions) error {
+	return holder{"role", "PoliciesPerRole", inlineRole, &role.Permissions, func(tx *store.Tx, p resource.Permissions) error {
+		if err := changeable(role); err != nil {
+			return err
+		}
 		next := *role
 		next.Permissions = p
 		return store.Roles.Put(tx, &next)
@@ -93,8 +102,11 @@ func attachable(r store.Reader, account, arn string) error {
 	if !strings.HasPrefix(arn, "arn:") || len(arn) < 20 || len(arn) > 2048 {
 		return invalid("ARN %s is not valid.", arn)
 	}
-	if policy.IsManaged(arn) {
+	if policy.Attachable(arn) {
 		return nil
+	}
+	if policy.IsManaged(arn) {
+		return awserr.New("PolicyNotAttachable", "Cannot attach a Service Role Policy to a Customer Role.")
 	}
 	if p := authz.FindPolicy(r, arn); p == nil || p.AccountID != account {
 		return noEntity("Policy %s does not exist or is not attachable.", arn)

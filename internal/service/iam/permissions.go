@@ -1,6 +1,7 @@
 package iam
 
 import (
+	"cmp"
 	"maps"
 	"strings"
 
@@ -16,7 +17,7 @@ import (
 // Permissions is what each operation asks leave for.
 func Permissions() authz.Service {
 	t := authz.Table{}
-	for _, area := range []authz.Table{userPermissions(), personPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions(), simulatorPermissions()} {
+	for _, area := range []authz.Table{userPermissions(), personPermissions(), accountPermissions(), groupPermissions(), rolePermissions(), policyPermissions(), profilePermissions(), federationPermissions(), simulatorPermissions()} {
 		maps.Copy(t, area)
 	}
 	return authz.Service{Table: t, Kinds: map[string]authz.Kind{
@@ -35,6 +36,11 @@ func Permissions() authz.Service {
 		"group":            named("group", nil, store.Groups, func(g *resource.Group) (string, *entity) { return g.Path[1:] + g.Name, nil }),
 		"role":             named("role", nil, store.Roles, func(r *resource.IAMRole) (string, *entity) { return r.Path[1:] + r.Name, &entity{r.Tags, r.Boundary} }),
 		"instance-profile": named("instance-profile", nil, store.InstanceProfiles, func(p *resource.InstanceProfile) (string, *entity) { return p.Path[1:] + p.Name, &entity{tags: p.Tags} }),
+		"server-certificate": named("server-certificate", nil, store.ServerCertificates, func(c *resource.ServerCertificate) (string, *entity) {
+			return c.Path[1:] + c.Name, &entity{tags: c.Tags}
+		}),
+		"service-role": {ARN: entityARN("role"), New: newServiceRole},
+		"any":          {ARN: func(b []byte, _ *call.Info, arn string) []byte { return append(b, arn...) }},
 		"mfa": {
 			ARN: entityARN("mfa"), New: newName,
 			Find: func(r store.Reader, info *call.Info, serial string) authz.Resource {
@@ -156,14 +162,30 @@ func userPermissions() authz.Table {
 		"GetUser":    user, "DeleteUser": user, "ListUsers": {},
 		"UpdateUser":      {On: "user:UserName", Also: alsoRenamed},
 		"CreateAccessKey": user, "DeleteAccessKey": user, "UpdateAccessKey": user, "ListAccessKeys": user, "GetAccessKeyLastUsed": {On: "key-owner:AccessKeyId"},
-		"ListAccountAliases": {}, "ListGroupsForUser": user,
-		"ListSSHPublicKeys": user, "ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
+		"ListGroupsForUser":              user,
+		"ListServiceSpecificCredentials": user, "ListSigningCertificates": user,
 		"UploadSigningCertificate": user, "UpdateSigningCertificate": user, "DeleteSigningCertificate": user,
 		"PutUserPolicy": user, "GetUserPolicy": user, "DeleteUserPolicy": user, "ListUserPolicies": user, "ListAttachedUserPolicies": user,
 		"AttachUserPolicy":           {On: "user:UserName", Keys: "iam:PolicyARN=PolicyArn"},
 		"DetachUserPolicy":           {On: "user:UserName", Keys: "iam:PolicyARN=PolicyArn"},
 		"PutUserPermissionsBoundary": {On: "user:UserName", Keys: "iam:PermissionsBoundary=PermissionsBoundary"}, "DeleteUserPermissionsBoundary": user,
 		"ListUserTags": user, "TagUser": user, "UntagUser": user,
+	}
+}
+
+// accountPermissions are those on the account as a whole, and on its server certificates.
+func accountPermissions() authz.Table {
+	certificate := authz.Entry{On: "server-certificate:ServerCertificateName"}
+	return authz.Table{
+		"CreateAccountAlias": {}, "DeleteAccountAlias": {}, "ListAccountAliases": {}, "GetAccountSummary": {}, "SetSecurityTokenServicePreferences": {},
+		"GenerateCredentialReport": {}, "GetCredentialReport": {}, "GetAccountAuthorizationDetails": {},
+		"GenerateServiceLastAccessedDetails": {On: "any:Arn"}, "ListPoliciesGrantingServiceAccess": {On: "any:Arn"},
+		"GetServiceLastAccessedDetails": {}, "GetServiceLastAccessedDetailsWithEntities": {},
+		"CreateServiceLinkedRole": {On: "service-role:+AWSServiceName,CustomSuffix", Keys: "iam:AWSServiceName=AWSServiceName"},
+		"DeleteServiceLinkedRole": {On: "role:RoleName"}, "GetServiceLinkedRoleDeletionStatus": {},
+		"UploadServerCertificate": {On: "server-certificate:+ServerCertificateName,Path"}, "ListServerCertificates": {},
+		"GetServerCertificate": certificate, "DeleteServerCertificate": certificate, "ListServerCertificateTags": certificate,
+		"TagServerCertificate": certificate, "UntagServerCertificate": certificate, "UpdateServerCertificate": {On: "server-certificate:ServerCertificateName", Also: alsoRenamedCertificate},
 	}
 }
 
@@ -175,6 +197,7 @@ func personPermissions() authz.Table {
 		"ChangePassword":              {Handler: "ChangePassword"}, // the account's password policy may let users
 		"UpdateAccountPasswordPolicy": {}, "GetAccountPasswordPolicy": {}, "DeleteAccountPasswordPolicy": {},
 		"CreateVirtualMFADevice": {On: "mfa:+VirtualMFADeviceName,Path"}, "DeleteVirtualMFADevice": device, "ListVirtualMFADevices": {},
+		"UploadSSHPublicKey": user, "GetSSHPublicKey": user, "UpdateSSHPublicKey": user, "DeleteSSHPublicKey": user, "ListSSHPublicKeys": user,
 		"EnableMFADevice": user, "DeactivateMFADevice": user, "ResyncMFADevice": user, "ListMFADevices": user, "GetMFADevice": user,
 		"TagMFADevice": device, "UntagMFADevice": device, "ListMFADeviceTags": device,
 	}
@@ -286,9 +309,22 @@ func alsoRenamedGroup(a *authz.Asking) {
 }
 
 var (
-	actUpdateGroup = policy.MakeAction("iam:UpdateGroup")
-	actPassRole    = policy.MakeAction("iam:PassRole")
+	actUpdateGroup             = policy.MakeAction("iam:UpdateGroup")
+	actUpdateServerCertificate = policy.MakeAction("iam:UpdateServerCertificate")
+	actPassRole                = policy.MakeAction("iam:PassRole")
 )
+
+// alsoRenamedCertificate asks for the certificate's ARN as it is to be.
+func alsoRenamedCertificate(a *authz.Asking) {
+	in := a.Input.(*shape.UpdateServerCertificateRequest)
+	c := store.ServerCertificates.Get(a.Reader, store.UserKey(a.Info.AccountID, in.ServerCertificateName))
+	if c == nil || in.NewPath == "" && in.NewServerCertificateName == "" {
+		return
+	}
+	next := *c
+	next.Path, next.Name = cmp.Or(in.NewPath, c.Path), cmp.Or(in.NewServerCertificateName, c.Name)
+	a.Ask(actUpdateServerCertificate, next.ARN(), (&entity{tags: c.Tags}).Value)
+}
 
 // alsoRenamed asks for the user's ARN as it is to be: nobody moves a user to where they may not.
 func alsoRenamed(a *authz.Asking) {

@@ -34,9 +34,9 @@ func cloudPolicies() []*resource.Policy {
 	}
 	var all []*resource.Policy
 	for _, m := range managed {
-		sum := sha256.Sum256([]byte(policy.ManagedPrefix + m.Name))
+		sum := sha256.Sum256([]byte(m.ARN()))
 		all = append(all, &resource.Policy{
-			AccountID: "aws", Name: m.Name, Path: "/", ID: "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17], CreatedAt: ours, UpdatedAt: ours,
+			AccountID: "aws", Name: m.Name, Path: m.Path, ID: "ANPA" + base32.StdEncoding.EncodeToString(sum[:])[:17], CreatedAt: ours, UpdatedAt: ours,
 			Versions: []resource.PolicyVersion{{Number: 1, Text: m.Text, CreatedAt: ours}}, Default: 1, Next: 2,
 		})
 	}
@@ -75,7 +75,7 @@ func uses(r store.Reader, account, arn string) (attached, bounds int) {
 
 func (s *Service) policyOut(r store.Reader, account string, p *resource.Policy, whole bool) *shape.Policy {
 	out := &shape.Policy{
-		PolicyName: p.Name, PolicyId: p.ID, Arn: p.ARN(), Path: p.Path, DefaultVersionId: versionID(p.Default), IsAttachable: true,
+		PolicyName: p.Name, PolicyId: p.ID, Arn: p.ARN(), Path: p.Path, DefaultVersionId: versionID(p.Default), IsAttachable: p.Path != policy.ServiceRolePath,
 		CreateDate: p.CreatedAt, UpdateDate: p.UpdatedAt,
 	}
 	out.AttachmentCount, out.PermissionsBoundaryUsageCount = uses(r, account, p.ARN())

@@ -114,7 +114,9 @@ func (s *Service) GetRole(ctx context.Context, in *shape.GetRoleRequest) (*shape
 	if err != nil {
 		return nil, err
 	}
-	return &shape.GetRoleResult{Role: roleOut(r, true)}, nil
+	out := roleOut(r, true)
+	out.RoleLastUsed = s.roleUsed(r)
+	return &shape.GetRoleResult{Role: out}, nil
 }
 
 // ListRoles lists the account's roles in order of name.
@@ -141,6 +143,9 @@ func (s *Service) changeRole(ctx context.Context, name string, fn func(*store.Tx
 	err := s.update(ctx, func(tx *store.Tx) error {
 		r, err := roleKind.find(tx, account, name)
 		if err != nil {
+			return err
+		}
+		if err := changeable(r); err != nil {
 			return err
 		}
 		next = *r
@@ -209,6 +214,9 @@ func (s *Service) DeleteRole(ctx context.Context, in *shape.DeleteRoleRequest) (
 	err := s.update(ctx, func(tx *store.Tx) error {
 		r, err := roleKind.find(tx, account, in.RoleName)
 		if err != nil {
+			return err
+		}
+		if err := changeable(r); err != nil {
 			return err
 		}
 		if store.InstanceProfilesByRole.One(tx, r.ID) != nil {

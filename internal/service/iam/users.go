@@ -2,6 +2,7 @@ package iam
 
 import (
 	"context"
+	"time"
 
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
@@ -56,7 +57,9 @@ func (s *Service) GetUser(ctx context.Context, in *shape.GetUserRequest) (*shape
 	if err != nil {
 		return nil, err
 	}
-	return &shape.GetUserResult{User: userOut(u, true)}, nil
+	out := userOut(u, true)
+	out.PasswordLastUsed = passwordUsed(snap, u)
+	return &shape.GetUserResult{User: out}, nil
 }
 
 // ListUsers lists the account's users in order of name.
@@ -65,13 +68,15 @@ func (s *Service) ListUsers(ctx context.Context, in *shape.ListUsersRequest) (*s
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := userKind.list(s.store.Snapshot(), call.From(ctx).AccountID, in.PathPrefix, p, nil)
+	snap := s.store.Snapshot()
+	list, next, err := userKind.list(snap, call.From(ctx).AccountID, in.PathPrefix, p, nil)
 	if err != nil {
 		return nil, err
 	}
 	out := &shape.ListUsersResult{Users: []shape.User{}, Marker: next, IsTruncated: next != ""}
-	for _, u := range list {
+	for i, u := range list {
 		out.Users = append(out.Users, *userOut(u, false))
+		out.Users[i].PasswordLastUsed = passwordUsed(snap, u)
 	}
 	return out, nil
 }
@@ -110,18 +115,6 @@ func (s *Service) DeleteUser(ctx context.Context, in *shape.DeleteUserRequest) (
 	return &shape.DeleteUserResult{}, nil
 }
 
-// ListAccountAliases gives the account's name, which is its alias until one is set.
-func (s *Service) ListAccountAliases(ctx context.Context, in *shape.ListAccountAliasesRequest) (*shape.ListAccountAliasesResult, error) {
-	if _, err := newPage(in.Marker, in.MaxItems); err != nil {
-		return nil, err
-	}
-	out := &shape.ListAccountAliasesResult{AccountAliases: []string{}}
-	if a := store.Accounts.Get(s.store.Snapshot(), call.From(ctx).AccountID); a != nil {
-		out.AccountAliases = append(out.AccountAliases, a.Name)
-	}
-	return out, nil
-}
-
 // userOut gives a user as AWS does; lists leave the tags out.
 func userOut(u *resource.User, tags bool) *shape.User {
 	out := &shape.User{Path: u.Path, UserName: u.Name, UserId: u.ID, Arn: identity.UserARN(u), CreateDate: u.CreatedAt}
@@ -129,4 +122,12 @@ func userOut(u *resource.User, tags bool) *shape.User {
 		out.PermissionsBoundary, out.Tags = boundaryOut(u.Boundary), tagsOut(u.Tags)
 	}
 	return out
+}
+
+// passwordUsed says when a user last logged in.
+func passwordUsed(r store.Reader, u *resource.User) (at time.Time) {
+	if p := store.LoginProfiles.Get(r, u.ID); p != nil {
+		at = p.UsedAt
+	}
+	return at
 }

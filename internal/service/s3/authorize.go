@@ -113,13 +113,13 @@ func actionsOf() map[string]string {
 		"PutObjectRetention": "PutObjectRetention", "PutObjectTagging": "PutObjectTagging", "PutPublicAccessBlock": "PutBucketPublicAccessBlock",
 		"PutBucketReplication": "PutReplicationConfiguration", "DeleteBucketReplication": "PutReplicationConfiguration",
 		"GetBucketAnalyticsConfiguration": "GetAnalyticsConfiguration", "ListBucketAnalyticsConfigurations": "GetAnalyticsConfiguration",
-		"DeleteBucketAnalyticsConfiguration": "PutAnalyticsConfiguration",
+		"DeleteBucketAnalyticsConfiguration":       "PutAnalyticsConfiguration",
 		"GetBucketIntelligentTieringConfiguration": "GetIntelligentTieringConfiguration", "ListBucketIntelligentTieringConfigurations": "GetIntelligentTieringConfiguration",
 		"DeleteBucketIntelligentTieringConfiguration": "PutIntelligentTieringConfiguration",
-		"GetBucketInventoryConfiguration": "GetInventoryConfiguration", "ListBucketInventoryConfigurations": "GetInventoryConfiguration",
+		"GetBucketInventoryConfiguration":             "GetInventoryConfiguration", "ListBucketInventoryConfigurations": "GetInventoryConfiguration",
 		"DeleteBucketInventoryConfiguration": "PutInventoryConfiguration",
-		"GetBucketMetricsConfiguration": "GetMetricsConfiguration", "ListBucketMetricsConfigurations": "GetMetricsConfiguration",
+		"GetBucketMetricsConfiguration":      "GetMetricsConfiguration", "ListBucketMetricsConfigurations": "GetMetricsConfiguration",
 		"DeleteBucketMetricsConfiguration": "PutMetricsConfiguration",
-		"UploadPart": "PutObject", "UploadPartCopy": "PutObject GetObject",
+		"UploadPart":                       "PutObject", "UploadPartCopy": "PutObject GetObject",
 	}
 }

@@ -52,7 +52,7 @@ func New(deps Deps) *Service {
 		panic(err) // they are part of the program
 	}
 	for _, m := range managed {
-		s.managed[policy.ManagedPrefix+m.Name] = true
+		s.managed[m.ARN()] = true
 	}
 	return s
 }

@@ -58,6 +58,11 @@ func decodeCreateAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *CreateAccess
 	v.UserName = d.String(n.Take("UserName"))
 }
 
+func decodeCreateAccountAliasRequest(d *wire.Decoder, n *wire.Node, v *CreateAccountAliasRequest) {
+	d.Require(n, "AccountAlias")
+	v.AccountAlias = d.String(n.Take("AccountAlias"))
+}
+
 func decodeCreateGroupRequest(d *wire.Decoder, n *wire.Node, v *CreateGroupRequest) {
 	d.Require(n, "GroupName")
 	v.Path = d.String(n.Take("Path"))
@@ -122,6 +127,13 @@ func decodeCreateSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *CreateSAM
 	v.AddPrivateKey = d.String(n.Take("AddPrivateKey"))
 }
 
+func decodeCreateServiceLinkedRoleRequest(d *wire.Decoder, n *wire.Node, v *CreateServiceLinkedRoleRequest) {
+	d.Require(n, "AWSServiceName")
+	v.AWSServiceName = d.String(n.Take("AWSServiceName"))
+	v.Description = d.String(n.Take("Description"))
+	v.CustomSuffix = d.String(n.Take("CustomSuffix"))
+}
+
 func decodeCreateUserRequest(d *wire.Decoder, n *wire.Node, v *CreateUserRequest) {
 	d.Require(n, "UserName")
 	v.Path = d.String(n.Take("Path"))
@@ -147,6 +159,11 @@ func decodeDeleteAccessKeyRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccess
 	d.Require(n, "AccessKeyId")
 	v.UserName = d.String(n.Take("UserName"))
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
+}
+
+func decodeDeleteAccountAliasRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccountAliasRequest) {
+	d.Require(n, "AccountAlias")
+	v.AccountAlias = d.String(n.Take("AccountAlias"))
 }
 
 func decodeDeleteAccountPasswordPolicyRequest(d *wire.Decoder, n *wire.Node, v *DeleteAccountPasswordPolicyRequest) {
@@ -210,6 +227,22 @@ func decodeDeleteSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *DeleteSAM
 	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
 }
 
+func decodeDeleteSSHPublicKeyRequest(d *wire.Decoder, n *wire.Node, v *DeleteSSHPublicKeyRequest) {
+	d.Require(n, "UserName", "SSHPublicKeyId")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SSHPublicKeyId = d.String(n.Take("SSHPublicKeyId"))
+}
+
+func decodeDeleteServerCertificateRequest(d *wire.Decoder, n *wire.Node, v *DeleteServerCertificateRequest) {
+	d.Require(n, "ServerCertificateName")
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
+}
+
+func decodeDeleteServiceLinkedRoleRequest(d *wire.Decoder, n *wire.Node, v *DeleteServiceLinkedRoleRequest) {
+	d.Require(n, "RoleName")
+	v.RoleName = d.String(n.Take("RoleName"))
+}
+
 func decodeDeleteSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *DeleteSigningCertificateRequest) {
 	d.Require(n, "CertificateId")
 	v.UserName = d.String(n.Take("UserName"))
@@ -263,12 +296,30 @@ func decodeEnableMFADeviceRequest(d *wire.Decoder, n *wire.Node, v *EnableMFADev
 	v.AuthenticationCode2 = d.String(n.Take("AuthenticationCode2"))
 }
 
+func decodeGenerateCredentialReportRequest(d *wire.Decoder, n *wire.Node, v *GenerateCredentialReportRequest) {
+}
+
+func decodeGenerateServiceLastAccessedDetailsRequest(d *wire.Decoder, n *wire.Node, v *GenerateServiceLastAccessedDetailsRequest) {
+	d.Require(n, "Arn")
+	v.Arn = d.String(n.Take("Arn"))
+	v.Granularity = d.String(n.Take("Granularity"))
+}
+
 func decodeGetAccessKeyLastUsedRequest(d *wire.Decoder, n *wire.Node, v *GetAccessKeyLastUsedRequest) {
 	d.Require(n, "AccessKeyId")
 	v.AccessKeyId = d.String(n.Take("AccessKeyId"))
 }
 
+func decodeGetAccountAuthorizationDetailsRequest(d *wire.Decoder, n *wire.Node, v *GetAccountAuthorizationDetailsRequest) {
+	v.Filter = wire.Scalars(d, n, "Filter", "member", d.String)
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+	v.Marker = d.String(n.Take("Marker"))
+}
+
 func decodeGetAccountPasswordPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetAccountPasswordPolicyRequest) {
+}
+
+func decodeGetAccountSummaryRequest(d *wire.Decoder, n *wire.Node, v *GetAccountSummaryRequest) {
 }
 
 func decodeGetContextKeysForCustomPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetContextKeysForCustomPolicyRequest) {
@@ -280,6 +331,9 @@ func decodeGetContextKeysForPrincipalPolicyRequest(d *wire.Decoder, n *wire.Node
 	d.Require(n, "PolicySourceArn")
 	v.PolicySourceArn = d.String(n.Take("PolicySourceArn"))
 	v.PolicyInputList = wire.Scalars(d, n, "PolicyInputList", "member", d.String)
+}
+
+func decodeGetCredentialReportRequest(d *wire.Decoder, n *wire.Node, v *GetCredentialReportRequest) {
 }
 
 func decodeGetGroupPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetGroupPolicyRequest) {
@@ -341,6 +395,38 @@ func decodeGetRoleRequest(d *wire.Decoder, n *wire.Node, v *GetRoleRequest) {
 func decodeGetSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *GetSAMLProviderRequest) {
 	d.Require(n, "SAMLProviderArn")
 	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
+}
+
+func decodeGetSSHPublicKeyRequest(d *wire.Decoder, n *wire.Node, v *GetSSHPublicKeyRequest) {
+	d.Require(n, "UserName", "SSHPublicKeyId", "Encoding")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SSHPublicKeyId = d.String(n.Take("SSHPublicKeyId"))
+	v.Encoding = d.String(n.Take("Encoding"))
+}
+
+func decodeGetServerCertificateRequest(d *wire.Decoder, n *wire.Node, v *GetServerCertificateRequest) {
+	d.Require(n, "ServerCertificateName")
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
+}
+
+func decodeGetServiceLastAccessedDetailsRequest(d *wire.Decoder, n *wire.Node, v *GetServiceLastAccessedDetailsRequest) {
+	d.Require(n, "JobId")
+	v.JobId = d.String(n.Take("JobId"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+	v.Marker = d.String(n.Take("Marker"))
+}
+
+func decodeGetServiceLastAccessedDetailsWithEntitiesRequest(d *wire.Decoder, n *wire.Node, v *GetServiceLastAccessedDetailsWithEntitiesRequest) {
+	d.Require(n, "JobId", "ServiceNamespace")
+	v.JobId = d.String(n.Take("JobId"))
+	v.ServiceNamespace = d.String(n.Take("ServiceNamespace"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+	v.Marker = d.String(n.Take("Marker"))
+}
+
+func decodeGetServiceLinkedRoleDeletionStatusRequest(d *wire.Decoder, n *wire.Node, v *GetServiceLinkedRoleDeletionStatusRequest) {
+	d.Require(n, "DeletionTaskId")
+	v.DeletionTaskId = d.String(n.Take("DeletionTaskId"))
 }
 
 func decodeGetUserPolicyRequest(d *wire.Decoder, n *wire.Node, v *GetUserPolicyRequest) {
@@ -461,6 +547,13 @@ func decodeListOpenIDConnectProviderTagsRequest(d *wire.Decoder, n *wire.Node, v
 func decodeListOpenIDConnectProvidersRequest(d *wire.Decoder, n *wire.Node, v *ListOpenIDConnectProvidersRequest) {
 }
 
+func decodeListPoliciesGrantingServiceAccessRequest(d *wire.Decoder, n *wire.Node, v *ListPoliciesGrantingServiceAccessRequest) {
+	d.Require(n, "Arn", "ServiceNamespaces")
+	v.Marker = d.String(n.Take("Marker"))
+	v.Arn = d.String(n.Take("Arn"))
+	v.ServiceNamespaces = wire.Scalars(d, n, "ServiceNamespaces", "member", d.String)
+}
+
 func decodeListPoliciesRequest(d *wire.Decoder, n *wire.Node, v *ListPoliciesRequest) {
 	v.Scope = d.String(n.Take("Scope"))
 	v.OnlyAttached = d.BoolPtr(n.Take("OnlyAttached"))
@@ -516,6 +609,19 @@ func decodeListSAMLProvidersRequest(d *wire.Decoder, n *wire.Node, v *ListSAMLPr
 
 func decodeListSSHPublicKeysRequest(d *wire.Decoder, n *wire.Node, v *ListSSHPublicKeysRequest) {
 	v.UserName = d.String(n.Take("UserName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListServerCertificateTagsRequest(d *wire.Decoder, n *wire.Node, v *ListServerCertificateTagsRequest) {
+	d.Require(n, "ServerCertificateName")
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
+	v.Marker = d.String(n.Take("Marker"))
+	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
+}
+
+func decodeListServerCertificatesRequest(d *wire.Decoder, n *wire.Node, v *ListServerCertificatesRequest) {
+	v.PathPrefix = d.String(n.Take("PathPrefix"))
 	v.Marker = d.String(n.Take("Marker"))
 	v.MaxItems = d.IntPtr(n.Take("MaxItems"))
 }
@@ -622,6 +728,11 @@ func decodeSetDefaultPolicyVersionRequest(d *wire.Decoder, n *wire.Node, v *SetD
 	v.VersionId = d.String(n.Take("VersionId"))
 }
 
+func decodeSetSecurityTokenServicePreferencesRequest(d *wire.Decoder, n *wire.Node, v *SetSecurityTokenServicePreferencesRequest) {
+	d.Require(n, "GlobalEndpointTokenVersion")
+	v.GlobalEndpointTokenVersion = d.String(n.Take("GlobalEndpointTokenVersion"))
+}
+
 func decodeSimulateCustomPolicyRequest(d *wire.Decoder, n *wire.Node, v *SimulateCustomPolicyRequest) {
 	d.Require(n, "PolicyInputList", "ActionNames")
 	v.PolicyInputList = wire.Scalars(d, n, "PolicyInputList", "member", d.String)
@@ -695,6 +806,12 @@ func decodeTagSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *TagSAMLProvi
 	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
+func decodeTagServerCertificateRequest(d *wire.Decoder, n *wire.Node, v *TagServerCertificateRequest) {
+	d.Require(n, "ServerCertificateName", "Tags")
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
+}
+
 func decodeTagUserRequest(d *wire.Decoder, n *wire.Node, v *TagUserRequest) {
 	d.Require(n, "UserName", "Tags")
 	v.UserName = d.String(n.Take("UserName"))
@@ -734,6 +851,12 @@ func decodeUntagRoleRequest(d *wire.Decoder, n *wire.Node, v *UntagRoleRequest) 
 func decodeUntagSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *UntagSAMLProviderRequest) {
 	d.Require(n, "SAMLProviderArn", "TagKeys")
 	v.SAMLProviderArn = d.String(n.Take("SAMLProviderArn"))
+	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
+}
+
+func decodeUntagServerCertificateRequest(d *wire.Decoder, n *wire.Node, v *UntagServerCertificateRequest) {
+	d.Require(n, "ServerCertificateName", "TagKeys")
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
 	v.TagKeys = wire.Scalars(d, n, "TagKeys", "member", d.String)
 }
 
@@ -810,6 +933,20 @@ func decodeUpdateSAMLProviderRequest(d *wire.Decoder, n *wire.Node, v *UpdateSAM
 	v.RemovePrivateKey = d.String(n.Take("RemovePrivateKey"))
 }
 
+func decodeUpdateSSHPublicKeyRequest(d *wire.Decoder, n *wire.Node, v *UpdateSSHPublicKeyRequest) {
+	d.Require(n, "UserName", "SSHPublicKeyId", "Status")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SSHPublicKeyId = d.String(n.Take("SSHPublicKeyId"))
+	v.Status = d.String(n.Take("Status"))
+}
+
+func decodeUpdateServerCertificateRequest(d *wire.Decoder, n *wire.Node, v *UpdateServerCertificateRequest) {
+	d.Require(n, "ServerCertificateName")
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
+	v.NewPath = d.String(n.Take("NewPath"))
+	v.NewServerCertificateName = d.String(n.Take("NewServerCertificateName"))
+}
+
 func decodeUpdateSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *UpdateSigningCertificateRequest) {
 	d.Require(n, "CertificateId", "Status")
 	v.UserName = d.String(n.Take("UserName"))
@@ -822,6 +959,22 @@ func decodeUpdateUserRequest(d *wire.Decoder, n *wire.Node, v *UpdateUserRequest
 	v.UserName = d.String(n.Take("UserName"))
 	v.NewPath = d.String(n.Take("NewPath"))
 	v.NewUserName = d.String(n.Take("NewUserName"))
+}
+
+func decodeUploadSSHPublicKeyRequest(d *wire.Decoder, n *wire.Node, v *UploadSSHPublicKeyRequest) {
+	d.Require(n, "UserName", "SSHPublicKeyBody")
+	v.UserName = d.String(n.Take("UserName"))
+	v.SSHPublicKeyBody = d.String(n.Take("SSHPublicKeyBody"))
+}
+
+func decodeUploadServerCertificateRequest(d *wire.Decoder, n *wire.Node, v *UploadServerCertificateRequest) {
+	d.Require(n, "ServerCertificateName", "CertificateBody", "PrivateKey")
+	v.Path = d.String(n.Take("Path"))
+	v.ServerCertificateName = d.String(n.Take("ServerCertificateName"))
+	v.CertificateBody = d.String(n.Take("CertificateBody"))
+	v.PrivateKey = d.String(n.Take("PrivateKey"))
+	v.CertificateChain = d.String(n.Take("CertificateChain"))
+	v.Tags = wire.List(d, n, "Tags", "member", decodeTag)
 }
 
 func decodeUploadSigningCertificateRequest(d *wire.Decoder, n *wire.Node, v *UploadSigningCertificateRequest) {

@@ -114,6 +114,10 @@ func appendCreateAccessKeyResult(b []byte, v *CreateAccessKeyResult) []byte {
 	return b
 }
 
+func appendCreateAccountAliasResult(b []byte, v *CreateAccountAliasResult) []byte {
+	return b
+}
+
 func appendCreateGroupResult(b []byte, v *CreateGroupResult) []byte {
 	if v.Group != nil {
 		b = append(b, "<Group>"...)
@@ -200,6 +204,15 @@ func appendCreateSAMLProviderResult(b []byte, v *CreateSAMLProviderResult) []byt
 	return b
 }
 
+func appendCreateServiceLinkedRoleResult(b []byte, v *CreateServiceLinkedRoleResult) []byte {
+	if v.Role != nil {
+		b = append(b, "<Role>"...)
+		b = appendRole(b, v.Role)
+		b = append(b, "</Role>"...)
+	}
+	return b
+}
+
 func appendCreateUserResult(b []byte, v *CreateUserResult) []byte {
 	if v.User != nil {
 		b = append(b, "<User>"...)
@@ -223,6 +236,10 @@ func appendDeactivateMFADeviceResult(b []byte, v *DeactivateMFADeviceResult) []b
 }
 
 func appendDeleteAccessKeyResult(b []byte, v *DeleteAccessKeyResult) []byte {
+	return b
+}
+
+func appendDeleteAccountAliasResult(b []byte, v *DeleteAccountAliasResult) []byte {
 	return b
 }
 
@@ -274,6 +291,21 @@ func appendDeleteSAMLProviderResult(b []byte, v *DeleteSAMLProviderResult) []byt
 	return b
 }
 
+func appendDeleteSSHPublicKeyResult(b []byte, v *DeleteSSHPublicKeyResult) []byte {
+	return b
+}
+
+func appendDeleteServerCertificateResult(b []byte, v *DeleteServerCertificateResult) []byte {
+	return b
+}
+
+func appendDeleteServiceLinkedRoleResult(b []byte, v *DeleteServiceLinkedRoleResult) []byte {
+	if v.DeletionTaskId != "" {
+		b = wire.AppendString(b, "DeletionTaskId", v.DeletionTaskId)
+	}
+	return b
+}
+
 func appendDeleteSigningCertificateResult(b []byte, v *DeleteSigningCertificateResult) []byte {
 	return b
 }
@@ -294,6 +326,22 @@ func appendDeleteVirtualMFADeviceResult(b []byte, v *DeleteVirtualMFADeviceResul
 	return b
 }
 
+func appendDeletionTaskFailureReasonType(b []byte, v *DeletionTaskFailureReasonType) []byte {
+	if v.Reason != "" {
+		b = wire.AppendString(b, "Reason", v.Reason)
+	}
+	if v.RoleUsageList != nil {
+		b = append(b, "<RoleUsageList>"...)
+		for i := range v.RoleUsageList {
+			b = append(b, "<member>"...)
+			b = appendRoleUsageType(b, &v.RoleUsageList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</RoleUsageList>"...)
+	}
+	return b
+}
+
 func appendDetachGroupPolicyResult(b []byte, v *DetachGroupPolicyResult) []byte {
 	return b
 }
@@ -307,6 +355,47 @@ func appendDetachUserPolicyResult(b []byte, v *DetachUserPolicyResult) []byte {
 }
 
 func appendEnableMFADeviceResult(b []byte, v *EnableMFADeviceResult) []byte {
+	return b
+}
+
+func appendEntityDetails(b []byte, v *EntityDetails) []byte {
+	if v.EntityInfo != nil {
+		b = append(b, "<EntityInfo>"...)
+		b = appendEntityInfo(b, v.EntityInfo)
+		b = append(b, "</EntityInfo>"...)
+	}
+	if !v.LastAuthenticated.IsZero() {
+		b = wire.AppendTime(b, "LastAuthenticated", v.LastAuthenticated, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendEntityInfo(b []byte, v *EntityInfo) []byte {
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if v.Name != "" {
+		b = wire.AppendString(b, "Name", v.Name)
+	}
+	if v.Type != "" {
+		b = wire.AppendString(b, "Type", v.Type)
+	}
+	if v.Id != "" {
+		b = wire.AppendString(b, "Id", v.Id)
+	}
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	return b
+}
+
+func appendErrorDetails(b []byte, v *ErrorDetails) []byte {
+	if v.Message != "" {
+		b = wire.AppendString(b, "Message", v.Message)
+	}
+	if v.Code != "" {
+		b = wire.AppendString(b, "Code", v.Code)
+	}
 	return b
 }
 
@@ -368,6 +457,23 @@ func appendEvaluationResult(b []byte, v *EvaluationResult) []byte {
 	return b
 }
 
+func appendGenerateCredentialReportResult(b []byte, v *GenerateCredentialReportResult) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "State", v.State)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "Description", v.Description)
+	}
+	return b
+}
+
+func appendGenerateServiceLastAccessedDetailsResult(b []byte, v *GenerateServiceLastAccessedDetailsResult) []byte {
+	if v.JobId != "" {
+		b = wire.AppendString(b, "JobId", v.JobId)
+	}
+	return b
+}
+
 func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -380,11 +486,69 @@ func appendGetAccessKeyLastUsedResult(b []byte, v *GetAccessKeyLastUsedResult) [
 	return b
 }
 
+func appendGetAccountAuthorizationDetailsResult(b []byte, v *GetAccountAuthorizationDetailsResult) []byte {
+	if v.UserDetailList != nil {
+		b = append(b, "<UserDetailList>"...)
+		for i := range v.UserDetailList {
+			b = append(b, "<member>"...)
+			b = appendUserDetail(b, &v.UserDetailList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</UserDetailList>"...)
+	}
+	if v.GroupDetailList != nil {
+		b = append(b, "<GroupDetailList>"...)
+		for i := range v.GroupDetailList {
+			b = append(b, "<member>"...)
+			b = appendGroupDetail(b, &v.GroupDetailList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</GroupDetailList>"...)
+	}
+	if v.RoleDetailList != nil {
+		b = append(b, "<RoleDetailList>"...)
+		for i := range v.RoleDetailList {
+			b = append(b, "<member>"...)
+			b = appendRoleDetail(b, &v.RoleDetailList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</RoleDetailList>"...)
+	}
+	if v.Policies != nil {
+		b = append(b, "<Policies>"...)
+		for i := range v.Policies {
+			b = append(b, "<member>"...)
+			b = appendManagedPolicyDetail(b, &v.Policies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Policies>"...)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendGetAccountPasswordPolicyResult(b []byte, v *GetAccountPasswordPolicyResult) []byte {
 	if v.PasswordPolicy != nil {
 		b = append(b, "<PasswordPolicy>"...)
 		b = appendPasswordPolicy(b, v.PasswordPolicy)
 		b = append(b, "</PasswordPolicy>"...)
+	}
+	return b
+}
+
+func appendGetAccountSummaryResult(b []byte, v *GetAccountSummaryResult) []byte {
+	if v.SummaryMap != nil {
+		b = append(b, "<SummaryMap>"...)
+		for _, k := range slices.Sorted(maps.Keys(v.SummaryMap)) {
+			b = append(b, "<entry>"...)
+			b = wire.AppendString(b, "key", k)
+			b = wire.AppendInt(b, "value", int64(v.SummaryMap[k]))
+			b = append(b, "</entry>"...)
+		}
+		b = append(b, "</SummaryMap>"...)
 	}
 	return b
 }
@@ -407,6 +571,19 @@ func appendGetContextKeysForPrincipalPolicyResult(b []byte, v *GetContextKeysFor
 			b = wire.AppendString(b, "member", x)
 		}
 		b = append(b, "</ContextKeyNames>"...)
+	}
+	return b
+}
+
+func appendGetCredentialReportResult(b []byte, v *GetCredentialReportResult) []byte {
+	if v.Content != nil {
+		b = wire.AppendBlob(b, "Content", v.Content)
+	}
+	if v.ReportFormat != "" {
+		b = wire.AppendString(b, "ReportFormat", v.ReportFormat)
+	}
+	if !v.GeneratedTime.IsZero() {
+		b = wire.AppendTime(b, "GeneratedTime", v.GeneratedTime, wire.ISOSeconds)
 	}
 	return b
 }
@@ -583,6 +760,97 @@ func appendGetSAMLProviderResult(b []byte, v *GetSAMLProviderResult) []byte {
 	return b
 }
 
+func appendGetSSHPublicKeyResult(b []byte, v *GetSSHPublicKeyResult) []byte {
+	if v.SSHPublicKey != nil {
+		b = append(b, "<SSHPublicKey>"...)
+		b = appendSSHPublicKey(b, v.SSHPublicKey)
+		b = append(b, "</SSHPublicKey>"...)
+	}
+	return b
+}
+
+func appendGetServerCertificateResult(b []byte, v *GetServerCertificateResult) []byte {
+	if v.ServerCertificate != nil {
+		b = append(b, "<ServerCertificate>"...)
+		b = appendServerCertificate(b, v.ServerCertificate)
+		b = append(b, "</ServerCertificate>"...)
+	}
+	return b
+}
+
+func appendGetServiceLastAccessedDetailsResult(b []byte, v *GetServiceLastAccessedDetailsResult) []byte {
+	if v.JobStatus != "" {
+		b = wire.AppendString(b, "JobStatus", v.JobStatus)
+	}
+	if v.JobType != "" {
+		b = wire.AppendString(b, "JobType", v.JobType)
+	}
+	if !v.JobCreationDate.IsZero() {
+		b = wire.AppendTime(b, "JobCreationDate", v.JobCreationDate, wire.ISOSeconds)
+	}
+	b = append(b, "<ServicesLastAccessed>"...)
+	for i := range v.ServicesLastAccessed {
+		b = append(b, "<member>"...)
+		b = appendServiceLastAccessed(b, &v.ServicesLastAccessed[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</ServicesLastAccessed>"...)
+	if !v.JobCompletionDate.IsZero() {
+		b = wire.AppendTime(b, "JobCompletionDate", v.JobCompletionDate, wire.ISOSeconds)
+	}
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	if v.Error != nil {
+		b = append(b, "<Error>"...)
+		b = appendErrorDetails(b, v.Error)
+		b = append(b, "</Error>"...)
+	}
+	return b
+}
+
+func appendGetServiceLastAccessedDetailsWithEntitiesResult(b []byte, v *GetServiceLastAccessedDetailsWithEntitiesResult) []byte {
+	if v.JobStatus != "" {
+		b = wire.AppendString(b, "JobStatus", v.JobStatus)
+	}
+	if !v.JobCreationDate.IsZero() {
+		b = wire.AppendTime(b, "JobCreationDate", v.JobCreationDate, wire.ISOSeconds)
+	}
+	if !v.JobCompletionDate.IsZero() {
+		b = wire.AppendTime(b, "JobCompletionDate", v.JobCompletionDate, wire.ISOSeconds)
+	}
+	b = append(b, "<EntityDetailsList>"...)
+	for i := range v.EntityDetailsList {
+		b = append(b, "<member>"...)
+		b = appendEntityDetails(b, &v.EntityDetailsList[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</EntityDetailsList>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	if v.Error != nil {
+		b = append(b, "<Error>"...)
+		b = appendErrorDetails(b, v.Error)
+		b = append(b, "</Error>"...)
+	}
+	return b
+}
+
+func appendGetServiceLinkedRoleDeletionStatusResult(b []byte, v *GetServiceLinkedRoleDeletionStatusResult) []byte {
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if v.Reason != nil {
+		b = append(b, "<Reason>"...)
+		b = appendDeletionTaskFailureReasonType(b, v.Reason)
+		b = append(b, "</Reason>"...)
+	}
+	return b
+}
+
 func appendGetUserPolicyResult(b []byte, v *GetUserPolicyResult) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -620,6 +888,43 @@ func appendGroup(b []byte, v *Group) []byte {
 	}
 	if !v.CreateDate.IsZero() {
 		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendGroupDetail(b []byte, v *GroupDetail) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "GroupName", v.GroupName)
+	}
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "GroupId", v.GroupId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.GroupPolicyList != nil {
+		b = append(b, "<GroupPolicyList>"...)
+		for i := range v.GroupPolicyList {
+			b = append(b, "<member>"...)
+			b = appendPolicyDetail(b, &v.GroupPolicyList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</GroupPolicyList>"...)
+	}
+	if v.AttachedManagedPolicies != nil {
+		b = append(b, "<AttachedManagedPolicies>"...)
+		for i := range v.AttachedManagedPolicies {
+			b = append(b, "<member>"...)
+			b = appendAttachedPolicy(b, &v.AttachedManagedPolicies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</AttachedManagedPolicies>"...)
 	}
 	return b
 }
@@ -921,6 +1226,37 @@ func appendListOpenIDConnectProvidersResult(b []byte, v *ListOpenIDConnectProvid
 	return b
 }
 
+func appendListPoliciesGrantingServiceAccessEntry(b []byte, v *ListPoliciesGrantingServiceAccessEntry) []byte {
+	if v.ServiceNamespace != "" {
+		b = wire.AppendString(b, "ServiceNamespace", v.ServiceNamespace)
+	}
+	if v.Policies != nil {
+		b = append(b, "<Policies>"...)
+		for i := range v.Policies {
+			b = append(b, "<member>"...)
+			b = appendPolicyGrantingServiceAccess(b, &v.Policies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Policies>"...)
+	}
+	return b
+}
+
+func appendListPoliciesGrantingServiceAccessResult(b []byte, v *ListPoliciesGrantingServiceAccessResult) []byte {
+	b = append(b, "<PoliciesGrantingServiceAccess>"...)
+	for i := range v.PoliciesGrantingServiceAccess {
+		b = append(b, "<member>"...)
+		b = appendListPoliciesGrantingServiceAccessEntry(b, &v.PoliciesGrantingServiceAccess[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</PoliciesGrantingServiceAccess>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendListPoliciesResult(b []byte, v *ListPoliciesResult) []byte {
 	if v.Policies != nil {
 		b = append(b, "<Policies>"...)
@@ -1058,6 +1394,36 @@ func appendListSSHPublicKeysResult(b []byte, v *ListSSHPublicKeysResult) []byte 
 	return b
 }
 
+func appendListServerCertificateTagsResult(b []byte, v *ListServerCertificateTagsResult) []byte {
+	b = append(b, "<Tags>"...)
+	for i := range v.Tags {
+		b = append(b, "<member>"...)
+		b = appendTag(b, &v.Tags[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</Tags>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
+func appendListServerCertificatesResult(b []byte, v *ListServerCertificatesResult) []byte {
+	b = append(b, "<ServerCertificateMetadataList>"...)
+	for i := range v.ServerCertificateMetadataList {
+		b = append(b, "<member>"...)
+		b = appendServerCertificateMetadata(b, &v.ServerCertificateMetadataList[i])
+		b = append(b, "</member>"...)
+	}
+	b = append(b, "</ServerCertificateMetadataList>"...)
+	b = wire.AppendBool(b, "IsTruncated", v.IsTruncated)
+	if v.Marker != "" {
+		b = wire.AppendString(b, "Marker", v.Marker)
+	}
+	return b
+}
+
 func appendListServiceSpecificCredentialsResult(b []byte, v *ListServiceSpecificCredentialsResult) []byte {
 	if v.ServiceSpecificCredentials != nil {
 		b = append(b, "<ServiceSpecificCredentials>"...)
@@ -1168,6 +1534,46 @@ func appendMFADevice(b []byte, v *MFADevice) []byte {
 	return b
 }
 
+func appendManagedPolicyDetail(b []byte, v *ManagedPolicyDetail) []byte {
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyId != "" {
+		b = wire.AppendString(b, "PolicyId", v.PolicyId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.DefaultVersionId != "" {
+		b = wire.AppendString(b, "DefaultVersionId", v.DefaultVersionId)
+	}
+	b = wire.AppendInt(b, "AttachmentCount", int64(v.AttachmentCount))
+	b = wire.AppendInt(b, "PermissionsBoundaryUsageCount", int64(v.PermissionsBoundaryUsageCount))
+	b = wire.AppendBool(b, "IsAttachable", v.IsAttachable)
+	if v.Description != "" {
+		b = wire.AppendString(b, "Description", v.Description)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if !v.UpdateDate.IsZero() {
+		b = wire.AppendTime(b, "UpdateDate", v.UpdateDate, wire.ISOSeconds)
+	}
+	if v.PolicyVersionList != nil {
+		b = append(b, "<PolicyVersionList>"...)
+		for i := range v.PolicyVersionList {
+			b = append(b, "<member>"...)
+			b = appendPolicyVersion(b, &v.PolicyVersionList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</PolicyVersionList>"...)
+	}
+	return b
+}
+
 func appendOpenIDConnectProviderListEntry(b []byte, v *OpenIDConnectProviderListEntry) []byte {
 	if v.Arn != "" {
 		b = wire.AppendString(b, "Arn", v.Arn)
@@ -1239,6 +1645,35 @@ func appendPolicy(b []byte, v *Policy) []byte {
 			b = append(b, "</member>"...)
 		}
 		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
+func appendPolicyDetail(b []byte, v *PolicyDetail) []byte {
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyDocument != "" {
+		b = wire.AppendString(b, "PolicyDocument", v.PolicyDocument)
+	}
+	return b
+}
+
+func appendPolicyGrantingServiceAccess(b []byte, v *PolicyGrantingServiceAccess) []byte {
+	if v.PolicyName != "" {
+		b = wire.AppendString(b, "PolicyName", v.PolicyName)
+	}
+	if v.PolicyType != "" {
+		b = wire.AppendString(b, "PolicyType", v.PolicyType)
+	}
+	if v.PolicyArn != "" {
+		b = wire.AppendString(b, "PolicyArn", v.PolicyArn)
+	}
+	if v.EntityType != "" {
+		b = wire.AppendString(b, "EntityType", v.EntityType)
+	}
+	if v.EntityName != "" {
+		b = wire.AppendString(b, "EntityName", v.EntityName)
 	}
 	return b
 }
@@ -1415,12 +1850,94 @@ func appendRole(b []byte, v *Role) []byte {
 	return b
 }
 
+func appendRoleDetail(b []byte, v *RoleDetail) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.RoleName != "" {
+		b = wire.AppendString(b, "RoleName", v.RoleName)
+	}
+	if v.RoleId != "" {
+		b = wire.AppendString(b, "RoleId", v.RoleId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.AssumeRolePolicyDocument != "" {
+		b = wire.AppendString(b, "AssumeRolePolicyDocument", v.AssumeRolePolicyDocument)
+	}
+	if v.InstanceProfileList != nil {
+		b = append(b, "<InstanceProfileList>"...)
+		for i := range v.InstanceProfileList {
+			b = append(b, "<member>"...)
+			b = appendInstanceProfile(b, &v.InstanceProfileList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</InstanceProfileList>"...)
+	}
+	if v.RolePolicyList != nil {
+		b = append(b, "<RolePolicyList>"...)
+		for i := range v.RolePolicyList {
+			b = append(b, "<member>"...)
+			b = appendPolicyDetail(b, &v.RolePolicyList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</RolePolicyList>"...)
+	}
+	if v.AttachedManagedPolicies != nil {
+		b = append(b, "<AttachedManagedPolicies>"...)
+		for i := range v.AttachedManagedPolicies {
+			b = append(b, "<member>"...)
+			b = appendAttachedPolicy(b, &v.AttachedManagedPolicies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</AttachedManagedPolicies>"...)
+	}
+	if v.PermissionsBoundary != nil {
+		b = append(b, "<PermissionsBoundary>"...)
+		b = appendAttachedPermissionsBoundary(b, v.PermissionsBoundary)
+		b = append(b, "</PermissionsBoundary>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	if v.RoleLastUsed != nil {
+		b = append(b, "<RoleLastUsed>"...)
+		b = appendRoleLastUsed(b, v.RoleLastUsed)
+		b = append(b, "</RoleLastUsed>"...)
+	}
+	return b
+}
+
 func appendRoleLastUsed(b []byte, v *RoleLastUsed) []byte {
 	if !v.LastUsedDate.IsZero() {
 		b = wire.AppendTime(b, "LastUsedDate", v.LastUsedDate, wire.ISOSeconds)
 	}
 	if v.Region != "" {
 		b = wire.AppendString(b, "Region", v.Region)
+	}
+	return b
+}
+
+func appendRoleUsageType(b []byte, v *RoleUsageType) []byte {
+	if v.Region != "" {
+		b = wire.AppendString(b, "Region", v.Region)
+	}
+	if v.Resources != nil {
+		b = append(b, "<Resources>"...)
+		for _, x := range v.Resources {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</Resources>"...)
 	}
 	return b
 }
@@ -1438,6 +1955,28 @@ func appendSAMLProviderListEntry(b []byte, v *SAMLProviderListEntry) []byte {
 	return b
 }
 
+func appendSSHPublicKey(b []byte, v *SSHPublicKey) []byte {
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.SSHPublicKeyId != "" {
+		b = wire.AppendString(b, "SSHPublicKeyId", v.SSHPublicKeyId)
+	}
+	if v.Fingerprint != "" {
+		b = wire.AppendString(b, "Fingerprint", v.Fingerprint)
+	}
+	if v.SSHPublicKeyBody != "" {
+		b = wire.AppendString(b, "SSHPublicKeyBody", v.SSHPublicKeyBody)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "Status", v.Status)
+	}
+	if !v.UploadDate.IsZero() {
+		b = wire.AppendTime(b, "UploadDate", v.UploadDate, wire.ISOSeconds)
+	}
+	return b
+}
+
 func appendSSHPublicKeyMetadata(b []byte, v *SSHPublicKeyMetadata) []byte {
 	if v.UserName != "" {
 		b = wire.AppendString(b, "UserName", v.UserName)
@@ -1450,6 +1989,81 @@ func appendSSHPublicKeyMetadata(b []byte, v *SSHPublicKeyMetadata) []byte {
 	}
 	if !v.UploadDate.IsZero() {
 		b = wire.AppendTime(b, "UploadDate", v.UploadDate, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendServerCertificate(b []byte, v *ServerCertificate) []byte {
+	if v.ServerCertificateMetadata != nil {
+		b = append(b, "<ServerCertificateMetadata>"...)
+		b = appendServerCertificateMetadata(b, v.ServerCertificateMetadata)
+		b = append(b, "</ServerCertificateMetadata>"...)
+	}
+	if v.CertificateBody != "" {
+		b = wire.AppendString(b, "CertificateBody", v.CertificateBody)
+	}
+	if v.CertificateChain != "" {
+		b = wire.AppendString(b, "CertificateChain", v.CertificateChain)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
+func appendServerCertificateMetadata(b []byte, v *ServerCertificateMetadata) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.ServerCertificateName != "" {
+		b = wire.AppendString(b, "ServerCertificateName", v.ServerCertificateName)
+	}
+	if v.ServerCertificateId != "" {
+		b = wire.AppendString(b, "ServerCertificateId", v.ServerCertificateId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.UploadDate.IsZero() {
+		b = wire.AppendTime(b, "UploadDate", v.UploadDate, wire.ISOSeconds)
+	}
+	if !v.Expiration.IsZero() {
+		b = wire.AppendTime(b, "Expiration", v.Expiration, wire.ISOSeconds)
+	}
+	return b
+}
+
+func appendServiceLastAccessed(b []byte, v *ServiceLastAccessed) []byte {
+	if v.ServiceName != "" {
+		b = wire.AppendString(b, "ServiceName", v.ServiceName)
+	}
+	if !v.LastAuthenticated.IsZero() {
+		b = wire.AppendTime(b, "LastAuthenticated", v.LastAuthenticated, wire.ISOSeconds)
+	}
+	if v.ServiceNamespace != "" {
+		b = wire.AppendString(b, "ServiceNamespace", v.ServiceNamespace)
+	}
+	if v.LastAuthenticatedEntity != "" {
+		b = wire.AppendString(b, "LastAuthenticatedEntity", v.LastAuthenticatedEntity)
+	}
+	if v.LastAuthenticatedRegion != "" {
+		b = wire.AppendString(b, "LastAuthenticatedRegion", v.LastAuthenticatedRegion)
+	}
+	b = wire.AppendInt(b, "TotalAuthenticatedEntities", int64(v.TotalAuthenticatedEntities))
+	if v.TrackedActionsLastAccessed != nil {
+		b = append(b, "<TrackedActionsLastAccessed>"...)
+		for i := range v.TrackedActionsLastAccessed {
+			b = append(b, "<member>"...)
+			b = appendTrackedActionLastAccessed(b, &v.TrackedActionsLastAccessed[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</TrackedActionsLastAccessed>"...)
 	}
 	return b
 }
@@ -1477,6 +2091,10 @@ func appendServiceSpecificCredentialMetadata(b []byte, v *ServiceSpecificCredent
 }
 
 func appendSetDefaultPolicyVersionResult(b []byte, v *SetDefaultPolicyVersionResult) []byte {
+	return b
+}
+
+func appendSetSecurityTokenServicePreferencesResult(b []byte, v *SetSecurityTokenServicePreferencesResult) []byte {
 	return b
 }
 
@@ -1585,7 +2203,27 @@ func appendTagSAMLProviderResult(b []byte, v *TagSAMLProviderResult) []byte {
 	return b
 }
 
+func appendTagServerCertificateResult(b []byte, v *TagServerCertificateResult) []byte {
+	return b
+}
+
 func appendTagUserResult(b []byte, v *TagUserResult) []byte {
+	return b
+}
+
+func appendTrackedActionLastAccessed(b []byte, v *TrackedActionLastAccessed) []byte {
+	if v.ActionName != "" {
+		b = wire.AppendString(b, "ActionName", v.ActionName)
+	}
+	if v.LastAccessedEntity != "" {
+		b = wire.AppendString(b, "LastAccessedEntity", v.LastAccessedEntity)
+	}
+	if !v.LastAccessedTime.IsZero() {
+		b = wire.AppendTime(b, "LastAccessedTime", v.LastAccessedTime, wire.ISOSeconds)
+	}
+	if v.LastAccessedRegion != "" {
+		b = wire.AppendString(b, "LastAccessedRegion", v.LastAccessedRegion)
+	}
 	return b
 }
 
@@ -1610,6 +2248,10 @@ func appendUntagRoleResult(b []byte, v *UntagRoleResult) []byte {
 }
 
 func appendUntagSAMLProviderResult(b []byte, v *UntagSAMLProviderResult) []byte {
+	return b
+}
+
+func appendUntagServerCertificateResult(b []byte, v *UntagServerCertificateResult) []byte {
 	return b
 }
 
@@ -1661,11 +2303,46 @@ func appendUpdateSAMLProviderResult(b []byte, v *UpdateSAMLProviderResult) []byt
 	return b
 }
 
+func appendUpdateSSHPublicKeyResult(b []byte, v *UpdateSSHPublicKeyResult) []byte {
+	return b
+}
+
+func appendUpdateServerCertificateResult(b []byte, v *UpdateServerCertificateResult) []byte {
+	return b
+}
+
 func appendUpdateSigningCertificateResult(b []byte, v *UpdateSigningCertificateResult) []byte {
 	return b
 }
 
 func appendUpdateUserResult(b []byte, v *UpdateUserResult) []byte {
+	return b
+}
+
+func appendUploadSSHPublicKeyResult(b []byte, v *UploadSSHPublicKeyResult) []byte {
+	if v.SSHPublicKey != nil {
+		b = append(b, "<SSHPublicKey>"...)
+		b = appendSSHPublicKey(b, v.SSHPublicKey)
+		b = append(b, "</SSHPublicKey>"...)
+	}
+	return b
+}
+
+func appendUploadServerCertificateResult(b []byte, v *UploadServerCertificateResult) []byte {
+	if v.ServerCertificateMetadata != nil {
+		b = append(b, "<ServerCertificateMetadata>"...)
+		b = appendServerCertificateMetadata(b, v.ServerCertificateMetadata)
+		b = append(b, "</ServerCertificateMetadata>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
 	return b
 }
 
@@ -1696,6 +2373,64 @@ func appendUser(b []byte, v *User) []byte {
 	}
 	if !v.PasswordLastUsed.IsZero() {
 		b = wire.AppendTime(b, "PasswordLastUsed", v.PasswordLastUsed, wire.ISOSeconds)
+	}
+	if v.PermissionsBoundary != nil {
+		b = append(b, "<PermissionsBoundary>"...)
+		b = appendAttachedPermissionsBoundary(b, v.PermissionsBoundary)
+		b = append(b, "</PermissionsBoundary>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<Tags>"...)
+		for i := range v.Tags {
+			b = append(b, "<member>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</Tags>"...)
+	}
+	return b
+}
+
+func appendUserDetail(b []byte, v *UserDetail) []byte {
+	if v.Path != "" {
+		b = wire.AppendString(b, "Path", v.Path)
+	}
+	if v.UserName != "" {
+		b = wire.AppendString(b, "UserName", v.UserName)
+	}
+	if v.UserId != "" {
+		b = wire.AppendString(b, "UserId", v.UserId)
+	}
+	if v.Arn != "" {
+		b = wire.AppendString(b, "Arn", v.Arn)
+	}
+	if !v.CreateDate.IsZero() {
+		b = wire.AppendTime(b, "CreateDate", v.CreateDate, wire.ISOSeconds)
+	}
+	if v.UserPolicyList != nil {
+		b = append(b, "<UserPolicyList>"...)
+		for i := range v.UserPolicyList {
+			b = append(b, "<member>"...)
+			b = appendPolicyDetail(b, &v.UserPolicyList[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</UserPolicyList>"...)
+	}
+	if v.GroupList != nil {
+		b = append(b, "<GroupList>"...)
+		for _, x := range v.GroupList {
+			b = wire.AppendString(b, "member", x)
+		}
+		b = append(b, "</GroupList>"...)
+	}
+	if v.AttachedManagedPolicies != nil {
+		b = append(b, "<AttachedManagedPolicies>"...)
+		for i := range v.AttachedManagedPolicies {
+			b = append(b, "<member>"...)
+			b = appendAttachedPolicy(b, &v.AttachedManagedPolicies[i])
+			b = append(b, "</member>"...)
+		}
+		b = append(b, "</AttachedManagedPolicies>"...)
 	}
 	if v.PermissionsBoundary != nil {
 		b = append(b, "<PermissionsBoundary>"...)

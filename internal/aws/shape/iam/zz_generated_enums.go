@@ -2,6 +2,12 @@
 
 package iam
 
+// Values of AccessAdvisorUsageGranularityType.
+const (
+	AccessAdvisorUsageGranularityTypeServiceLevel = "SERVICE_LEVEL"
+	AccessAdvisorUsageGranularityTypeActionLevel  = "ACTION_LEVEL"
+)
+
 // Values of AssertionEncryptionModeType.
 const (
 	AssertionEncryptionModeTypeRequired = "Required"
@@ -31,6 +37,20 @@ const (
 	ContextKeyTypeEnumDateList    = "dateList"
 )
 
+// Values of DeletionTaskStatusType.
+const (
+	DeletionTaskStatusTypeSucceeded  = "SUCCEEDED"
+	DeletionTaskStatusTypeInProgress = "IN_PROGRESS"
+	DeletionTaskStatusTypeFailed     = "FAILED"
+	DeletionTaskStatusTypeNotStarted = "NOT_STARTED"
+)
+
+// Values of EncodingType.
+const (
+	EncodingTypeSsh = "SSH"
+	EncodingTypePem = "PEM"
+)
+
 // Values of EntityType.
 const (
 	EntityTypeUser               = "User"
@@ -38,6 +58,19 @@ const (
 	EntityTypeGroup              = "Group"
 	EntityTypeLocalManagedPolicy = "LocalManagedPolicy"
 	EntityTypeAWSManagedPolicy   = "AWSManagedPolicy"
+)
+
+// Values of GlobalEndpointTokenVersion.
+const (
+	GlobalEndpointTokenVersionV1Token = "v1Token"
+	GlobalEndpointTokenVersionV2Token = "v2Token"
+)
+
+// Values of JobStatusType.
+const (
+	JobStatusTypeInProgress = "IN_PROGRESS"
+	JobStatusTypeCompleted  = "COMPLETED"
+	JobStatusTypeFailed     = "FAILED"
 )
 
 // Values of PermissionsBoundaryAttachmentType.
@@ -50,6 +83,13 @@ const (
 	PolicyEvaluationDecisionTypeAllowed      = "allowed"
 	PolicyEvaluationDecisionTypeExplicitDeny = "explicitDeny"
 	PolicyEvaluationDecisionTypeImplicitDeny = "implicitDeny"
+)
+
+// Values of PolicyOwnerEntityType.
+const (
+	PolicyOwnerEntityTypeUser  = "USER"
+	PolicyOwnerEntityTypeRole  = "ROLE"
+	PolicyOwnerEntityTypeGroup = "GROUP"
 )
 
 // Values of PolicyScopeType.
@@ -70,10 +110,28 @@ const (
 	PolicySourceTypeNone        = "none"
 )
 
+// Values of PolicyType.
+const (
+	PolicyTypeInline  = "INLINE"
+	PolicyTypeManaged = "MANAGED"
+)
+
 // Values of PolicyUsageType.
 const (
 	PolicyUsageTypePermissionsPolicy   = "PermissionsPolicy"
 	PolicyUsageTypePermissionsBoundary = "PermissionsBoundary"
+)
+
+// Values of ReportFormatType.
+const (
+	ReportFormatTypeTextCsv = "text/csv"
+)
+
+// Values of ReportStateType.
+const (
+	ReportStateTypeStarted    = "STARTED"
+	ReportStateTypeInprogress = "INPROGRESS"
+	ReportStateTypeComplete   = "COMPLETE"
 )
 
 // Values of StatusType.

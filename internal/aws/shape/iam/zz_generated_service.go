@@ -122,6 +122,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateAccountAlias"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateAccountAliasRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateAccountAliasResponse", "", appendCreateAccountAliasResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateAccountAlias(ctx, in.(*CreateAccountAliasRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateGroup"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreateGroupRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -212,6 +224,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateServiceLinkedRole"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeCreateServiceLinkedRoleRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "CreateServiceLinkedRoleResponse", "CreateServiceLinkedRoleResult", appendCreateServiceLinkedRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateServiceLinkedRole(ctx, in.(*CreateServiceLinkedRoleRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeCreateUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -255,6 +279,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteAccessKey(ctx, in.(*DeleteAccessKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteAccountAlias"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteAccountAliasRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteAccountAliasResponse", "", appendDeleteAccountAliasResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteAccountAlias(ctx, in.(*DeleteAccountAliasRequest))
 			},
 		},
 		{
@@ -396,6 +432,42 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteSSHPublicKey"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteSSHPublicKeyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteSSHPublicKeyResponse", "", appendDeleteSSHPublicKeyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteSSHPublicKey(ctx, in.(*DeleteSSHPublicKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteServerCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteServerCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteServerCertificateResponse", "", appendDeleteServerCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteServerCertificate(ctx, in.(*DeleteServerCertificateRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteServiceLinkedRole"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeDeleteServiceLinkedRoleRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "DeleteServiceLinkedRoleResponse", "DeleteServiceLinkedRoleResult", appendDeleteServiceLinkedRoleResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteServiceLinkedRole(ctx, in.(*DeleteServiceLinkedRoleRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteSigningCertificate"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeDeleteSigningCertificateRequest)
@@ -502,6 +574,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GenerateCredentialReport"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGenerateCredentialReportRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GenerateCredentialReportResponse", "GenerateCredentialReportResult", appendGenerateCredentialReportResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GenerateCredentialReport(ctx, in.(*GenerateCredentialReportRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GenerateServiceLastAccessedDetails"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGenerateServiceLastAccessedDetailsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GenerateServiceLastAccessedDetailsResponse", "GenerateServiceLastAccessedDetailsResult", appendGenerateServiceLastAccessedDetailsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GenerateServiceLastAccessedDetails(ctx, in.(*GenerateServiceLastAccessedDetailsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetAccessKeyLastUsed"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeGetAccessKeyLastUsedRequest)
@@ -514,6 +610,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetAccountAuthorizationDetails"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetAccountAuthorizationDetailsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetAccountAuthorizationDetailsResponse", "GetAccountAuthorizationDetailsResult", appendGetAccountAuthorizationDetailsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetAccountAuthorizationDetails(ctx, in.(*GetAccountAuthorizationDetailsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "GetAccountPasswordPolicy"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeGetAccountPasswordPolicyRequest)
@@ -523,6 +631,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetAccountPasswordPolicy(ctx, in.(*GetAccountPasswordPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetAccountSummary"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetAccountSummaryRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetAccountSummaryResponse", "GetAccountSummaryResult", appendGetAccountSummaryResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetAccountSummary(ctx, in.(*GetAccountSummaryRequest))
 			},
 		},
 		{
@@ -547,6 +667,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetContextKeysForPrincipalPolicy(ctx, in.(*GetContextKeysForPrincipalPolicyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetCredentialReport"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetCredentialReportRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetCredentialReportResponse", "GetCredentialReportResult", appendGetCredentialReportResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetCredentialReport(ctx, in.(*GetCredentialReportRequest))
 			},
 		},
 		{
@@ -667,6 +799,66 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetSAMLProvider(ctx, in.(*GetSAMLProviderRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetSSHPublicKey"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetSSHPublicKeyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetSSHPublicKeyResponse", "GetSSHPublicKeyResult", appendGetSSHPublicKeyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSSHPublicKey(ctx, in.(*GetSSHPublicKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetServerCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetServerCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetServerCertificateResponse", "GetServerCertificateResult", appendGetServerCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetServerCertificate(ctx, in.(*GetServerCertificateRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetServiceLastAccessedDetails"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetServiceLastAccessedDetailsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetServiceLastAccessedDetailsResponse", "GetServiceLastAccessedDetailsResult", appendGetServiceLastAccessedDetailsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetServiceLastAccessedDetails(ctx, in.(*GetServiceLastAccessedDetailsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetServiceLastAccessedDetailsWithEntities"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetServiceLastAccessedDetailsWithEntitiesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetServiceLastAccessedDetailsWithEntitiesResponse", "GetServiceLastAccessedDetailsWithEntitiesResult", appendGetServiceLastAccessedDetailsWithEntitiesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetServiceLastAccessedDetailsWithEntities(ctx, in.(*GetServiceLastAccessedDetailsWithEntitiesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetServiceLinkedRoleDeletionStatus"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeGetServiceLinkedRoleDeletionStatusRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "GetServiceLinkedRoleDeletionStatusResponse", "GetServiceLinkedRoleDeletionStatusResult", appendGetServiceLinkedRoleDeletionStatusResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetServiceLinkedRoleDeletionStatus(ctx, in.(*GetServiceLinkedRoleDeletionStatusRequest))
 			},
 		},
 		{
@@ -886,6 +1078,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListPoliciesGrantingServiceAccess"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListPoliciesGrantingServiceAccessRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListPoliciesGrantingServiceAccessResponse", "ListPoliciesGrantingServiceAccessResult", appendListPoliciesGrantingServiceAccessResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListPoliciesGrantingServiceAccess(ctx, in.(*ListPoliciesGrantingServiceAccessRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ListPolicyTags"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeListPolicyTagsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -973,6 +1177,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ListSSHPublicKeys(ctx, in.(*ListSSHPublicKeysRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListServerCertificateTags"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListServerCertificateTagsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListServerCertificateTagsResponse", "ListServerCertificateTagsResult", appendListServerCertificateTagsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListServerCertificateTags(ctx, in.(*ListServerCertificateTagsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListServerCertificates"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeListServerCertificatesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "ListServerCertificatesResponse", "ListServerCertificatesResult", appendListServerCertificatesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListServerCertificates(ctx, in.(*ListServerCertificatesRequest))
 			},
 		},
 		{
@@ -1158,6 +1386,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "SetSecurityTokenServicePreferences"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeSetSecurityTokenServicePreferencesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "SetSecurityTokenServicePreferencesResponse", "", appendSetSecurityTokenServicePreferencesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).SetSecurityTokenServicePreferences(ctx, in.(*SetSecurityTokenServicePreferencesRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "SimulateCustomPolicy"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeSimulateCustomPolicyRequest)
@@ -1248,6 +1488,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "TagServerCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeTagServerCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "TagServerCertificateResponse", "", appendTagServerCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).TagServerCertificate(ctx, in.(*TagServerCertificateRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "TagUser"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.Query, r, decodeTagUserRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1321,6 +1573,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UntagSAMLProvider(ctx, in.(*UntagSAMLProviderRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UntagServerCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUntagServerCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UntagServerCertificateResponse", "", appendUntagServerCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UntagServerCertificate(ctx, in.(*UntagServerCertificateRequest))
 			},
 		},
 		{
@@ -1438,6 +1702,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "UpdateSSHPublicKey"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateSSHPublicKeyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateSSHPublicKeyResponse", "", appendUpdateSSHPublicKeyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateSSHPublicKey(ctx, in.(*UpdateSSHPublicKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UpdateServerCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUpdateServerCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UpdateServerCertificateResponse", "", appendUpdateServerCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UpdateServerCertificate(ctx, in.(*UpdateServerCertificateRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "UpdateSigningCertificate"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.Query, r, decodeUpdateSigningCertificateRequest)
@@ -1457,6 +1745,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).UpdateUser(ctx, in.(*UpdateUserRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UploadSSHPublicKey"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUploadSSHPublicKeyRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UploadSSHPublicKeyResponse", "UploadSSHPublicKeyResult", appendUploadSSHPublicKeyResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UploadSSHPublicKey(ctx, in.(*UploadSSHPublicKeyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UploadServerCertificate"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.Query, r, decodeUploadServerCertificateRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeQuery(w, out, "UploadServerCertificateResponse", "UploadServerCertificateResult", appendUploadServerCertificateResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UploadServerCertificate(ctx, in.(*UploadServerCertificateRequest))
 			},
 		},
 		{

@@ -107,6 +107,13 @@ type CreateAccessKeyResult struct {
 	AccessKey *AccessKey
 }
 
+type CreateAccountAliasRequest struct {
+	AccountAlias string // required
+}
+
+type CreateAccountAliasResult struct {
+}
+
 type CreateGroupRequest struct {
 	Path      string
 	GroupName string // required
@@ -197,6 +204,16 @@ type CreateSAMLProviderResult struct {
 	Tags            []Tag
 }
 
+type CreateServiceLinkedRoleRequest struct {
+	AWSServiceName string // required
+	Description    string
+	CustomSuffix   string
+}
+
+type CreateServiceLinkedRoleResult struct {
+	Role *Role
+}
+
 type CreateUserRequest struct {
 	Path                string
 	UserName            string // required
@@ -232,6 +249,13 @@ type DeleteAccessKeyRequest struct {
 }
 
 type DeleteAccessKeyResult struct {
+}
+
+type DeleteAccountAliasRequest struct {
+	AccountAlias string // required
+}
+
+type DeleteAccountAliasResult struct {
 }
 
 type DeleteAccountPasswordPolicyRequest struct {
@@ -320,6 +344,29 @@ type DeleteSAMLProviderRequest struct {
 type DeleteSAMLProviderResult struct {
 }
 
+type DeleteSSHPublicKeyRequest struct {
+	UserName       string // required
+	SSHPublicKeyId string // required
+}
+
+type DeleteSSHPublicKeyResult struct {
+}
+
+type DeleteServerCertificateRequest struct {
+	ServerCertificateName string // required
+}
+
+type DeleteServerCertificateResult struct {
+}
+
+type DeleteServiceLinkedRoleRequest struct {
+	RoleName string // required
+}
+
+type DeleteServiceLinkedRoleResult struct {
+	DeletionTaskId string
+}
+
 type DeleteSigningCertificateRequest struct {
 	UserName      string
 	CertificateId string // required
@@ -357,6 +404,11 @@ type DeleteVirtualMFADeviceRequest struct {
 type DeleteVirtualMFADeviceResult struct {
 }
 
+type DeletionTaskFailureReasonType struct {
+	Reason        string
+	RoleUsageList []RoleUsageType
+}
+
 type DetachGroupPolicyRequest struct {
 	GroupName string // required
 	PolicyArn string // required
@@ -391,6 +443,24 @@ type EnableMFADeviceRequest struct {
 type EnableMFADeviceResult struct {
 }
 
+type EntityDetails struct {
+	EntityInfo        *EntityInfo
+	LastAuthenticated time.Time
+}
+
+type EntityInfo struct {
+	Arn  string
+	Name string
+	Type string // values: PolicyOwnerEntityType
+	Id   string
+	Path string
+}
+
+type ErrorDetails struct {
+	Message string
+	Code    string
+}
+
 type EvaluationResult struct {
 	EvalActionName                    string
 	EvalResourceName                  string
@@ -403,6 +473,23 @@ type EvaluationResult struct {
 	ResourceSpecificResults           []ResourceSpecificResult
 }
 
+type GenerateCredentialReportRequest struct {
+}
+
+type GenerateCredentialReportResult struct {
+	State       string // values: ReportStateType
+	Description string
+}
+
+type GenerateServiceLastAccessedDetailsRequest struct {
+	Arn         string // required
+	Granularity string // values: AccessAdvisorUsageGranularityType
+}
+
+type GenerateServiceLastAccessedDetailsResult struct {
+	JobId string
+}
+
 type GetAccessKeyLastUsedRequest struct {
 	AccessKeyId string // required
 }
@@ -412,11 +499,33 @@ type GetAccessKeyLastUsedResult struct {
 	AccessKeyLastUsed *AccessKeyLastUsed
 }
 
+type GetAccountAuthorizationDetailsRequest struct {
+	Filter   []string // values: EntityType
+	MaxItems *int
+	Marker   string
+}
+
+type GetAccountAuthorizationDetailsResult struct {
+	UserDetailList  []UserDetail
+	GroupDetailList []GroupDetail
+	RoleDetailList  []RoleDetail
+	Policies        []ManagedPolicyDetail
+	IsTruncated     bool
+	Marker          string
+}
+
 type GetAccountPasswordPolicyRequest struct {
 }
 
 type GetAccountPasswordPolicyResult struct {
 	PasswordPolicy *PasswordPolicy
+}
+
+type GetAccountSummaryRequest struct {
+}
+
+type GetAccountSummaryResult struct {
+	SummaryMap map[string]int
 }
 
 type GetContextKeysForCustomPolicyRequest struct {
@@ -434,6 +543,15 @@ type GetContextKeysForPrincipalPolicyRequest struct {
 
 type GetContextKeysForPrincipalPolicyResult struct {
 	ContextKeyNames []string
+}
+
+type GetCredentialReportRequest struct {
+}
+
+type GetCredentialReportResult struct {
+	Content       []byte
+	ReportFormat  string // values: ReportFormatType
+	GeneratedTime time.Time
 }
 
 type GetGroupPolicyRequest struct {
@@ -548,6 +666,67 @@ type GetSAMLProviderResult struct {
 	SAMLProviderUUID     string
 }
 
+type GetSSHPublicKeyRequest struct {
+	UserName       string // required
+	SSHPublicKeyId string // required
+	Encoding       string // required; values: EncodingType
+}
+
+type GetSSHPublicKeyResult struct {
+	SSHPublicKey *SSHPublicKey
+}
+
+type GetServerCertificateRequest struct {
+	ServerCertificateName string // required
+}
+
+type GetServerCertificateResult struct {
+	ServerCertificate *ServerCertificate
+}
+
+type GetServiceLastAccessedDetailsRequest struct {
+	JobId    string // required
+	MaxItems *int
+	Marker   string
+}
+
+type GetServiceLastAccessedDetailsResult struct {
+	JobStatus            string // values: JobStatusType
+	JobType              string // values: AccessAdvisorUsageGranularityType
+	JobCreationDate      time.Time
+	ServicesLastAccessed []ServiceLastAccessed
+	JobCompletionDate    time.Time
+	IsTruncated          bool
+	Marker               string
+	Error                *ErrorDetails
+}
+
+type GetServiceLastAccessedDetailsWithEntitiesRequest struct {
+	JobId            string // required
+	ServiceNamespace string // required
+	MaxItems         *int
+	Marker           string
+}
+
+type GetServiceLastAccessedDetailsWithEntitiesResult struct {
+	JobStatus         string // values: JobStatusType
+	JobCreationDate   time.Time
+	JobCompletionDate time.Time
+	EntityDetailsList []EntityDetails
+	IsTruncated       bool
+	Marker            string
+	Error             *ErrorDetails
+}
+
+type GetServiceLinkedRoleDeletionStatusRequest struct {
+	DeletionTaskId string // required
+}
+
+type GetServiceLinkedRoleDeletionStatusResult struct {
+	Status string // values: DeletionTaskStatusType
+	Reason *DeletionTaskFailureReasonType
+}
+
 type GetUserPolicyRequest struct {
 	UserName   string // required
 	PolicyName string // required
@@ -573,6 +752,16 @@ type Group struct {
 	GroupId    string
 	Arn        string
 	CreateDate time.Time
+}
+
+type GroupDetail struct {
+	Path                    string
+	GroupName               string
+	GroupId                 string
+	Arn                     string
+	CreateDate              time.Time
+	GroupPolicyList         []PolicyDetail
+	AttachedManagedPolicies []AttachedPolicy
 }
 
 type InstanceProfile struct {
@@ -779,6 +968,23 @@ type ListOpenIDConnectProvidersResult struct {
 	OpenIDConnectProviderList []OpenIDConnectProviderListEntry
 }
 
+type ListPoliciesGrantingServiceAccessEntry struct {
+	ServiceNamespace string
+	Policies         []PolicyGrantingServiceAccess
+}
+
+type ListPoliciesGrantingServiceAccessRequest struct {
+	Marker            string
+	Arn               string   // required
+	ServiceNamespaces []string // required
+}
+
+type ListPoliciesGrantingServiceAccessResult struct {
+	PoliciesGrantingServiceAccess []ListPoliciesGrantingServiceAccessEntry
+	IsTruncated                   bool
+	Marker                        string
+}
+
 type ListPoliciesRequest struct {
 	Scope             string // values: PolicyScopeType
 	OnlyAttached      *bool
@@ -885,6 +1091,30 @@ type ListSSHPublicKeysResult struct {
 	Marker        string
 }
 
+type ListServerCertificateTagsRequest struct {
+	ServerCertificateName string // required
+	Marker                string
+	MaxItems              *int
+}
+
+type ListServerCertificateTagsResult struct {
+	Tags        []Tag
+	IsTruncated bool
+	Marker      string
+}
+
+type ListServerCertificatesRequest struct {
+	PathPrefix string
+	Marker     string
+	MaxItems   *int
+}
+
+type ListServerCertificatesResult struct {
+	ServerCertificateMetadataList []ServerCertificateMetadata
+	IsTruncated                   bool
+	Marker                        string
+}
+
 type ListServiceSpecificCredentialsRequest struct {
 	UserName    string
 	ServiceName string
@@ -966,6 +1196,21 @@ type MFADevice struct {
 	EnableDate   time.Time
 }
 
+type ManagedPolicyDetail struct {
+	PolicyName                    string
+	PolicyId                      string
+	Arn                           string
+	Path                          string
+	DefaultVersionId              string
+	AttachmentCount               int
+	PermissionsBoundaryUsageCount int
+	IsAttachable                  bool
+	Description                   string
+	CreateDate                    time.Time
+	UpdateDate                    time.Time
+	PolicyVersionList             []PolicyVersion
+}
+
 type OpenIDConnectProviderListEntry struct {
 	Arn string
 }
@@ -1004,6 +1249,19 @@ type Policy struct {
 	CreateDate                    time.Time
 	UpdateDate                    time.Time
 	Tags                          []Tag
+}
+
+type PolicyDetail struct {
+	PolicyName     string
+	PolicyDocument string
+}
+
+type PolicyGrantingServiceAccess struct {
+	PolicyName string
+	PolicyType string // values: PolicyType
+	PolicyArn  string
+	EntityType string // values: PolicyOwnerEntityType
+	EntityName string
 }
 
 type PolicyGroup struct {
@@ -1133,9 +1391,29 @@ type Role struct {
 	RoleLastUsed             *RoleLastUsed
 }
 
+type RoleDetail struct {
+	Path                     string
+	RoleName                 string
+	RoleId                   string
+	Arn                      string
+	CreateDate               time.Time
+	AssumeRolePolicyDocument string
+	InstanceProfileList      []InstanceProfile
+	RolePolicyList           []PolicyDetail
+	AttachedManagedPolicies  []AttachedPolicy
+	PermissionsBoundary      *AttachedPermissionsBoundary
+	Tags                     []Tag
+	RoleLastUsed             *RoleLastUsed
+}
+
 type RoleLastUsed struct {
 	LastUsedDate time.Time
 	Region       string
+}
+
+type RoleUsageType struct {
+	Region    string
+	Resources []string
 }
 
 type SAMLProviderListEntry struct {
@@ -1144,11 +1422,46 @@ type SAMLProviderListEntry struct {
 	CreateDate time.Time
 }
 
+type SSHPublicKey struct {
+	UserName         string
+	SSHPublicKeyId   string
+	Fingerprint      string
+	SSHPublicKeyBody string
+	Status           string // values: StatusType
+	UploadDate       time.Time
+}
+
 type SSHPublicKeyMetadata struct {
 	UserName       string
 	SSHPublicKeyId string
 	Status         string // values: StatusType
 	UploadDate     time.Time
+}
+
+type ServerCertificate struct {
+	ServerCertificateMetadata *ServerCertificateMetadata
+	CertificateBody           string
+	CertificateChain          string
+	Tags                      []Tag
+}
+
+type ServerCertificateMetadata struct {
+	Path                  string
+	ServerCertificateName string
+	ServerCertificateId   string
+	Arn                   string
+	UploadDate            time.Time
+	Expiration            time.Time
+}
+
+type ServiceLastAccessed struct {
+	ServiceName                string
+	LastAuthenticated          time.Time
+	ServiceNamespace           string
+	LastAuthenticatedEntity    string
+	LastAuthenticatedRegion    string
+	TotalAuthenticatedEntities int
+	TrackedActionsLastAccessed []TrackedActionLastAccessed
 }
 
 type ServiceSpecificCredentialMetadata struct {
@@ -1166,6 +1479,13 @@ type SetDefaultPolicyVersionRequest struct {
 }
 
 type SetDefaultPolicyVersionResult struct {
+}
+
+type SetSecurityTokenServicePreferencesRequest struct {
+	GlobalEndpointTokenVersion string // required; values: GlobalEndpointTokenVersion
+}
+
+type SetSecurityTokenServicePreferencesResult struct {
 }
 
 type SigningCertificate struct {
@@ -1277,12 +1597,27 @@ type TagSAMLProviderRequest struct {
 type TagSAMLProviderResult struct {
 }
 
+type TagServerCertificateRequest struct {
+	ServerCertificateName string // required
+	Tags                  []Tag  // required
+}
+
+type TagServerCertificateResult struct {
+}
+
 type TagUserRequest struct {
 	UserName string // required
 	Tags     []Tag  // required
 }
 
 type TagUserResult struct {
+}
+
+type TrackedActionLastAccessed struct {
+	ActionName         string
+	LastAccessedEntity string
+	LastAccessedTime   time.Time
+	LastAccessedRegion string
 }
 
 type UntagInstanceProfileRequest struct {
@@ -1331,6 +1666,14 @@ type UntagSAMLProviderRequest struct {
 }
 
 type UntagSAMLProviderResult struct {
+}
+
+type UntagServerCertificateRequest struct {
+	ServerCertificateName string   // required
+	TagKeys               []string // required
+}
+
+type UntagServerCertificateResult struct {
 }
 
 type UntagUserRequest struct {
@@ -1429,6 +1772,24 @@ type UpdateSAMLProviderResult struct {
 	SAMLProviderArn string
 }
 
+type UpdateSSHPublicKeyRequest struct {
+	UserName       string // required
+	SSHPublicKeyId string // required
+	Status         string // required; values: StatusType
+}
+
+type UpdateSSHPublicKeyResult struct {
+}
+
+type UpdateServerCertificateRequest struct {
+	ServerCertificateName    string // required
+	NewPath                  string
+	NewServerCertificateName string
+}
+
+type UpdateServerCertificateResult struct {
+}
+
 type UpdateSigningCertificateRequest struct {
 	UserName      string
 	CertificateId string // required
@@ -1445,6 +1806,29 @@ type UpdateUserRequest struct {
 }
 
 type UpdateUserResult struct {
+}
+
+type UploadSSHPublicKeyRequest struct {
+	UserName         string // required
+	SSHPublicKeyBody string // required
+}
+
+type UploadSSHPublicKeyResult struct {
+	SSHPublicKey *SSHPublicKey
+}
+
+type UploadServerCertificateRequest struct {
+	Path                  string
+	ServerCertificateName string // required
+	CertificateBody       string // required
+	PrivateKey            string // required
+	CertificateChain      string
+	Tags                  []Tag
+}
+
+type UploadServerCertificateResult struct {
+	ServerCertificateMetadata *ServerCertificateMetadata
+	Tags                      []Tag
 }
 
 type UploadSigningCertificateRequest struct {
@@ -1465,6 +1849,19 @@ type User struct {
 	PasswordLastUsed    time.Time
 	PermissionsBoundary *AttachedPermissionsBoundary
 	Tags                []Tag
+}
+
+type UserDetail struct {
+	Path                    string
+	UserName                string
+	UserId                  string
+	Arn                     string
+	CreateDate              time.Time
+	UserPolicyList          []PolicyDetail
+	GroupList               []string
+	AttachedManagedPolicies []AttachedPolicy
+	PermissionsBoundary     *AttachedPermissionsBoundary
+	Tags                    []Tag
 }
 
 type VirtualMFADevice struct {
