@@ -38,6 +38,8 @@ func (f *Filler) Fill(ours, theirs reflect.Value, path string) {
 	switch {
 	case t == reflect.TypeFor[time.Time](), t == reflect.TypeFor[[]byte](), t == reflect.TypeFor[io.ReadCloser]():
 		f.both(ours, theirs, f.scalar(t, path))
+	case theirs.Kind() == reflect.Interface && t.Kind() == reflect.Pointer:
+		// One of several: the SDK has a type for each. Left empty.
 	case t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct:
 		ours.Set(reflect.New(t.Elem()))
 		f.Fill(ours.Elem(), grown(theirs), path)
@@ -56,7 +58,13 @@ func (f *Filler) Fill(ours, theirs reflect.Value, path string) {
 			f.Fill(ours.Index(i), element, fmt.Sprintf("%s.%d", path, i))
 		}
 	case t.Kind() == reflect.Map:
-		m := map[string]string{"one": path, "two-parts": path + "2"}
+		m := map[string]any{}
+		for key, at := range map[string]string{"one": path, "two-parts": path + "2"} {
+			m[key] = f.scalar(t.Elem(), at)
+			if t.Elem().Kind() == reflect.String {
+				m[key] = at
+			}
+		}
 		f.both(ours, theirs, m)
 	case t.Kind() == reflect.Pointer:
 		f.both(ours, theirs, f.scalar(t.Elem(), path))
@@ -71,6 +79,9 @@ func (f *Filler) fillStruct(ours, theirs reflect.Value, path string) {
 		member := reflect.Value{}
 		if theirs.IsValid() {
 			member = theirs.FieldByNameFunc(func(s string) bool { return strings.EqualFold(s, name) })
+			if member.IsValid() && !member.CanSet() {
+				continue // the SDK's own business
+			}
 			if !member.IsValid() {
 				f.Missing = append(f.Missing, path+"."+name)
 				continue
@@ -161,10 +172,10 @@ func put(v reflect.Value, value any) {
 			v.SetString(x.Format(http.TimeFormat))
 			return
 		}
-	case map[string]string:
+	case map[string]any:
 		m := reflect.MakeMap(v.Type())
 		for k, e := range x {
-			m.SetMapIndex(reflect.ValueOf(k), reflect.ValueOf(e))
+			m.SetMapIndex(reflect.ValueOf(k), reflect.ValueOf(e).Convert(v.Type().Elem()))
 		}
 		v.Set(m)
 		return
