@@ -225,8 +225,10 @@ func (z *Zone) fillOnce(ctx context.Context, s *resource.Snapshot) error {
 			if _, err := os.Lstat(z.deps.Volumes.CopyPath(name)); err == nil {
 				break
 			}
-			if !z.copied(name) && !z.copied(name) { // it got its name in between
-				return errNoCopy
+			if !z.copied(name) {
+				if !z.copied(name) { // asked again: it may have got its name in between
+					return errNoCopy
+				}
 			}
 			if store.Snapshots.Get(z.deps.Store.Snapshot(), s.ID) == nil {
 				return nil
