@@ -38,10 +38,8 @@ func PutPolicy(tx *store.Tx, account, text string) error {
 			return fmt.Errorf("policy of quotas: a statement with the effect %s: only Limit has a meaning here", s.Effect)
 		}
 	}
-	for _, q := range p.Limits() {
-		if !known(q.Key) {
-			return fmt.Errorf("policy of quotas: there is no quota %s", q.Key)
-		}
+	if err := Check(p); err != nil {
+		return fmt.Errorf("policy of quotas: %w", err)
 	}
 	return store.Settings.Put(tx, &resource.Setting{Name: authz.LimitsName(account), Value: text})
 }
@@ -116,6 +114,16 @@ func CheckKey(given string) (string, error) {
 		return "", fmt.Errorf("there is no quota %s", given)
 	}
 	return key, nil
+}
+
+// Check refuses a policy that limits what this cloud does not count: nobody must believe that it holds.
+func Check(p *policy.Policy) error {
+	for _, q := range p.Limits() {
+		if !known(q.Key) {
+			return fmt.Errorf("there is no quota %s", q.Key)
+		}
+	}
+	return nil
 }
 
 func known(key string) bool {

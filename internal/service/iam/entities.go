@@ -9,6 +9,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/policy"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -156,7 +157,11 @@ func checkDocument(text string, kind policy.Kind, limit int) error {
 	if size(text) > limit {
 		return awserr.New("LimitExceeded", "Maximum policy size of %d bytes exceeded", limit).WithStatus(409)
 	}
-	if _, err := policy.Parse(text, kind); err != nil {
+	p, err := policy.Parse(text, kind)
+	if err == nil {
+		err = quota.Check(p)
+	}
+	if err != nil {
 		return malformed(err)
 	}
 	return nil

@@ -296,7 +296,10 @@ func TestNobodyHelpsThemselves(t *testing.T) {
 	must(t)(c.mine.CreateGroup(ctx, &sdk.CreateGroupInput{GroupName: p("admins")}))
 	refused(t, "AccessDenied")(eve.AddUserToGroup(ctx, &sdk.AddUserToGroupInput{GroupName: p("ADMINS"), UserName: p("eve")}))
 
-	for name, text := range map[string]string{"no JSON": "{", "no effect": `{"Statement":[{"Action":"*","Resource":"*"}]}`, "a principal": strings.Replace(allow("*", "*"), `"Action"`, `"Principal":"*","Action"`, 1)} {
+	for name, text := range map[string]string{
+		"no JSON": "{", "no effect": `{"Statement":[{"Action":"*","Resource":"*"}]}`, "a principal": strings.Replace(allow("*", "*"), `"Action"`, `"Principal":"*","Action"`, 1),
+		"a quota of what is not counted": `{"Statement":[{"Effect":"Limit","Action":"*","Resource":"*","Condition":{"NumericLessThanEquals":{"s3:quota-buckettotalsize":"1"}}}]}`,
+	} {
 		_, err := c.mine.PutUserPolicy(ctx, &sdk.PutUserPolicyInput{UserName: p("eve"), PolicyName: p("bad"), PolicyDocument: &text})
 		var api smithy.APIError
 		if !errors.As(err, &api) || api.ErrorCode() != "MalformedPolicyDocument" {

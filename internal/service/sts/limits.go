@@ -11,6 +11,7 @@ import (
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/policy"
+	"karri.dev/internal/quota"
 	"karri.dev/internal/session"
 )
 
@@ -71,7 +72,11 @@ func (s *Service) policies(to *call.Session, inline string, arns []shape.PolicyD
 		if utf8.RuneCountInString(inline) > maxPolicy {
 			return invalid("Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to %d", maxPolicy)
 		}
-		if _, err := policy.Parse(inline, policy.Identity); err != nil {
+		p, err := policy.Parse(inline, policy.Identity)
+		if err == nil {
+			err = quota.Check(p)
+		}
+		if err != nil {
 			return awserr.New("MalformedPolicyDocument", "%s", err.Error())
 		}
 		to.Policies = []string{inline}
