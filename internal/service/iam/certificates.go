@@ -140,8 +140,8 @@ func (s *Service) changeCertificate(ctx context.Context, user, id string, change
 
 // UpdateSigningCertificate activates or deactivates a certificate.
 func (s *Service) UpdateSigningCertificate(ctx context.Context, in *shape.UpdateSigningCertificateRequest) (*shape.UpdateSigningCertificateResult, error) {
-	if in.Status != shape.StatusTypeActive && in.Status != shape.StatusTypeInactive {
-		return nil, invalid("1 validation error detected: Value '%.64s' at 'status' failed to satisfy constraint: Member must satisfy enum value set: [Active, Inactive]", in.Status)
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
 	}
 	err := s.changeCertificate(ctx, in.UserName, in.CertificateId, func(tx *store.Tx, c *resource.SigningCertificate) error {
 		next := *c

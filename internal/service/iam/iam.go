@@ -77,6 +77,14 @@ func marker(name string) string { return base64.RawURLEncoding.EncodeToString([]
 
 func invalid(format string, args ...any) error { return awserr.New("ValidationError", format, args...) }
 
+// checkStatus checks what a key or certificate is to be.
+func checkStatus(status string) error {
+	if status != shape.StatusTypeActive && status != shape.StatusTypeInactive {
+		return invalid("1 validation error detected: Value '%.64s' at 'status' failed to satisfy constraint: Member must satisfy enum value set: [Active, Inactive]", status)
+	}
+	return nil
+}
+
 func status(active bool) string {
 	if active {
 		return shape.StatusTypeActive

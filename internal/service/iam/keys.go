@@ -75,8 +75,8 @@ func (s *Service) ListAccessKeys(ctx context.Context, in *shape.ListAccessKeysRe
 
 // UpdateAccessKey activates or deactivates a key.
 func (s *Service) UpdateAccessKey(ctx context.Context, in *shape.UpdateAccessKeyRequest) (*shape.UpdateAccessKeyResult, error) {
-	if in.Status != shape.StatusTypeActive && in.Status != shape.StatusTypeInactive {
-		return nil, invalid("1 validation error detected: Value '%.64s' at 'status' failed to satisfy constraint: Member must satisfy enum value set: [Active, Inactive]", in.Status)
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
 	}
 	c := call.From(ctx).Caller
 	err := s.changeKey(ctx, c, in.UserName, in.AccessKeyId, func(tx *store.Tx, k *resource.AccessKey) error {

@@ -158,8 +158,8 @@ func (s *Service) ListSSHPublicKeys(ctx context.Context, in *shape.ListSSHPublic
 
 // UpdateSSHPublicKey activates or deactivates a key.
 func (s *Service) UpdateSSHPublicKey(ctx context.Context, in *shape.UpdateSSHPublicKeyRequest) (*shape.UpdateSSHPublicKeyResult, error) {
-	if in.Status != shape.StatusTypeActive && in.Status != shape.StatusTypeInactive {
-		return nil, invalid("1 validation error detected: Value '%.64s' at 'status' failed to satisfy constraint: Member must satisfy enum value set: [Active, Inactive]", in.Status)
+	if err := checkStatus(in.Status); err != nil {
+		return nil, err
 	}
 	err := s.update(ctx, func(tx *store.Tx) error {
 		_, k, err := findSSHKey(tx, call.From(ctx).AccountID, in.UserName, in.SSHPublicKeyId)

@@ -115,13 +115,7 @@ func (s *Service) AssumeRole(ctx context.Context, in *shape.AssumeRoleRequest) (
 		action: s.actions.assume, arn: in.RoleArn, role: s.findRole(in.RoleArn), of: of, externalID: in.ExternalId,
 		tags: in.Tags, transitive: in.TransitiveTagKeys, mfa: mfa.MFA,
 	}
-	if err := s.grant(ctx, w, d); err != nil {
-		return nil, err
-	}
-	if err := s.policies(of, in.Policy, in.PolicyArns); err != nil {
-		return nil, err
-	}
-	c, packed, err := s.credentials(of)
+	c, packed, err := s.issue(ctx, w, d, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}
@@ -169,6 +163,17 @@ func inherit(of, from *call.Session, in *shape.AssumeRoleRequest) error {
 		of.TransitiveTags = slices.Clone(from.TransitiveTags)
 	}
 	return tags(of, in.Tags, in.TransitiveTagKeys)
+}
+
+// issue gives the credentials of a role to who may have them, less what session policies leave out.
+func (s *Service) issue(ctx context.Context, w *wish, d time.Duration, inline string, arns []shape.PolicyDescriptorType) (*shape.Credentials, int, error) {
+	if err := s.grant(ctx, w, d); err != nil {
+		return nil, 0, err
+	}
+	if err := s.policies(w.of, inline, arns); err != nil {
+		return nil, 0, err
+	}
+	return s.credentials(w.of)
 }
 
 // grant asks the trust policy, and the caller's own policies where it is needed, and makes the session the role's.

@@ -76,13 +76,7 @@ func (s *Service) AssumeRoleWithSAML(ctx context.Context, in *shape.AssumeRoleWi
 	if err := tags(w.of, w.tags, w.transitive); err != nil {
 		return nil, err
 	}
-	if err := s.grant(ctx, w, d); err != nil {
-		return nil, err
-	}
-	if err := s.policies(w.of, in.Policy, in.PolicyArns); err != nil {
-		return nil, err
-	}
-	c, packed, err := s.credentials(w.of)
+	c, packed, err := s.issue(ctx, w, d, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}

@@ -63,13 +63,7 @@ func (s *Service) AssumeRoleWithWebIdentity(ctx context.Context, in *shape.Assum
 	call.From(ctx).Federated = &call.Federated{
 		Type: "WebIdentityUser", Provider: arn, Subject: claims.Subject, ID: arn + ":" + claims.Client() + ":" + claims.Subject, Account: account,
 	}
-	if err := s.grant(ctx, w, d); err != nil {
-		return nil, err
-	}
-	if err := s.policies(of, in.Policy, in.PolicyArns); err != nil {
-		return nil, err
-	}
-	c, packed, err := s.credentials(of)
+	c, packed, err := s.issue(ctx, w, d, in.Policy, in.PolicyArns)
 	if err != nil {
 		return nil, err
 	}
