@@ -246,19 +246,17 @@ func requestValue(info *call.Info, k policy.Key) (policy.Value, bool) {
 		return policy.String(s.SourceIdentity), s.SourceIdentity != ""
 	case "aws:federatedprovider":
 		return policy.String(s.Provider), s.Provider != ""
-	default:
-		if len(s.Claims) == 0 {
-			break
-		}
-		v, ok := s.Claims[k.Text()]
-		return policy.String(v), ok
 	case "ec2:sourceinstancearn":
 		if s.InstanceID == "" {
 			return policy.Value{}, false
 		}
 		return policy.String("arn:aws:ec2:" + info.Region + ":" + info.AccountID + ":instance/" + s.InstanceID), true
 	}
-	return policy.Value{}, false
+	if len(s.Claims) == 0 {
+		return policy.Value{}, false
+	}
+	v, ok := s.Claims[k.Text()]
+	return policy.String(v), ok
 }
 
 // signedValue gives S3's keys on how a request was signed.

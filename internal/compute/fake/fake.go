@@ -292,16 +292,21 @@ func (d *Driver) SetDisk(_ context.Context, id string, disk compute.Disk) error 
 // DropDisk implements compute.Driver. A deaf guest never lets go of a disk.
 func (d *Driver) DropDisk(_ context.Context, id, name string, _ bool) error {
 	return d.devices(id, func(m *machine) error {
-		i := slices.IndexFunc(m.status.Disks, func(have compute.Disk) bool { return have.Name == name })
-		switch {
-		case i < 0:
-			return nil
-		case m.deaf:
-			return compute.ErrHeld
-		}
-		m.status.Disks = slices.Delete(slices.Clone(m.status.Disks), i, i+1)
-		return nil
+		return letGo(m, &m.status.Disks, func(have compute.Disk) bool { return have.Name == name })
 	})
+}
+
+// letGo takes a device out of a machine's list, if it is there.
+func letGo[T any](m *machine, list *[]T, is func(T) bool) error {
+	i := slices.IndexFunc(*list, is)
+	switch {
+	case i < 0:
+		return nil
+	case m.deaf:
+		return compute.ErrHeld
+	}
+	*list = slices.Delete(slices.Clone(*list), i, i+1)
+	return nil
 }
 
 // SetNIC implements compute.Driver.
@@ -317,15 +322,7 @@ func (d *Driver) SetNIC(_ context.Context, id string, n compute.NIC, _ *os.File)
 // DropNIC implements compute.Driver. A deaf guest never lets go of a card.
 func (d *Driver) DropNIC(_ context.Context, id, nic string) error {
 	return d.devices(id, func(m *machine) error {
-		i := slices.IndexFunc(m.status.NICs, func(have compute.NIC) bool { return have.ID == nic })
-		switch {
-		case i < 0:
-			return nil
-		case m.deaf:
-			return compute.ErrHeld
-		}
-		m.status.NICs = slices.Delete(slices.Clone(m.status.NICs), i, i+1)
-		return nil
+		return letGo(m, &m.status.NICs, func(have compute.NIC) bool { return have.ID == nic })
 	})
 }
 

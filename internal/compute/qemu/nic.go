@@ -116,20 +116,9 @@ func (m *machine) dropNIC(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	here, err := plugged(ctx, c, nicID(id))
+	here, err := m.unplug(ctx, c, nicID(id))
 	if err != nil {
 		return err
-	}
-	if here {
-		select {
-		case <-m.unplugged:
-		default:
-		}
-		// An error says that it was asked before and has not answered: it is asked by that.
-		asked := c.Do(ctx, "device_del", map[string]any{"id": nicID(id)}, nil)
-		if here, err = m.awaitUnplug(ctx, c, nicID(id)); err != nil {
-			return errors.Join(asked, err)
-		}
 	}
 	if here {
 		return compute.ErrHeld

@@ -191,20 +191,9 @@ func (m *machine) dropDisk(ctx context.Context, name string, force bool) error {
 	if err != nil {
 		return err
 	}
-	here, err := plugged(ctx, c, deviceID(name))
+	here, err := m.unplug(ctx, c, deviceID(name))
 	if err != nil {
 		return err
-	}
-	if here {
-		select {
-		case <-m.unplugged:
-		default:
-		}
-		// An error says that it was asked before and has not answered: it is asked by that.
-		asked := c.Do(ctx, "device_del", map[string]any{"id": deviceID(name)}, nil)
-		if here, err = m.awaitUnplug(ctx, c, deviceID(name)); err != nil {
-			return errors.Join(asked, err)
-		}
 	}
 	if here {
 		if !force {
@@ -226,6 +215,23 @@ func (m *machine) dropDisk(ctx context.Context, name string, force bool) error {
 	err = m.rec.save(m.dir)
 	m.publish()
 	return err
+}
+
+// unplug asks the guest to let go of a device that is there, and waits. here: it still has it.
+func (m *machine) unplug(ctx context.Context, c *qmp.Client, device string) (here bool, err error) {
+	if here, err = plugged(ctx, c, device); err != nil || !here {
+		return here, err
+	}
+	select {
+	case <-m.unplugged:
+	default:
+	}
+	// An error says that it was asked before and has not answered: it is asked by that.
+	asked := c.Do(ctx, "device_del", map[string]any{"id": device}, nil)
+	if here, err = m.awaitUnplug(ctx, c, device); err != nil {
+		return here, errors.Join(asked, err)
+	}
+	return here, nil
 }
 
 // awaitUnplug says whether the device is still there after the guest had some time.
