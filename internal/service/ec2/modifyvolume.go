@@ -38,7 +38,7 @@ func (s *Service) ModifyVolume(ctx context.Context, in *shape.ModifyVolumeReques
 			return awserr.New("IncorrectState", "Volume '%s' is in the '%s' state.", v.ID, v.State)
 		case v.Modification != nil && v.Modification.State == "modifying":
 			return awserr.New("IncorrectModificationState", "Volume %s is already being modified: its modification has not completed.", v.ID)
-		case v.Modification != nil && s.now().Sub(v.Modification.StartedAt) < s.modifyPause(tx):
+		case v.Modification != nil && s.now().Sub(v.Modification.StartedAt) < modifyPause:
 			return awserr.New("VolumeModificationRateExceeded", "You've reached the maximum modification rate per volume limit. Wait at least 6 hours between modifications per EBS volume.")
 		}
 		d := disk{kind: v.Type, gib: v.SizeGiB, iops: in.Iops, throughput: in.Throughput}
@@ -82,19 +82,6 @@ func (s *Service) ModifyVolume(ctx context.Context, in *shape.ModifyVolumeReques
 	}
 	m := shapeModification(out)
 	return &shape.ModifyVolumeResult{VolumeModification: &m}, nil
-}
-
-// SettingModifyPause names the setting that holds, in seconds, how long to wait between two modifications of a
-// volume; none = six hours, as EBS.
-const SettingModifyPause = "volume-modify-pause"
-
-func (s *Service) modifyPause(r store.Reader) time.Duration {
-	if set := store.Settings.Get(r, SettingModifyPause); set != nil {
-		if n, err := strconv.Atoi(set.Value); err == nil && n >= 0 {
-			return time.Duration(n) * time.Second
-		}
-	}
-	return modifyPause
 }
 
 func shapeModification(v *resource.Volume) shape.VolumeModification {

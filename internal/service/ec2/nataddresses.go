@@ -93,7 +93,7 @@ func (s *Service) AssociateNatGatewayAddress(ctx context.Context, in *shape.Asso
 	rnd := s.random()
 	list, err := s.changeNAT(ctx, info, in.DryRun, in.NatGatewayId, false, "associating", func(tx *store.Tx, g *resource.NATGateway, eni *resource.Interface) ([]resource.PrivateAddress, error) {
 		have := len(eni.Addresses())
-		if err := checkNATElastic(tx, info, have+len(in.AllocationIds)); err != nil {
+		if err := checkNATElastic(have + len(in.AllocationIds)); err != nil {
 			return nil, err
 		}
 		if _, err := s.widenNAT(tx, eni, append(slices.Clone(in.PrivateIpAddresses), make([]string, len(in.AllocationIds)-len(in.PrivateIpAddresses))...), rnd); err != nil {

@@ -3,7 +3,6 @@ package ec2
 import (
 	"context"
 	"slices"
-	"strconv"
 	"time"
 
 	"karri.dev/internal/aws/awserr"
@@ -15,15 +14,11 @@ import (
 	"karri.dev/internal/store"
 )
 
-// QuotaNATGateways is the name of the setting for NAT gateways of an account in a zone, QuotaNATAddresses for elastic
-// IPs of one; none set = as AWS.
+// Limits of NAT gateways, as AWS's.
 const (
-	QuotaNATGateways  = "quota-nat-gateways"
-	QuotaNATAddresses = "quota-nat-addresses"
-
-	defaultNATGateways  = 5
-	defaultNATAddresses = 2
-	maxNATPrivate       = 8 // private addresses of one
+	maxNATGateways = 5 // of an account in a zone
+	maxNATElastic  = 2 // elastic IPs of one
+	maxNATPrivate  = 8 // private addresses of one
 )
 
 // natInterface is the kind of a NAT gateway's interface, natKeeper who keeps it.
@@ -144,18 +139,6 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *shape.CreateNatGatew
 	return &shape.CreateNatGatewayResult{NatGateway: &out, ClientToken: in.ClientToken}, nil
 }
 
-// settingOr gives the number that a setting has for the account, or for all, or none.
-func settingOr(r store.Reader, name, account string, none int) int {
-	for _, n := range []string{name + "/" + account, name} {
-		if set := store.Settings.Get(r, n); set != nil {
-			if v, err := strconv.Atoi(set.Value); err == nil && v >= 0 {
-				return v
-			}
-		}
-	}
-	return none
-}
-
 func checkNATLimits(r store.Reader, info *call.Info, sub *resource.Subnet, allocations int) error {
 	n := 0
 	for g := range store.NATGatewaysByOwner.By(r, ownerKey(info)) {
@@ -163,14 +146,14 @@ func checkNATLimits(r store.Reader, info *call.Info, sub *resource.Subnet, alloc
 			n++
 		}
 	}
-	if n >= settingOr(r, QuotaNATGateways, info.AccountID, defaultNATGateways) {
+	if n >= maxNATGateways {
 		return awserr.New("NatGatewayLimitExceeded", "The maximum number of NAT gateways in %s has been reached.", sub.Zone)
 	}
-	return checkNATElastic(r, info, allocations)
+	return checkNATElastic(allocations)
 }
 
-func checkNATElastic(r store.Reader, info *call.Info, allocations int) error {
-	if allocations > settingOr(r, QuotaNATAddresses, info.AccountID, defaultNATAddresses) {
+func checkNATElastic(allocations int) error {
+	if allocations > maxNATElastic {
 		return awserr.New("AddressLimitExceeded", "The maximum number of elastic IPs of a NAT gateway has been reached.")
 	}
 	return nil

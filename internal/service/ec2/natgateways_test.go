@@ -223,7 +223,7 @@ func TestNATGatewayLimit(t *testing.T) {
 	c := newCloud(t)
 	_, sub := c.vpc("10.0.0.0/16", "10.0.0.0/24")
 	var ids []string
-	for range defaultNATGateways {
+	for range maxNATGateways {
 		ids = append(ids, do(c, c.CreateNatGateway, shape.CreateNatGatewayRequest{SubnetId: sub, ConnectivityType: "private"}).NatGateway.NatGatewayId)
 	}
 	refused(c, c.CreateNatGateway, shape.CreateNatGatewayRequest{SubnetId: sub, ConnectivityType: "private"}, "NatGatewayLimitExceeded")
