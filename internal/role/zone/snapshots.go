@@ -184,9 +184,9 @@ func (z *Zone) copyDirectly(ctx context.Context, volume string, s *resource.Snap
 	return z.deps.Volumes.Copy(ctx, volume, directCopy(s.ID))
 }
 
-// copied says whether there is a copy, or a part of it.
+// copied says whether there is a copy, or a part of it. The part is looked for first: it gets the copy's name in the end.
 func (z *Zone) copied(name string) bool {
-	for _, n := range []string{name, compute.Copy{To: name}.Partial()} {
+	for _, n := range []string{compute.Copy{To: name}.Partial(), name} {
 		if _, err := os.Lstat(z.deps.Volumes.CopyPath(n)); err == nil {
 			return true
 		}
@@ -226,9 +226,7 @@ func (z *Zone) fillOnce(ctx context.Context, s *resource.Snapshot) error {
 				break
 			}
 			if !z.copied(name) {
-				if !z.copied(name) { // asked again: it may have got its name in between
-					return errNoCopy
-				}
+				return errNoCopy
 			}
 			if store.Snapshots.Get(z.deps.Store.Snapshot(), s.ID) == nil {
 				return nil

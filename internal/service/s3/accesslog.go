@@ -156,7 +156,6 @@ func (s *Service) accessLine(b *resource.Bucket, a call.Access) string {
 	default:
 		requester = a.ARN
 	}
-	aclRequired := ""
 	number := func(n int64) string {
 		if n < 0 {
 			return "-"
@@ -171,7 +170,7 @@ func (s *Service) accessLine(b *resource.Bucket, a call.Access) string {
 		s.canonical(s.store.Snapshot(), b.AccountID), b.Name, a.Time.UTC().Format("[02/Jan/2006:15:04:05 -0700]"), field(a.SourceIP.String()), field(requester), a.RequestID,
 		logOperation(a), field(strings.ReplaceAll(url.QueryEscape(a.Key), "%2F", "/")), quoted(a.URI), strconv.Itoa(a.Status), field(a.Error), sent, number(a.Size),
 		number(a.Total.Milliseconds()), number(a.Turn.Milliseconds()), quoted(a.Referer), quoted(a.UserAgent), field(a.VersionID), field(a.HostID),
-		field(a.Signature), field(a.Cipher), field(a.AuthType), field(a.Host), field(a.TLS), "-", field(aclRequired),
+		field(a.Signature), field(a.Cipher), field(a.AuthType), field(a.Host), field(a.TLS), "-", "-",
 	}, " ") + "\n"
 }
 
@@ -207,24 +206,26 @@ func quoted(v string) string {
 	return b.String()
 }
 
+// logWords are what the log calls operations that are not plainly about a bucket or an object.
+var logWords = map[string]string{
+	"DeleteObjects": "MULTI_OBJECT_DELETE", "CreateMultipartUpload": "UPLOADS", "ListMultipartUploads": "UPLOADS", "CompleteMultipartUpload": "UPLOAD",
+	"AbortMultipartUpload": "UPLOAD", "ListParts": "UPLOAD", "UploadPart": "PART", "UploadPartCopy": "PART", "ListObjectVersions": "BUCKETVERSIONS",
+	"GetBucketLocation": "LOCATION", "GetBucketAcl": "ACL", "PutBucketAcl": "ACL", "GetObjectAcl": "ACL", "PutObjectAcl": "ACL", "GetBucketPolicy": "BUCKETPOLICY",
+	"PutBucketPolicy": "BUCKETPOLICY", "DeleteBucketPolicy": "BUCKETPOLICY", "GetBucketVersioning": "VERSIONING", "PutBucketVersioning": "VERSIONING",
+	"GetBucketLogging": "LOGGING_STATUS", "PutBucketLogging": "LOGGING_STATUS", "GetBucketNotificationConfiguration": "NOTIFICATION", "PutBucketNotificationConfiguration": "NOTIFICATION",
+	"GetBucketLifecycleConfiguration": "LIFECYCLE", "PutBucketLifecycleConfiguration": "LIFECYCLE", "DeleteBucketLifecycle": "LIFECYCLE",
+	"GetBucketTagging": "TAGGING", "PutBucketTagging": "TAGGING", "DeleteBucketTagging": "TAGGING", "GetObjectTagging": "OBJECT_TAGGING", "PutObjectTagging": "OBJECT_TAGGING", "DeleteObjectTagging": "OBJECT_TAGGING",
+	"GetBucketCors": "CORS", "PutBucketCors": "CORS", "DeleteBucketCors": "CORS", "GetBucketWebsite": "WEBSITE", "PutBucketWebsite": "WEBSITE", "DeleteBucketWebsite": "WEBSITE",
+	"GetBucketEncryption": "ENCRYPTION", "PutBucketEncryption": "ENCRYPTION", "DeleteBucketEncryption": "ENCRYPTION", "GetBucketReplication": "REPLICATION", "PutBucketReplication": "REPLICATION",
+	"GetBucketRequestPayment": "REQUEST_PAYMENT", "PutBucketRequestPayment": "REQUEST_PAYMENT", "GetObjectAttributes": "OBJECT_ATTRIBUTES", "PreflightObject": "PREFLIGHT",
+}
+
 // logOperation says what a request did in the log's words: REST.GET.OBJECT.
 func logOperation(a call.Access) string {
 	if a.Operation == "WebsiteGet" {
 		return "WEBSITE." + a.Method + ".OBJECT"
 	}
-	words := map[string]string{
-		"DeleteObjects": "MULTI_OBJECT_DELETE", "CreateMultipartUpload": "UPLOADS", "ListMultipartUploads": "UPLOADS", "CompleteMultipartUpload": "UPLOAD",
-		"AbortMultipartUpload": "UPLOAD", "ListParts": "UPLOAD", "UploadPart": "PART", "UploadPartCopy": "PART", "ListObjectVersions": "BUCKETVERSIONS",
-		"GetBucketLocation": "LOCATION", "GetBucketAcl": "ACL", "PutBucketAcl": "ACL", "GetObjectAcl": "ACL", "PutObjectAcl": "ACL", "GetBucketPolicy": "BUCKETPOLICY",
-		"PutBucketPolicy": "BUCKETPOLICY", "DeleteBucketPolicy": "BUCKETPOLICY", "GetBucketVersioning": "VERSIONING", "PutBucketVersioning": "VERSIONING",
-		"GetBucketLogging": "LOGGING_STATUS", "PutBucketLogging": "LOGGING_STATUS", "GetBucketNotificationConfiguration": "NOTIFICATION", "PutBucketNotificationConfiguration": "NOTIFICATION",
-		"GetBucketLifecycleConfiguration": "LIFECYCLE", "PutBucketLifecycleConfiguration": "LIFECYCLE", "DeleteBucketLifecycle": "LIFECYCLE",
-		"GetBucketTagging": "TAGGING", "PutBucketTagging": "TAGGING", "DeleteBucketTagging": "TAGGING", "GetObjectTagging": "OBJECT_TAGGING", "PutObjectTagging": "OBJECT_TAGGING", "DeleteObjectTagging": "OBJECT_TAGGING",
-		"GetBucketCors": "CORS", "PutBucketCors": "CORS", "DeleteBucketCors": "CORS", "GetBucketWebsite": "WEBSITE", "PutBucketWebsite": "WEBSITE", "DeleteBucketWebsite": "WEBSITE",
-		"GetBucketEncryption": "ENCRYPTION", "PutBucketEncryption": "ENCRYPTION", "DeleteBucketEncryption": "ENCRYPTION", "GetBucketReplication": "REPLICATION", "PutBucketReplication": "REPLICATION",
-		"GetBucketRequestPayment": "REQUEST_PAYMENT", "PutBucketRequestPayment": "REQUEST_PAYMENT", "GetObjectAttributes": "OBJECT_ATTRIBUTES", "PreflightObject": "PREFLIGHT",
-	}
-	method, word := a.Method, words[a.Operation]
+	method, word := a.Method, logWords[a.Operation]
 	switch {
 	case a.Operation == "CopyObject":
 		method, word = "COPY", "OBJECT"

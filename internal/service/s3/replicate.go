@@ -154,6 +154,9 @@ func (s *Service) replicateTo(ctx context.Context, b *resource.Bucket, o object.
 		if errors.Is(err, object.ErrNotFound) { // nothing, or marked already
 			return nil
 		}
+		if err != nil {
+			return err
+		}
 		_, err = s.remove(ctx, to, object.Delete{Key: n.Key, Versioning: object.Enabled, Owner: s.canonical(snap, to.AccountID)}, "ObjectRemoved")
 		return err
 	}
