@@ -12,7 +12,9 @@ import (
 
 // AccessLogger is what an S3 service that keeps server access logs implements.
 type AccessLogger interface {
-	// Accessed is told of every request to a bucket that was answered. It keeps nothing of it but copies.
+	// Logs says whether a bucket's requests are logged.
+	Logs(bucket string) bool
+	// Accessed is told of every request to such a bucket that was answered. It keeps nothing of it but copies.
 	Accessed(call.Access)
 }
 
@@ -21,15 +23,15 @@ func (x *exchange) accessed() {
 	if x.service == nil || x.resource == "" {
 		return
 	}
+	bucket, key, _ := strings.Cut(x.resource, "/")
 	logger, ok := x.service.api.(AccessLogger)
-	if !ok {
+	if !ok || !logger.Logs(bucket) {
 		return
 	}
 	a := call.Access{
-		Info: &x.info, Method: x.r.Method, URI: x.r.Method + " " + x.r.RequestURI + " " + x.r.Proto, Status: x.status, Sent: x.bytes, Size: -1,
+		Info: &x.info, Bucket: bucket, Key: key, Method: x.r.Method, URI: x.r.Method + " " + x.r.RequestURI + " " + x.r.Proto, Status: x.status, Sent: x.bytes, Size: -1,
 		Referer: x.r.Header.Get("Referer"), Host: x.r.Host, Total: x.d.deps.Now().Sub(x.info.Time), Turn: x.began,
 	}
-	a.Bucket, a.Key, _ = strings.Cut(x.resource, "/")
 	if x.failure != nil {
 		a.Error = x.failure.Code
 	}

@@ -15,7 +15,7 @@ import (
 // serveREST serves S3. The bucket stands in the host name or in the path; the key is the rest of the path,
 // byte for byte, so the path is never cleaned.
 func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
-	if err := checkHeaders(x.r); err != nil {
+	if err := x.checkHeaders(); err != nil {
 		return err
 	}
 	// Split as it was signed, decoded: an escaped slash never changes which bucket is meant.
@@ -85,9 +85,9 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 // maxHeaders is S3's limit of a request's headers and parameters. Session tokens do not count.
 const maxHeaders = 8 << 10
 
-func checkHeaders(r *http.Request) error {
-	size := len(r.URL.RawQuery) - len(r.URL.Query().Get("X-Amz-Security-Token"))
-	for name, values := range r.Header {
+func (x *exchange) checkHeaders() error {
+	size := len(x.r.URL.RawQuery) - len(x.query.Get("X-Amz-Security-Token"))
+	for name, values := range x.r.Header {
 		for _, v := range values {
 			if name != "X-Amz-Security-Token" {
 				size += len(name) + len(v)

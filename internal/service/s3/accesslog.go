@@ -36,14 +36,26 @@ type waiting struct {
 	text   bytes.Buffer
 }
 
-// Accessed keeps the line of a request if its bucket is logged.
-func (s *Service) Accessed(a call.Access) {
+// Logs says whether a bucket's requests are logged.
+func (s *Service) Logs(bucket string) bool { return s.logged(bucket) != nil }
+
+// logged gives a bucket if its requests are logged.
+func (s *Service) logged(name string) *resource.Bucket {
 	snap := s.store.Snapshot()
-	b := s.visible(snap, a.Bucket)
+	b := s.visible(snap, name)
 	if b == nil {
-		return
+		return nil
 	}
 	if l, err := s.logging(snap, b); l == nil || err != nil {
+		return nil
+	}
+	return b
+}
+
+// Accessed keeps the line of a request if its bucket is logged.
+func (s *Service) Accessed(a call.Access) {
+	b := s.logged(a.Bucket)
+	if b == nil {
 		return
 	}
 	line := s.accessLine(b, a)
