@@ -51,7 +51,7 @@ func (x *exchange) accessed() {
 			a.Size = n
 		}
 	}
-	if v := x.w.Header()["x-amz-version-id"]; len(v) == 1 {
+	if v := map[string][]string(x.w.Header())["x-amz-version-id"]; len(v) == 1 { // S3's headers stay as S3 writes them
 		a.VersionID = v[0]
 	}
 	a.Signature, a.AuthType = signedBy(x.sig)
