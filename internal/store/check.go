@@ -17,18 +17,18 @@ func (s *Snapshot) Check() error {
 	return nil
 }
 
-func (t *Table[T]) check(data any) (err error) {
-	r := data.(*rows[T])
+func (t *Table[T]) check(r *rows) (err error) {
 	want := make([]int, len(t.indexes))
-	r.primary.Ascend(func(e entry[T]) bool {
-		if key := t.key(e.rec); key != e.key {
+	r.primary.Ascend(func(e entry) bool {
+		rec := e.rec.(*T)
+		if key := t.key(rec); key != e.key {
 			err = fmt.Errorf("record %q is stored under %q", key, e.key)
 			return false
 		}
-		for i, values := range t.valuesOf(e.rec) {
+		for i, values := range t.valuesOf(rec) {
 			seen := make(map[string]bool, len(values))
 			for _, v := range values {
-				if got, ok := r.indexes[i].Get(indexEntry[T]{value: v, key: e.key}); !ok || got.rec != e.rec {
+				if got, ok := r.indexes[i].Get(indexEntry{value: v, key: e.key}); !ok || got.rec != e.rec {
 					err = fmt.Errorf("index %s does not hold record %q under %q", t.indexes[i].name, e.key, v)
 					return false
 				}
@@ -56,9 +56,9 @@ func (t *Table[T]) check(data any) (err error) {
 	return t.checkTallies(r)
 }
 
-func repeated[T any](tree *btree.BTreeG[indexEntry[T]]) (value string, twice bool) {
+func repeated(tree *btree.BTreeG[indexEntry]) (value string, twice bool) {
 	first := true
-	tree.Ascend(func(e indexEntry[T]) bool {
+	tree.Ascend(func(e indexEntry) bool {
 		twice = !first && e.value == value
 		first, value = false, e.value
 		return !twice

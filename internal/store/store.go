@@ -27,10 +27,10 @@ var (
 type Snapshot struct {
 	Revision int64 // of the last commit in it; 0 for an empty store
 	head     head
-	tables   []any
+	tables   []*rows
 }
 
-func (s *Snapshot) table(slot int) (rows any, changing bool) { return s.tables[slot], false }
+func (s *Snapshot) table(slot int) (r *rows, changing bool) { return s.tables[slot], false }
 
 // Store is a process's view of the state. See the package comment.
 type Store struct {
@@ -203,7 +203,7 @@ func (s *Store) publish(snap *Snapshot, writes []write, reloaded bool) {
 }
 
 func newSnapshot() *Snapshot {
-	s := &Snapshot{tables: make([]any, len(catalog.tables))}
+	s := &Snapshot{tables: make([]*rows, len(catalog.tables))}
 	for i, t := range catalog.tables {
 		s.tables[i] = t.empty()
 	}

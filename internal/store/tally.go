@@ -53,7 +53,7 @@ func (t *Table[T]) sharesOf(rec *T) []share {
 }
 
 // count brings the tallies from what a record was to what it is.
-func (r *rows[T]) count(before, after []share) {
+func (r *rows) count(before, after []share) {
 	for i := range after {
 		b, a := &before[i], &after[i]
 		if b.n == a.n && slices.Equal(b.values, a.values) {
@@ -64,7 +64,7 @@ func (r *rows[T]) count(before, after []share) {
 	}
 }
 
-func (r *rows[T]) add(tally int, values []string, n int64) {
+func (r *rows) add(tally int, values []string, n int64) {
 	if n == 0 {
 		return
 	}
@@ -80,13 +80,13 @@ func (r *rows[T]) add(tally int, values []string, n int64) {
 }
 
 // checkTallies compares the sums with the records.
-func (t *Table[T]) checkTallies(r *rows[T]) error {
+func (t *Table[T]) checkTallies(r *rows) error {
 	want := make([]map[string]int64, len(t.tallies))
 	for i := range want {
 		want[i] = map[string]int64{}
 	}
-	r.primary.Ascend(func(e entry[T]) bool {
-		for i, s := range t.sharesOf(e.rec) {
+	r.primary.Ascend(func(e entry) bool {
+		for i, s := range t.sharesOf(e.rec.(*T)) {
 			for _, v := range s.values {
 				want[i][v] += s.n
 			}

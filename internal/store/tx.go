@@ -26,26 +26,26 @@ type write struct {
 // a failed one did is undone from its writes.
 type group struct {
 	base   *Snapshot
-	tables []any // private copies, by slot; nil: not written
+	tables []*rows // private copies, by slot; nil: not written
 	writes []write
 	bytes  int
 }
 
 func newGroup(base *Snapshot) *group {
-	return &group{base: base, tables: make([]any, len(base.tables))}
+	return &group{base: base, tables: make([]*rows, len(base.tables))}
 }
 
-func (tx *Tx) table(slot int) (rows any, changing bool) {
+func (tx *Tx) table(slot int) (r *rows, changing bool) {
 	if d := tx.group.tables[slot]; d != nil {
 		return d, true
 	}
 	return tx.group.base.table(slot)
 }
 
-func (g *group) writable(t anyTable) any {
+func (g *group) writable(t anyTable) *rows {
 	slot := t.slotNumber()
 	if g.tables[slot] == nil {
-		g.tables[slot] = t.clone(g.base.tables[slot])
+		g.tables[slot] = g.base.tables[slot].clone()
 	}
 	return g.tables[slot]
 }
@@ -113,7 +113,7 @@ func (g *group) pairs() []pair {
 
 // snapshot is the state after the group.
 func (g *group) snapshot(head head) *Snapshot {
-	s := &Snapshot{Revision: head.revision, head: head, tables: make([]any, len(g.base.tables))}
+	s := &Snapshot{Revision: head.revision, head: head, tables: make([]*rows, len(g.base.tables))}
 	for i, d := range g.tables {
 		if d == nil {
 			d = g.base.tables[i]
@@ -148,18 +148,13 @@ func (t *Table[T]) Put(tx *Tx, rec *T) error {
 			continue
 		}
 		for _, v := range values[i] {
-			taken := false
-			current.indexes[i].AscendGreaterOrEqual(indexEntry[T]{value: v}, func(e indexEntry[T]) bool {
-				taken = e.value == v && e.key != key
-				return !taken && e.value == v
-			})
-			if taken {
+			if current.taken(i, v, key) {
 				return &DuplicateError{t.name, x.name, v}
 			}
 		}
 	}
 	w := write{table: t, key: key, value: value, rec: rec}
-	if old := t.set(tx.group.writable(t).(*rows[T]), key, rec, values); old != nil {
+	if old := t.set(tx.group.writable(t), key, rec, values); old != nil {
 		w.old = old
 	}
 	tx.record(w)
