@@ -64,7 +64,7 @@ func printObjects(out io.Writer, i *daemon.ObjectsInfo) error {
 	if !i.Scrub.Ended.IsZero() {
 		ended = i.Scrub.Ended.Format(time.RFC3339)
 	}
-	fmt.Fprintf(w, "%s\tscrubber\t%d rounds\t%d files, %d MiB, %d times damage; last round: %s\n", i.Engine, i.Scrub.Rounds, i.Scrub.Files, i.Scrub.Bytes>>20, i.Scrub.Damaged, ended)
+	fmt.Fprintf(w, "%s\tscrubber\t%d rounds\t%d files, %d MiB, %d times damage, %d buckets counted anew; last round: %s\n", i.Engine, i.Scrub.Rounds, i.Scrub.Files, i.Scrub.Bytes>>20, i.Scrub.Damaged, i.Scrub.Recount, ended)
 	for _, d := range i.Scrub.Found {
 		fmt.Fprintf(w, "%s\tDAMAGED\t%s %s\ts3://%s/%s (version %s): %s\n", i.Engine, d.Folder, d.File, d.Bucket, d.Key, d.Version, d.Problem)
 	}

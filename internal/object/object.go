@@ -82,6 +82,9 @@ type Put struct {
 	IfMatch     string
 	// Notes, if set, gives the notes that are committed with the write. It must be quick.
 	Notes func(Meta) []Note
+	// Room, if set, judges in the moment of the write what the bucket and its holders will have with it, and, where Size
+	// is known, before the body is read. Its error is returned, and nothing is written. It must be quick.
+	Room func(Balance) error
 }
 
 // Part is an uploaded part.
@@ -175,6 +178,8 @@ type Engine interface {
 	// DropNotes forgets notes of a queue; that there are none is no error.
 	DropNotes(ctx context.Context, queue string, ids ...uint64) error
 
+	// Tally gives what a bucket holds, after every change that was acknowledged. It is durable with the changes.
+	Tally(ctx context.Context, bucket string) (Tally, error)
 	// Usage gives the engine's total and free bytes.
 	Usage(ctx context.Context) (total, free int64, err error)
 	Close() error

@@ -195,6 +195,11 @@ func (r Routes) DropNotes(ctx context.Context, queue string, ids ...uint64) erro
 	return nil
 }
 
+// Tally asks the bucket's engine.
+func (r Routes) Tally(ctx context.Context, bucket string) (Tally, error) {
+	return routed(r, bucket, func(e Engine) (Tally, error) { return e.Tally(ctx, bucket) })
+}
+
 // Usage is Home's: the others know no limit.
 func (r Routes) Usage(ctx context.Context) (total, free int64, err error) { return r.Home.Usage(ctx) }
 

@@ -29,6 +29,7 @@ type tx struct {
 	reader
 	batch  *pebble.Batch
 	doomed []doomed
+	tally  tallying
 }
 
 // reader finds records in a snapshot or in a change under way.
@@ -61,17 +62,21 @@ type group struct {
 func (e *Engine) commitLoop() {
 	defer close(e.applied)
 	for first := range e.updates {
-		t := &tx{batch: e.db.NewIndexedBatch()}
+		t := &tx{batch: e.db.NewIndexedBatch(), tally: tallying{ledger: e.cfg.Ledger}}
 		t.reader = reader{t.batch, e.names}
 		g := group{tx: t}
 		for u := first; u != nil; u = e.another(len(g.updates), t.batch.Len()) {
 			u.err = u.fn(t)
+			t.tally.settle()
 			g.updates = append(g.updates, u)
 		}
-		if !t.batch.Empty() {
+		if g.err = t.putTallies(); g.err == nil && !t.batch.Empty() {
 			if g.err = e.db.ApplyNoSyncWait(t.batch, pebble.Sync); g.err == nil {
 				g.view = e.current.of(e.db)
 			}
+		}
+		if g.err != nil {
+			t.tally.undo()
 		}
 		e.applied <- g
 	}

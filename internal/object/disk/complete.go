@@ -53,6 +53,13 @@ func (e *Engine) Complete(_ context.Context, bucket, key, id string, named []obj
 		}
 		o.Headers, o.Owner, o.Class, o.Attributes, o.sealed = u.Headers, u.Owner, u.Class, u.Attributes, u.sealed
 		o.Encryption = u.Encryption
+		var size int64
+		for i := range list {
+			size += list[i].Size
+		}
+		if err := t.room(bucket, &p, size, replacedUpload(bucket, key, id, p.Versioning)); err != nil {
+			return err
+		}
 		return e.join(t, bucket, &p, &o, list)
 	})
 	return o.Meta, err

@@ -37,10 +37,13 @@ type Config struct {
 	// CollectEvery is the period of the search for files that nothing names. 0 is an hour.
 	CollectEvery time.Duration
 	CacheSize    int64 // of index blocks in memory, in bytes. 0 is 32 MiB.
-	// ScrubRate is how fast data files are read to check them, in bytes a second. 0 is 8 MiB; negative: they are not.
+	// ScrubRate is how fast data files are read to check them, in bytes a second. 0 is 8 MiB; negative: only the index is
+	// checked.
 	ScrubRate int64
 	// Sealer has the cloud's key, with which data keys are sealed. Without it new objects are not encrypted.
 	Sealer Sealer
+	// Ledger is told what buckets hold; engines that share their buckets' holders share it. nil is one of the engine's own.
+	Ledger *object.Ledger
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -94,6 +97,9 @@ func Open(cfg Config) (*Engine, error) {
 	if cfg.ScrubRate == 0 {
 		cfg.ScrubRate = 8 << 20
 	}
+	if cfg.Ledger == nil {
+		cfg.Ledger = object.NewLedger()
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -112,9 +118,7 @@ func Open(cfg Config) (*Engine, error) {
 	e.running.Go(e.sweepLoop)
 	e.running.Go(e.collectLoop)
 	e.running.Go(e.watchPlaces)
-	if cfg.ScrubRate > 0 {
-		e.running.Go(e.scrubLoop)
-	}
+	e.running.Go(e.scrubLoop)
 	return e, nil
 }
 
@@ -135,6 +139,9 @@ func (e *Engine) open() error {
 	}
 	if err == nil {
 		e.self, err = random(e.db, keySelf)
+	}
+	if err == nil {
+		err = e.openTallies()
 	}
 	if err == nil {
 		err = e.openPlaces()

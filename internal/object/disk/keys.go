@@ -9,6 +9,7 @@ import (
 const (
 	tableDropped = 'b' // bucket → nothing: dropped buckets
 	tableContent = 'd' // content id → inline bytes, or the list of a multipart object's parts
+	tableTallies = 'c' // bucket → what it holds
 	tableDisks   = 'k' // disk → the folder where it was last
 	tableFiles   = 'f' // file id → nothing: files that something names
 	tableMeta    = 'm' // name → value
@@ -22,11 +23,14 @@ const (
 
 var (
 	keyEpoch   = []byte{tableMeta, 'e'}
+	keyTallied = []byte{tableMeta, 't'} // tableTallies is complete
 	keySelf    = []byte{tableMeta, 'i'} // what tells this engine from others
 	keyVersion = []byte{tableMeta, 'v'} // the key that version ids are made with
 )
 
 func droppedKey(bucket string) []byte { return bucketPrefix(tableDropped, bucket) }
+
+func tallyKey(bucket string) []byte { return bucketPrefix(tableTallies, bucket) }
 
 func contentKey(id uint64) []byte { return binary.BigEndian.AppendUint64([]byte{tableContent}, id) }
 

@@ -37,6 +37,9 @@ func TestKill(t *testing.T) {
 			t.Fatalf("after kill %d: %v", n, err)
 		}
 		checked += h.Check(t, e)
+		if wrong, err := e.recount(); wrong > 0 || err != nil {
+			t.Fatalf("%d buckets are counted wrongly, %v", wrong, err)
+		}
 		if _, err := e.collect(); err != nil {
 			t.Fatal(err)
 		}

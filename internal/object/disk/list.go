@@ -143,7 +143,7 @@ func (e *Engine) Drop(_ context.Context, bucket string) error {
 		return err
 	}
 	defer e.calls.RUnlock()
-	return e.update(func(t *tx) error {
+	err := e.update(func(t *tx) error {
 		switch err := t.empty(bucket); {
 		case errors.Is(err, object.ErrNoBucket):
 			return nil
@@ -155,4 +155,8 @@ func (e *Engine) Drop(_ context.Context, bucket string) error {
 		}
 		return t.set(droppedKey(bucket), nil)
 	})
+	if err == nil {
+		e.cfg.Ledger.Forget(bucket)
+	}
+	return err
 }

@@ -18,6 +18,10 @@ func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.M
 	if err := e.look(func(r reader) error { return r.allows(bucket, p.Key, &p) }); err != nil {
 		return object.Meta{}, err
 	}
+	replaced := replacedVersion(bucket, p.Key, p.Versioning)
+	if err := e.early(bucket, &p, replaced); err != nil {
+		return object.Meta{}, err
+	}
 	secret, err := e.newSecret(p.Customer)
 	if err != nil {
 		return object.Meta{}, err
@@ -34,6 +38,9 @@ func (e *Engine) Put(ctx context.Context, bucket string, p object.Put) (object.M
 	o.Encryption = encryption(o.sealed)
 	err = e.update(func(t *tx) error {
 		if err := t.allows(bucket, p.Key, &p); err != nil {
+			return err
+		}
+		if err := t.room(bucket, &p, o.Size, replaced); err != nil {
 			return err
 		}
 		if err := t.keep(b); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // The scrubber reads every data file again and again, slowly, and checks its blocks; for that it needs no key. What
-// is in the index Pebble checks by itself. Damage is told and counted, and nothing is changed: a read of the damaged
+// is in the index Pebble checks by itself; what buckets hold is counted again. Damage is told and counted, and nothing is changed: a read of the damaged
 // object is an error, also before.
 
 // scrubPause is how long a round waits after the one before.
@@ -24,6 +24,7 @@ type Scrubbed struct {
 	Rounds  int64 // that came to their end
 	Files   int64
 	Bytes   int64
+	Recount int64     // buckets that were found to hold something else than was counted; mended
 	Damaged int64     // files that were found damaged, each time that they were
 	Ended   time.Time // the last round; zero if none has
 	Found   []Damage  // in that round, at most maxFound
@@ -77,6 +78,12 @@ func (s *scrubbed) damage(d Damage) {
 	}
 }
 
+func (s *scrubbed) miscounted(buckets int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sum.Recount += int64(buckets)
+}
+
 // ended counts a round.
 func (s *scrubbed) ended(at time.Time, found []Damage) {
 	s.mu.Lock()
@@ -105,7 +112,15 @@ func (e *Engine) scrubLoop() {
 
 // scrub runs one round.
 func (e *Engine) scrub() error {
+	wrong, err := e.recount()
+	if err != nil {
+		return err
+	}
+	e.scrubbed.miscounted(wrong)
 	for _, p := range e.places {
+		if e.cfg.ScrubRate < 0 {
+			break
+		}
 		files, err := p.files()
 		if err != nil {
 			continue // what is not there is told elsewhere
@@ -123,7 +138,7 @@ func (e *Engine) scrub() error {
 	e.scrubbed.mu.Lock()
 	found := slices.Clone(e.scrubbed.here)
 	e.scrubbed.mu.Unlock()
-	err := e.look(func(r reader) error { return r.owners(found) })
+	err = e.look(func(r reader) error { return r.owners(found) })
 	e.scrubbed.ended(e.cfg.Now(), found)
 	return err
 }

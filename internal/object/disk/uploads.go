@@ -85,6 +85,9 @@ func (e *Engine) PutPart(ctx context.Context, bucket, key, id string, number int
 	if err := e.look(uploading); err != nil {
 		return object.Part{}, err
 	}
+	if err := e.early(bucket, &p, replacedPart(partKey(bucket, key, id, number))); err != nil {
+		return object.Part{}, err
+	}
 	secret, err := e.openSecret(u.sealed, p.Customer)
 	if err != nil {
 		return object.Part{}, err
@@ -103,9 +106,13 @@ func (e *Engine) PutPart(ctx context.Context, bucket, key, id string, number int
 			return err
 		}
 		k := partKey(bucket, key, id, number)
-		if err := t.dropPart(k); err != nil {
+		if err := t.room(bucket, &p, part.Size, replacedPart(k)); err != nil {
 			return err
 		}
+		if err := t.dropPart(bucket, k); err != nil {
+			return err
+		}
+		t.tally.add(bucket, part.tally())
 		if err := t.keep(b); err != nil {
 			return err
 		}
@@ -120,7 +127,7 @@ func (e *Engine) PutPart(ctx context.Context, bucket, key, id string, number int
 }
 
 // dropPart drops a part's content, if there is one.
-func (t *tx) dropPart(key []byte) error {
+func (t *tx) dropPart(bucket string, key []byte) error {
 	v, err := t.get(key)
 	if err != nil || v == nil {
 		return err
@@ -129,6 +136,7 @@ func (t *tx) dropPart(key []byte) error {
 	if err != nil {
 		return fmt.Errorf("part: %w: %w", object.ErrCorrupt, err)
 	}
+	t.tally.take(bucket, p.tally())
 	return t.drop(p.content)
 }
 
@@ -257,6 +265,7 @@ func (e *Engine) Abort(_ context.Context, bucket, key, id string) error {
 func (t *tx) dropUpload(bucket, key, id string, kept map[int]bool) error {
 	var failed error
 	err := t.eachPart(bucket, key, id, func(p partRecord) bool {
+		t.tally.take(bucket, p.tally())
 		if !kept[p.Number] {
 			failed = t.drop(p.content)
 		}

@@ -140,6 +140,7 @@ func (e *Engine) replace(t *tx, bucket string, p *object.Put, o *objectRecord) e
 	if err := e.makeRoom(t, bucket, o); err != nil {
 		return err
 	}
+	t.tally.add(bucket, o.tally())
 	if p.Notes != nil {
 		if err := e.note(t, p.Notes(o.Meta)); err != nil {
 			return err
@@ -158,6 +159,7 @@ func (e *Engine) mark(t *tx, bucket string, d object.Delete) (objectRecord, erro
 	if err := t.remove(objectKey(bucket, d.Key)); err != nil {
 		return m, err
 	}
+	t.tally.add(bucket, m.tally())
 	return m, t.shelve(bucket, &m)
 }
 
@@ -172,7 +174,7 @@ func (e *Engine) makeRoom(t *tx, bucket string, o *objectRecord) error {
 	case err != nil:
 		return err
 	case old != nil && o.null && old.null:
-		return e.discardVersion(t, old, false)
+		return e.discardVersion(t, bucket, old, false)
 	case old != nil:
 		if err := t.shelve(bucket, old); err != nil {
 			return err
@@ -189,7 +191,7 @@ func (e *Engine) makeRoom(t *tx, bucket string, o *objectRecord) error {
 		return err
 	}
 	if old != nil {
-		if err := e.discardVersion(t, old, false); err != nil {
+		if err := e.discardVersion(t, bucket, old, false); err != nil {
 			return err
 		}
 	}
@@ -216,10 +218,11 @@ func (t *tx) unshelve(bucket, key string, seq uint64, null bool) error {
 }
 
 // discardVersion drops a version's content, if its lock allows; its record is the caller's.
-func (e *Engine) discardVersion(t *tx, o *objectRecord, bypass bool) error {
+func (e *Engine) discardVersion(t *tx, bucket string, o *objectRecord, bypass bool) error {
 	if o.Lock.Holds(e.cfg.Now(), bypass) {
 		return object.ErrLocked
 	}
+	t.tally.take(bucket, o.tally())
 	return t.drop(o.content)
 }
 
@@ -273,7 +276,7 @@ func (e *Engine) Delete(_ context.Context, bucket string, d object.Delete) (out 
 
 // removeVersion removes a version for good. If it was the latest, the one before it becomes that.
 func (e *Engine) removeVersion(t *tx, bucket string, o *objectRecord, bypass bool) error {
-	if err := e.discardVersion(t, o, bypass); err != nil {
+	if err := e.discardVersion(t, bucket, o, bypass); err != nil {
 		return err
 	}
 	at := objectKey(bucket, o.Key)

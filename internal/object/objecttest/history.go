@@ -150,6 +150,7 @@ func (h *History) Check(t testing.TB, e object.Engine) (checked int) {
 			h.Whole(t, e, v.Meta)
 		}
 	}
+	CheckTally(t, e, "b")
 	if latest != len(found) {
 		t.Fatalf("%d objects are listed, %d versions are the latest", len(found), latest)
 	}

@@ -48,6 +48,8 @@ func Run(t *testing.T, open Open) {
 		"CustomerKeys":  customerKeys,
 		"Notes":         notes,
 		"DeleteChecks":  deleteChecks,
+		"Tallies":       tallies,
+		"Rooms":         rooms,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

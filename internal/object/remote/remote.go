@@ -25,6 +25,7 @@ import (
 
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/durable"
+	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
 )
 
@@ -40,6 +41,7 @@ type Config struct {
 	Credentials sigv4.Credentials
 	HTTP        http.RoundTripper // nil: Transport
 	Sealer      disk.Sealer
+	Ledger      *object.Ledger
 	Now         func() time.Time
 	Log         *slog.Logger
 }
@@ -75,7 +77,7 @@ func Open(cfg Config) (*disk.Engine, error) {
 		return http.ErrUseLastResponse
 	}}}
 	return disk.Open(disk.Config{
-		Dir: cfg.Dir, FS: cfg.FS, Files: &files{client: c, torn: map[uint64][]string{}}, ScrubRate: -1, Sealer: cfg.Sealer, Now: cfg.Now, Log: cfg.Log,
+		Dir: cfg.Dir, FS: cfg.FS, Files: &files{client: c, torn: map[uint64][]string{}}, ScrubRate: -1, Sealer: cfg.Sealer, Ledger: cfg.Ledger, Now: cfg.Now, Log: cfg.Log,
 	})
 }
 
