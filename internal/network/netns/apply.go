@@ -22,6 +22,7 @@ func (d *Driver) Apply(ctx context.Context, state network.State) error {
 		return errClosed
 	}
 	d.ticks.Do(func() {
+		d.work.Go(d.guard)
 		if d.cfg.Verify > 0 {
 			d.work.Go(d.verify)
 		}
@@ -250,7 +251,7 @@ func (v *vpc) joinAll(d *Driver, want rules.VPC, devices map[string]device) erro
 func (d *Driver) applyVPC(want rules.VPC, state network.VPC, same bool) error {
 	v := d.vpcs[want.ID]
 	before := v.filter.have
-	if err := v.filter.apply(want.Tables); err != nil { // rules first: nothing passes unfiltered
+	if err := v.filter.apply(withFull(want.Tables, v.full)); err != nil { // rules first: nothing passes unfiltered
 		return err
 	}
 	have, err := v.makeLinks(d, want, same)

@@ -41,6 +41,10 @@ type Config struct {
 	Upstreams []netip.AddrPort
 	// MTU of guests' interfaces; 0 = 1500, or 1450 with an Underlay.
 	MTU int
+	// Conns is how many tracked connections one interface may have; 0 = a quarter of what the kernel's table holds.
+	Conns int
+	// Count is how often they are counted; 0 = every second.
+	Count time.Duration
 	// Verify is how often the kernel is compared with the last applied state; 0 = every 30 s, < 0 never.
 	Verify time.Duration
 }
@@ -90,6 +94,7 @@ type vpc struct {
 	*space
 	gateway, overlay bool
 	joined           []rules.Link
+	full             []string // taps that have as many connections as they may, sorted
 	services         *services
 }
 
@@ -110,6 +115,9 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 		if cfg.Underlay.IsValid() {
 			cfg.MTU = 1450
 		}
+	}
+	if cfg.Count == 0 {
+		cfg.Count = time.Second
 	}
 	if cfg.Verify == 0 {
 		cfg.Verify = 30 * time.Second

@@ -221,6 +221,14 @@ func encodeTerm(term rules.Term) []expr.Any {
 		}
 		return out
 	case rules.State:
+		if t.State == rules.Unknown {
+			const confirmed = 8
+			return []expr.Any{
+				&expr.Ct{Key: expr.CtKeySTATUS, Register: 1},
+				&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(confirmed), Xor: make([]byte, 4)},
+				equal(make([]byte, 4)),
+			}
+		}
 		bits := map[rules.ConnState]uint32{
 			rules.Established: expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED,
 			rules.Invalid:     expr.CtStateBitINVALID, rules.New: expr.CtStateBitNEW,
@@ -255,13 +263,23 @@ func encodeTerm(term rules.Term) []expr.Any {
 		return append(load(field),
 			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
 			&expr.NAT{Type: kind, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
+	case rules.Fragment:
+		return []expr.Any{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0x3f, 0xff}, Xor: make([]byte, 2)},
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 2)},
+		}
+	case rules.Origin:
+		return append(load(rules.InName),
+			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
+			&expr.Ct{Key: expr.CtKeyMARK, Register: 1, SourceRegister: true})
 	case rules.Over:
+		limit := &expr.Limit{Type: expr.LimitTypePkts, Rate: uint64(t.Rate), Over: true, Unit: expr.LimitTimeSecond, Burst: uint32(t.Burst)}
+		if t.Bytes {
+			limit.Type, limit.Rate, limit.Burst = expr.LimitTypePktBytes, limit.Rate<<10, limit.Burst<<10
+		}
 		return append(load(rules.InName), &expr.Dynset{
-			SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_UPDATE,
-			Exprs: []expr.Any{&expr.Limit{
-				Type: expr.LimitTypePkts, Rate: uint64(t.Rate), Over: true,
-				Unit: expr.LimitTimeSecond, Burst: uint32(t.Burst),
-			}},
+			SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_UPDATE, Exprs: []expr.Any{limit},
 		})
 	case rules.Conns:
 		return append(load(rules.InName), &expr.Dynset{

@@ -2,8 +2,10 @@ package netns
 
 import (
 	"io"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"karri.dev/internal/network"
 )
@@ -120,8 +122,9 @@ func TestGroups(t *testing.T) {
 }
 
 // echo demands that a connection still works both ways.
-func echo(t *testing.T, c io.ReadWriter) {
+func echo(t *testing.T, c net.Conn) {
 	t.Helper()
+	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	if _, err := c.Write([]byte("ping")); err != nil {
 		t.Fatal(err)
 	}

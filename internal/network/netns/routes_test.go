@@ -188,6 +188,15 @@ func TestPeering(t *testing.T) {
 		t.Errorf("came as %s", seen)
 	}
 	gq.reaches("10.0.1.10:7")
+	if c, err := gPriv.knock("10.0.0.2:53"); err != nil {
+		t.Error(err)
+	} else {
+		c.Close()
+	}
+	if c, err := gPriv.knock("10.1.0.2:53"); err == nil { // the peer's resolver
+		c.Close()
+		t.Error("the peer's resolver answers")
+	}
 	gOther.cannotReach("10.1.0.10:7") // not in the members that the group's rule means
 	gPub.cannotReach("10.1.0.10:7")   // its route table does not lead there
 	gq.cannotReach("10.0.0.10:7")     // and so its answers do not come back

@@ -129,6 +129,11 @@ var spaceSettings = []struct {
 	{"ipv4/conf/default/accept_redirects", "0", false},
 	{"ipv4/conf/all/accept_source_route", "0", false},
 	{"ipv4/conf/default/accept_source_route", "0", false},
+	// Fragments that wait: how long, and how many bytes. Rules limit how many of these one tap can fill.
+	{"ipv4/ipfrag_time", "3", false},
+	{"ipv4/ipfrag_high_thresh", "50331648", false},
+	{"ipv4/ipfrag_low_thresh", "41943040", false},
+	{"netfilter/nf_conntrack_acct", "1", true}, // for flow logs
 	{"ipv6/conf/all/disable_ipv6", "1", true},
 	{"ipv6/conf/default/disable_ipv6", "1", true},
 }

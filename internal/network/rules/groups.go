@@ -48,6 +48,7 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 		{Do("jump acl")},
 		{State{Established}, Do("accept")},
 		{State{Invalid}, Do("drop")},
+		{State{Unknown}, In{Fields: Fields{OutName}, Set: Full}, Do("drop")},
 		{Jump{Fields{InName}, "eni_out"}},
 	}}
 	if overlay { // between a peer and another host this one is on the way only, and may see just half of a connection

@@ -122,6 +122,8 @@ type (
 	}
 	// MarkAs gives the packet a mark.
 	MarkAs uint32
+	// Origin marks the packet's connection with what a map has for the incoming interface.
+	Origin struct{ Map string }
 	// SNAT rewrites the source to one address.
 	SNAT struct{ To netip.Addr }
 	// NAT rewrites the source (or destination) address to what a map has for it.
@@ -129,10 +131,13 @@ type (
 		Source bool
 		Map    string
 	}
+	// Fragment matches fragments of packets.
+	Fragment struct{}
 	// Over matches packets beyond a rate, counted per incoming interface in a dynamic set.
 	Over struct {
 		Set         string
-		Rate, Burst int // packets a second, packets
+		Rate, Burst int  // packets a second, packets
+		Bytes       bool // in kilobytes instead
 	}
 	// Conns matches packets of connections beyond a count per incoming interface.
 	Conns struct {
@@ -151,4 +156,5 @@ const (
 	Established ConnState = "established,related"
 	Invalid     ConnState = "invalid"
 	New         ConnState = "new"
+	Unknown     ConnState = "unknown" // conntrack has no entry yet; new ones have no answer yet
 )

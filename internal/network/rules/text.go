@@ -70,7 +70,13 @@ func (t ICMP) text() string {
 	}
 	return s
 }
-func (t State) text() string   { return "ct state " + string(t.State) }
+
+func (t State) text() string {
+	if t.State == Unknown {
+		return "ct status ! confirmed"
+	}
+	return "ct state " + string(t.State)
+}
 func (t SetMark) text() string { return fmt.Sprintf("meta mark set %s map @%s", t.Field, t.Map) }
 func (t MarkAs) text() string  { return fmt.Sprintf("meta mark set %d", uint32(t)) }
 func (t SNAT) text() string    { return "snat to " + t.To.String() }
@@ -81,7 +87,13 @@ func (t NAT) text() string {
 	return "dnat to ip daddr map @" + t.Map
 }
 
+func (Fragment) text() string { return "ip frag-off & 16383 != 0" }
+func (t Origin) text() string { return "ct mark set iifname map @" + t.Map }
+
 func (t Over) text() string {
+	if t.Bytes {
+		return fmt.Sprintf("update @%s { iifname limit rate over %d kbytes/second burst %d kbytes }", t.Set, t.Rate, t.Burst)
+	}
 	return fmt.Sprintf("update @%s { iifname limit rate over %d/second burst %d packets }", t.Set, t.Rate, t.Burst)
 }
 

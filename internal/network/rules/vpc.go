@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"hash/fnv"
 	"net/netip"
 	"slices"
 
@@ -13,6 +14,17 @@ const (
 	servicePackets = 1000 // a second
 	serviceBurst   = 2000
 	serviceConns   = 64 // TCP connections at a time
+)
+
+// Limits of what one tap may take of what the VPC's guests share in the kernel: fragments that wait for others (for
+// fragmentSeconds, see package netns), new connections, and ARP. Connections at a time are counted by the driver.
+const (
+	fragmentPackets = 1024 // a second, as EC2 has it
+	fragmentBurst   = 2048
+	fragmentBytes   = 1536 // kB a second
+	freshConns      = 25_000
+	arpPackets      = 200
+	arpForeign      = 10 // with somebody else's address as the sender, where that is allowed
 )
 
 // Priorities of the policy rules; 0 is the kernel's own, for local addresses.
@@ -164,11 +176,17 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 	)
 	s.add(Set{Name: "rate", Key: []Type{IfName}, Dynamic: true})
 	s.add(Set{Name: "conns", Key: []Type{IfName}, Dynamic: true})
+	for _, name := range []string{"fragments", "fragment_bytes", "fresh"} {
+		s.add(Set{Name: name, Key: []Type{IfName}, Dynamic: true})
+	}
+	s.set(Full, InName)
+	origin := s.mapTo("origin", Mark, InName)
 	for _, p := range ps {
 		for _, a := range p.addrs {
 			bind.put("", p.tap, p.mac, a.Private.String())
 		}
 		macs.put("", p.tap, p.mac)
+		origin.put(fmt.Sprint(ConnMark(p.tap)), p.tap)
 		if p.NoSourceCheck {
 			free.put("", p.tap, p.mac)
 		}
@@ -208,7 +226,22 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 				Do("accept"),
 			},
 		}},
-		{Name: "classify", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{{SetMark{InGroup, "rtb"}}}},
+		{Name: "shared", Base: &Base{"filter", "prerouting", -450, false}, Rules: []Rule{{Fragment{}, Do("jump fragments")}}},
+		{Name: "fragments", Rules: []Rule{ // before they are put together
+			{Name{InName, GatewayName}, Do("return")},
+			{Name{InName, OverlayName}, Do("return")},
+			{Over{Set: "fragments", Rate: fragmentPackets, Burst: fragmentBurst}, Do("drop")},
+			{Over{Set: "fragment_bytes", Rate: fragmentBytes, Burst: 2 * fragmentBytes, Bytes: true}, Do("drop")},
+		}},
+		{Name: "classify", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{
+			{State{Unknown}, Do("jump fresh")},
+			{SetMark{InGroup, "rtb"}},
+		}},
+		{Name: "fresh", Rules: []Rule{
+			{In{Fields: Fields{InName}, Set: Full}, Do("drop")},
+			{Over{Set: "fresh", Rate: freshConns, Burst: freshConns}, Do("drop")},
+			{Origin{"origin"}},
+		}},
 		{Name: "eip_dnat", Base: &Base{"nat", "prerouting", -100, false}, Rules: []Rule{{Name{InName, GatewayName}, NAT{Map: "eip_in"}}}},
 		{Name: "eip_snat", Base: &Base{"nat", "postrouting", 100, false}, Rules: []Rule{{Name{OutName, GatewayName}, NAT{Source: true, Map: "eip_out"}}}},
 		{Name: "egress", Base: &Base{"filter", "postrouting", 300, false}, Rules: []Rule{
@@ -218,8 +251,10 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 			{Name{InName, "lo"}, Do("accept")},
 			{Name{InName, GatewayName}, Do("drop")},
 			{Name{InName, OverlayName}, Do("drop")},
+			// Who needs not say who it is could else spend its neighbours' shares.
+			{In{Fields: from, Set: "nosdc"}, In{Fields: Fields{InName, EtherSource, IPSource}, Set: "bind", Not: true}, Do("drop")},
 			{State{Established}, Prefix{IPDest, host(APIAddr)}, Proto{6}, Do("accept")}, // whole objects pass here
-			{Over{"rate", servicePackets, serviceBurst}, Do("drop")},
+			{Over{Set: "rate", Rate: servicePackets, Burst: serviceBurst}, Do("drop")},
 			{State{Established}, Do("accept")},
 			{Proto{17}, Ports{67, 67}, Do("accept")},
 			{In{Fields: Fields{IPDest}, Set: "resolver"}, Proto{17}, Ports{53, 53}, Do("accept")},
@@ -232,6 +267,10 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 		}},
 	}
 	spoof := &chains[0]
+	for _, p := range joined { // a VPC's names are not its peers' to ask for, as in EC2
+		own := &chains[slices.IndexFunc(chains, func(c Chain) bool { return c.Name == "services" })]
+		own.Rules = append([]Rule{{Name{InName, PeerName(p.ID)}, In{Fields: Fields{IPDest}, Set: "resolver"}, Do("drop")}}, own.Rules...)
+	}
 	for _, p := range ps {
 		for _, r := range p.prefixes() {
 			spoof.Rules = append(spoof.Rules, Rule{Name{InName, p.tap}, In{Fields: from, Set: "macs"}, Prefix{IPSource, r}, Do("accept")})
@@ -259,6 +298,16 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}
 }
 
+// ConnMark is the mark of connections that a tap began.
+func ConnMark(tap string) uint32 {
+	h := fnv.New32a()
+	h.Write([]byte(tap))
+	return h.Sum32()
+}
+
+// Full is the set of taps that have as many connections as they may; the driver fills it.
+const Full = "full"
+
 // arp is the VPC's arp table: a guest may speak only for its own address, or ask whether it is free.
 func arp(ps []port) Table {
 	s := newSets()
@@ -273,15 +322,20 @@ func arp(ps []port) Table {
 		}
 	}
 	from := Fields{InName, ARPEther}
+	s.add(Set{Name: "rate", Key: []Type{IfName}, Dynamic: true})
+	s.add(Set{Name: "foreign", Key: []Type{IfName}, Dynamic: true})
 	rules := []Rule{
+		{Over{Set: "rate", Rate: arpPackets, Burst: 2 * arpPackets}, Do("drop")},
 		{In{Fields: Fields{InName, ARPEther, ARPSource}, Set: "abind"}, Do("accept")},
 		{In{Fields: from, Set: "macs"}, Prefix{ARPSource, host(netip.IPv4Unspecified())}, Do("accept")},
-		{In{Fields: from, Set: "nosdc"}, Do("accept")},
 	}
 	for _, p := range ps {
 		for _, r := range p.prefixes() {
 			rules = append(rules, Rule{Name{InName, p.tap}, In{Fields: from, Set: "macs"}, Prefix{ARPSource, r}, Do("accept")})
 		}
 	}
+	rules = append(rules, // each sender makes the kernel remember a neighbour, of which it has few for all namespaces
+		Rule{Over{Set: "foreign", Rate: arpForeign, Burst: 2 * arpForeign}, Do("drop")},
+		Rule{In{Fields: from, Set: "nosdc"}, Do("accept")})
 	return Table{Family: "arp", Name: TableName, Sets: s.all(), Chains: []Chain{{Name: "antispoof", Base: &Base{"filter", "input", 0, true}, Rules: rules}}}
 }
