@@ -17,6 +17,10 @@ type Driver interface {
 	Apply(ctx context.Context, state State) error
 	// OpenTap gives an open tap file of an applied interface, for a hypervisor. The caller closes it.
 	OpenTap(ctx context.Context, interfaceID string) (*os.File, error)
+	// Tunnels says how the VPN tunnels of the applied state are, in order of ID.
+	Tunnels() []TunnelStatus
+	// News holds a word whenever Tunnels may have changed.
+	News() <-chan struct{}
 	// MTU is that of guests' interfaces here.
 	MTU() int
 	// Destroy removes everything that the driver made on this host.

@@ -25,6 +25,7 @@ type VPC struct {
 	Remotes     []Remote     `json:"remotes,omitempty"`
 	NATGateways []NATGateway `json:"nat_gateways,omitempty"` // all of the VPC, on every host
 	Peerings    []Peering    `json:"peerings,omitempty"`     // active ones
+	VPN         *VPNGateway  `json:"vpn,omitempty"`
 	Endpoints   []Endpoint   `json:"endpoints,omitempty"`
 	DNS         DNS          `json:"dns"`
 	DHCP        DHCP         `json:"dhcp,omitzero"`
@@ -67,7 +68,7 @@ const (
 	ToNATGateway     Target = "nat-gateway" // a NATGateway's
 	ToInterface      Target = "interface"   // an Interface's or Remote's: also for a route to an instance
 	ToPeering        Target = "peering"     // a Peering's
-	VPNGateway       Target = "vpn-gateway" // a blackhole until there are VPN connections
+	ToVPNGateway     Target = "vpn-gateway" // a VPNGateway's
 	ToGatewayService Target = "endpoint"    // a gateway Endpoint's
 	Blackhole        Target = "blackhole"
 )

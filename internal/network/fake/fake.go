@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 
 	"karri.dev/internal/network"
@@ -34,6 +36,27 @@ type Driver struct {
 }
 
 var _ network.Driver = (*Driver)(nil)
+
+// Tunnels says that every tunnel of the state is up.
+func (d *Driver) Tunnels() (out []network.TunnelStatus) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, v := range d.state.VPCs {
+		if v.VPN == nil {
+			continue
+		}
+		for _, c := range v.VPN.Connections {
+			for _, t := range c.Tunnels {
+				out = append(out, network.TunnelStatus{ID: t.ID, Up: true})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b network.TunnelStatus) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// News never holds a word: what Tunnels says follows from the state.
+func (d *Driver) News() <-chan struct{} { return nil }
 
 // New makes a Driver.
 func New(cfg Config) *Driver {

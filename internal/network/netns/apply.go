@@ -62,9 +62,14 @@ func (d *Driver) apply(ctx context.Context, state network.State) error {
 		}
 		samePool = reflect.DeepEqual(d.last.PublicPool, state.PublicPool)
 	}
-	host, err := rules.Compile(d.rules, state)
+	o := d.rules
+	o.Tunnels = d.views()
+	host, err := rules.Compile(o, state)
 	errs := []error{err}
 	d.compiled, d.last = host, &state
+	d.endTunnels(func(id string) bool { // before their namespaces go
+		return slices.ContainsFunc(host.NATs, func(g rules.Gateway) bool { return g.ID == id && g.Tunnel })
+	})
 	if err := d.adopt(host); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
@@ -96,6 +101,7 @@ func (d *Driver) apply(ctx context.Context, state network.State) error {
 			errs = append(errs, fmt.Errorf("netns: %s: %w", g.ID, err))
 		}
 	}
+	d.runTunnels(state, host)
 	if err := d.applyEdge(host.Edge, unchanged); err != nil {
 		errs = append(errs, fmt.Errorf("netns: edge: %w", err))
 	}
@@ -192,9 +198,23 @@ func (d *Driver) applyNAT(want rules.Gateway, same bool) error {
 	if err := s.filter.apply(want.Tables); err != nil {
 		return err
 	}
-	have, _, err := d.look(s, allOurs, same)
+	own := allOurs
+	if want.Tunnel {
+		own.route = func(r rules.Route) bool { return r.Table != charonRoutes }
+	}
+	// Few links, which strongSwan and the edge can take away: they are looked at each time.
+	have, devices, err := d.look(s, own, same || len(want.Links) > 0)
 	if err != nil {
 		return err
+	}
+	made, err := d.joinLinks(s, want.Links, devices)
+	if err != nil {
+		return err
+	}
+	if made {
+		if have, _, err = d.look(s, own, true); err != nil {
+			return err
+		}
 	}
 	return d.bring(s, have, want.Namespace)
 }
@@ -203,6 +223,9 @@ func (d *Driver) applyNAT(want rules.Gateway, same bool) error {
 func (d *Driver) other(id string) *space {
 	if v := d.vpcs[id]; v != nil {
 		return v.space
+	}
+	if id == rules.EdgeSpace {
+		return d.edge
 	}
 	return d.nats[id]
 }
@@ -214,7 +237,7 @@ func (v *vpc) joinAll(d *Driver, want rules.VPC, devices map[string]device) erro
 		wanted[l.Name] = true
 	}
 	for name := range devices {
-		if (strings.HasPrefix(name, "pcx") || strings.HasPrefix(name, "nat")) && !wanted[name] {
+		if (strings.HasPrefix(name, "pcx") || strings.HasPrefix(name, "nat") || strings.HasPrefix(name, "vgw")) && !wanted[name] {
 			d.writes.Add(1)
 			delete(v.index, name)
 			if err := v.deleteLink(name); err != nil {
@@ -222,29 +245,36 @@ func (v *vpc) joinAll(d *Driver, want rules.VPC, devices map[string]device) erro
 			}
 		}
 	}
-	for _, l := range want.Links {
+	v.joined = want.Links
+	_, err := d.joinLinks(v.space, want.Links, devices)
+	return err
+}
+
+// joinLinks makes a namespace's links to others, and says whether there was anything to do.
+func (d *Driver) joinLinks(s *space, links []rules.Link, devices map[string]device) (any bool, err error) {
+	for _, l := range links {
 		far := d.other(l.To)
 		if l.ByOtherSide || far == nil {
 			continue
 		}
 		theirs, err := far.devices()
 		if err != nil {
-			return err
+			return any, err
 		}
 		if far.index == nil {
 			far.index = map[string]int{}
 		}
-		made, err := join(end{v.space, l.Name, l.MAC, l.Group}, end{far, l.There, l.ThereMAC, 0}, gatewayMTU, devices, theirs)
+		made, err := join(end{s, l.Name, l.MAC, l.Group}, end{far, l.There, l.ThereMAC, 0}, gatewayMTU, devices, theirs)
 		if made {
 			d.writes.Add(1)
 			far.known = false // its routes over the link are gone
+			any = true
 		}
 		if err != nil {
-			return err
+			return any, err
 		}
 	}
-	v.joined = want.Links
-	return nil
+	return any, nil
 }
 
 // applyVPC brings one VPC to what it should be. same says that it was so before.

@@ -76,11 +76,15 @@ type Driver struct {
 	root     *space
 	edge     *space
 	vpcs     map[string]*vpc
-	nats     map[string]*space // by NAT gateway
+	nats     map[string]*space // of NAT gateways, virtual private gateways and VPN tunnels
 	adopted  bool
 	last     *network.State
 	compiled rules.Host
 	closed   bool
+
+	tunnelsMu sync.Mutex
+	tunnels   map[string]*tunnel
+	news      chan struct{}
 
 	stop   context.CancelFunc
 	ctx    context.Context
@@ -134,7 +138,7 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	if deps.Rand == nil {
 		deps.Rand = rand.Reader
 	}
-	d := &Driver{cfg: cfg, deps: deps, vpcs: map[string]*vpc{}, nats: map[string]*space{}}
+	d := &Driver{cfg: cfg, deps: deps, vpcs: map[string]*vpc{}, nats: map[string]*space{}, tunnels: map[string]*tunnel{}, news: make(chan struct{}, 1)}
 	d.rules = rules.Options{Link: "kr-" + cfg.Name, Underlay: cfg.Underlay, PublicInterface: cfg.PublicInterface}
 	root, err := openSpace("", cfg.HostNamespace, true, &d.writes)
 	if err != nil {
@@ -217,6 +221,7 @@ func (d *Driver) Destroy(ctx context.Context) error {
 		return errClosed
 	}
 	d.last, d.compiled = nil, rules.Host{}
+	d.endTunnels(func(string) bool { return false })
 	errs := []error{d.clearRoot()}
 	for id := range d.vpcs {
 		errs = append(errs, d.dropVPC(id))

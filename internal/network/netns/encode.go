@@ -245,6 +245,14 @@ func encodeTerm(term rules.Term) []expr.Any {
 		return append(load(t.Field),
 			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true})
+	case rules.MaxSegment:
+		return []expr.Any{
+			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 13, Len: 1},
+			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 1, Mask: []byte{2}, Xor: []byte{0}}, // SYN
+			&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{0}},
+			&expr.Immediate{Register: 1, Data: binaryutil.BigEndian.PutUint16(uint16(t))},
+			&expr.Exthdr{SourceRegister: 1, Type: 2, Offset: 2, Len: 2, Op: expr.ExthdrOpTcpopt},
+		}
 	case rules.MarkAs:
 		return []expr.Any{
 			&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(uint32(t))},

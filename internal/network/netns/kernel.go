@@ -148,7 +148,7 @@ func (s *space) observeOwn(n *rules.Namespace, names map[int]string, devices map
 		return fmt.Errorf("list policy rules: %w", err)
 	}
 	for _, p := range policies {
-		if p.Priority > 0 {
+		if p.Priority > 0 && p.Priority != rules.CharonPriority {
 			d := rules.Policy{Priority: p.Priority, Mark: p.Mark, Table: p.Table, NoDefaultRoute: p.SuppressPrefixlen == 0}
 			if p.Type == unix.RTN_UNREACHABLE {
 				d.Table = 0

@@ -17,6 +17,8 @@ type Options struct {
 	Link            string     // name of the host's end of its link to the edge; also the name of our table there
 	Underlay        netip.Addr // this host's address for traffic between hosts; zero = it is the only one
 	PublicInterface string     // the host's link on which public addresses live; "" = they live on this host only
+
+	Tunnels map[string]TunnelView // what is known of VPN tunnels, by id
 }
 
 // Names and addresses that are the same in every namespace: they never meet outside their own link.
@@ -58,6 +60,7 @@ func Compile(o Options, state network.State) (Host, error) {
 	var h Host
 	var errs []error
 	public := map[netip.Addr]string{} // address in use → device of the edge
+	var tunnels []string              // links of VPN tunnels on the edge
 	here := map[string]bool{}
 	for _, v := range state.VPCs {
 		here[v.ID] = true
@@ -67,6 +70,8 @@ func Compile(o Options, state network.State) (Host, error) {
 		for _, g := range localNATs(o, v) {
 			h.NATs = append(h.NATs, compileNAT(g))
 		}
+		gateways, outside := compileVPN(o, v)
+		h.NATs = append(h.NATs, gateways...)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", v.ID, err))
 		}
@@ -77,9 +82,17 @@ func Compile(o Options, state network.State) (Host, error) {
 			}
 			public[a] = c.EdgeName()
 		}
+		for a, link := range outside {
+			if _, taken := public[a]; taken {
+				errs = append(errs, fmt.Errorf("%s: public address %s is in use twice", v.ID, a))
+				continue
+			}
+			public[a] = link
+			tunnels = append(tunnels, link)
+		}
 		h.VPCs = append(h.VPCs, c)
 	}
-	h.Edge = compileEdge(o, state.PublicPool, public, h.VPCs)
+	h.Edge = compileEdge(o, state.PublicPool, public, h.VPCs, tunnels)
 	h.Root = compileRoot(o, state.PublicPool, public)
 	return h, errors.Join(errs...)
 }

@@ -3,12 +3,13 @@ package rules
 import (
 	"hash/fnv"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
 // compileEdge gives the namespace between the host and the VPCs: one /32 route per public address in use,
 // nothing else of the pool.
-func compileEdge(o Options, pool []netip.Prefix, public map[netip.Addr]string, vpcs []VPC) Namespace {
+func compileEdge(o Options, pool []netip.Prefix, public map[netip.Addr]string, vpcs []VPC, tunnels []string) Namespace {
 	n := Namespace{Addresses: []netip.Addr{EdgeAddr}, Policies: []Policy{{Priority: prefMain, Table: MainTable}}}
 	n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(HostAddr), Kind: Unicast, Device: EdgeLink})
 	n.Neighbors = append(n.Neighbors, Neighbor{Device: EdgeLink, IP: HostAddr, MAC: HostLinkMAC})
@@ -22,6 +23,10 @@ func compileEdge(o Options, pool []netip.Prefix, public map[netip.Addr]string, v
 		if v.Gateway {
 			n.Neighbors = append(n.Neighbors, Neighbor{Device: v.EdgeName(), IP: gatewayAddr, MAC: GatewayMAC})
 		}
+	}
+	slices.Sort(tunnels)
+	for _, link := range tunnels {
+		n.Neighbors = append(n.Neighbors, Neighbor{Device: link, IP: gatewayAddr, MAC: GatewayMAC})
 	}
 	if o.PublicInterface == "" {
 		for _, p := range pool {

@@ -12,7 +12,7 @@ import (
 // groups gives the forward chains: what conntrack knows passes; else the sender's groups must let it out and the
 // receiver's let it in. One chain pair per group, one per distinct combination of groups; which combination a
 // tap has is one lookup in a verdict map.
-func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Peering, overlay bool) []Chain {
+func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Peering, gateway *vpn, overlay bool) []Chain {
 	out, in := s.mapTo("eni_out", Verdict, InName), s.mapTo("eni_in", Verdict, OutName)
 	open := []string{GatewayName, OverlayName} // what is beyond them has no group here
 	for _, g := range gates {
@@ -20,6 +20,9 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 	}
 	for _, p := range joined {
 		open = append(open, PeerName(p.ID))
+	}
+	if gateway != nil {
+		open = append(open, gateway.link)
 	}
 	for _, name := range open {
 		out.put("goto ingress", name)

@@ -14,7 +14,7 @@ type Host struct {
 	Root Namespace // what stands in the host's own namespace
 	Edge Namespace // between the host and the VPCs' internet gateways
 	VPCs []VPC     // sorted by ID
-	NATs []Gateway // local NAT gateways
+	NATs []Gateway // local NAT gateways, virtual private gateways and VPN tunnels
 }
 
 // VPC is one VPC's namespace and its place on the edge.
@@ -37,9 +37,18 @@ type Link struct {
 	ByOtherSide bool // the other namespace's list makes it
 }
 
-// Gateway is a NAT gateway's namespace.
+func (l Link) String() string {
+	return fmt.Sprintf("link %s %s group %d to %s %s %s made there %v", l.Name, l.MAC, l.Group, l.To, l.There, l.ThereMAC, l.ByOtherSide)
+}
+
+// EdgeSpace is the id by which links name the edge.
+const EdgeSpace = "edge"
+
+// Gateway is the namespace of a NAT gateway, a virtual private gateway or a VPN tunnel.
 type Gateway struct {
-	ID string
+	ID     string
+	Tunnel bool   // strongSwan works in it
+	Links  []Link // beside the one that its VPC makes
 	Namespace
 }
 
@@ -181,11 +190,14 @@ func (h Host) String() string {
 	for _, v := range h.VPCs {
 		fmt.Fprintf(&b, "## %s vni %d gateway %v overlay %v\n%s", v.ID, v.VNI, v.Gateway, v.Overlay, v.Namespace)
 		for _, l := range v.Links {
-			fmt.Fprintf(&b, "link %s %s group %d to %s %s %s made there %v\n", l.Name, l.MAC, l.Group, l.To, l.There, l.ThereMAC, l.ByOtherSide)
+			fmt.Fprintln(&b, l)
 		}
 	}
 	for _, g := range h.NATs {
 		fmt.Fprintf(&b, "## %s\n%s", g.ID, g.Namespace)
+		for _, l := range g.Links {
+			fmt.Fprintln(&b, l)
+		}
 	}
 	return b.String()
 }

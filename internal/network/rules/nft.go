@@ -120,6 +120,8 @@ type (
 		Field Field
 		Map   string
 	}
+	// MaxSegment makes a TCP connection's segments no longer than this, after a Proto.
+	MaxSegment uint16
 	// MarkAs gives the packet a mark.
 	MarkAs uint32
 	// Origin marks the packet's connection with what a map has for the incoming interface.

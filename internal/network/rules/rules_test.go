@@ -85,7 +85,7 @@ func routed() network.State {
 		{Destination: prefix("10.0.0.0/24"), Target: network.ToInterface, ID: "eni-0000000000000000b"},
 		{Destination: prefix("10.2.0.0/16"), Target: network.ToPeering, ID: "pcx-1"},
 		{Destination: prefix("192.168.4.0/24"), Target: network.ToPeering, ID: "pcx-gone"},
-		{Destination: prefix("192.168.5.0/24"), Target: network.VPNGateway},
+		{Destination: prefix("192.168.5.0/24"), Target: network.ToVPNGateway},
 	}
 	s.VPCs = append(s.VPCs, network.VPC{
 		ID: "vpc-2", VNI: 2, CIDRs: []netip.Prefix{prefix("10.2.0.0/16")},

@@ -37,7 +37,7 @@ type nearTarget struct {
 	hop  hop
 }
 
-func newTargets(o Options, v network.VPC, ps []port, gates []gate, joined []network.Peering) *targets {
+func newTargets(o Options, v network.VPC, ps []port, gates []gate, joined []network.Peering, gateway *vpn) *targets {
 	t := &targets{hops: map[string]hop{}}
 	wanted := map[string]bool{}
 	for _, table := range v.RouteTables {
@@ -62,6 +62,9 @@ func newTargets(o Options, v network.VPC, ps []port, gates []gate, joined []netw
 	}
 	for _, g := range gates {
 		near(g.ID, hop{g.link, g.addrs[0].Private})
+	}
+	if gateway != nil {
+		near(gateway.ID, hop{gateway.link, peerAddr})
 	}
 	for _, p := range joined {
 		t.hops[p.ID] = hop{PeerName(p.ID), peerAddr}
@@ -89,13 +92,16 @@ func newTargets(o Options, v network.VPC, ps []port, gates []gate, joined []netw
 			far(g.ID, g.Underlay)
 		}
 	}
+	if g := v.VPN; g != nil && gateway == nil && v4(g.Underlay) {
+		far(g.ID, g.Underlay)
+	}
 	return t
 }
 
 // find says where a route leads; false = nowhere.
 func (t *targets) find(r network.Route) (device string, via netip.Addr, ok bool) {
 	switch r.Target {
-	case network.ToNATGateway, network.ToInterface, network.ToPeering:
+	case network.ToNATGateway, network.ToInterface, network.ToPeering, network.ToVPNGateway:
 		h := t.hops[r.ID]
 		return h.device, h.via, h.device != ""
 	}

@@ -64,6 +64,11 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 			n.Routes = append(n.Routes, Route{Table: MainTable, Destination: host(a.Private), Kind: Unicast, Device: g.link, Via: g.addrs[0].Private})
 		}
 	}
+	gateway := localVPN(o, v)
+	if gateway != nil {
+		out.Links = append(out.Links, Link{Name: gateway.link, MAC: TapMAC, To: gateway.ID, There: NATLink, ThereMAC: GatewayMAC})
+		n.Neighbors = append(n.Neighbors, Neighbor{Device: gateway.link, IP: peerAddr, MAC: GatewayMAC})
+	}
 	joined := peers(v, here)
 	for _, p := range joined {
 		mine, theirs := LowerMAC, UpperMAC
@@ -80,7 +85,7 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 		}
 		n.Routes = append(n.Routes, Route{Table: MainTable, Destination: c.Masked(), Kind: Unreachable})
 	}
-	targets := newTargets(o, v, ps, gates, joined)
+	targets := newTargets(o, v, ps, gates, joined, gateway)
 	if out.Overlay {
 		remotes(n, o, v)
 		targets.forward(n)
@@ -114,7 +119,7 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 	if out.Gateway {
 		n.Neighbors = append(n.Neighbors, Neighbor{Device: GatewayName, IP: EdgeAddr, MAC: EdgeVPCMAC})
 	}
-	n.Tables = []Table{filter(v, ps, gates, joined, targets, out.Overlay), arp(ps)}
+	n.Tables = []Table{filter(v, ps, gates, joined, gateway, targets, out.Overlay), arp(ps)}
 	var public []netip.Addr
 	for _, a := range translated(ps, gates) {
 		public = append(public, a.Public)
@@ -140,6 +145,9 @@ func remotes(n *Namespace, o Options, v network.VPC) {
 			}
 		}
 	}
+	if v.VPN != nil && v4(v.VPN.Underlay) && v.VPN.Underlay != o.Underlay {
+		hosts[v.VPN.Underlay] = true
+	}
 	for _, g := range v.NATGateways {
 		if !elsewhere(g, o) {
 			continue
@@ -162,7 +170,7 @@ func remotes(n *Namespace, o Options, v network.VPC) {
 }
 
 // filter is the VPC's ip table.
-func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, targets *targets, overlay bool) Table {
+func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, gateway *vpn, targets *targets, overlay bool) Table {
 	s := newSets()
 	var (
 		bind     = s.set("bind", InName, EtherSource, IPSource)
@@ -276,6 +284,11 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 			spoof.Rules = append(spoof.Rules, Rule{Name{InName, p.tap}, In{Fields: from, Set: "macs"}, Prefix{IPSource, r}, Do("accept")})
 		}
 	}
+	if gateway != nil { // which has looked at the sources
+		spoof.Rules = append(spoof.Rules, Rule{Name{InName, gateway.link}, Do("accept")})
+		services := &chains[len(chains)-1]
+		services.Rules = slices.Insert(services.Rules, 1, Rule{Name{InName, gateway.link}, Do("drop")})
+	}
 	for _, p := range joined {
 		for _, c := range p.CIDRs {
 			if c.Addr().Is4() {
@@ -294,7 +307,7 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ta
 		}})
 	}
 	chains = append(chains, acls(s, v, ps, gates, overlay)...)
-	chains = append(chains, groups(s, v, ps, gates, joined, overlay)...)
+	chains = append(chains, groups(s, v, ps, gates, joined, gateway, overlay)...)
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}
 }
 
