@@ -18,6 +18,7 @@ type Limit struct {
 	Key      string          // lower case: "ec2:quota-volumenumber"
 	Actions  []policy.Action // a statement about one of them is about the quota
 	Resource string          // ARN
+	Account  string          // whose account's quotas; "" is the caller's
 }
 
 // NoLimit says that no statement limits something.
@@ -33,7 +34,11 @@ func (e *Engine) Limits(r store.Reader, info *call.Info, l *Limit) (account, own
 		return 0, 0, e.unknown(info, err)
 	}
 	a.request.Principal, a.request.Resource = a.who.Principal, l.Resource
-	for _, of := range []string{info.AccountID, ""} {
+	whose := l.Account
+	if whose == "" {
+		whose = info.AccountID
+	}
+	for _, of := range []string{whose, ""} {
 		p, err := e.given(r, of)
 		if err != nil {
 			return 0, 0, err

@@ -13,6 +13,7 @@ import (
 	"karri.dev/internal/admin"
 	"karri.dev/internal/daemon"
 	"karri.dev/internal/quota"
+	"karri.dev/internal/service/s3"
 )
 
 // withQuotas adds what the administrator does with accounts' quotas.
@@ -62,23 +63,36 @@ of an account's own comes before that of --all, and that before AWS's default; K
 	set.Flags().StringVar(&in.Defaults, "defaults", "", "which of AWS's defaults hold in the cloud: usual (all but the number of vCPUs and of network interfaces), aws or none")
 	set.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 
+	var buckets bool
 	usage := &cobra.Command{
 		Use: "usage NAME", Short: "Show what an account has, and may have", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			var out daemon.AccountQuotas
-			if err := admin.Call(c.Context(), dir, "account-quotas", daemon.Quotas{Account: args[0]}, &out); err != nil {
+			if err := admin.Call(c.Context(), dir, "account-quotas", daemon.Quotas{Account: args[0], Buckets: buckets}, &out); err != nil {
 				return err
 			}
 			if asJSON {
 				return printJSON(c.OutOrStdout(), out)
 			}
+			if buckets && !asJSON {
+				return printBuckets(c.OutOrStdout(), out.Buckets)
+			}
 			return printQuotas(c.OutOrStdout(), out, true)
 		},
 	}
 	dataDirFlag(usage, &dir)
+	usage.Flags().BoolVar(&buckets, "buckets", false, "what each bucket holds: all versions, delete markers and parts of uploads")
 	usage.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	account.AddCommand(set, usage)
 	return account
+}
+
+func printBuckets(w io.Writer, buckets []s3.BucketUsage) error {
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, b := range buckets {
+		fmt.Fprintf(t, "%s\t%d objects\t%d bytes\t%s\n", b.Bucket, b.Objects, b.Bytes, b.Problem)
+	}
+	return t.Flush()
 }
 
 func numbers(args []string) (map[string]int64, error) {

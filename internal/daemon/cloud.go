@@ -26,6 +26,7 @@ import (
 	"karri.dev/internal/image"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/resource"
@@ -44,6 +45,7 @@ type cloudProcess struct {
 	sealer  *seal.Sealer
 	store   *store.Store
 	objects *disk.Engine
+	ledger  *object.Ledger
 	stores  map[string]*disk.Engine // further ones
 	role    *cloud.Cloud
 	api     *api
@@ -79,7 +81,7 @@ type zoneSettings struct {
 
 // openCloud starts the cloud role's engines and prepares the role. On an error everything is closed again.
 func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloudProcess, err error) {
-	p = &cloudProcess{cfg: cfg, log: log}
+	p = &cloudProcess{cfg: cfg, log: log, ledger: object.NewLedger()}
 	opened := p // `return nil, err` sets p
 	defer func() {
 		if err != nil {
@@ -101,7 +103,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if p.root, err = membership.Root(ctx, p.store, p.sealer, time.Now); err != nil {
 		return nil, err
 	}
-	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Disks: cfg.ObjectDisks, Sealer: p.sealer, Log: log}); err != nil {
+	if p.objects, err = disk.Open(disk.Config{Dir: under(cfg.DataDir, "objects"), Disks: cfg.ObjectDisks, Sealer: p.sealer, Ledger: p.ledger, Log: log}); err != nil {
 		return nil, err
 	}
 	p.closers.add(p.objects.Close)
@@ -147,7 +149,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		UsageFile: under(cfg.DataDir, "key-usage.json"), TriesFile: under(cfg.DataDir, "login-tries.json"), ScratchDir: under(cfg.DataDir, "scratch"), RootDevice: cfg.RootDevice,
 	}, cloud.Deps{
 		Registry: registry,
-		Store:    p.store, Sealer: p.sealer, Objects: p.routes(), Root: p.root, Keeper: keeper,
+		Store:    p.store, Sealer: p.sealer, Objects: p.routes(), Ledger: p.ledger, Root: p.root, Keeper: keeper,
 		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter, Bundles: bundles,
 	})
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {

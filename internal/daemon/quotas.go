@@ -7,6 +7,7 @@ import (
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/service/s3"
 	"karri.dev/internal/store"
 )
 
@@ -18,12 +19,15 @@ type (
 		Set      map[string]int64 // by key; quota.None takes one away
 		Policy   *string          // in place of the whole policy; "" takes it away
 		Defaults string           // of the cloud: quota.DefaultsUsual …; "" leaves them
+		Buckets  bool             // tell what each bucket holds
 	}
 	// AccountQuotas are an account's quotas, and what it has.
 	AccountQuotas struct {
 		Account string      `json:"Account"`
 		Policy  string      `json:"Policy,omitempty"`
 		Quotas  []QuotaInfo `json:"Quotas"`
+
+		Buckets []s3.BucketUsage `json:"Buckets,omitempty"`
 	}
 	// QuotaInfo is one of them.
 	QuotaInfo struct {
@@ -34,6 +38,16 @@ type (
 		Most   *int64 `json:"Most"` // null: as much as there is
 	}
 )
+
+// inBuckets gives what is used of the quotas on what is in buckets.
+func inBuckets(buckets []s3.BucketUsage) map[string]int64 {
+	var total, largest, objects int64
+	for _, b := range buckets {
+		total, largest, objects = total+b.Bytes, max(largest, b.Bytes), max(objects, b.Objects)
+	}
+	mib := func(n int64) int64 { return (n + 1<<20 - 1) >> 20 }
+	return map[string]int64{quota.TotalSize: mib(total), quota.BucketSize: mib(largest), quota.BucketObjects: objects}
+}
 
 func (p *cloudProcess) quotaMethods() map[string]admin.Method {
 	return map[string]admin.Method{"account-quotas": admin.Handle(p.accountQuotas)}
@@ -70,9 +84,17 @@ func (p *cloudProcess) accountQuotas(ctx context.Context, in Quotas) (AccountQuo
 	}
 	r := p.store.Snapshot()
 	out := AccountQuotas{Account: a.Name, Policy: quota.Policy(r, a.ID), Quotas: []QuotaInfo{}}
+	buckets, err := p.role.BucketUsage(ctx, a.ID)
+	if err != nil {
+		return AccountQuotas{}, err
+	}
+	if in.Buckets {
+		out.Buckets = buckets
+	}
+	stored := inBuckets(buckets)
 	info := &call.Info{Caller: call.Caller{AccountID: a.ID, UserID: a.ID}, Region: p.cfg.Region}
 	for _, q := range quota.All() {
-		i := QuotaInfo{Key: q.Key, Counts: q.Counts, Unit: q.Unit, Used: q.Used(r, a.ID, p.cfg.Region)}
+		i := QuotaInfo{Key: q.Key, Counts: q.Counts, Unit: q.Unit, Used: q.Used(r, a.ID, p.cfg.Region) + stored[q.Key]}
 		n, limited, err := p.role.Quotas.Most(r, info, q.Key)
 		if err != nil {
 			return AccountQuotas{}, err

@@ -62,7 +62,7 @@ func (p *cloudProcess) openObjectStore(name, file string) (*disk.Engine, error) 
 	}
 	cfg := remote.Config{
 		Dir: under(p.cfg.DataDir, "object-stores", name), Endpoint: f.Endpoint, Region: f.Region, Bucket: f.Bucket,
-		Credentials: sigv4.Credentials{AccessKeyID: f.AccessKey, Secret: f.SecretKey}, Sealer: p.sealer, Now: time.Now, Log: p.log.With("store", name),
+		Credentials: sigv4.Credentials{AccessKeyID: f.AccessKey, Secret: f.SecretKey}, Sealer: p.sealer, Ledger: p.ledger, Now: time.Now, Log: p.log.With("store", name),
 	}
 	if f.CA != "" {
 		pem, err := os.ReadFile(f.CA)

@@ -19,7 +19,7 @@ const (
 )
 
 // kinds is how many quotas there are.
-const kinds = 20
+const kinds = 23
 
 // All gives every quota. The keys are Eucalyptus's.
 func All() []Quota {
@@ -76,6 +76,7 @@ func All() []Quota {
 		entities("iam:quota-instanceprofilenumber", "instance-profile", "L-6E65F664", "Instance profiles per account", 1000, "CreateInstanceProfile", store.ProfilesHeld),
 		entities("iam:quota-policynumber", "policy", "L-E95E4862", "Customer managed policies per account", 1500, "CreatePolicy", store.PoliciesHeld),
 	}
+	global = append(global, inBuckets()...)
 	for i := range global {
 		global[i].global = true
 	}

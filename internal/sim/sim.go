@@ -25,6 +25,7 @@ import (
 	"karri.dev/internal/ids"
 	"karri.dev/internal/membership"
 	"karri.dev/internal/network"
+	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/placement"
@@ -74,6 +75,7 @@ type Cloud struct {
 	cfg     Config
 	log     *slog.Logger
 	objects *disk.Engine
+	ledger  *object.Ledger
 	volumes *fake.Driver
 	zone    atomic.Pointer[runningZone] // nil while it is down
 	wrong   firstError                  // what was seen on the way that must never be
@@ -121,7 +123,8 @@ func New(ctx context.Context, cfg Config) (*Cloud, error) {
 		c.Store = store.OpenMemory(c.log)
 	}
 	var err error
-	if c.objects, err = disk.Open(disk.Config{Dir: "objects", FS: disk.InMemory(), Log: c.log}); err != nil {
+	c.ledger = object.NewLedger()
+	if c.objects, err = disk.Open(disk.Config{Dir: "objects", FS: disk.InMemory(), Ledger: c.ledger, Log: c.log}); err != nil {
 		return nil, errors.Join(err, c.Store.Close())
 	}
 	if err := c.furnish(ctx); err != nil {
@@ -150,7 +153,7 @@ func (c *Cloud) furnish(ctx context.Context) error {
 		Region: Region, Domain: "karri.internal", Endpoint: "http://127.0.0.1:8773",
 		PublicPool: c.pool(), RatePerSecond: c.cfg.RatePerSecond,
 	}, cloud.Deps{
-		Store: c.Store, Sealer: sealer, Objects: c.objects, Root: root,
+		Store: c.Store, Sealer: sealer, Objects: c.objects, Ledger: c.ledger, Root: root,
 		IDs: ids.New(chacha('i')), Now: time.Now, Log: c.log, Audit: c.cfg.Audit,
 		Screen: func(context.Context, *resource.Instance) ([]byte, error) { return nil, compute.ErrNoScreen },
 		Console: func(ctx context.Context, inst *resource.Instance, max int) ([]byte, error) {

@@ -83,6 +83,7 @@ type Deps struct {
 	Store    *store.Store
 	Sealer   *seal.Sealer
 	Objects  object.Engine
+	Ledger   *object.Ledger // of Objects
 	Root     *pki.Authority
 	Keeper   *pki.Authority // nil with an external store
 	IDs      *ids.Source
@@ -125,6 +126,11 @@ type Cloud struct {
 // recentEvents is how many management events CloudTrail's LookupEvents can see.
 const recentEvents = 20_000
 
+// BucketUsage gives what each bucket of an account holds.
+func (c *Cloud) BucketUsage(ctx context.Context, account string) ([]s3.BucketUsage, error) {
+	return c.objects.Usage(ctx, account)
+}
+
 // New makes the role.
 func New(cfg Config, deps Deps) *Cloud {
 	c := &Cloud{cfg: cfg, deps: deps, Events: audit.NewRecent(recentEvents)}
@@ -140,7 +146,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Authz = NewAuthz(deps.Store, denial.New(deps.Sealer), deps.Log)
 	c.Quotas = quota.New(c.Authz)
 	c.objects = s3.New(s3.Config{Regions: []string{cfg.Region}, Endpoint: cfg.Endpoint, Stores: cfg.ObjectStores},
-		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz, Quotas: c.Quotas, Sealer: deps.Sealer})
+		s3.Deps{Store: deps.Store, Engine: deps.Objects, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz, Quotas: c.Quotas, Ledger: deps.Ledger, Sealer: deps.Sealer})
 	c.Identity = identity.New(identity.Config{UsageFile: cfg.UsageFile, TriesFile: cfg.TriesFile}, identity.Deps{
 		Store: deps.Store, Sealer: deps.Sealer, IDs: deps.IDs, Now: deps.Now, Log: deps.Log, Authz: c.Authz,
 		Hooks: identity.Hooks{

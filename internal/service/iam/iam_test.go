@@ -298,7 +298,7 @@ func TestNobodyHelpsThemselves(t *testing.T) {
 
 	for name, text := range map[string]string{
 		"no JSON": "{", "no effect": `{"Statement":[{"Action":"*","Resource":"*"}]}`, "a principal": strings.Replace(allow("*", "*"), `"Action"`, `"Principal":"*","Action"`, 1),
-		"a quota of what is not counted": `{"Statement":[{"Effect":"Limit","Action":"*","Resource":"*","Condition":{"NumericLessThanEquals":{"s3:quota-buckettotalsize":"1"}}}]}`,
+		"a quota of what is not counted": `{"Statement":[{"Effect":"Limit","Action":"*","Resource":"*","Condition":{"NumericLessThanEquals":{"s3:quota-buckettotalmoons":"1"}}}]}`,
 	} {
 		_, err := c.mine.PutUserPolicy(ctx, &sdk.PutUserPolicyInput{UserName: p("eve"), PolicyName: p("bad"), PolicyDocument: &text})
 		var api smithy.APIError

@@ -140,6 +140,9 @@ func (s *Service) writeLog(ctx context.Context, engine string, w *waiting) error
 	if p.Notes, err = s.writes(ctx, to, key, "ObjectCreated:Put"); err != nil {
 		return err
 	}
+	if p.Room, err = s.room(ctx, to, key); err != nil {
+		return err
+	}
 	_, err = s.engine.Put(ctx, to.Engine, p)
 	s.noted()
 	return err

@@ -57,12 +57,13 @@ func newCloud(t testing.TB) *cloud {
 	if err != nil {
 		t.Fatal(err)
 	}
-	engine, err := disk.Open(disk.Config{Dir: "/objects", FS: disk.InMemory(), Sealer: sealer})
+	ledger := object.NewLedger()
+	engine, err := disk.Open(disk.Config{Dir: "/objects", FS: disk.InMemory(), Sealer: sealer, Ledger: ledger})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.engine = engine
-	if c.archive, err = disk.Open(disk.Config{Dir: "/archive", FS: disk.InMemory()}); err != nil {
+	if c.archive, err = disk.Open(disk.Config{Dir: "/archive", FS: disk.InMemory(), Ledger: ledger}); err != nil {
 		t.Fatal(err)
 	}
 	routes := object.Routes{Home: engine, Others: map[string]object.Engine{"archive": c.archive}}
@@ -86,7 +87,7 @@ func newCloud(t testing.TB) *cloud {
 		t.Fatal(err)
 	}
 	regions := []string{region, "eu-west-1"}
-	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names()}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz, Quotas: quota.New(c.authz)})
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names()}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz, Quotas: quota.New(c.authz), Ledger: ledger})
 	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id, Authorizer: c.authz})
 	door.Register(shape.Service(), c.service)
 	c.handler = door

@@ -55,6 +55,9 @@ func (s *Service) CompleteMultipartUpload(ctx context.Context, in *shape.Complet
 	if p.Notes, err = s.writes(ctx, b, in.Key, "ObjectCreated:CompleteMultipartUpload"); err != nil {
 		return nil, err
 	}
+	if p.Room, err = s.room(ctx, b, in.Key); err != nil {
+		return nil, err
+	}
 	m, err := s.engine.Complete(ctx, b.Engine, in.Key, in.UploadId, named, p)
 	if err != nil {
 		return nil, s.writeFault(fault(err, in.Bucket, in.Key, in.UploadId), in.Bucket, in.Key, p)

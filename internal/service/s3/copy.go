@@ -100,6 +100,9 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	if p.Notes, err = s.writes(ctx, b, in.Key, "ObjectCreated:Copy"); err != nil {
 		return nil, err
 	}
+	if p.Room, err = s.room(ctx, b, in.Key); err != nil {
+		return nil, err
+	}
 	var made object.Meta
 	err = reading(o, span{length: m.Size}, algorithm, &p, func() error {
 		made, err = s.engine.Put(ctx, b.Engine, p)

@@ -70,6 +70,9 @@ func (s *Service) PutObject(ctx context.Context, in *shape.PutObjectRequest) (*s
 	if p.Notes, err = s.writes(ctx, b, in.Key, event); err != nil {
 		return nil, err
 	}
+	if p.Room, err = s.room(ctx, b, in.Key); err != nil {
+		return nil, err
+	}
 	m, err := s.engine.Put(ctx, b.Engine, p)
 	if err != nil {
 		return nil, s.writeFault(slow(err), in.Bucket, in.Key, p)

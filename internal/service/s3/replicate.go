@@ -192,6 +192,9 @@ func (s *Service) replicateTo(ctx context.Context, b *resource.Bucket, o object.
 	if p.Notes, err = s.writes(ctx, to, n.Key, "ObjectCreated:Put"); err != nil {
 		return err
 	}
+	if p.Room, err = s.room(ctx, to, n.Key); err != nil {
+		return err
+	}
 	algorithm, err := copyAlgorithm("", m.ChecksumAlgorithm)
 	if err != nil {
 		return err

@@ -51,7 +51,8 @@ type Deps struct {
 	Log    *slog.Logger
 	Sealer *seal.Sealer // of webhooks' tokens; nil: there are none
 	Quotas *quota.Keeper
-	Authz  Authorizer // nil: a bucket's own account may do everything and nobody else anything
+	Ledger *object.Ledger // the engines'; quotas on what is in buckets need it
+	Authz  Authorizer     // nil: a bucket's own account may do everything and nobody else anything
 }
 
 // Service implements S3.
@@ -67,6 +68,8 @@ type Service struct {
 	policies readings // bucket policies, compiled
 	authz    Authorizer
 	quotas   *quota.Keeper
+	ledger   *object.Ledger
+	held     sync.Map // account → sync.Once
 	actions  sync.Map // action → policy.Action
 	grants   readings // ACLs as policies
 	sealer   *seal.Sealer
@@ -82,7 +85,7 @@ func New(cfg Config, deps Deps) *Service {
 	if len(cfg.Regions) == 0 {
 		cfg.Regions = []string{"us-east-1"}
 	}
-	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, quotas: deps.Quotas, sealer: deps.Sealer, outbox: newOutbox(), http: hookClient()}
+	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, quotas: deps.Quotas, ledger: deps.Ledger, sealer: deps.Sealer, outbox: newOutbox(), http: hookClient()}
 	if s.ids == nil {
 		s.ids = ids.New(nil)
 	}

@@ -129,6 +129,9 @@ func (s *Service) UploadPart(ctx context.Context, in *shape.UploadPartRequest) (
 	if err := checkPartChecksum(u, sum.sent); err != nil {
 		return nil, err
 	}
+	if p.Room, err = s.room(ctx, b, in.Key); err != nil {
+		return nil, err
+	}
 	p.Body, p.Checksum = sum, sum.result
 	part, err := s.engine.PutPart(ctx, b.Engine, in.Key, in.UploadId, in.PartNumber, p)
 	if err != nil {
@@ -210,6 +213,9 @@ func (s *Service) UploadPartCopy(ctx context.Context, in *shape.UploadPartCopyRe
 	}
 	if r.length > maxPut {
 		return nil, invalidRequest("The specified copy source is larger than the maximum allowable size for a copy source: %d", int64(maxPut))
+	}
+	if p.Room, err = s.room(ctx, b, in.Key); err != nil {
+		return nil, err
 	}
 	var part object.Part
 	err = reading(o, r, partAlgorithm(u), &p, func() (err error) {
