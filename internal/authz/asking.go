@@ -21,7 +21,8 @@ type Asking struct {
 	op     *operation
 	in     reflect.Value
 	who    *who
-	err    error // of the first refusal
+	passes *policy.Policy // of the VPC endpoint that the call came by; nil: everything passes there
+	err    error          // of the first refusal
 
 	request policy.Request
 	keys    Keys // of what Also or a handler asks for; nil: none
@@ -163,7 +164,7 @@ func (a *Asking) decideNamed(action policy.Action) {
 func (a *Asking) decide(action policy.Action, arn, owner string) {
 	a.request.Action, a.request.Resource, a.request.Owner = action, arn, owner
 	a.request.Principal = a.who.Principal
-	if d := policy.Evaluate(&a.request, &a.who.policies); !d.Allowed {
+	if d := a.evaluate(); !d.Allowed {
 		a.err = a.engine.refuse(a, d)
 	}
 }
@@ -216,6 +217,8 @@ func requestValue(info *call.Info, k policy.Key) (policy.Value, bool) {
 		return policy.Addr(info.SourceIP), info.SourceIP.IsValid() && info.SourceVPC != ""
 	case "aws:sourcevpc":
 		return policy.String(info.SourceVPC), info.SourceVPC != ""
+	case "aws:sourcevpce":
+		return policy.String(info.SourceEndpoint), info.SourceEndpoint != ""
 	case "aws:securetransport":
 		return policy.Bool(info.Secure), true
 	case "aws:currenttime":

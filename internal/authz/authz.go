@@ -45,6 +45,7 @@ type Engine struct {
 	roles    cache[*resource.IAMRole, inline]
 	texts    cache[*resource.Policy, parsed]
 	trusts   cache[*resource.IAMRole, parsed]
+	ways     cache[*resource.VPCEndpoint, parsed]
 	sessions cache[*call.Session, limits]
 	quotas   cache[*resource.Setting, parsed]
 	pool     sync.Pool
@@ -107,6 +108,9 @@ func (e *Engine) Authorize(_ context.Context, c Call) error {
 	case c.Info.Anonymous():
 		return Unsigned(c.Service.Protocol)
 	case op.Free != "":
+		if c.Info.SourceEndpoint != "" && e.endpointPolicy(e.deps.Store.Snapshot(), c.Info) == e.nothing {
+			return awserr.New("AccessDenied", "The VPC endpoint %s is not for the service %s", c.Info.SourceEndpoint, c.Info.Service).WithStatus(403)
+		}
 		return nil
 	}
 	a := e.asking(c.Info)
@@ -114,7 +118,7 @@ func (e *Engine) Authorize(_ context.Context, c Call) error {
 	if err := e.know(a.Reader, &c.Info.Caller, a.who); err != nil {
 		return e.unknown(c.Info, err)
 	}
-	if a.who.all {
+	if a.who.all && a.passes == nil {
 		return nil
 	}
 	a.op, a.Input = op, c.Input
@@ -128,6 +132,7 @@ func (e *Engine) asking(info *call.Info) *Asking {
 	a := e.pool.Get().(*Asking)
 	a.Info, a.Reader = info, e.deps.Store.Snapshot()
 	a.request.Context = a
+	a.passes = e.endpointPolicy(a.Reader, info)
 	return a
 }
 

@@ -56,7 +56,7 @@ func (e *Engine) decision(a *Asking, q Question) (policy.Decision, error) {
 	w := a.who
 	w.policies.Resource, w.policies.Grants, w.policies.Trust = q.Policy, q.Grants, q.Trust
 	a.request.Principal, a.request.Action, a.request.Resource, a.request.Owner = w.Principal, q.Action, q.Resource, q.Owner
-	return policy.Evaluate(&a.request, &w.policies), nil
+	return a.evaluate(), nil
 }
 
 // Trust gives a role's trust policy, with unique ids in place of the ARNs it was written with.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -219,7 +220,10 @@ func guestAPI(cloud string) netns.API {
 	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && ip.IsLoopback() {
 		return nil
 	}
-	return func(ctx context.Context, _ string, _ netip.AddrPort) (net.Conn, error) {
+	return func(ctx context.Context, _, endpoint string, _ netip.AddrPort) (net.Conn, error) {
+		if endpoint != "" { // whose policy the cloud could not know of
+			return nil, errors.New("VPC endpoints need the cloud's process on the same machine")
+		}
 		return new(net.Dialer).DialContext(ctx, "tcp", u.Host)
 	}
 }

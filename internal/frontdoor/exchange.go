@@ -58,7 +58,8 @@ func (d *Door) begin(w http.ResponseWriter, r *http.Request) *exchange {
 	x := &exchange{d: d, w: w, r: r, ctl: http.NewResponseController(w), metrics: d.metrics.other}
 	x.info.Time = d.deps.Now()
 	x.info.SourceIP = sourceIP(r)
-	x.info.SourceVPC = guestapi.VPC(r.Context())
+	way := guestapi.From(r.Context())
+	x.info.SourceVPC, x.info.SourceEndpoint = way.VPC, way.Endpoint
 	if x.info.Secure = r.TLS != nil; x.info.Secure {
 		x.info.Signed.TLS = strings.TrimPrefix(tls.VersionName(r.TLS.Version), "TLS ")
 	}

@@ -74,7 +74,7 @@ func (d *Door) metricsHandler() http.Handler {
 	h := promhttp.HandlerFor(d.deps.Registry, promhttp.HandlerOpts{})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ip := sourceIP(r)
-		guest := guestapi.VPC(r.Context()) != ""
+		guest := guestapi.From(r.Context()).VPC != ""
 		allowed := ip.IsLoopback() && !guest
 		for _, p := range d.cfg.MetricsFrom {
 			allowed = allowed || p.Contains(ip) && !guest

@@ -24,13 +24,13 @@ const (
 )
 
 // Dialer connects to the socket at path.
-func Dialer(path string) func(ctx context.Context, vpcID string, guest netip.AddrPort) (net.Conn, error) {
-	return func(ctx context.Context, vpcID string, guest netip.AddrPort) (net.Conn, error) {
+func Dialer(path string) func(ctx context.Context, vpcID, endpoint string, guest netip.AddrPort) (net.Conn, error) {
+	return func(ctx context.Context, vpcID, endpoint string, guest netip.AddrPort) (net.Conn, error) {
 		c, err := new(net.Dialer).DialContext(ctx, "unix", path)
 		if err != nil {
 			return nil, err
 		}
-		if _, err := fmt.Fprintf(c, "%s %s %s\n", greeting, vpcID, guest); err != nil {
+		if _, err := fmt.Fprintf(c, "%s %s %s %s\n", greeting, vpcID, guest, endpoint); err != nil {
 			c.Close()
 			return nil, err
 		}
@@ -71,7 +71,7 @@ type conn struct {
 
 	once  sync.Once
 	err   error
-	vpc   string
+	way   Way
 	guest netip.AddrPort
 }
 
@@ -84,12 +84,15 @@ func (c *conn) greet() {
 		return
 	}
 	f := strings.Fields(string(line))
-	if len(f) != 3 || f[0] != greeting {
+	if len(f) < 3 || len(f) > 4 || f[0] != greeting {
 		c.err = errors.New("guest connection with another greeting")
 		return
 	}
 	if c.guest, c.err = netip.ParseAddrPort(f[2]); c.err == nil {
-		c.vpc = f[1]
+		c.way = Way{VPC: f[1]}
+		if len(f) == 4 {
+			c.way.Endpoint = f[3]
+		}
 	}
 }
 
@@ -115,13 +118,13 @@ func (c *conn) RemoteAddr() net.Addr {
 
 type key struct{}
 
-// ConnContext is for http.Server: it notes the guest's VPC.
+// ConnContext is for http.Server: it notes the guest's way.
 func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	for {
 		switch inner := c.(type) {
 		case *conn:
 			inner.once.Do(inner.greet)
-			return context.WithValue(ctx, key{}, inner.vpc)
+			return context.WithValue(ctx, key{}, inner.way)
 		case *tls.Conn:
 			c = inner.NetConn()
 		case interface{ Inner() net.Conn }:
@@ -132,8 +135,11 @@ func ConnContext(ctx context.Context, c net.Conn) context.Context {
 	}
 }
 
-// VPC gives the VPC of the guest that a request comes from, "" for everybody else.
-func VPC(ctx context.Context) string {
-	vpc, _ := ctx.Value(key{}).(string)
-	return vpc
+// Way is how a guest's request came: out of which VPC, and by which VPC endpoint, if any.
+type Way struct{ VPC, Endpoint string }
+
+// From gives the way of a guest's request, the zero Way for everybody else's.
+func From(ctx context.Context) Way {
+	way, _ := ctx.Value(key{}).(Way)
+	return way
 }

@@ -34,7 +34,8 @@ func TestGuests(t *testing.T) {
 	defer certs.Close()
 	s := &http.Server{ConnContext: ConnContext, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		fmt.Fprint(w, r.RemoteAddr, " ", VPC(r.Context()), " ", r.TLS != nil, " ", string(body))
+		way := From(r.Context())
+		fmt.Fprint(w, r.RemoteAddr, " ", way.VPC, way.Endpoint, " ", r.TLS != nil, " ", string(body))
 	})}
 	served := make(chan error, 2)
 	go func() { served <- s.Serve(mixedlisten.New(l, &tls.Config{Certificates: certs.TLS.Certificates})) }()
@@ -49,11 +50,11 @@ func TestGuests(t *testing.T) {
 		<-served
 	}()
 	dial := Dialer(path)
-	as := func(vpc, from string) *http.Client {
+	as := func(vpc, endpoint, from string) *http.Client {
 		return &http.Client{Transport: &http.Transport{
 			TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true,
 			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return dial(ctx, vpc, netip.MustParseAddrPort(from))
+				return dial(ctx, vpc, endpoint, netip.MustParseAddrPort(from))
 			},
 		}}
 	}
@@ -70,11 +71,14 @@ func TestGuests(t *testing.T) {
 		"http://api/":  "10.0.0.5:4242 vpc-1 false hello",
 		"https://api/": "10.0.0.5:4242 vpc-1 true hello",
 	} {
-		if got := ask(as("vpc-1", "10.0.0.5:4242"), url); got != want {
+		if got := ask(as("vpc-1", "", "10.0.0.5:4242"), url); got != want {
 			t.Errorf("%s: %q, want %q", url, got, want)
 		}
 	}
-	if got := ask(as("vpc-1 10.0.0.6:1", "10.0.0.5:4242"), "http://api/"); got != "error" {
+	if got, want := ask(as("vpc-1", "vpce-1", "10.0.0.5:4242"), "http://api/"), "10.0.0.5:4242 vpc-1vpce-1 false hello"; got != want {
+		t.Errorf("by an endpoint: %q, want %q", got, want)
+	}
+	if got := ask(as("vpc-1 10.0.0.6:1 x", "vpce-1", "10.0.0.5:4242"), "http://api/"); got != "error" {
 		t.Errorf("a greeting with more in it: %q", got)
 	}
 	if got := ask(&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}, "http://"+plain.Addr().String()); !strings.HasPrefix(got, "127.0.0.1:") || !strings.HasSuffix(got, "  false hello") {

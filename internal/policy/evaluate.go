@@ -76,6 +76,20 @@ func Evaluate(r *Request, p *Policies) Decision {
 	return e.decide(p)
 }
 
+// Pass decides whether a VPC endpoint's policy lets a request through, whoever else allows or denies it.
+func Pass(r *Request, endpoint *Policy) Decision {
+	e := evaluation{Request: r}
+	var v verdict
+	e.scan(&v, endpoint, ResourceLayer)
+	switch {
+	case v.deny != nil:
+		return v.denied(DeniedByEndpoint)
+	case v.allow == nil:
+		return Decision{Reason: NoEndpointAllow}
+	}
+	return v.allowed(AllowedByResource)
+}
+
 // Explain is Evaluate that also gives every statement that applied, and the condition keys that were asked for
 // and missing. It is for the policy simulator, whose Context goes before what the principal itself says.
 func Explain(r *Request, p *Policies) (Decision, []Match, []Key) {

@@ -14,15 +14,17 @@ const (
 	DeniedByResource
 	DeniedByBoundary
 	DeniedBySession
+	DeniedByEndpoint
 
 	NoIdentityAllow // implicit denies
 	NoResourceAllow
 	NoBoundaryAllow
 	NoSessionAllow
+	NoEndpointAllow
 )
 
 // Explicit says that a Deny statement decided.
-func (r Reason) Explicit() bool { return r >= DeniedByIdentity && r <= DeniedBySession }
+func (r Reason) Explicit() bool { return r >= DeniedByIdentity && r <= DeniedByEndpoint }
 
 // policyWords names the kind of policy in the words of AWS's error messages.
 func (r Reason) policyWords() string {
@@ -35,6 +37,8 @@ func (r Reason) policyWords() string {
 		return "permissions boundary"
 	case DeniedBySession, NoSessionAllow:
 		return "session policy"
+	case DeniedByEndpoint, NoEndpointAllow:
+		return "VPC endpoint policy"
 	}
 	return "root user"
 }

@@ -24,11 +24,11 @@ type PrefixEntry struct {
 	Description string `json:"description,omitempty"`
 }
 
-// S3PrefixList is the id of the cloud's own list of S3's addresses, AWS's of us-east-1. APIAddress is where every
-// VPC finds the cloud's API, S3 included.
+// S3PrefixList is the id of the cloud's own list of S3's addresses, AWS's of us-east-1. S3Address is the one in it, where
+// S3 is behind a gateway endpoint.
 const (
 	S3PrefixList = "pl-63a5400a"
-	APIAddress   = "169.254.169.252"
+	S3Address    = "169.254.169.251"
 )
 
 // Current gives the present version.

@@ -366,6 +366,13 @@ func BucketConfigKey(engine string, kind resource.BucketPart) string {
 	return engine + "/" + string(kind)
 }
 
+// VPC endpoints.
+var (
+	VPCEndpoints        = table("vpc-endpoints", 1, func(e *resource.VPCEndpoint) string { return e.ID })
+	VPCEndpointsByOwner = index(VPCEndpoints, "owner", func(e *resource.VPCEndpoint) []string { return []string{e.OwnedBy()} })
+	VPCEndpointsByVPC   = index(VPCEndpoints, "vpc", func(e *resource.VPCEndpoint) []string { return []string{e.VPCID} })
+)
+
 // What VPCs share.
 var (
 	PrefixLists        = table("prefix-lists", 1, func(l *resource.PrefixList) string { return l.ID })

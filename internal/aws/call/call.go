@@ -50,13 +50,15 @@ type Info struct {
 	Region    string // from the credential scope or the host name
 	SourceIP  netip.Addr
 	SourceVPC string // of a guest that came by its VPC's own address of the API; SourceIP is a private one then
-	Secure    bool   // came over TLS
-	UserAgent string
-	Signed    Signed    // S3: how it was signed
-	Input     any       // pointer to the request's struct once it is decoded, for condition keys
-	Payer     string    // S3: x-amz-request-payer
-	Charged   bool      // S3: the handler's word that the requester pays
-	Time      time.Time // when the request was taken in, from the injected clock
+	// SourceEndpoint is the VPC endpoint by which such a guest came, if it did.
+	SourceEndpoint string
+	Secure         bool // came over TLS
+	UserAgent      string
+	Signed         Signed    // S3: how it was signed
+	Input          any       // pointer to the request's struct once it is decoded, for condition keys
+	Payer          string    // S3: x-amz-request-payer
+	Charged        bool      // S3: the handler's word that the requester pays
+	Time           time.Time // when the request was taken in, from the injected clock
 	// Federated is set once an identity provider's word for a caller without credentials was found good.
 	Federated *Federated
 }

@@ -20,11 +20,11 @@ const (
 )
 
 // forwardAPI carries bytes between guests and the API. What they say is between the two: TLS passes through.
-func (s *services) forwardAPI(listeners []net.Listener) {
+// by gives the VPC endpoint that a guest comes by; false turns it away.
+func (s *services) forwardAPI(listeners []net.Listener, by func(guest netip.Addr) (string, bool)) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	slots := make(chan struct{}, apiConns)
 	var open sync.WaitGroup
-	s.stop = append(s.stop, func() { cancel(); open.Wait() }) // before the listeners close
 	for _, l := range listeners {
 		s.serve("api", func() error {
 			for {
@@ -44,22 +44,27 @@ func (s *services) forwardAPI(listeners []net.Listener) {
 				}
 				open.Go(func() {
 					defer func() { <-slots }()
-					s.forward(ctx, guest)
+					s.forward(ctx, guest, by)
 				})
 			}
 		})
 	}
+	return func() { cancel(); open.Wait() } // before the listeners close
 }
 
 // forward serves one connection to its end.
-func (s *services) forward(ctx context.Context, guest net.Conn) {
+func (s *services) forward(ctx context.Context, guest net.Conn, by func(netip.Addr) (string, bool)) {
 	defer guest.Close()
 	from, err := netip.ParseAddrPort(guest.RemoteAddr().String())
 	if err != nil {
 		return
 	}
+	endpoint, ok := by(from.Addr())
+	if !ok {
+		return
+	}
 	dial, cancel := context.WithTimeout(ctx, apiDial)
-	api, err := s.d.deps.API(dial, s.vpcID, from)
+	api, err := s.d.deps.API(dial, s.vpcID, endpoint, from)
 	cancel()
 	if err != nil {
 		s.d.deps.Log.Warn("a guest cannot reach the API", "vpc", s.vpcID, "error", err)

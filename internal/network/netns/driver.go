@@ -54,8 +54,8 @@ type Metadata interface {
 	Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool)
 }
 
-// API connects to the cloud's API in the name of a guest.
-type API func(ctx context.Context, vpcID string, guest netip.AddrPort) (net.Conn, error)
+// API connects to the cloud's API in the name of a guest, which came by a VPC endpoint, or "".
+type API func(ctx context.Context, vpcID, endpoint string, guest netip.AddrPort) (net.Conn, error)
 
 // Deps are what the driver uses of others.
 type Deps struct {

@@ -154,6 +154,8 @@ func load(fields ...rules.Field) []expr.Any {
 				&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint16(unix.ARPHRD_ETHER)},
 			}
 			payload(expr.PayloadBaseLLHeader, 6, 6)
+		case rules.Marked:
+			meta(expr.MetaKeyMARK, 4)
 		case rules.NextHop:
 			out = append(out, &expr.Rt{Register: reg, Key: expr.RtNexthop4})
 			words++

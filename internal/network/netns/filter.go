@@ -283,7 +283,7 @@ func encodeChain(t *nftables.Table, c rules.Chain) *nftables.Chain {
 	}
 	hooks := map[string]*nftables.ChainHook{
 		"prerouting": nftables.ChainHookPrerouting, "input": nftables.ChainHookInput,
-		"forward": nftables.ChainHookForward, "postrouting": nftables.ChainHookPostrouting,
+		"forward": nftables.ChainHookForward, "output": nftables.ChainHookOutput, "postrouting": nftables.ChainHookPostrouting,
 	}
 	out.Type = nftables.ChainType(c.Base.Type)
 	out.Hooknum = hooks[c.Base.Hook]

@@ -150,6 +150,9 @@ func (s *space) observeOwn(n *rules.Namespace, names map[int]string, devices map
 	for _, p := range policies {
 		if p.Priority > 0 && p.Priority != rules.CharonPriority {
 			d := rules.Policy{Priority: p.Priority, Mark: p.Mark, Table: p.Table, NoDefaultRoute: p.SuppressPrefixlen == 0}
+			if p.Src != nil {
+				d.From, _ = netip.AddrFromSlice(p.Src.IP.To4())
+			}
 			if p.Type == unix.RTN_UNREACHABLE {
 				d.Table = 0
 			}
@@ -311,6 +314,9 @@ func encodePolicy(p rules.Policy) *netlink.Rule {
 	out.Family, out.Priority, out.Mark, out.Table = netlink.FAMILY_V4, p.Priority, p.Mark, p.Table
 	if p.NoDefaultRoute {
 		out.SuppressPrefixlen = 0
+	}
+	if p.From.IsValid() {
+		out.Src = ipnet(netip.PrefixFrom(p.From, 32))
 	}
 	if p.Table == 0 {
 		out.Type = unix.RTN_UNREACHABLE

@@ -272,7 +272,7 @@ func addrs(list ...string) []netip.Addr {
 }
 
 // testAPI answers every request with who it is made for.
-func testAPI(_ context.Context, vpcID string, guest netip.AddrPort) (net.Conn, error) {
+func testAPI(_ context.Context, vpcID, endpoint string, guest netip.AddrPort) (net.Conn, error) {
 	near, far := net.Pipe()
 	go func() {
 		defer far.Close()
@@ -281,6 +281,9 @@ func testAPI(_ context.Context, vpcID string, guest netip.AddrPort) (net.Conn, e
 			return
 		}
 		text := vpcID + " " + guest.Addr().String() + " " + r.URL.Path
+		if endpoint != "" {
+			text += " by " + endpoint
+		}
 		fmt.Fprintf(far, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", len(text), text)
 	}()
 	return near, nil

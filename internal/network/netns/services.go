@@ -35,14 +35,17 @@ type services struct {
 
 	resolver netip.Addr // where the sockets are; zero = there are none
 	stop     []func()
+	ways     map[netip.Addr]func() // what ends the API's sockets at endpoints' addresses
 	work     sync.WaitGroup
 }
 
 // view is what the services answer from; it is replaced as a whole.
 type view struct {
-	leases    map[int]dhcp.Lease  // by the tap's number
-	instances map[netip.Addr]owns // by private address
-	disabled  bool                // no resolver
+	leases    map[int]dhcp.Lease    // by the tap's number
+	instances map[netip.Addr]owns   // by private address
+	disabled  bool                  // no resolver
+	endpoints map[netip.Addr]string // interface endpoints by address
+	gateways  []gateway
 	forwards  []dns.Forward
 	zone      *dns.Zone
 }
@@ -54,7 +57,7 @@ type owns struct {
 }
 
 func newServices(d *Driver, vpcID string, s *space) *services {
-	return &services{d: d, vpcID: vpcID, space: s}
+	return &services{d: d, vpcID: vpcID, space: s, ways: map[netip.Addr]func(){}}
 }
 
 // update tells the services of a new state, and starts them the first time.
@@ -125,17 +128,17 @@ func (s *services) update(state network.VPC, want rules.VPC) error {
 		records = append(records, dns.Record{Name: n.Name, IP: n.IP})
 	}
 	v.zone = dns.NewZone(state.DNS.Domain, records)
+	v.endpoints, v.gateways = endpointsOf(state)
 	s.view.Store(v)
-	if s.resolver == resolver {
-		return nil
-	}
-	s.close()
-	if err := s.start(resolver); err != nil {
+	if s.resolver != resolver {
 		s.close()
-		return fmt.Errorf("start services: %w", err)
+		if err := s.start(resolver); err != nil {
+			s.close()
+			return fmt.Errorf("start services: %w", err)
+		}
+		s.resolver = resolver
 	}
-	s.resolver = resolver
-	return nil
+	return s.openEndpoints(v)
 }
 
 // start opens the sockets and serves them. The namespace's addresses are there by now.
@@ -173,19 +176,14 @@ func (s *services) start(resolver netip.Addr) error {
 			listeners = append(listeners, l)
 			s.onStop(l.Close)
 		}
-		for _, port := range apiPorts {
-			if s.d.deps.API == nil {
-				break
+		if s.d.deps.API != nil {
+			apis, err = listenAPI(rules.APIAddr)
+			for _, l := range apis {
+				s.onStop(l.Close)
 			}
-			l, err := net.Listen("tcp4", netip.AddrPortFrom(rules.APIAddr, port).String())
-			if err != nil {
-				return err
-			}
-			apis = append(apis, l)
-			s.onStop(l.Close)
 		}
-		if s.d.deps.Metadata == nil {
-			return nil
+		if err != nil || s.d.deps.Metadata == nil {
+			return err
 		}
 		metadata, err = net.Listen("tcp4", netip.AddrPortFrom(rules.MetadataAddr, 80).String())
 		if err == nil {
@@ -215,7 +213,7 @@ func (s *services) start(resolver netip.Addr) error {
 		s.stop = append(s.stop, func() { shutdown(server, started) })
 	}
 	if len(apis) > 0 {
-		s.forwardAPI(apis)
+		s.stop = append(s.stop, s.forwardAPI(apis, func(netip.Addr) (string, bool) { return "", true }))
 	}
 	if metadata == nil {
 		return nil
@@ -271,6 +269,10 @@ func (s *services) serve(what string, run func() error) {
 
 // close ends the services and waits for them.
 func (s *services) close() {
+	for _, stop := range s.ways {
+		stop()
+	}
+	clear(s.ways)
 	for _, stop := range slices.Backward(s.stop) {
 		stop()
 	}

@@ -13,13 +13,14 @@ func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain
 	var here []network.Subnet
 	for _, sub := range v.Subnets {
 		if slices.ContainsFunc(ps, func(p port) bool { return p.SubnetID == sub.ID }) ||
-			slices.ContainsFunc(gates, func(g gate) bool { return g.SubnetID == sub.ID }) {
+			slices.ContainsFunc(gates, func(g gate) bool { return g.SubnetID == sub.ID }) || len(endpointsIn(v, sub)) > 0 {
 			here = append(here, sub)
 		}
 	}
 	same := s.set("samesub", InGroup, OutGroup)
 	out, in := s.mapTo("acl_out", Verdict, InGroup), s.mapTo("acl_in", Verdict, OutGroup)
-	var within []Rule // same subnet, one end on another host
+	leave, enter := s.mapTo("ep_acl_out", Verdict, IPSource), s.mapTo("ep_acl_in", Verdict, IPDest) // of endpoints' subnets
+	var within []Rule                                                                               // same subnet, one end on another host
 	used := map[string]bool{}
 	for _, sub := range here {
 		group := fmt.Sprint(sub.Index)
@@ -29,22 +30,30 @@ func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain
 				Rule{Name{InName, OverlayName}, Group{OutGroup, sub.Index}, Prefix{IPSource, sub.CIDR.Masked()}, Do("return")},
 				Rule{Name{OutName, OverlayName}, Group{InGroup, sub.Index}, Prefix{IPDest, sub.CIDR.Masked()}, Do("return")})
 		}
+		filter := func(verdict string, egress bool) {
+			devices, addresses := in, enter
+			if egress {
+				devices, addresses = out, leave
+			}
+			devices.put(verdict, group)
+			for _, a := range endpointsIn(v, sub) {
+				addresses.put(verdict, a.String())
+			}
+		}
 		i := slices.IndexFunc(v.ACLs, func(a network.ACL) bool { return a.ID == sub.ACL })
 		switch {
 		case sub.ACL == "":
 			continue
 		case i < 0 || !plainID(sub.ACL): // unknown: nothing crosses
-			out.put("drop", group)
-			in.put("drop", group)
+			filter("drop", true)
+			filter("drop", false)
 			continue
 		}
-		if !allowsAll(v.ACLs[i], true) {
-			out.put("jump "+chainName(sub.ACL)+"_out", group)
-			used[sub.ACL] = true
-		}
-		if !allowsAll(v.ACLs[i], false) {
-			in.put("jump "+chainName(sub.ACL)+"_in", group)
-			used[sub.ACL] = true
+		for _, egress := range []bool{true, false} {
+			if !allowsAll(v.ACLs[i], egress) {
+				filter("jump "+chainName(sub.ACL)+direction(egress), egress)
+				used[sub.ACL] = true
+			}
 		}
 	}
 	acl := Chain{Name: "acl", Rules: []Rule{{In{Fields: Fields{InGroup, OutGroup}, Set: "samesub"}, Do("return")}}}
@@ -68,10 +77,17 @@ func allowsAll(a network.ACL, egress bool) bool {
 	return false
 }
 
-func aclChain(a network.ACL, egress bool) Chain {
-	c, field := Chain{Name: chainName(a.ID) + "_in"}, IPSource
+func direction(egress bool) string {
 	if egress {
-		c, field = Chain{Name: chainName(a.ID) + "_out"}, IPDest
+		return "_out"
+	}
+	return "_in"
+}
+
+func aclChain(a network.ACL, egress bool) Chain {
+	c, field := Chain{Name: chainName(a.ID) + direction(egress)}, IPSource
+	if egress {
+		field = IPDest
 	}
 	for _, e := range a.Entries {
 		if e.Egress != egress || !e.CIDR.IsValid() || !e.CIDR.Addr().Is4() {

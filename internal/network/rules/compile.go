@@ -46,10 +46,11 @@ var (
 	peerAddr    = netip.AddrFrom4([4]byte{100, 64, 0, 4}) // the other end of a peering
 	routerAddr  = netip.AddrFrom4([4]byte{100, 64, 0, 5}) // a NAT gateway's way into its VPC
 
-	// MetadataAddr, ResolverAddr and APIAddr are the same in every VPC.
+	// MetadataAddr, ResolverAddr, APIAddr and S3Addr are the same in every VPC.
 	MetadataAddr = netip.AddrFrom4([4]byte{169, 254, 169, 254})
 	ResolverAddr = netip.AddrFrom4([4]byte{169, 254, 169, 253})
 	APIAddr      = netip.AddrFrom4([4]byte{169, 254, 169, 252})
+	S3Addr       = netip.AddrFrom4([4]byte{169, 254, 169, 251}) // reached through gateway endpoints only
 
 	everywhere = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 )
@@ -225,13 +226,20 @@ func VPCResolver(v network.VPC) (netip.Addr, bool) {
 
 // local gives the addresses that the VPC's router has itself.
 func local(v network.VPC) []netip.Addr {
-	out := []netip.Addr{ResolverAddr, MetadataAddr, APIAddr}
+	out := []netip.Addr{ResolverAddr, MetadataAddr, APIAddr, S3Addr}
 	if a, ok := VPCResolver(v); ok {
 		out = append(out, a)
 	}
 	for _, s := range v.Subnets {
 		if s.CIDR.Addr().Is4() {
 			out = append(out, GatewayAddr(s.CIDR))
+		}
+	}
+	for _, e := range v.Endpoints {
+		for _, a := range e.Addresses {
+			if v4(a) {
+				out = append(out, a)
+			}
 		}
 	}
 	return sorted(out)

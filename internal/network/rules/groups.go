@@ -34,8 +34,8 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 	}
 	used := map[string]bool{}      // groups of local interfaces
 	mixes := map[string][]string{} // chain stem → its groups
-	for _, p := range ps {
-		ids := slices.DeleteFunc(slices.Clone(p.Groups), func(id string) bool { return !known[id] })
+	mix := func(groups []string) string {
+		ids := slices.DeleteFunc(slices.Clone(groups), func(id string) bool { return !known[id] })
 		slices.Sort(ids)
 		ids = slices.Compact(ids)
 		for _, id := range ids {
@@ -43,8 +43,21 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 		}
 		stem := mixName(ids)
 		mixes[stem] = ids
+		return stem
+	}
+	for _, p := range ps {
+		stem := mix(p.Groups)
 		out.put("goto "+stem+"_out", p.tap)
 		in.put("goto "+stem+"_in", p.tap)
+	}
+	inside := s.mapTo("ep_in", Verdict, IPDest)
+	inside.put("accept", S3Addr.String()) // a gateway endpoint has no groups
+	for _, e := range v.Endpoints {
+		for _, a := range e.Addresses {
+			if v4(a) {
+				inside.put("goto "+mix(e.Groups)+"_in", a.String())
+			}
+		}
 	}
 
 	forward := Chain{Name: "forward", Base: &Base{"filter", "forward", 0, true}, Rules: []Rule{
@@ -59,7 +72,7 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 			forward.Rules = append([]Rule{{Name{InName, PeerName(p.ID)}, Name{OutName, OverlayName}, Do("accept")}}, forward.Rules...)
 		}
 	}
-	ingress := Chain{Name: "ingress", Rules: []Rule{{Jump{Fields{OutName}, "eni_in"}}, {Do("drop")}}}
+	ingress := Chain{Name: "ingress", Rules: []Rule{{Jump{Fields{OutName}, "eni_in"}}, {Jump{Fields{IPDest}, "ep_in"}}, {Do("drop")}}}
 	chains := []Chain{forward, ingress}
 
 	peers := map[string]bool{} // groups that rules refer to

@@ -138,8 +138,9 @@ type Peer struct {
 type Policy struct {
 	Priority       int
 	Mark           uint32
-	Table          int  // 0 = unreachable
-	NoDefaultRoute bool // suppress_prefixlength 0
+	From           netip.Addr // only of what the namespace itself sends from this address
+	Table          int        // 0 = unreachable
+	NoDefaultRoute bool       // suppress_prefixlength 0
 }
 
 // String gives all of it as text, for people and golden files.
@@ -167,6 +168,9 @@ func (n Namespace) String() string {
 		fmt.Fprintf(&b, "rule pref %d", p.Priority)
 		if p.Mark != 0 {
 			fmt.Fprintf(&b, " fwmark %d", p.Mark)
+		}
+		if p.From.IsValid() {
+			fmt.Fprintf(&b, " from %s", p.From)
 		}
 		switch {
 		case p.Table == 0:

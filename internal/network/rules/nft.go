@@ -35,7 +35,7 @@ type Chain struct {
 // Base says where packets enter a base chain.
 type Base struct {
 	Type     string // "filter" or "nat"
-	Hook     string // "prerouting", "input", "forward", "postrouting"
+	Hook     string // "prerouting", "input", "forward", "output", "postrouting"
 	Priority int
 	Drop     bool // the policy; else accept
 }
@@ -72,6 +72,7 @@ const (
 	ARPEther
 	ARPSource
 	NextHop // of the route that was taken
+	Marked
 )
 
 // Fields are up to three fields side by side, as a set's key.

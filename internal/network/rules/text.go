@@ -19,7 +19,7 @@ var fields = map[Field]struct {
 	InGroup: {"iifgroup", DevGroup}, OutGroup: {"oifgroup", DevGroup},
 	EtherSource: {"ether saddr", EtherAddr},
 	IPSource:    {"ip saddr", IPv4Addr}, IPDest: {"ip daddr", IPv4Addr},
-	NextHop:  {"rt ip nexthop", IPv4Addr},
+	NextHop: {"rt ip nexthop", IPv4Addr}, Marked: {"meta mark", Mark},
 	ARPEther: {"arp saddr ether", EtherAddr}, ARPSource: {"arp saddr ip", IPv4Addr},
 }
 

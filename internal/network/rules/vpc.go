@@ -86,6 +86,7 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 		n.Routes = append(n.Routes, Route{Table: MainTable, Destination: c.Masked(), Kind: Unreachable})
 	}
 	targets := newTargets(o, v, ps, gates, joined, gateway)
+	n.Policies = append(n.Policies, endpointPolicies(v)...)
 	if out.Overlay {
 		remotes(n, o, v)
 		targets.forward(n)
@@ -96,8 +97,8 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 		n.Policies = append(n.Policies, Policy{Priority: prefRouteTable, Mark: t.Index, Table: table})
 		specific := false
 		for _, r := range t.Routes {
-			if !r.Destination.IsValid() || !r.Destination.Addr().Is4() {
-				continue
+			if !r.Destination.IsValid() || !r.Destination.Addr().Is4() || r.Target == network.ToGatewayService {
+				continue // the last ones are in the set of tables that lead to S3
 			}
 			route := Route{Table: table, Destination: r.Destination.Masked(), Kind: BlackholeR}
 			if r.Target == network.InternetGateway {
@@ -261,6 +262,8 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 			{Name{InName, OverlayName}, Do("drop")},
 			// Who needs not say who it is could else spend its neighbours' shares.
 			{In{Fields: from, Set: "nosdc"}, In{Fields: Fields{InName, EtherSource, IPSource}, Set: "bind", Not: true}, Do("drop")},
+			{In{Fields: Fields{IPDest}, Set: "endpoints"}, Proto{6}, Do("goto endpoint")},
+			{In{Fields: Fields{IPDest}, Set: "endpoints"}, Do("drop")},
 			{State{Established}, Prefix{IPDest, host(APIAddr)}, Proto{6}, Do("accept")}, // whole objects pass here
 			{Over{Set: "rate", Rate: servicePackets, Burst: serviceBurst}, Do("drop")},
 			{State{Established}, Do("accept")},
@@ -306,6 +309,7 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 			{Name{OutName, OverlayName}, SetMark{NextHop, "hops"}},
 		}})
 	}
+	chains = append(chains, endpoints(s, v)...)
 	chains = append(chains, acls(s, v, ps, gates, overlay)...)
 	chains = append(chains, groups(s, v, ps, gates, joined, gateway, overlay)...)
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}

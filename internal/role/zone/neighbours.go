@@ -17,6 +17,8 @@ type neighbours struct {
 	public  []network.Name          // public names with private addresses, as peers may see them
 	members map[string][]netip.Addr // of security groups
 	placed  []placed
+
+	endpoints []network.Endpoint
 }
 
 // placed is an interface whose instance has a node.
@@ -59,6 +61,7 @@ func neighboursOf(r store.Reader, v *resource.VPC, domain string) *neighbours {
 		}
 	}
 	n.names = append(n.names, n.public...)
+	n.addEndpoints(r, v, domain)
 	for _, ips := range n.members {
 		slices.SortFunc(ips, netip.Addr.Compare)
 	}

@@ -82,7 +82,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 		out.Interfaces = append(out.Interfaces, networkInterface(e))
 	}
 	slices.SortFunc(out.Interfaces, func(a, b network.Interface) int { return strings.Compare(a.ID, b.ID) })
-	out.NATGateways = n.natGateways(v)
+	out.NATGateways, out.Endpoints = n.natGateways(v), near.endpoints
 	out.DNS, out.DHCP = options(n.r, v)
 	out.Remotes = near.remotes(n.node)
 	out.DNS.Names = near.names
@@ -99,7 +99,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 			out.DNS.Names = append(slices.Clip(out.DNS.Names), theirs.public...)
 		}
 	}
-	out.Groups = groups(n.r, members, local)
+	out.Groups = groups(n.r, members, local, near.endpoints)
 	return out
 }
 
@@ -181,6 +181,8 @@ func target(route *resource.Route, igw *resource.InternetGateway) network.Route 
 	switch {
 	case igw != nil && route.GatewayID == igw.ID:
 		return network.Route{Target: network.InternetGateway}
+	case strings.HasPrefix(route.GatewayID, "vpce-"):
+		return network.Route{Target: network.ToGatewayService, ID: route.GatewayID}
 	case route.NATGatewayID != "":
 		return network.Route{Target: network.ToNATGateway, ID: route.NATGatewayID}
 	case route.InterfaceID != "":
@@ -208,9 +210,9 @@ func acl(a *resource.NetworkACL) network.ACL {
 	return out
 }
 
-// groups gives the local interfaces' security groups, and of those that their rules name the members: who is in a
+// groups gives the security groups of local interfaces and of endpoints, and of those that their rules name the members: who is in a
 // group of the VPC itself, or of one that is peered with it.
-func groups(r store.Reader, near []*neighbours, local []*resource.Interface) []network.Group {
+func groups(r store.Reader, near []*neighbours, local []*resource.Interface, endpoints []network.Endpoint) []network.Group {
 	need := map[string]*network.Group{}
 	want := func(id string) *network.Group {
 		g := need[id]
@@ -220,8 +222,15 @@ func groups(r store.Reader, near []*neighbours, local []*resource.Interface) []n
 		}
 		return g
 	}
+	var used [][]string
 	for _, e := range local {
-		for _, id := range e.Groups {
+		used = append(used, e.Groups)
+	}
+	for _, e := range endpoints {
+		used = append(used, e.Groups)
+	}
+	for _, ids := range used {
+		for _, id := range ids {
 			g := store.SecurityGroups.Get(r, id)
 			if g == nil || want(id).Rules != nil {
 				continue
@@ -278,7 +287,7 @@ func listRules(r store.Reader, rule *resource.Rule) (out []network.Rule) {
 // listBlocks gives a prefix list's IPv4 blocks.
 func listBlocks(r store.Reader, id string) (out []netip.Prefix) {
 	if id == resource.S3PrefixList {
-		return []netip.Prefix{netip.PrefixFrom(addr(resource.APIAddress), 32)}
+		return []netip.Prefix{netip.PrefixFrom(addr(resource.S3Address), 32)}
 	}
 	l := store.PrefixLists.Get(r, id)
 	if l == nil || l.IPv6 {

@@ -110,7 +110,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.Nodes, store.Volumes, store.Snapshots,
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.VPCEndpoints, store.Nodes, store.Volumes, store.Snapshots,
 		store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
@@ -213,6 +213,8 @@ func vpcsOf(rec any) []string {
 	case *resource.InternetGateway:
 		return []string{r.VPCID}
 	case *resource.NetworkACL:
+		return []string{r.VPCID}
+	case *resource.VPCEndpoint:
 		return []string{r.VPCID}
 	case *resource.Peering:
 		return []string{r.Requester.VPCID, r.Accepter.VPCID}

@@ -69,6 +69,7 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, templates, account)
 	removeAll(tx, placementGroups, account)
 	removeAll(tx, natGateways, account)
+	removeAll(tx, vpcEndpoints, account)
 	removeAll(tx, interfaces, account)
 	removeAll(tx, addresses, account)
 	removeAll(tx, groups, account)

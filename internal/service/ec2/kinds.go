@@ -121,6 +121,11 @@ var (
 		func(v *resource.NATGateway) string { return v.ID }, func(v *resource.NATGateway) *resource.Owned { return &v.Owned },
 		"NatGatewayNotFound", "NatGatewayMalformed",
 	}
+	vpcEndpoints = &kind[resource.VPCEndpoint]{
+		"vpce-", "Vpc Endpoint Id", "vpc-endpoint", store.VPCEndpoints, store.VPCEndpointsByOwner,
+		func(v *resource.VPCEndpoint) string { return v.ID }, func(v *resource.VPCEndpoint) *resource.Owned { return &v.Owned },
+		"InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed",
+	}
 	addresses = &kind[resource.Address]{
 		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
 		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },

@@ -109,11 +109,27 @@ func vpcOperations() map[string]members {
 		"DisassociateNatGatewayAddress":    {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId AssociationIds", harmless: drain},
 		"AssignPrivateNatGatewayAddress":   {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId PrivateIpAddresses PrivateIpAddressCount"},
 		"UnassignPrivateNatGatewayAddress": {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId PrivateIpAddresses", harmless: drain},
-		"CreateVpcPeeringConnection":       {on: "vpc-peering-connection:+ vpc:VpcId", used: "DryRun PeerOwnerId PeerVpcId VpcId PeerRegion TagSpecifications", note: "PeerRegion must be the region."},
-		"AcceptVpcPeeringConnection":       {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
-		"RejectVpcPeeringConnection":       {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
-		"DeleteVpcPeeringConnection":       {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
-		"DescribeVpcPeeringConnections":    {used: pageMembers + "VpcPeeringConnectionIds"},
+		"CreateVpcEndpoint": {
+			on:      "vpc-endpoint:+ vpc:VpcId route-table:RouteTableIds? subnet:SubnetIds? security-group:SecurityGroupIds?",
+			keys:    "ec2:VpceServiceName=ServiceName",
+			used:    "DryRun VpcEndpointType VpcId ServiceName PolicyDocument RouteTableIds SubnetIds SecurityGroupIds IpAddressType ClientToken PrivateDnsEnabled TagSpecifications",
+			refused: "DnsOptions SubnetConfigurations", note: "IpAddressType must be ipv4.",
+		},
+		"ModifyVpcEndpoint": {
+			on: "vpc-endpoint:VpcEndpointId route-table:AddRouteTableIds? route-table:RemoveRouteTableIds? subnet:AddSubnetIds? subnet:RemoveSubnetIds? " +
+				"security-group:AddSecurityGroupIds? security-group:RemoveSecurityGroupIds?",
+			used: "DryRun VpcEndpointId ResetPolicy PolicyDocument AddRouteTableIds RemoveRouteTableIds AddSubnetIds RemoveSubnetIds AddSecurityGroupIds " +
+				"RemoveSecurityGroupIds IpAddressType PrivateDnsEnabled",
+			refused: "DnsOptions SubnetConfigurations",
+		},
+		"DeleteVpcEndpoints":            {on: "vpc-endpoint:VpcEndpointIds", used: "DryRun VpcEndpointIds"},
+		"DescribeVpcEndpoints":          {used: pageMembers + "VpcEndpointIds"},
+		"DescribeVpcEndpointServices":   {used: pageMembers + "ServiceNames"},
+		"CreateVpcPeeringConnection":    {on: "vpc-peering-connection:+ vpc:VpcId", used: "DryRun PeerOwnerId PeerVpcId VpcId PeerRegion TagSpecifications", note: "PeerRegion must be the region."},
+		"AcceptVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"RejectVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"DeleteVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"DescribeVpcPeeringConnections": {used: pageMembers + "VpcPeeringConnectionIds"},
 		"ModifyVpcPeeringConnectionOptions": {
 			on:   "vpc-peering-connection:VpcPeeringConnectionId",
 			used: "DryRun VpcPeeringConnectionId AccepterPeeringConnectionOptions.AllowDnsResolutionFromRemoteVpc RequesterPeeringConnectionOptions.AllowDnsResolutionFromRemoteVpc",

@@ -235,6 +235,11 @@ func (f found[T]) Value(k policy.Key) (policy.Value, bool) {
 			return policy.String(v.Zone), true
 		}
 		return vpcOnly(&v.Owned, v.VPCID, k.Name)
+	case *resource.VPCEndpoint:
+		if k.Name == "ec2:vpceservicename" {
+			return policy.String(v.Service), true
+		}
+		return vpcOnly(&v.Owned, v.VPCID, k.Name)
 	case *resource.NATGateway:
 		return vpcOnly(&v.Owned, v.VPCID, k.Name)
 	case *resource.RouteTable:

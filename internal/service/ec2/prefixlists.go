@@ -30,7 +30,7 @@ func awsLists(region string) []resource.PrefixList {
 			Versions: []resource.PrefixListVersion{{Number: 1, Entries: []resource.PrefixEntry{{CIDR: block}}}},
 		}
 	}
-	return []resource.PrefixList{list(resource.S3PrefixList, "s3", resource.APIAddress+"/32")}
+	return []resource.PrefixList{list(resource.S3PrefixList, "s3", resource.S3Address+"/32")}
 }
 
 // prefixList gives a list of the caller's or one of the cloud's own.

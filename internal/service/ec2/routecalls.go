@@ -203,6 +203,9 @@ func (s *Service) DeleteRoute(ctx context.Context, in *shape.DeleteRouteRequest)
 			}
 			return awserr.New("InvalidRoute.NotFound", "no route with destination-cidr-block %s in route table %s", routeName(&want), t.ID)
 		}
+		if t.Routes[i].PrefixListID == resource.S3PrefixList {
+			return awserr.New("InvalidParameterValue", "cannot remove VPC endpoint route %s in route table %s", list, t.ID)
+		}
 		next := *t
 		next.Routes = slices.Delete(slices.Clone(t.Routes), i, i+1)
 		return store.RouteTables.Put(tx, &next)

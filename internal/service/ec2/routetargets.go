@@ -127,6 +127,8 @@ func checkInside(r store.Reader, v *resource.VPC, p netip.Prefix, route *resourc
 // routeActive says whether what a route leads to is there.
 func routeActive(r store.Reader, t *resource.RouteTable, route *resource.Route) bool {
 	switch {
+	case strings.HasPrefix(route.GatewayID, "vpce-"):
+		return store.VPCEndpoints.Get(r, route.GatewayID) != nil
 	case route.GatewayID != "":
 		g := store.InternetGateways.Get(r, route.GatewayID)
 		return g != nil && g.VPCID == t.VPCID

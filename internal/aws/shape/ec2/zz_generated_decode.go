@@ -491,6 +491,24 @@ func decodeCreateVolumeRequest(d *wire.Decoder, n *wire.Node, v *CreateVolumeReq
 	v.ClientToken = d.String(n.Take("ClientToken"))
 }
 
+func decodeCreateVpcEndpointRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcEndpointRequest) {
+	d.Require(n, "VpcId", "ServiceName")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcEndpointType = d.String(n.Take("VpcEndpointType"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.ServiceName = d.String(n.Take("ServiceName"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+	v.RouteTableIds = wire.Scalars(d, n, "RouteTableId", "", d.String)
+	v.SubnetIds = wire.Scalars(d, n, "SubnetId", "", d.String)
+	v.SecurityGroupIds = wire.Scalars(d, n, "SecurityGroupId", "", d.String)
+	v.IpAddressType = d.String(n.Take("IpAddressType"))
+	v.DnsOptions = wire.Struct(d, n, "DnsOptions", decodeDnsOptionsSpecification)
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.PrivateDnsEnabled = d.BoolPtr(n.Take("PrivateDnsEnabled"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.SubnetConfigurations = wire.List(d, n, "SubnetConfiguration", "", decodeSubnetConfiguration)
+}
+
 func decodeCreateVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcPeeringConnectionRequest) {
 	d.Require(n, "VpcId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -635,6 +653,12 @@ func decodeDeleteVolumeRequest(d *wire.Decoder, n *wire.Node, v *DeleteVolumeReq
 	d.Require(n, "VolumeId")
 	v.VolumeId = d.String(n.Take("VolumeId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDeleteVpcEndpointsRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcEndpointsRequest) {
+	d.Require(n, "VpcEndpointId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcEndpointIds = wire.Scalars(d, n, "VpcEndpointId", "", d.String)
 }
 
 func decodeDeleteVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcPeeringConnectionRequest) {
@@ -1063,6 +1087,22 @@ func decodeDescribeVpcAttributeRequest(d *wire.Decoder, n *wire.Node, v *Describ
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDescribeVpcEndpointServicesRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcEndpointServicesRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ServiceNames = wire.Scalars(d, n, "ServiceName", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
+func decodeDescribeVpcEndpointsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcEndpointsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcEndpointIds = wire.Scalars(d, n, "VpcEndpointId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
 func decodeDescribeVpcPeeringConnectionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcPeeringConnectionsRequest) {
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1154,6 +1194,11 @@ func decodeDisassociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *Disas
 func decodeDisassociateVpcCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *DisassociateVpcCidrBlockRequest) {
 	d.Require(n, "AssociationId")
 	v.AssociationId = d.String(n.Take("AssociationId"))
+}
+
+func decodeDnsOptionsSpecification(d *wire.Decoder, n *wire.Node, v *DnsOptionsSpecification) {
+	v.DnsRecordIpType = d.String(n.Take("DnsRecordIpType"))
+	v.PrivateDnsOnlyForInboundResolverEndpoint = d.BoolPtr(n.Take("PrivateDnsOnlyForInboundResolverEndpoint"))
 }
 
 func decodeEbsBlockDevice(d *wire.Decoder, n *wire.Node, v *EbsBlockDevice) {
@@ -1831,6 +1876,24 @@ func decodeModifyVpcAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpc
 	v.EnableNetworkAddressUsageMetrics = wire.Struct(d, n, "EnableNetworkAddressUsageMetrics", decodeAttributeBooleanValue)
 }
 
+func decodeModifyVpcEndpointRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcEndpointRequest) {
+	d.Require(n, "VpcEndpointId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcEndpointId = d.String(n.Take("VpcEndpointId"))
+	v.ResetPolicy = d.BoolPtr(n.Take("ResetPolicy"))
+	v.PolicyDocument = d.String(n.Take("PolicyDocument"))
+	v.AddRouteTableIds = wire.Scalars(d, n, "AddRouteTableId", "", d.String)
+	v.RemoveRouteTableIds = wire.Scalars(d, n, "RemoveRouteTableId", "", d.String)
+	v.AddSubnetIds = wire.Scalars(d, n, "AddSubnetId", "", d.String)
+	v.RemoveSubnetIds = wire.Scalars(d, n, "RemoveSubnetId", "", d.String)
+	v.AddSecurityGroupIds = wire.Scalars(d, n, "AddSecurityGroupId", "", d.String)
+	v.RemoveSecurityGroupIds = wire.Scalars(d, n, "RemoveSecurityGroupId", "", d.String)
+	v.IpAddressType = d.String(n.Take("IpAddressType"))
+	v.DnsOptions = wire.Struct(d, n, "DnsOptions", decodeDnsOptionsSpecification)
+	v.PrivateDnsEnabled = d.BoolPtr(n.Take("PrivateDnsEnabled"))
+	v.SubnetConfigurations = wire.List(d, n, "SubnetConfiguration", "", decodeSubnetConfiguration)
+}
+
 func decodeModifyVpcPeeringConnectionOptionsRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcPeeringConnectionOptionsRequest) {
 	d.Require(n, "VpcPeeringConnectionId")
 	v.AccepterPeeringConnectionOptions = wire.Struct(d, n, "AccepterPeeringConnectionOptions", decodePeeringConnectionOptionsRequest)
@@ -2258,6 +2321,12 @@ func decodeStopInstancesRequest(d *wire.Decoder, n *wire.Node, v *StopInstancesR
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Force = d.BoolPtr(n.Take("Force"))
 	v.SkipOsShutdown = d.BoolPtr(n.Take("SkipOsShutdown"))
+}
+
+func decodeSubnetConfiguration(d *wire.Decoder, n *wire.Node, v *SubnetConfiguration) {
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.Ipv4 = d.String(n.Take("Ipv4"))
+	v.Ipv6 = d.String(n.Take("Ipv6"))
 }
 
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {

@@ -893,6 +893,18 @@ func appendCreateVolumeResult(b []byte, v *CreateVolumeResult) []byte {
 	return b
 }
 
+func appendCreateVpcEndpointResult(b []byte, v *CreateVpcEndpointResult) []byte {
+	if v.VpcEndpoint != nil {
+		b = append(b, "<vpcEndpoint>"...)
+		b = appendVpcEndpoint(b, v.VpcEndpoint)
+		b = append(b, "</vpcEndpoint>"...)
+	}
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	return b
+}
+
 func appendCreateVpcPeeringConnectionResult(b []byte, v *CreateVpcPeeringConnectionResult) []byte {
 	if v.VpcPeeringConnection != nil {
 		b = append(b, "<vpcPeeringConnection>"...)
@@ -1061,6 +1073,17 @@ func appendDeleteTagsResult(b []byte, v *DeleteTagsResult) []byte {
 
 func appendDeleteVolumeResult(b []byte, v *DeleteVolumeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteVpcEndpointsResult(b []byte, v *DeleteVpcEndpointsResult) []byte {
+	b = append(b, "<unsuccessful>"...)
+	for i := range v.Unsuccessful {
+		b = append(b, "<item>"...)
+		b = appendUnsuccessfulItem(b, &v.Unsuccessful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</unsuccessful>"...)
 	return b
 }
 
@@ -1920,6 +1943,39 @@ func appendDescribeVpcAttributeResult(b []byte, v *DescribeVpcAttributeResult) [
 	return b
 }
 
+func appendDescribeVpcEndpointServicesResult(b []byte, v *DescribeVpcEndpointServicesResult) []byte {
+	b = append(b, "<serviceNameSet>"...)
+	for _, x := range v.ServiceNames {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</serviceNameSet>"...)
+	b = append(b, "<serviceDetailSet>"...)
+	for i := range v.ServiceDetails {
+		b = append(b, "<item>"...)
+		b = appendServiceDetail(b, &v.ServiceDetails[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</serviceDetailSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeVpcEndpointsResult(b []byte, v *DescribeVpcEndpointsResult) []byte {
+	b = append(b, "<vpcEndpointSet>"...)
+	for i := range v.VpcEndpoints {
+		b = append(b, "<item>"...)
+		b = appendVpcEndpoint(b, &v.VpcEndpoints[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</vpcEndpointSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeVpcPeeringConnectionsResult(b []byte, v *DescribeVpcPeeringConnectionsResult) []byte {
 	b = append(b, "<vpcPeeringConnectionSet>"...)
 	for i := range v.VpcPeeringConnections {
@@ -2115,6 +2171,24 @@ func appendDiskInfo(b []byte, v *DiskInfo) []byte {
 	if v.Type != "" {
 		b = wire.AppendString(b, "type", v.Type)
 	}
+	return b
+}
+
+func appendDnsEntry(b []byte, v *DnsEntry) []byte {
+	if v.DnsName != "" {
+		b = wire.AppendString(b, "dnsName", v.DnsName)
+	}
+	if v.HostedZoneId != "" {
+		b = wire.AppendString(b, "hostedZoneId", v.HostedZoneId)
+	}
+	return b
+}
+
+func appendDnsOptions(b []byte, v *DnsOptions) []byte {
+	if v.DnsRecordIpType != "" {
+		b = wire.AppendString(b, "dnsRecordIpType", v.DnsRecordIpType)
+	}
+	b = wire.AppendBool(b, "privateDnsOnlyForInboundResolverEndpoint", v.PrivateDnsOnlyForInboundResolverEndpoint)
 	return b
 }
 
@@ -4314,6 +4388,16 @@ func appendKeyPairInfo(b []byte, v *KeyPairInfo) []byte {
 	return b
 }
 
+func appendLastError(b []byte, v *LastError) []byte {
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	return b
+}
+
 func appendLaunchPermission(b []byte, v *LaunchPermission) []byte {
 	if v.Group != "" {
 		b = wire.AppendString(b, "group", v.Group)
@@ -4983,6 +5067,11 @@ func appendModifyVpcAttributeResult(b []byte, v *ModifyVpcAttributeResult) []byt
 	return b
 }
 
+func appendModifyVpcEndpointResult(b []byte, v *ModifyVpcEndpointResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
 func appendModifyVpcPeeringConnectionOptionsResult(b []byte, v *ModifyVpcPeeringConnectionOptionsResult) []byte {
 	if v.AccepterPeeringConnectionOptions != nil {
 		b = append(b, "<accepterPeeringConnectionOptions>"...)
@@ -5634,6 +5723,13 @@ func appendPrefixListId(b []byte, v *PrefixListId) []byte {
 func appendPricingDetail(b []byte, v *PricingDetail) []byte {
 	b = wire.AppendInt(b, "count", int64(v.Count))
 	b = wire.AppendFloat(b, "price", v.Price)
+	return b
+}
+
+func appendPrivateDnsDetails(b []byte, v *PrivateDnsDetails) []byte {
+	if v.PrivateDnsName != "" {
+		b = wire.AppendString(b, "privateDnsName", v.PrivateDnsName)
+	}
 	return b
 }
 
@@ -6520,6 +6616,16 @@ func appendSecurityGroupForVpc(b []byte, v *SecurityGroupForVpc) []byte {
 	return b
 }
 
+func appendSecurityGroupIdentifier(b []byte, v *SecurityGroupIdentifier) []byte {
+	if v.GroupId != "" {
+		b = wire.AppendString(b, "groupId", v.GroupId)
+	}
+	if v.GroupName != "" {
+		b = wire.AppendString(b, "groupName", v.GroupName)
+	}
+	return b
+}
+
 func appendSecurityGroupReference(b []byte, v *SecurityGroupReference) []byte {
 	if v.GroupId != "" {
 		b = wire.AppendString(b, "groupId", v.GroupId)
@@ -6580,6 +6686,86 @@ func appendSecurityGroupRule(b []byte, v *SecurityGroupRule) []byte {
 	}
 	if v.SecurityGroupRuleArn != "" {
 		b = wire.AppendString(b, "securityGroupRuleArn", v.SecurityGroupRuleArn)
+	}
+	return b
+}
+
+func appendServiceDetail(b []byte, v *ServiceDetail) []byte {
+	if v.ServiceName != "" {
+		b = wire.AppendString(b, "serviceName", v.ServiceName)
+	}
+	if v.ServiceId != "" {
+		b = wire.AppendString(b, "serviceId", v.ServiceId)
+	}
+	if v.ServiceType != nil {
+		b = append(b, "<serviceType>"...)
+		for i := range v.ServiceType {
+			b = append(b, "<item>"...)
+			b = appendServiceTypeDetail(b, &v.ServiceType[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</serviceType>"...)
+	}
+	if v.AvailabilityZones != nil {
+		b = append(b, "<availabilityZoneSet>"...)
+		for _, x := range v.AvailabilityZones {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</availabilityZoneSet>"...)
+	}
+	if v.Owner != "" {
+		b = wire.AppendString(b, "owner", v.Owner)
+	}
+	if v.BaseEndpointDnsNames != nil {
+		b = append(b, "<baseEndpointDnsNameSet>"...)
+		for _, x := range v.BaseEndpointDnsNames {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</baseEndpointDnsNameSet>"...)
+	}
+	if v.PrivateDnsName != "" {
+		b = wire.AppendString(b, "privateDnsName", v.PrivateDnsName)
+	}
+	if v.PrivateDnsNames != nil {
+		b = append(b, "<privateDnsNameSet>"...)
+		for i := range v.PrivateDnsNames {
+			b = append(b, "<item>"...)
+			b = appendPrivateDnsDetails(b, &v.PrivateDnsNames[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</privateDnsNameSet>"...)
+	}
+	b = wire.AppendBool(b, "vpcEndpointPolicySupported", v.VpcEndpointPolicySupported)
+	b = wire.AppendBool(b, "acceptanceRequired", v.AcceptanceRequired)
+	b = wire.AppendBool(b, "managesVpcEndpoints", v.ManagesVpcEndpoints)
+	if v.PayerResponsibility != "" {
+		b = wire.AppendString(b, "payerResponsibility", v.PayerResponsibility)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.PrivateDnsNameVerificationState != "" {
+		b = wire.AppendString(b, "privateDnsNameVerificationState", v.PrivateDnsNameVerificationState)
+	}
+	if v.SupportedIpAddressTypes != nil {
+		b = append(b, "<supportedIpAddressTypeSet>"...)
+		for _, x := range v.SupportedIpAddressTypes {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</supportedIpAddressTypeSet>"...)
+	}
+	return b
+}
+
+func appendServiceTypeDetail(b []byte, v *ServiceTypeDetail) []byte {
+	if v.ServiceType != "" {
+		b = wire.AppendString(b, "serviceType", v.ServiceType)
 	}
 	return b
 }
@@ -7145,6 +7331,28 @@ func appendUnlockSnapshotResult(b []byte, v *UnlockSnapshotResult) []byte {
 	return b
 }
 
+func appendUnsuccessfulItem(b []byte, v *UnsuccessfulItem) []byte {
+	if v.Error != nil {
+		b = append(b, "<error>"...)
+		b = appendUnsuccessfulItemError(b, v.Error)
+		b = append(b, "</error>"...)
+	}
+	if v.ResourceId != "" {
+		b = wire.AppendString(b, "resourceId", v.ResourceId)
+	}
+	return b
+}
+
+func appendUnsuccessfulItemError(b []byte, v *UnsuccessfulItemError) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
 func appendUpdateSecurityGroupRuleDescriptionsEgressResult(b []byte, v *UpdateSecurityGroupRuleDescriptionsEgressResult) []byte {
 	b = wire.AppendBool(b, "return", v.Return)
 	return b
@@ -7545,6 +7753,97 @@ func appendVpcCidrBlockState(b []byte, v *VpcCidrBlockState) []byte {
 	}
 	if v.StatusMessage != "" {
 		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	return b
+}
+
+func appendVpcEndpoint(b []byte, v *VpcEndpoint) []byte {
+	if v.VpcEndpointId != "" {
+		b = wire.AppendString(b, "vpcEndpointId", v.VpcEndpointId)
+	}
+	if v.VpcEndpointType != "" {
+		b = wire.AppendString(b, "vpcEndpointType", v.VpcEndpointType)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
+	if v.ServiceName != "" {
+		b = wire.AppendString(b, "serviceName", v.ServiceName)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.PolicyDocument != "" {
+		b = wire.AppendString(b, "policyDocument", v.PolicyDocument)
+	}
+	if v.RouteTableIds != nil {
+		b = append(b, "<routeTableIdSet>"...)
+		for _, x := range v.RouteTableIds {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</routeTableIdSet>"...)
+	}
+	if v.SubnetIds != nil {
+		b = append(b, "<subnetIdSet>"...)
+		for _, x := range v.SubnetIds {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</subnetIdSet>"...)
+	}
+	if v.Groups != nil {
+		b = append(b, "<groupSet>"...)
+		for i := range v.Groups {
+			b = append(b, "<item>"...)
+			b = appendSecurityGroupIdentifier(b, &v.Groups[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</groupSet>"...)
+	}
+	if v.IpAddressType != "" {
+		b = wire.AppendString(b, "ipAddressType", v.IpAddressType)
+	}
+	if v.DnsOptions != nil {
+		b = append(b, "<dnsOptions>"...)
+		b = appendDnsOptions(b, v.DnsOptions)
+		b = append(b, "</dnsOptions>"...)
+	}
+	b = wire.AppendBool(b, "privateDnsEnabled", v.PrivateDnsEnabled)
+	b = wire.AppendBool(b, "requesterManaged", v.RequesterManaged)
+	if v.NetworkInterfaceIds != nil {
+		b = append(b, "<networkInterfaceIdSet>"...)
+		for _, x := range v.NetworkInterfaceIds {
+			b = wire.AppendString(b, "item", x)
+		}
+		b = append(b, "</networkInterfaceIdSet>"...)
+	}
+	if v.DnsEntries != nil {
+		b = append(b, "<dnsEntrySet>"...)
+		for i := range v.DnsEntries {
+			b = append(b, "<item>"...)
+			b = appendDnsEntry(b, &v.DnsEntries[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</dnsEntrySet>"...)
+	}
+	if !v.CreationTimestamp.IsZero() {
+		b = wire.AppendTime(b, "creationTimestamp", v.CreationTimestamp, wire.ISOMillis)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.LastError != nil {
+		b = append(b, "<lastError>"...)
+		b = appendLastError(b, v.LastError)
+		b = append(b, "</lastError>"...)
 	}
 	return b
 }

@@ -201,6 +201,21 @@ const (
 	DiskTypeSsd = "ssd"
 )
 
+// Values of DnsNameState.
+const (
+	DnsNameStatePendingVerification = "pendingVerification"
+	DnsNameStateVerified            = "verified"
+	DnsNameStateFailed              = "failed"
+)
+
+// Values of DnsRecordIpType.
+const (
+	DnsRecordIpTypeIpv4           = "ipv4"
+	DnsRecordIpTypeDualstack      = "dualstack"
+	DnsRecordIpTypeIpv6           = "ipv6"
+	DnsRecordIpTypeServiceDefined = "service-defined"
+)
+
 // Values of DomainType.
 const (
 	DomainTypeVpc      = "vpc"
@@ -438,6 +453,13 @@ const (
 	InstanceTypeHypervisorXen   = "xen"
 )
 
+// Values of IpAddressType.
+const (
+	IpAddressTypeIpv4      = "ipv4"
+	IpAddressTypeDualstack = "dualstack"
+	IpAddressTypeIpv6      = "ipv6"
+)
+
 // Values of IpSource.
 const (
 	IpSourceAmazon = "amazon"
@@ -659,6 +681,11 @@ const (
 const (
 	OperationTypeAdd    = "add"
 	OperationTypeRemove = "remove"
+)
+
+// Values of PayerResponsibility.
+const (
+	PayerResponsibilityServiceOwner = "ServiceOwner"
 )
 
 // Values of PermissionGroup.
@@ -915,6 +942,19 @@ const (
 	ScopeRegional         = "Region"
 )
 
+// Values of ServiceConnectivityType.
+const (
+	ServiceConnectivityTypeIpv4 = "ipv4"
+	ServiceConnectivityTypeIpv6 = "ipv6"
+)
+
+// Values of ServiceType.
+const (
+	ServiceTypeInterface           = "Interface"
+	ServiceTypeGateway             = "Gateway"
+	ServiceTypeGatewayLoadBalancer = "GatewayLoadBalancer"
+)
+
 // Values of ShutdownBehavior.
 const (
 	ShutdownBehaviorStop      = "stop"
@@ -963,6 +1003,19 @@ const (
 const (
 	SpreadLevelHost = "host"
 	SpreadLevelRack = "rack"
+)
+
+// Values of State.
+const (
+	StatePendingAcceptance = "PendingAcceptance"
+	StatePending           = "Pending"
+	StateAvailable         = "Available"
+	StateDeleting          = "Deleting"
+	StateDeleted           = "Deleted"
+	StateRejected          = "Rejected"
+	StateFailed            = "Failed"
+	StateExpired           = "Expired"
+	StatePartial           = "Partial"
 )
 
 // Values of StatusName.
@@ -1117,6 +1170,16 @@ const (
 	VpcCidrBlockStateCodeDisassociated  = "disassociated"
 	VpcCidrBlockStateCodeFailing        = "failing"
 	VpcCidrBlockStateCodeFailed         = "failed"
+)
+
+// Values of VpcEndpointType.
+const (
+	VpcEndpointTypeInterface           = "Interface"
+	VpcEndpointTypeGateway             = "Gateway"
+	VpcEndpointTypeGatewayLoadBalancer = "GatewayLoadBalancer"
+	VpcEndpointTypeResource            = "Resource"
+	VpcEndpointTypeServiceNetwork      = "ServiceNetwork"
+	VpcEndpointTypeTunnel              = "Tunnel"
 )
 
 // Values of VpcPeeringConnectionStateReasonCode.

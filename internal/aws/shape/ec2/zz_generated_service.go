@@ -484,6 +484,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateVpcEndpoint"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateVpcEndpointRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVpcEndpointResponse", appendCreateVpcEndpointResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVpcEndpoint(ctx, in.(*CreateVpcEndpointRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CreateVpcPeeringConnection"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeCreateVpcPeeringConnectionRequest)
@@ -701,6 +713,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteVpc(ctx, in.(*DeleteVpcRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteVpcEndpoints"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteVpcEndpointsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVpcEndpointsResponse", appendDeleteVpcEndpointsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVpcEndpoints(ctx, in.(*DeleteVpcEndpointsRequest))
 			},
 		},
 		{
@@ -1300,6 +1324,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeVpcEndpointServices"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVpcEndpointServicesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVpcEndpointServicesResponse", appendDescribeVpcEndpointServicesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVpcEndpointServices(ctx, in.(*DescribeVpcEndpointServicesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeVpcEndpoints"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVpcEndpointsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVpcEndpointsResponse", appendDescribeVpcEndpointsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVpcEndpoints(ctx, in.(*DescribeVpcEndpointsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeVpcPeeringConnections"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeVpcPeeringConnectionsRequest)
@@ -1851,6 +1899,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifyVpcAttribute(ctx, in.(*ModifyVpcAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifyVpcEndpoint"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyVpcEndpointRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVpcEndpointResponse", appendModifyVpcEndpointResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVpcEndpoint(ctx, in.(*ModifyVpcEndpointRequest))
 			},
 		},
 		{

@@ -813,6 +813,28 @@ type CreateVolumeResult struct {
 	SseType            string // values: SSEType
 }
 
+type CreateVpcEndpointRequest struct {
+	DryRun               *bool
+	VpcEndpointType      string // values: VpcEndpointType
+	VpcId                string // required
+	ServiceName          string // required
+	PolicyDocument       string
+	RouteTableIds        []string
+	SubnetIds            []string
+	SecurityGroupIds     []string
+	IpAddressType        string // values: IpAddressType
+	DnsOptions           *DnsOptionsSpecification
+	ClientToken          string
+	PrivateDnsEnabled    *bool
+	TagSpecifications    []TagSpecification
+	SubnetConfigurations []SubnetConfiguration
+}
+
+type CreateVpcEndpointResult struct {
+	VpcEndpoint *VpcEndpoint
+	ClientToken string
+}
+
 type CreateVpcPeeringConnectionRequest struct {
 	DryRun            *bool
 	PeerOwnerId       string
@@ -1028,6 +1050,15 @@ type DeleteVolumeRequest struct {
 }
 
 type DeleteVolumeResult struct {
+}
+
+type DeleteVpcEndpointsRequest struct {
+	DryRun         *bool
+	VpcEndpointIds []string // required
+}
+
+type DeleteVpcEndpointsResult struct {
+	Unsuccessful []UnsuccessfulItem
 }
 
 type DeleteVpcPeeringConnectionRequest struct {
@@ -1728,6 +1759,33 @@ type DescribeVpcAttributeResult struct {
 	EnableNetworkAddressUsageMetrics *AttributeBooleanValue
 }
 
+type DescribeVpcEndpointServicesRequest struct {
+	DryRun       *bool
+	ServiceNames []string
+	Filters      []Filter
+	MaxResults   *int
+	NextToken    string
+}
+
+type DescribeVpcEndpointServicesResult struct {
+	ServiceNames   []string
+	ServiceDetails []ServiceDetail
+	NextToken      string
+}
+
+type DescribeVpcEndpointsRequest struct {
+	DryRun         *bool
+	VpcEndpointIds []string
+	Filters        []Filter
+	MaxResults     *int
+	NextToken      string
+}
+
+type DescribeVpcEndpointsResult struct {
+	VpcEndpoints []VpcEndpoint
+	NextToken    string
+}
+
 type DescribeVpcPeeringConnectionsRequest struct {
 	Filters                 []Filter
 	DryRun                  *bool
@@ -1896,6 +1954,21 @@ type DiskInfo struct {
 	SizeInGB int64
 	Count    int
 	Type     string // values: DiskType
+}
+
+type DnsEntry struct {
+	DnsName      string
+	HostedZoneId string
+}
+
+type DnsOptions struct {
+	DnsRecordIpType                          string // values: DnsRecordIpType
+	PrivateDnsOnlyForInboundResolverEndpoint bool
+}
+
+type DnsOptionsSpecification struct {
+	DnsRecordIpType                          string // values: DnsRecordIpType
+	PrivateDnsOnlyForInboundResolverEndpoint *bool
 }
 
 type EbsBlockDevice struct {
@@ -2929,6 +3002,11 @@ type KeyPairInfo struct {
 	CreateTime     time.Time
 }
 
+type LastError struct {
+	Message string
+	Code    string
+}
+
 type LaunchPermission struct {
 	Group                 string // values: PermissionGroup
 	UserId                string
@@ -3517,6 +3595,27 @@ type ModifyVpcAttributeRequest struct {
 type ModifyVpcAttributeResult struct {
 }
 
+type ModifyVpcEndpointRequest struct {
+	DryRun                 *bool
+	VpcEndpointId          string // required
+	ResetPolicy            *bool
+	PolicyDocument         string
+	AddRouteTableIds       []string
+	RemoveRouteTableIds    []string
+	AddSubnetIds           []string
+	RemoveSubnetIds        []string
+	AddSecurityGroupIds    []string
+	RemoveSecurityGroupIds []string
+	IpAddressType          string // values: IpAddressType
+	DnsOptions             *DnsOptionsSpecification
+	PrivateDnsEnabled      *bool
+	SubnetConfigurations   []SubnetConfiguration
+}
+
+type ModifyVpcEndpointResult struct {
+	Return bool
+}
+
 type ModifyVpcPeeringConnectionOptionsRequest struct {
 	AccepterPeeringConnectionOptions  *PeeringConnectionOptionsRequest
 	DryRun                            *bool
@@ -3815,6 +3914,10 @@ type PrefixListId struct {
 type PricingDetail struct {
 	Count int
 	Price float64
+}
+
+type PrivateDnsDetails struct {
+	PrivateDnsName string
 }
 
 type PrivateDnsNameOptionsOnLaunch struct {
@@ -4410,6 +4513,11 @@ type SecurityGroupForVpc struct {
 	PrimaryVpcId string
 }
 
+type SecurityGroupIdentifier struct {
+	GroupId   string
+	GroupName string
+}
+
 type SecurityGroupReference struct {
 	GroupId                string
 	ReferencingVpcId       string
@@ -4453,6 +4561,28 @@ type SecurityGroupRuleRequest struct {
 type SecurityGroupRuleUpdate struct {
 	SecurityGroupRuleId string // required
 	SecurityGroupRule   *SecurityGroupRuleRequest
+}
+
+type ServiceDetail struct {
+	ServiceName                     string
+	ServiceId                       string
+	ServiceType                     []ServiceTypeDetail
+	AvailabilityZones               []string
+	Owner                           string
+	BaseEndpointDnsNames            []string
+	PrivateDnsName                  string
+	PrivateDnsNames                 []PrivateDnsDetails
+	VpcEndpointPolicySupported      bool
+	AcceptanceRequired              bool
+	ManagesVpcEndpoints             bool
+	PayerResponsibility             string // values: PayerResponsibility
+	Tags                            []Tag
+	PrivateDnsNameVerificationState string   // values: DnsNameState
+	SupportedIpAddressTypes         []string // values: ServiceConnectivityType
+}
+
+type ServiceTypeDetail struct {
+	ServiceType string // values: ServiceType
 }
 
 type Snapshot struct {
@@ -4655,6 +4785,12 @@ type SubnetCidrBlockState struct {
 	StatusMessage string
 }
 
+type SubnetConfiguration struct {
+	SubnetId string
+	Ipv4     string
+	Ipv6     string
+}
+
 type SubnetIpv6CidrBlockAssociation struct {
 	AssociationId        string
 	Ipv6CidrBlock        string
@@ -4729,6 +4865,16 @@ type UnlockSnapshotRequest struct {
 
 type UnlockSnapshotResult struct {
 	SnapshotId string
+}
+
+type UnsuccessfulItem struct {
+	Error      *UnsuccessfulItemError
+	ResourceId string
+}
+
+type UnsuccessfulItemError struct {
+	Code    string
+	Message string
 }
 
 type UpdateSecurityGroupRuleDescriptionsEgressRequest struct {
@@ -4915,6 +5061,28 @@ type VpcCidrBlockAssociation struct {
 type VpcCidrBlockState struct {
 	State         string // values: VpcCidrBlockStateCode
 	StatusMessage string
+}
+
+type VpcEndpoint struct {
+	VpcEndpointId       string
+	VpcEndpointType     string // values: VpcEndpointType
+	VpcId               string
+	ServiceName         string
+	State               string // values: State
+	PolicyDocument      string
+	RouteTableIds       []string
+	SubnetIds           []string
+	Groups              []SecurityGroupIdentifier
+	IpAddressType       string // values: IpAddressType
+	DnsOptions          *DnsOptions
+	PrivateDnsEnabled   bool
+	RequesterManaged    bool
+	NetworkInterfaceIds []string
+	DnsEntries          []DnsEntry
+	CreationTimestamp   time.Time
+	Tags                []Tag
+	OwnerId             string
+	LastError           *LastError
 }
 
 type VpcIpv6CidrBlockAssociation struct {
