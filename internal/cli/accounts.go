@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -78,7 +79,25 @@ func withAccounts(account *cobra.Command) *cobra.Command {
 		dataDirFlag(decide, &dir)
 		account.AddCommand(decide)
 	}
-	account.AddCommand(describe, requests,
+	var root daemon.RootLogin
+	rootLogin := &cobra.Command{
+		Use: "root-login NAME [--remove] [--remove-mfa]", Short: "Give an account's root a password, read from standard input, or take away what it logs in with",
+		Example: "  karri account root-login chemistry\n  karri account root-login chemistry --remove-mfa",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if root.Account = args[0]; !root.Remove && !root.RemoveMFA {
+				ask := &asker{in: bufio.NewReader(c.InOrStdin()), out: c.ErrOrStderr()}
+				if root.Password = ask.secret("Password: "); ask.err != nil {
+					return ask.err
+				}
+			}
+			return admin.Call(c.Context(), dir, "root-login", root, new(struct{}))
+		},
+	}
+	dataDirFlag(rootLogin, &dir)
+	rootLogin.Flags().BoolVar(&root.Remove, "remove", false, "take the password away")
+	rootLogin.Flags().BoolVar(&root.RemoveMFA, "remove-mfa", false, "let root in without the MFA devices that it has lost")
+	account.AddCommand(describe, requests, rootLogin,
 		simple("suspend NAME", "Shut an account's users and sessions out; what it has runs on", "account-suspend"),
 		simple("resume NAME", "Let a suspended account in again", "account-resume"))
 	return account

@@ -24,9 +24,9 @@ import (
 func loginCommand() *cobra.Command {
 	var endpoint, account, user, code, ca string
 	var life time.Duration
-	var change, asJSON bool
+	var change, asJSON, root bool
 	c := &cobra.Command{
-		Use:   "login --account ALIAS --user NAME",
+		Use:   "login --account ALIAS --user NAME|--root",
 		Short: "Get temporary credentials by password, and code of an MFA device",
 		Long: `Asks for a user's password, and for the code of an MFA device if the user has one, and prints temporary
 credentials: as lines for a shell, or with --json as the aws CLI wants them of a credential_process.
@@ -44,7 +44,7 @@ The password is read from standard input where that is no terminal.`,
 				return errors.New("--endpoint or AWS_ENDPOINT_URL says where the cloud is")
 			}
 			ask := &asker{in: bufio.NewReader(c.InOrStdin()), out: c.ErrOrStderr()}
-			form := url.Values{"account": {account}, "user": {user}, "code": {code}, "seconds": {strconv.Itoa(int(life / time.Second))}}
+			form := url.Values{"account": {account}, "user": {user}, "code": {code}, "seconds": {strconv.Itoa(int(life / time.Second))}, "root": {strconv.FormatBool(root)}}
 			form.Set("password", ask.secret("Password: "))
 			if change {
 				form.Set("new_password", ask.secret("New password: "))
@@ -91,11 +91,12 @@ The password is read from standard input where that is no terminal.`,
 	f.DurationVar(&life, "duration", 12*time.Hour, "how long the credentials are good for, 15m to 12h")
 	f.BoolVar(&change, "new-password", false, "change the password")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
-	for _, name := range []string{"account", "user"} {
-		if err := c.MarkFlagRequired(name); err != nil {
-			panic(err) // they are there
-		}
+	f.BoolVar(&root, "root", false, "the account's root in place of a user")
+	if err := c.MarkFlagRequired("account"); err != nil {
+		panic(err) // it is there
 	}
+	c.MarkFlagsOneRequired("user", "root")
+	c.MarkFlagsMutuallyExclusive("user", "root")
 	return c
 }
 

@@ -7,12 +7,14 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"karri.dev/internal/admin"
 	"karri.dev/internal/daemon"
 	"karri.dev/internal/quota"
+	"karri.dev/internal/resource"
 	"karri.dev/internal/service/s3"
 )
 
@@ -83,7 +85,29 @@ of an account's own comes before that of --all, and that before AWS's default; K
 	dataDirFlag(usage, &dir)
 	usage.Flags().BoolVar(&buckets, "buckets", false, "what each bucket holds: all versions, delete markers and parts of uploads")
 	usage.Flags().BoolVar(&asJSON, "json", false, "print JSON")
-	account.AddCommand(set, usage)
+	var accept, deny string
+	requests := &cobra.Command{
+		Use: "quota-requests [--accept ID|--deny ID]", Short: "List and decide what accounts asked for with RequestServiceQuotaIncrease", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out []resource.QuotaRequest
+			if err := admin.Call(c.Context(), dir, "quota-requests", daemon.QuotaDecision{ID: accept + deny, Accept: accept != ""}, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			for _, q := range out {
+				fmt.Fprintf(c.OutOrStdout(), "%s  %-8s  %s  %s  %s=%d  %s\n", q.ID, q.State, q.CreatedAt.Format(time.RFC3339), q.AccountID, q.Key, q.Wanted, q.Requester)
+			}
+			return nil
+		},
+	}
+	dataDirFlag(requests, &dir)
+	requests.Flags().StringVar(&accept, "accept", "", "give the account what it asked for")
+	requests.Flags().StringVar(&deny, "deny", "", "refuse the request")
+	requests.MarkFlagsMutuallyExclusive("accept", "deny")
+	requests.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	account.AddCommand(set, usage, requests)
 	return account
 }
 

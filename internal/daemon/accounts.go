@@ -2,8 +2,10 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"karri.dev/internal/admin"
@@ -45,6 +47,12 @@ type (
 		Endpoint        string    `json:"Endpoint"`
 		Region          string    `json:"Region"`
 	}
+	// RootLogin changes how an account's root logs in.
+	RootLogin struct {
+		Account, Password string
+		Remove            bool // the password
+		RemoveMFA         bool // its devices
+	}
 	// Bundle asks for a user's credentials as a zip.
 	Bundle struct{ Account, User string }
 )
@@ -64,6 +72,7 @@ func (p *cloudProcess) allMethods() map[string]admin.Method {
 			return struct{}{}, p.role.Identity.SuspendAccount(ctx, name, false)
 		}),
 		"impersonate":      admin.Handle(p.impersonate),
+		"root-login":       admin.Handle(p.rootLogin),
 		"user-credentials": admin.Handle(p.userBundle),
 	})
 	return all
@@ -121,6 +130,35 @@ func (p *cloudProcess) impersonate(_ context.Context, in Impersonate) (Session, 
 		AccountID: who.AccountID, ARN: who.ARN, AccessKeyID: c.AccessKeyID, SecretAccessKey: c.Secret, SessionToken: c.Token,
 		Expiration: c.ExpiresAt, Endpoint: p.api.url(p.cfg), Region: p.cfg.Region,
 	}, nil
+}
+
+// rootLogin gives an account's root a password, or takes what it logs in with away.
+func (p *cloudProcess) rootLogin(ctx context.Context, in RootLogin) (struct{}, error) {
+	manager, err := p.role.Identity.Account(identity.AdminAccount)
+	if err != nil {
+		return struct{}{}, err
+	}
+	a, err := p.role.Identity.Account(in.Account)
+	if err != nil {
+		return struct{}{}, err
+	}
+	switch {
+	case in.Password == "" && !in.Remove && !in.RemoveMFA:
+		return struct{}{}, errors.New("the password is empty")
+	case in.Remove || in.Password != "":
+		err = p.role.Identity.SetRootPassword(ctx, a.ID, in.Password)
+	}
+	if err == nil && in.RemoveMFA {
+		err = p.role.Identity.RemoveRootDevices(ctx, a.ID)
+	}
+	code, message := "", ""
+	if err != nil {
+		code, message = "OperationNotPermitted", err.Error()
+	}
+	p.record("ChangeRootLogin", manager, call.Caller{AccountID: a.ID, ARN: identity.RootARN(a.ID)}, code, message, map[string]string{
+		"account": in.Account, "password": strconv.FormatBool(in.Password != ""), "remove": strconv.FormatBool(in.Remove), "removeMFA": strconv.FormatBool(in.RemoveMFA),
+	})
+	return struct{}{}, err
 }
 
 // record puts what the administrator did on this machine into the audit log, for both accounts to see.

@@ -2,12 +2,14 @@ package daemon
 
 import (
 	"context"
+	"time"
 
 	"karri.dev/internal/admin"
 	"karri.dev/internal/aws/call"
 	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/service/s3"
+	"karri.dev/internal/service/servicequotas"
 	"karri.dev/internal/store"
 )
 
@@ -37,6 +39,11 @@ type (
 		Used   int64  `json:"Used"`
 		Most   *int64 `json:"Most"` // null: as much as there is
 	}
+	// QuotaDecision is the answer to an account's request for more; without an ID there is none yet.
+	QuotaDecision struct {
+		ID     string
+		Accept bool
+	}
 )
 
 // inBuckets gives what is used of the quotas on what is in buckets.
@@ -50,7 +57,22 @@ func inBuckets(buckets []s3.BucketUsage) map[string]int64 {
 }
 
 func (p *cloudProcess) quotaMethods() map[string]admin.Method {
-	return map[string]admin.Method{"account-quotas": admin.Handle(p.accountQuotas)}
+	return map[string]admin.Method{"account-quotas": admin.Handle(p.accountQuotas), "quota-requests": admin.Handle(p.quotaRequests)}
+}
+
+// quotaRequests gives the accounts' requests for more, after deciding one.
+func (p *cloudProcess) quotaRequests(ctx context.Context, in QuotaDecision) ([]resource.QuotaRequest, error) {
+	if in.ID != "" {
+		err := p.store.Update(ctx, func(tx *store.Tx) error { return servicequotas.Decide(tx, in.ID, in.Accept, time.Now()) })
+		if err != nil {
+			return nil, err
+		}
+	}
+	out := []resource.QuotaRequest{}
+	for q := range store.QuotaRequests.All(p.store.Snapshot()) {
+		out = append(out, *q)
+	}
+	return out, nil
 }
 
 func (p *cloudProcess) accountQuotas(ctx context.Context, in Quotas) (AccountQuotas, error) {

@@ -26,6 +26,7 @@ import (
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
+	"karri.dev/internal/service/servicequotas"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
 
@@ -34,6 +35,7 @@ import (
 	iamshape "karri.dev/internal/aws/shape/iam"
 	organizationsshape "karri.dev/internal/aws/shape/organizations"
 	s3shape "karri.dev/internal/aws/shape/s3"
+	quotasshape "karri.dev/internal/aws/shape/servicequotas"
 	stsshape "karri.dev/internal/aws/shape/sts"
 )
 
@@ -119,6 +121,7 @@ func newAuthority(t testing.TB, s *store.Store, sealer *seal.Sealer) authority {
 		authz.Register[stsshape.API](e, stsshape.Service(), sts.Permissions()),
 		authz.Register[cloudtrailshape.API](e, cloudtrailshape.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
 		authz.Register[organizationsshape.API](e, organizationsshape.Service(), organizations.Permissions()),
+		authz.Register[quotasshape.API](e, quotasshape.Service(), servicequotas.Permissions()),
 		authz.Register[iamshape.API](e, iamshape.Service(), iam.Permissions()),
 		authz.Register[ec2shape.API](e, ec2shape.Service(), ec2.Permissions()),
 		authz.Register[s3shape.API](e, s3shape.Service(), s3.Permissions()),

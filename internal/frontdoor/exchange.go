@@ -263,8 +263,11 @@ func (x *exchange) name(err error) *awserr.Error {
 		return awserr.New("ServiceUnavailable", "The request took too long").WithStatus(http.StatusServiceUnavailable).Because(err)
 	}
 	e := awserr.From(err)
-	if e.Code == "InternalError" && x.service.Protocol == wire.Query {
-		e = awserr.New("InternalFailure", "%s", e.Message).WithStatus(http.StatusInternalServerError).Because(err)
+	switch {
+	case e.Code == "InternalError" && x.service.Protocol == wire.Query:
+		return awserr.New("InternalFailure", "%s", e.Message).WithStatus(http.StatusInternalServerError).Because(err)
+	case e.Code == "AccessDenied" && x.service.Protocol == wire.JSON:
+		return awserr.New("AccessDeniedException", "%s", e.Message).Because(err)
 	}
 	return e
 }

@@ -221,6 +221,7 @@ func removePeople(tx *store.Tx, account string) {
 	}
 	store.CredentialReports.Delete(tx, account)
 	store.PasswordPolicies.Delete(tx, account)
+	store.LoginProfiles.Delete(tx, account) // root's
 	owners := []string{""}
 	for u := range UsersOf(tx, account) {
 		store.LoginProfiles.Delete(tx, u.ID)

@@ -18,6 +18,7 @@ import (
 type Login struct {
 	Account  string // alias, name or id
 	User     string
+	Root     bool // in place of a user: the account's root
 	Password string
 	Code     string // of an MFA device; needed where the user has one
 	New      string // the password from now on; needed where the present one has expired or was for one login
@@ -62,7 +63,7 @@ func (i *Identity) CheckLogin(ctx context.Context, l Login) (c session.Credentia
 		who.AccountID = a.ID
 	}
 	if u != nil {
-		who.UserName, who.UserID, who.ARN = u.Name, u.ID, UserARN(u)
+		who.UserName, who.UserID, who.ARN = u.Name, u.ID, holderARN(u)
 	}
 	if err != nil {
 		return c, who, false, err
@@ -80,7 +81,7 @@ func (i *Identity) CheckLogin(ctx context.Context, l Login) (c session.Credentia
 	}
 	err = i.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		have := store.LoginProfiles.Get(tx, u.ID)
-		if have == nil || have.Hash != p.Hash || store.UsersByID.One(tx, u.ID) == nil {
+		if have == nil || have.Hash != p.Hash || !hasHolder(tx, have) {
 			return ErrLogin // changed or deleted meanwhile
 		}
 		next := *have
@@ -110,14 +111,17 @@ func (i *Identity) checkPassword(ctx context.Context, l Login) (*resource.Accoun
 		account = a.ID // all its names are one to the count of tries
 	}
 	user, source := tryKey("user", account, strings.ToLower(l.User)), sourceKey(l.From)
+	if l.Root {
+		user = tryKey("root", account)
+	}
 	if !i.tries.take(source, sourceTries, now) || !i.tries.take(user, userTries, now) {
 		return a, nil, nil, ErrTooOften
 	}
 	var u *resource.User
 	var p *resource.LoginProfile
 	hash := "" // nobody's
-	if a != nil && a.Open() && l.User != "" {
-		if u = store.Users.Get(r, store.UserKey(a.ID, l.User)); u != nil {
+	if a != nil && a.Open() {
+		if u = l.holder(r, a); u != nil {
 			if p = store.LoginProfiles.Get(r, u.ID); p != nil {
 				hash = p.Hash
 			}
@@ -161,7 +165,7 @@ func (i *Identity) checkDevice(ctx context.Context, u *resource.User, code strin
 // renewAtLogin changes the password where it must be, or where the person wants it. It gives what counts now.
 func (i *Identity) renewAtLogin(ctx context.Context, a *resource.Account, u *resource.User, p *resource.LoginProfile, l Login) (*resource.LoginProfile, error) {
 	r := i.deps.Store.Snapshot()
-	rules := store.PasswordPolicies.Get(r, a.ID)
+	rules := rulesOf(r, p)
 	old := expired(p, rules, i.Now())
 	switch {
 	case old && rules.HardExpiry:
@@ -175,7 +179,7 @@ func (i *Identity) renewAtLogin(ctx context.Context, a *resource.Account, u *res
 	if l.Info != nil {
 		info = *l.Info
 	}
-	info.Caller = call.Caller{AccountID: a.ID, UserName: u.Name, UserID: u.ID, ARN: UserARN(u), CanonicalID: a.CanonicalID, CloudAdmin: a.CloudAdmin}
+	info.Caller = call.Caller{AccountID: a.ID, UserName: u.Name, UserID: u.ID, ARN: holderARN(u), CanonicalID: a.CanonicalID, CloudAdmin: a.CloudAdmin}
 	info.Service, info.Operation, info.Time = "iam", "ChangePassword", i.Now()
 	ctx = call.With(ctx, &info)
 	if err := i.mayChange(ctx, r); err != nil {

@@ -60,13 +60,21 @@ func checkPasswordText(member, text string) error {
 	return nil
 }
 
-// admitPassword says PasswordPolicyViolation for a password that the account's policy does not admit.
-func admitPassword(r store.Reader, account, text string) error {
-	a := store.Accounts.Get(r, account)
-	if a == nil {
-		return noAccount(account)
+// rulesOf gives the account's policy for a password; nil where it has none, and for root's, which it does not bind.
+func rulesOf(r store.Reader, p *resource.LoginProfile) *resource.PasswordPolicy {
+	if p.UserID == p.AccountID {
+		return nil
 	}
-	if bad := password.Violations(store.PasswordPolicies.Get(r, account), text, a.Name, a.Email); len(bad) > 0 {
+	return store.PasswordPolicies.Get(r, p.AccountID)
+}
+
+// admitPassword says PasswordPolicyViolation for a text that cannot become this password.
+func admitPassword(r store.Reader, p *resource.LoginProfile, text string) error {
+	a := store.Accounts.Get(r, p.AccountID)
+	if a == nil {
+		return noAccount(p.AccountID)
+	}
+	if bad := password.Violations(rulesOf(r, p), text, a.Name, a.Email); len(bad) > 0 {
 		return awserr.New("PasswordPolicyViolation", "%s", strings.Join(bad, ", "))
 	}
 	return nil
@@ -85,15 +93,14 @@ func (i *Identity) CreateLoginProfile(ctx context.Context, account, name, text s
 	case u == nil:
 		return nil, "", err
 	}
-	if err := admitPassword(r, account, text); err != nil {
-		return nil, "", err
-	}
-	hash, err := i.hash(ctx, text)
-	if err != nil {
-		return nil, "", err
-	}
 	now := i.Now()
-	p := &resource.LoginProfile{UserID: u.ID, AccountID: account, Hash: hash, ResetRequired: reset, CreatedAt: now, ChangedAt: now}
+	p := &resource.LoginProfile{UserID: u.ID, AccountID: account, ResetRequired: reset, CreatedAt: now, ChangedAt: now}
+	if err := admitPassword(r, p, text); err != nil {
+		return nil, "", err
+	}
+	if p.Hash, err = i.hash(ctx, text); err != nil {
+		return nil, "", err
+	}
 	return p, u.Name, i.replacePassword(ctx, nil, p)
 }
 
@@ -115,7 +122,7 @@ func (i *Identity) UpdateLoginProfile(ctx context.Context, account, name, text s
 		next.ResetRequired = *reset
 	}
 	if text != "" {
-		if err := admitPassword(r, account, text); err != nil {
+		if err := admitPassword(r, had, text); err != nil {
 			return err
 		}
 		hash, err := i.hash(ctx, text)
@@ -139,7 +146,7 @@ func (i *Identity) replacePassword(ctx context.Context, had, next *resource.Logi
 	return i.deps.Store.Update(ctx, func(tx *store.Tx) error {
 		now := store.LoginProfiles.Get(tx, next.UserID)
 		same := now == nil && had == nil || now != nil && had != nil && now.Hash == had.Hash && now.ChangedAt.Equal(had.ChangedAt)
-		if store.UsersByID.One(tx, next.UserID) == nil || !same {
+		if !hasHolder(tx, next) || !same {
 			return awserr.New("EntityTemporarilyUnmodifiable", "Login Profile is being changed by another request. Please try again.").WithStatus(409)
 		}
 		return store.LoginProfiles.Put(tx, next)
@@ -201,10 +208,10 @@ func (i *Identity) mayChange(ctx context.Context, r store.Reader) error {
 
 // change sets a user's password to one that the user chose.
 func (i *Identity) change(ctx context.Context, r store.Reader, p *resource.LoginProfile, text string) error {
-	if err := admitPassword(r, p.AccountID, text); err != nil {
+	if err := admitPassword(r, p, text); err != nil {
 		return err
 	}
-	if rules := store.PasswordPolicies.Get(r, p.AccountID); rules != nil && rules.Reuse > 0 {
+	if rules := rulesOf(r, p); rules != nil && rules.Reuse > 0 {
 		used := append([]string{p.Hash}, p.Previous...)
 		for _, hash := range used[:min(len(used), rules.Reuse)] {
 			same, err := i.passwords.Check(ctx, hash, text)

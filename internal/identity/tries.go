@@ -73,7 +73,10 @@ func (t *tries) take(key string, a allowance, now time.Time) bool {
 		if b = t.old[key]; b == nil {
 			b = &tried{float64(a.burst), now}
 		}
-		if t.young == nil || len(t.young) >= triesSize {
+		switch {
+		case t.young == nil: // what was loaded stays
+			t.young = map[string]*tried{}
+		case len(t.young) >= triesSize:
 			t.old, t.young = t.young, map[string]*tried{}
 		}
 		t.young[key] = b

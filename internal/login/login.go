@@ -34,7 +34,8 @@ type Deps struct {
 	Log      *slog.Logger
 }
 
-// Handler takes logins: POST of a form with account, user, password and perhaps code, new_password and seconds.
+// Handler takes logins: POST of a form with account, user (or root=true), password and perhaps code, new_password and
+// seconds.
 type Handler struct{ deps Deps }
 
 // New makes a Handler.
@@ -95,7 +96,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Names and secrets count in the body only: what is in a URL ends up in logs.
 	f := r.PostForm
 	l := identity.Login{
-		Account: f.Get("account"), User: f.Get("user"), Password: f.Get("password"), Code: f.Get("code"), New: f.Get("new_password"), From: source(r),
+		Account: f.Get("account"), User: f.Get("user"), Root: f.Get("root") == "true", Password: f.Get("password"), Code: f.Get("code"), New: f.Get("new_password"), From: source(r),
 	}
 	if text := f.Get("seconds"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -149,7 +150,9 @@ func (h *Handler) record(info *call.Info, mfa bool, a Answer) {
 	}
 	if a.Code != "" {
 		e.Additional["ConsoleLogin"], e.ErrorMessage = "Failure", a.Code
-		e.UserIdentity = audit.UserIdentity{Type: "IAMUser", AccountID: info.AccountID, UserName: cmp.Or(info.UserName, "HIDDEN_DUE_TO_SECURITY_REASONS")}
+		if !info.Root() {
+			e.UserIdentity = audit.UserIdentity{Type: "IAMUser", AccountID: info.AccountID, UserName: cmp.Or(info.UserName, "HIDDEN_DUE_TO_SECURITY_REASONS")}
+		}
 	}
 	h.deps.Audit.Record(e)
 }

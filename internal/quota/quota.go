@@ -61,6 +61,9 @@ type Keeper struct {
 // New makes a Keeper.
 func New(limits Limits) *Keeper { return &Keeper{limits, All()} }
 
+// Global says that it is not counted per region.
+func (q *Quota) Global() bool { return q.global }
+
 // Refusal is the error for who wants more than most.
 func (q *Quota) Refusal(most int64) error { return q.refuse(most) }
 

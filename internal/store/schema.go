@@ -131,6 +131,9 @@ var (
 	SignUpsByToken = unique(SignUps, "token", func(s *resource.SignUp) []string { return some(s.Token) })
 )
 
+// Wishes for larger quotas. Keys are UserKey(account, id).
+var QuotaRequests = table("quota-requests", 1, func(q *resource.QuotaRequest) string { return UserKey(q.AccountID, q.ID) })
+
 // UserKey is a user's key: names are unique in an account without regard to case.
 func UserKey(account, name string) string { return account + "/" + strings.ToLower(name) }
 

@@ -10,12 +10,14 @@ import (
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
+	shapequotas "karri.dev/internal/aws/shape/servicequotas"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/denial"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
+	"karri.dev/internal/service/servicequotas"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/store"
 )
@@ -29,6 +31,7 @@ func NewAuthz(s *store.Store, denials *denial.Codec, log *slog.Logger) *authz.En
 		authz.Register[shapeiam.API](e, shapeiam.Service(), iam.Permissions()),
 		authz.Register[shapecloudtrail.API](e, shapecloudtrail.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),
 		authz.Register[shapeorganizations.API](e, shapeorganizations.Service(), organizations.Permissions()),
+		authz.Register[shapequotas.API](e, shapequotas.Service(), servicequotas.Permissions()),
 		authz.Register[shapests.API](e, shapests.Service(), sts.Permissions()),
 	)
 	if err != nil {

@@ -25,6 +25,7 @@ import (
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
+	shapequotas "karri.dev/internal/aws/shape/servicequotas"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/chunks"
 	"karri.dev/internal/denial"
@@ -51,6 +52,7 @@ import (
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
+	"karri.dev/internal/service/servicequotas"
 	"karri.dev/internal/service/sts"
 	"karri.dev/internal/signup"
 	"karri.dev/internal/sparse"
@@ -154,6 +156,7 @@ func New(cfg Config, deps Deps) *Cloud {
 			Drain:  []func(context.Context, resource.Account) error{c.drainInstances, c.drainVolumes, c.drainBuckets},
 			Delete: []func(*store.Tx, resource.Account) error{func(tx *store.Tx, a resource.Account) error {
 				store.Settings.Delete(tx, authz.LimitsName(a.ID))
+				servicequotas.DeleteAccount(tx, a.ID)
 				s3.DeleteAccount(tx, a.ID)
 				return ec2.DeleteAccount(tx, a.ID)
 			}},
@@ -186,6 +189,9 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Register(shapecloudtrail.Service(), cloudtrail.New(c.Events, page.New(deps.Sealer)))
 	c.Door.Register(shapeorganizations.Service(), organizations.New(organizations.Deps{
 		Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Tokens: page.New(deps.Sealer), Now: deps.Now,
+	}))
+	c.Door.Register(shapequotas.Service(), servicequotas.New(servicequotas.Deps{
+		Store: deps.Store, Quotas: c.Quotas, IDs: deps.IDs, Tokens: page.New(deps.Sealer), Now: deps.Now,
 	}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool, SnapshotPatience: 10 * time.Second}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),

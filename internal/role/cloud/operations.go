@@ -6,11 +6,13 @@ import (
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
 	shapes3 "karri.dev/internal/aws/shape/s3"
+	shapequotas "karri.dev/internal/aws/shape/servicequotas"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
+	"karri.dev/internal/service/servicequotas"
 )
 
 // ServiceOperations are what is served of one AWS service.
@@ -32,7 +34,15 @@ func Operations() []ServiceOperations {
 	for _, s := range []struct {
 		service *wire.Service
 		notes   map[string]string
-	}{{shapeec2.Service(), ec2.Notes()}, {shapes3.Service(), s3.Notes()}, {shapeiam.Service(), nil}, {shapests.Service(), nil}, {shapecloudtrail.Service(), nil}, {shapeorganizations.Service(), organizations.Notes()}} {
+	}{
+		{shapeec2.Service(), ec2.Notes()},
+		{shapes3.Service(), s3.Notes()},
+		{shapeiam.Service(), nil},
+		{shapests.Service(), nil},
+		{shapecloudtrail.Service(), nil},
+		{shapeorganizations.Service(), organizations.Notes()},
+		{shapequotas.Service(), servicequotas.Notes()},
+	} {
 		out := ServiceOperations{Service: s.service.Name, Known: len(s.service.Known)}
 		for _, op := range s.service.Operations {
 			out.Operations = append(out.Operations, Operation{op.Name, s.notes[op.Name]})

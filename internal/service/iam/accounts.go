@@ -104,6 +104,12 @@ func (s *Service) GetAccountSummary(ctx context.Context, _ *shape.GetAccountSumm
 	for range store.SAMLProvidersByAccount.By(r, account) {
 		m["Providers"]++
 	}
+	if store.LoginProfiles.Get(r, account) != nil {
+		m["AccountPasswordPresent"] = 1
+	}
+	if store.MFADevicesByUser.One(r, account) != nil {
+		m["AccountMFAEnabled"] = 1
+	}
 	for range identity.KeysOf(r, account, "") {
 		m["AccountAccessKeysPresent"] = 1
 	}

@@ -102,15 +102,15 @@ func (s *Service) DeleteVirtualMFADevice(ctx context.Context, in *shape.DeleteVi
 
 // EnableMFADevice gives a user a device, after two codes of it in a row.
 func (s *Service) EnableMFADevice(ctx context.Context, in *shape.EnableMFADeviceRequest) (*shape.EnableMFADeviceResult, error) {
-	account := call.From(ctx).AccountID
+	c := call.From(ctx).Caller
 	find := func(r store.Reader) (*resource.MFADevice, error) {
-		if _, err := identity.FindUser(r, account, in.UserName); err != nil {
+		if _, _, err := identity.DeviceHolder(r, c, in.UserName); err != nil {
 			return nil, err
 		}
-		return findDevice(r, account, in.SerialNumber)
+		return findDevice(r, c.AccountID, in.SerialNumber)
 	}
 	err := s.identity.SyncDevice(ctx, find, func(tx *store.Tx, d *resource.MFADevice) error {
-		u, err := identity.FindUser(tx, account, in.UserName)
+		holder, _, err := identity.DeviceHolder(tx, c, in.UserName)
 		if err != nil {
 			return err
 		}
@@ -118,13 +118,13 @@ func (s *Service) EnableMFADevice(ctx context.Context, in *shape.EnableMFADevice
 			return exists("MFA Device is already in use")
 		}
 		n := 0
-		for range identity.DevicesOf(tx, u.ID) {
+		for range identity.DevicesOf(tx, holder) {
 			n++
 		}
 		if n >= identity.MaxDevices {
 			return identity.OverQuota("MFADevicesPerUser", identity.MaxDevices)
 		}
-		d.UserID, d.EnabledAt = u.ID, s.identity.Now()
+		d.UserID, d.EnabledAt = holder, s.identity.Now()
 		return nil
 	}, in.AuthenticationCode1, in.AuthenticationCode2)
 	if err != nil {
@@ -134,14 +134,14 @@ func (s *Service) EnableMFADevice(ctx context.Context, in *shape.EnableMFADevice
 }
 
 // findUsers gives a user's device.
-func findUsers(account, user, serial string) func(store.Reader) (*resource.MFADevice, error) {
+func findUsers(c call.Caller, user, serial string) func(store.Reader) (*resource.MFADevice, error) {
 	return func(r store.Reader) (*resource.MFADevice, error) {
-		u, err := identity.FindUser(r, account, user)
+		holder, _, err := identity.DeviceHolder(r, c, user)
 		if err != nil {
 			return nil, err
 		}
-		d, err := findDevice(r, account, serial)
-		if err == nil && d.UserID != u.ID {
+		d, err := findDevice(r, c.AccountID, serial)
+		if err == nil && d.UserID != holder {
 			err = noEntity("MFA Device invalid for user.")
 		}
 		return d, err
@@ -151,7 +151,7 @@ func findUsers(account, user, serial string) func(store.Reader) (*resource.MFADe
 // ResyncMFADevice follows a device whose clock has gone wrong.
 func (s *Service) ResyncMFADevice(ctx context.Context, in *shape.ResyncMFADeviceRequest) (*shape.ResyncMFADeviceResult, error) {
 	nothing := func(*store.Tx, *resource.MFADevice) error { return nil }
-	find := findUsers(call.From(ctx).AccountID, in.UserName, in.SerialNumber)
+	find := findUsers(call.From(ctx).Caller, in.UserName, in.SerialNumber)
 	if err := s.identity.SyncDevice(ctx, find, nothing, in.AuthenticationCode1, in.AuthenticationCode2); err != nil {
 		return nil, err
 	}
@@ -161,7 +161,7 @@ func (s *Service) ResyncMFADevice(ctx context.Context, in *shape.ResyncMFADevice
 // DeactivateMFADevice takes a device from its user.
 func (s *Service) DeactivateMFADevice(ctx context.Context, in *shape.DeactivateMFADeviceRequest) (*shape.DeactivateMFADeviceResult, error) {
 	err := s.update(ctx, func(tx *store.Tx) error {
-		d, err := findUsers(call.From(ctx).AccountID, in.UserName, in.SerialNumber)(tx)
+		d, err := findUsers(call.From(ctx).Caller, in.UserName, in.SerialNumber)(tx)
 		if err != nil {
 			return err
 		}
@@ -182,19 +182,16 @@ func (s *Service) ListMFADevices(ctx context.Context, in *shape.ListMFADevicesRe
 		return nil, err
 	}
 	c, snap := call.From(ctx).Caller, s.store.Snapshot()
-	name, err := owner(c, in.UserName)
+	if _, err := owner(c, in.UserName); err != nil {
+		return nil, err
+	}
+	holder, name, err := identity.DeviceHolder(snap, c, in.UserName)
 	if err != nil {
 		return nil, err
 	}
 	var all []shape.MFADevice
-	if name != "" { // root has none
-		u, err := identity.FindUser(snap, c.AccountID, name)
-		if err != nil {
-			return nil, err
-		}
-		for d := range identity.DevicesOf(snap, u.ID) {
-			all = append(all, shape.MFADevice{UserName: u.Name, SerialNumber: d.ARN(), EnableDate: d.EnabledAt})
-		}
+	for d := range identity.DevicesOf(snap, holder) {
+		all = append(all, shape.MFADevice{UserName: name, SerialNumber: d.ARN(), EnableDate: d.EnabledAt})
 	}
 	slices.SortFunc(all, func(a, b shape.MFADevice) int { return strings.Compare(a.SerialNumber, b.SerialNumber) })
 	out := &shape.ListMFADevicesResult{}
@@ -206,16 +203,18 @@ func (s *Service) ListMFADevices(ctx context.Context, in *shape.ListMFADevicesRe
 // GetMFADevice gives one of a user's devices.
 func (s *Service) GetMFADevice(ctx context.Context, in *shape.GetMFADeviceRequest) (*shape.GetMFADeviceResult, error) {
 	c, snap := call.From(ctx).Caller, s.store.Snapshot()
-	name, err := owner(c, in.UserName)
+	if _, err := owner(c, in.UserName); err != nil {
+		return nil, err
+	}
+	d, err := findUsers(c, in.UserName, in.SerialNumber)(snap)
 	if err != nil {
 		return nil, err
 	}
-	d, err := findUsers(c.AccountID, name, in.SerialNumber)(snap)
+	_, name, err := identity.DeviceHolder(snap, c, in.UserName)
 	if err != nil {
 		return nil, err
 	}
-	u := store.UsersByID.One(snap, d.UserID)
-	return &shape.GetMFADeviceResult{UserName: u.Name, SerialNumber: d.ARN(), EnableDate: d.EnabledAt}, nil
+	return &shape.GetMFADeviceResult{UserName: name, SerialNumber: d.ARN(), EnableDate: d.EnabledAt}, nil
 }
 
 // ListVirtualMFADevices lists the account's devices in order of name.
@@ -241,6 +240,8 @@ func (s *Service) ListVirtualMFADevices(ctx context.Context, in *shape.ListVirtu
 		v := shape.VirtualMFADevice{SerialNumber: d.ARN(), EnableDate: d.EnabledAt}
 		if u := store.UsersByID.One(snap, d.UserID); u != nil && d.UserID != "" {
 			v.User = userOut(u, false)
+		} else if d.UserID == d.AccountID {
+			v.User = rootOut(snap, d.AccountID)
 		}
 		out.VirtualMFADevices = append(out.VirtualMFADevices, v)
 	}

@@ -76,7 +76,11 @@ func (s *Service) credentialReport(r store.Reader, account string) []byte {
 	put := func(row []string) { _ = w.Write(row) } // to memory
 	put(reportColumns)
 	if a := store.Accounts.Get(r, account); a != nil {
-		root := []string{"<root_account>", identity.RootARN(account), date(a.CreatedAt), "not_supported", "no_information", "not_supported", "not_supported", "false"}
+		used := "no_information"
+		if p := store.LoginProfiles.Get(r, account); p != nil && !p.UsedAt.IsZero() {
+			used = date(p.UsedAt)
+		}
+		root := []string{"<root_account>", identity.RootARN(account), date(a.CreatedAt), "not_supported", used, "not_supported", "not_supported", strconv.FormatBool(store.MFADevicesByUser.One(r, account) != nil)}
 		put(append(root, s.reportKeys(r, &resource.User{AccountID: account})...))
 	}
 	rules := store.PasswordPolicies.Get(r, account)

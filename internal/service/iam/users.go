@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/identity"
@@ -43,11 +42,7 @@ func (s *Service) GetUser(ctx context.Context, in *shape.GetUserRequest) (*shape
 	name := in.UserName
 	if name == "" {
 		if c.Root() {
-			a := store.Accounts.Get(snap, c.AccountID)
-			if a == nil {
-				return nil, awserr.New("NoSuchEntity", "The account cannot be found.").WithStatus(404)
-			}
-			return &shape.GetUserResult{User: &shape.User{Path: "/", UserId: a.ID, Arn: identity.RootARN(a.ID), CreateDate: a.CreatedAt}}, nil
+			return &shape.GetUserResult{User: rootOut(snap, c.AccountID)}, nil
 		}
 		name = c.UserName
 	} else if err := identity.CheckUserName(name); err != nil {
@@ -120,6 +115,15 @@ func userOut(u *resource.User, tags bool) *shape.User {
 	out := &shape.User{Path: u.Path, UserName: u.Name, UserId: u.ID, Arn: identity.UserARN(u), CreateDate: u.CreatedAt}
 	if tags {
 		out.PermissionsBoundary, out.Tags = boundaryOut(u.Boundary), tagsOut(u.Tags)
+	}
+	return out
+}
+
+// rootOut gives an account's root as AWS does.
+func rootOut(r store.Reader, account string) *shape.User {
+	out := &shape.User{Path: "/", UserId: account, Arn: identity.RootARN(account)}
+	if a := store.Accounts.Get(r, account); a != nil {
+		out.CreateDate, out.PasswordLastUsed = a.CreatedAt, passwordUsed(r, &resource.User{ID: account})
 	}
 	return out
 }

@@ -45,7 +45,7 @@ func (s *Service) GetSessionToken(ctx context.Context, in *shape.GetSessionToken
 	return &shape.GetSessionTokenResult{Credentials: c}, nil
 }
 
-// mfa checks a device's code, if one is given, and notes it in the session. Only users have devices.
+// mfa checks a device's code, if one is given, and notes it in the session. Only users and root have devices.
 func (s *Service) mfa(ctx context.Context, of *call.Session, serial, code string) error {
 	info := call.From(ctx)
 	switch {
@@ -59,7 +59,7 @@ func (s *Service) mfa(ctx context.Context, of *call.Session, serial, code string
 		return invalid(`Value at 'tokenCode' failed to satisfy constraint: Member must satisfy regular expression pattern: [\d]{6}`)
 	}
 	err := identity.ErrNoDevice
-	if info.UserName != "" && (info.Session == nil || info.Session.Kind == call.UserSession) {
+	if (info.UserName != "" || info.Root()) && (info.Session == nil || info.Session.Kind == call.UserSession) {
 		err = s.Sessions.CheckCode(ctx, info.UserID, serial, code)
 	}
 	switch {

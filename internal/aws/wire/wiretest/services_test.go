@@ -12,6 +12,7 @@ import (
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	awsorganizations "github.com/aws/aws-sdk-go-v2/service/organizations"
 	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	awsquotas "github.com/aws/aws-sdk-go-v2/service/servicequotas"
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"karri.dev/internal/aws/shape/cloudtrail"
@@ -19,6 +20,7 @@ import (
 	"karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/aws/shape/organizations"
 	"karri.dev/internal/aws/shape/s3"
+	"karri.dev/internal/aws/shape/servicequotas"
 	"karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire"
 )
@@ -41,6 +43,7 @@ func services() []tested {
 		{sts.Service(), reflect.TypeFor[sts.API](), func(c aws.Config) any { return awssts.NewFromConfig(c) }, hard, nil, nil},
 		{cloudtrail.Service(), reflect.TypeFor[cloudtrail.API](), func(c aws.Config) any { return awscloudtrail.NewFromConfig(c) }, hard, nil, nil},
 		{organizations.Service(), reflect.TypeFor[organizations.API](), func(c aws.Config) any { return awsorganizations.NewFromConfig(c) }, hard, nil, nil},
+		{servicequotas.Service(), reflect.TypeFor[servicequotas.API](), func(c aws.Config) any { return awsquotas.NewFromConfig(c) }, hard, nil, nil},
 		{s3.Service(), reflect.TypeFor[s3.API](), func(c aws.Config) any {
 			return awss3.NewFromConfig(c, func(o *awss3.Options) { o.UsePathStyle = true })
 		}, "", s3Request, s3Answer},
