@@ -162,7 +162,11 @@ func JSONInt(b []byte, name string, v int64) []byte {
 
 // JSONFloat appends a number.
 func JSONFloat(b []byte, name string, v float64) []byte {
-	return strconv.AppendFloat(JSONKey(b, name), v, 'f', -1, 64)
+	b = strconv.AppendFloat(JSONKey(b, name), v, 'f', -1, 64)
+	if v == math.Trunc(v) { // clients without types tell 5.0 from 5
+		b = append(b, ".0"...)
+	}
+	return b
 }
 
 // JSONBool appends a boolean.
