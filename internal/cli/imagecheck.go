@@ -154,12 +154,8 @@ func prepare(c *cobra.Command, s *subject, out string, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	converter, err := image.NewConverter(image.ConverterConfig{}, log)
-	if err != nil {
-		return err
-	}
 	made := filepath.Join(dir, "disk.qcow2")
-	if err := converter.Copy(ctx, info, path, made); err != nil {
+	if err := image.Copy(ctx, info, path, made); err != nil {
 		return err
 	}
 	if info, err = image.InspectFile(made, image.QCOW2, 0); err != nil {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"karri.dev/internal/jail"
+	"karri.dev/internal/qcow2"
 )
 
 // ConverterConfig says how conversions are confined; zero values mean defaults.
@@ -23,11 +23,10 @@ type ConverterConfig struct {
 	UID     int           // runs qemu-img when we are root; 0 means 65534, nobody
 	Memory  int64         // its address space in bytes; 0 means 4 GiB
 	MaxTime time.Duration // of one conversion; 0 means 2 hours
-	MaxSize int64         // virtual, of a disk, in bytes; 0 means DefaultMaxSize
 	Reserve int64         // bytes that a conversion leaves free on the file system; 0 means 256 MiB
 }
 
-// Converter makes our own qcow2 files from inspected images.
+// Converter writes disks in the formats of others, by qemu-img in a jail.
 type Converter struct {
 	cfg ConverterConfig
 	log *slog.Logger
@@ -69,26 +68,6 @@ func (c *Converter) Probe(ctx context.Context) error {
 	return nil
 }
 
-// Convert checks the image in src, which is of the format that its owner says, writes the disk to dst as a
-// qcow2 file that stands alone, tells percentages to progress (may be nil), and gives the disk's virtual size.
-// dst is whole when the error is nil, else absent. src's owner and mode may be changed: it must be a file of
-// ours. The error is an *Invalid if it is the image's fault, ENOSPC if there is no room, jail.ErrNoJail if
-// conversions cannot be confined.
-func (c *Converter) Convert(ctx context.Context, format, src, dst string, progress func(percent int)) (int64, error) {
-	info, err := InspectFile(src, Format(format), c.cfg.MaxSize)
-	var bad *Invalid
-	if errors.As(err, &bad) {
-		return 0, invalid("Disk validation failed [%s]", bad.Reason)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("check image: %w", err)
-	}
-	if err := c.convert(ctx, info, src, dst, progress); err != nil {
-		return 0, fmt.Errorf("convert image: %w", err)
-	}
-	return info.VirtualSize, nil
-}
-
 // InspectFile is Inspect on a file.
 func InspectFile(path string, format Format, maxSize int64) (Info, error) {
 	f, err := os.Open(path)
@@ -121,75 +100,41 @@ func (c *Converter) Export(ctx context.Context, src, format, dst string, progres
 	if err != nil {
 		return fmt.Errorf("export image: %w", err)
 	}
-	return c.run(ctx, info, src, dst, args, progress, func(path string) error {
-		i, err := os.Lstat(path)
-		if err == nil && !i.Mode().IsRegular() {
-			err = errors.New("the output is no file")
-		}
-		return err
-	})
+	return c.run(ctx, info, src, dst, args, progress)
 }
 
-// Copy makes a qcow2 file of an image of which Inspect said info, and leaves src as it is, owner and mode too.
-func (c *Converter) Copy(ctx context.Context, info Info, src, dst string) error {
-	own := dst + ".src"
-	defer os.Remove(own)
-	if err := copySparse(own, src); err != nil {
-		return fmt.Errorf("copy the image: %w", err)
-	}
-	return c.convert(ctx, info, own, dst, nil)
-}
-
-// copySparse copies what a file has data for.
-func copySparse(dst, src string) error {
+// Copy makes a qcow2 file that stands alone, dst, of an image of which Inspect said info. dst is whole when the error is
+// nil, else absent.
+func Copy(ctx context.Context, info Info, src, dst string) error {
 	in, err := os.Open(src)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	i, err := in.Stat()
+	d, err := Open(in, info)
 	if err != nil {
 		return err
 	}
+	img, err := qcow2.NewImage(ctx, d, !d.Mapped, func(int) {})
+	if err != nil {
+		return err
+	}
+	r := img.Reader(ctx)
+	defer r.Close()
 	out, err := os.OpenFile(dst, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	defer out.Close()
-	const seekData, seekHole = 3, 4
-	for at := int64(0); at < i.Size(); {
-		if at, err = in.Seek(at, seekData); errors.Is(err, syscall.ENXIO) {
-			break // only a hole is left
-		} else if err != nil {
-			return err
-		}
-		end, err := in.Seek(at, seekHole)
-		if err != nil {
-			return err
-		}
-		if _, err := in.Seek(at, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := out.Seek(at, io.SeekStart); err != nil {
-			return err
-		}
-		if _, err := io.CopyN(out, in, end-at); err != nil {
-			return err
-		}
-		at = end
+	_, err = io.Copy(out, r)
+	if err = errors.Join(err, out.Close()); err != nil {
+		os.Remove(dst)
+		return fmt.Errorf("copy the image: %w", err)
 	}
-	return errors.Join(out.Truncate(i.Size()), out.Close())
+	return nil
 }
 
-// convert makes our own qcow2 file of an image of which Inspect said info.
-func (c *Converter) convert(ctx context.Context, info Info, src, dst string, progress func(percent int)) error {
-	return c.run(ctx, info, src, dst, []string{"-O", "qcow2", "-o", "compat=1.1,cluster_size=64k"}, progress, func(path string) error {
-		return take(path, info.VirtualSize)
-	})
-}
-
-// run runs qemu-img over an image of which Inspect said info; take makes its output ours.
-func (c *Converter) run(ctx context.Context, info Info, src, dst string, args []string, progress func(percent int), take func(path string) error) error {
+// run runs qemu-img over an image of which Inspect said info. Its output is trusted no more than any other image.
+func (c *Converter) run(ctx context.Context, info Info, src, dst string, args []string, progress func(percent int)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, c.cfg.MaxTime, errors.New("it took too long"))
 	defer cancel()
 	options, err := OpenOptions(info, jail.In)
@@ -233,8 +178,8 @@ func (c *Converter) run(ctx context.Context, info Info, src, dst string, args []
 		c.log.Warn("qemu-img refuses an image", "format", info.Format, "err", err)
 		return invalid("Disk validation failed [the image is damaged: it cannot be converted]")
 	}
-	if err := take(filepath.Join(out, "disk")); err != nil {
-		return err
+	if i, err := os.Lstat(filepath.Join(out, "disk")); err != nil || !i.Mode().IsRegular() {
+		return errors.Join(err, errors.New("the output is no file"))
 	}
 	return os.Rename(filepath.Join(out, "disk"), dst)
 }
@@ -243,30 +188,6 @@ func (c *Converter) run(ctx context.Context, info Info, src, dst string, args []
 func outgrew(err error) bool {
 	return strings.Contains(err.Error(), "File too large") || strings.Contains(err.Error(), "file size limit") ||
 		strings.Contains(err.Error(), fmt.Sprintf("exit status %d", 128+int(syscall.SIGXFSZ)))
-}
-
-// take makes the program's output ours. It trusts it no more than any other image.
-func take(path string, size int64) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	i, err := f.Stat()
-	if err != nil {
-		return err
-	}
-	if !i.Mode().IsRegular() {
-		return errors.New("the output is no file")
-	}
-	made, err := Inspect(f, i.Size(), QCOW2, math.MaxInt64>>10)
-	if err != nil {
-		return fmt.Errorf("check the output: %w", err)
-	}
-	if made.VirtualSize != size {
-		return fmt.Errorf("the output has %d bytes, not %d", made.VirtualSize, size)
-	}
-	return errors.Join(f.Chown(os.Geteuid(), os.Getegid()), f.Chmod(0o600))
 }
 
 // OpenOptions is how QEMU's programs are told to open an image at path of which Inspect said info. They name

@@ -2,7 +2,8 @@
 //
 // Inspect reads headers only, in Go, and accepts no more than it understands: an image that refers to
 // anything outside itself, that is absurdly large, or that is cut off is refused before any other program
-// sees it. Converter then runs qemu-img in a jail with limits, with every driver named.
+// sees it. Open then reads the disk, also in Go. Converter writes the formats of others: it runs qemu-img in a jail with
+// limits, with every driver named.
 package image
 
 import (
@@ -66,14 +67,16 @@ func Inspect(r io.ReaderAt, size int64, declared Format, maxSize int64) (Info, e
 	case VHDX:
 		info.VirtualSize, err = inspectVHDX(f, maxSize)
 	case OVA:
-		info, err = inspectOVA(f, maxSize)
+		var list []Info
+		if list, err = inspectOVA(f, maxSize); len(list) == 1 {
+			info = list[0]
+		} else if err == nil {
+			err = invalid("the OVF has %d disks: exactly one is supported here", len(list))
+		}
 	default:
 		err = invalid("the format %q is not supported", declared)
 	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		err = invalid("the file is cut off, or its headers point outside it")
-	}
-	if err == nil && info.VirtualSize > maxSize {
+	if err = cutOff(err); err == nil && info.VirtualSize > maxSize {
 		err = tooLarge(uint64(info.VirtualSize), maxSize)
 	}
 	if err != nil {
@@ -81,6 +84,26 @@ func Inspect(r io.ReaderAt, size int64, declared Format, maxSize int64) (Info, e
 	}
 	info.VirtualSize = (info.VirtualSize + 511) &^ 511
 	return info, nil
+}
+
+func cutOff(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return invalid("the file is cut off, or its headers point outside it")
+	}
+	return err
+}
+
+// InspectAll is Inspect for files that may have several disks: archives.
+func InspectAll(r io.ReaderAt, size int64, declared Format, maxSize int64) ([]Info, error) {
+	if declared != OVA {
+		info, err := Inspect(r, size, declared, maxSize)
+		return []Info{info}, err
+	}
+	if maxSize == 0 {
+		maxSize = DefaultMaxSize
+	}
+	list, err := inspectOVA(file{r, size}, maxSize)
+	return list, cutOff(err)
 }
 
 // Detect says what a file is written as, by what it begins and ends with. It is for files that their owner names on

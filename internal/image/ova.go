@@ -7,50 +7,63 @@ import (
 	"errors"
 	"io"
 	"path"
+	"slices"
 	"strings"
 )
 
-// Limits of an OVA: members looked at, and the OVF document's bytes.
+// Limits of an OVA: members looked at, disks, and the OVF document's bytes.
 const (
 	ovaMembers = 1000
+	ovaDisks   = 20
 	ovfBytes   = 1 << 20
 )
 
 // member is a file in the archive, stored as it is.
 type member struct{ offset, size int64 }
 
-// inspectOVA finds the one disk of an OVA. The disk is read where it lies in the archive.
-func inspectOVA(f file, maxSize int64) (Info, error) {
+// inspectOVA finds the disks of an OVA, in the OVF's order. They are read where they lie in the archive.
+func inspectOVA(f file, maxSize int64) ([]Info, error) {
 	members, document, err := ovaList(f)
 	if err != nil {
-		return Info{}, err
+		return nil, err
 	}
-	href, err := ovfDisk(document)
+	disks, err := ovfDisks(document)
 	if err != nil {
-		return Info{}, err
+		return nil, err
 	}
-	m, ok := members[href]
-	if !ok {
-		return Info{}, invalid("the archive has no file %.100q, which the OVF names", href)
+	var out []Info
+	total := uint64(0)
+	for _, href := range disks {
+		m, ok := members[href]
+		if !ok {
+			return nil, invalid("the archive has no file %.100q, which the OVF names", href)
+		}
+		var format Format
+		switch strings.ToLower(path.Ext(href)) {
+		case ".vmdk":
+			format = VMDK
+		case ".vhd":
+			format = VHD
+		case ".vhdx":
+			format = VHDX
+		case ".qcow2":
+			format = QCOW2
+		case ".img", ".raw":
+			format = Raw
+		default:
+			return nil, invalid("the disk %.100q of the OVF has no known format", href)
+		}
+		info, err := Inspect(io.NewSectionReader(f.r, m.offset, m.size), m.size, format, maxSize)
+		if err != nil {
+			return nil, err
+		}
+		if total += uint64(info.VirtualSize); total > uint64(maxSize) {
+			return nil, tooLarge(total, maxSize)
+		}
+		info.Offset = m.offset
+		out = append(out, info)
 	}
-	var format Format
-	switch strings.ToLower(path.Ext(href)) {
-	case ".vmdk":
-		format = VMDK
-	case ".vhd":
-		format = VHD
-	case ".vhdx":
-		format = VHDX
-	case ".qcow2":
-		format = QCOW2
-	case ".img", ".raw":
-		format = Raw
-	default:
-		return Info{}, invalid("the disk %.100q of the OVF has no known format", href)
-	}
-	info, err := Inspect(io.NewSectionReader(f.r, m.offset, m.size), m.size, format, maxSize)
-	info.Offset = m.offset
-	return info, err
+	return out, nil
 }
 
 func ovaList(f file) (members map[string]member, document []byte, err error) {
@@ -104,38 +117,44 @@ func ovaList(f file) (members map[string]member, document []byte, err error) {
 	}
 }
 
-// ovfDisk gives the file of the document's one disk.
-func ovfDisk(document []byte) (href string, err error) {
+// ovfDisks gives the files of the document's disks.
+func ovfDisks(document []byte) (hrefs []string, err error) {
+	type file struct {
+		Href        string `xml:"href,attr"`
+		ID          string `xml:"id,attr"`
+		Compression string `xml:"compression,attr"`
+		ChunkSize   string `xml:"chunkSize,attr"`
+	}
 	var envelope struct {
-		Files []struct {
-			Href        string `xml:"href,attr"`
-			ID          string `xml:"id,attr"`
-			Compression string `xml:"compression,attr"`
-			ChunkSize   string `xml:"chunkSize,attr"`
-		} `xml:"References>File"`
+		Files []file `xml:"References>File"`
 		Disks []struct {
 			FileRef string `xml:"fileRef,attr"`
 			Parent  string `xml:"parentRef,attr"`
 		} `xml:"DiskSection>Disk"`
 	}
 	if err := xml.NewDecoder(bytes.NewReader(document)).Decode(&envelope); err != nil {
-		return "", invalid("OVF file parsing error: %.200s", err)
+		return nil, invalid("OVF file parsing error: %.200s", err)
 	}
-	if n := len(envelope.Disks); n != 1 {
-		return "", invalid("the OVF has %d disks: images with exactly one are supported", n)
+	if n := len(envelope.Disks); n < 1 || n > ovaDisks {
+		return nil, invalid("the OVF has %d disks: from 1 to %d are supported", n, ovaDisks)
 	}
-	disk := envelope.Disks[0]
-	if disk.Parent != "" {
-		return "", invalid("the OVF's disk has a parent")
-	}
-	for _, f := range envelope.Files {
-		if f.ID != disk.FileRef {
-			continue
+	for _, disk := range envelope.Disks {
+		if disk.Parent != "" {
+			return nil, invalid("the OVF's disk has a parent")
 		}
+		at := slices.IndexFunc(envelope.Files, func(f file) bool { return f.ID == disk.FileRef })
+		if at < 0 {
+			return nil, invalid("the OVF names no file for its disk")
+		}
+		f := envelope.Files[at]
 		if f.Compression != "" && f.Compression != "identity" || f.ChunkSize != "" {
-			return "", invalid("the OVF's disk is compressed or in pieces")
+			return nil, invalid("the OVF's disk is compressed or in pieces")
 		}
-		return path.Clean(f.Href), nil
+		href := path.Clean(f.Href)
+		if slices.Contains(hrefs, href) {
+			return nil, invalid("the OVF has the disk %.100q twice", href)
+		}
+		hrefs = append(hrefs, href)
 	}
-	return "", invalid("the OVF names no file for its disk")
+	return hrefs, nil
 }

@@ -10,7 +10,8 @@ const (
 
 	qcow2Corrupt      = 1 << 1
 	qcow2DataFile     = 1 << 2
-	qcow2Incompatible = 1<<0 | 1<<3 | 1<<4 // dirty, compression type, extended L2: harmless
+	qcow2Incompatible = 1<<0 | 1<<3 // dirty, compression type: harmless
+	qcow2ExtendedL2   = 1 << 4
 
 	qcow2BackingFormat = 0xe2792aca // header extensions
 	qcow2DataFileName  = 0x44415441
@@ -44,7 +45,7 @@ func inspectQCOW2(f file, maxSize int64) (int64, error) {
 		return 0, invalid("the image is encrypted")
 	}
 
-	extensions, entry := uint64(72), uint64(8)
+	extensions := uint64(72)
 	if version == 3 {
 		if h, err = f.bytes(0, 104); err != nil {
 			return 0, err
@@ -55,11 +56,10 @@ func inspectQCOW2(f file, maxSize int64) (int64, error) {
 			return 0, invalid("the image keeps its data in another file")
 		case incompatible&qcow2Corrupt != 0:
 			return 0, invalid("the image is marked as corrupt")
+		case incompatible&qcow2ExtendedL2 != 0:
+			return 0, invalid("the image has extended second-level entries: convert it first, qemu-img convert -O qcow2")
 		case incompatible&^qcow2Incompatible != 0:
 			return 0, invalid("the image has unknown features %#x", incompatible&^qcow2Incompatible)
-		}
-		if incompatible&(1<<4) != 0 {
-			entry = 16
 		}
 		if n := be.Uint32(h[100:]); n < 104 || n%8 != 0 || uint64(n) > 1<<bits {
 			return 0, invalid("a header of %d bytes", n)
@@ -69,7 +69,7 @@ func inspectQCOW2(f file, maxSize int64) (int64, error) {
 	if err := qcow2Extensions(f, extensions, 1<<bits); err != nil {
 		return 0, err
 	}
-	return int64(size), qcow2Tables(f, h, bits, size, entry)
+	return int64(size), qcow2Tables(f, h, bits, size)
 }
 
 // qcow2Extensions walks the header extensions, which end before the first cluster does.
@@ -100,9 +100,10 @@ func qcow2Extensions(f file, at, end uint64) error {
 
 // qcow2Tables checks that all tables are inside the file and point into it: qemu reads what is behind a
 // file's end as zeros, so a truncated image would become a machine with holes.
-func qcow2Tables(f file, h []byte, bits uint32, size, entry uint64) error {
+func qcow2Tables(f file, h []byte, bits uint32, size uint64) error {
 	be := binary.BigEndian
 	cluster := uint64(1) << bits
+	const entry = 8
 	perTable := cluster / entry
 	l1 := uint64(be.Uint32(h[36:]))
 	if need := (size + cluster*perTable - 1) / (cluster * perTable); l1 < need || l1*8 > qcow2MaxL1 {

@@ -60,12 +60,8 @@ func inspectVHDX(f file, maxSize int64) (int64, error) {
 	if block < 1<<20 || block > 256<<20 || block&(block-1) != 0 {
 		return 0, invalid("blocks of %d bytes", block)
 	}
-	// Every so many data blocks the table has an entry for a sector bitmap, unused without a parent.
-	const sectorsPerBitmap = 1 << 23
 	entries := (size + block - 1) / block
-	if chunk := sectorsPerBitmap * 512 / block; chunk > 0 {
-		entries += (entries - 1) / chunk
-	}
+	entries += (entries - 1) / vhdxChunk(block)
 	if entries*8 > bat.length {
 		return 0, invalid("the block table is too short for the disk")
 	}
@@ -77,6 +73,12 @@ func inspectVHDX(f file, maxSize int64) (int64, error) {
 		}
 		return nil
 	})
+}
+
+// vhdxChunk is after how many data blocks the table has an entry for a sector bitmap, which is unused without a parent.
+func vhdxChunk(block uint64) uint64 {
+	const sectorsPerBitmap = 1 << 23
+	return max(1, sectorsPerBitmap*512/block)
 }
 
 // vhdxHeaders checks that a header is whole and that the log is empty.

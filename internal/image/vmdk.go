@@ -8,6 +8,8 @@ import (
 // vmdkAtEnd as the grain directory's place: it is in the footer.
 const vmdkAtEnd = 0xffffffffffffffff
 
+const vmdkCompressed = 1 << 16 // a flag: of the grains
+
 func inspectVMDK(f file, maxSize int64) (int64, error) {
 	h, err := f.bytes(0, 512)
 	if err != nil || string(h[:4]) != "KDMV" {
@@ -138,8 +140,7 @@ func vmdkTables(f file, h []byte, capacity uint64) error {
 			return inside(at)
 		})
 	})
-	const compressed = 1 << 16
-	if err != nil || last <= 1 || le.Uint32(h[8:])&compressed == 0 {
+	if err != nil || last <= 1 || le.Uint32(h[8:])&vmdkCompressed == 0 {
 		return err
 	}
 	marker, err := f.bytes(last*512, 12)

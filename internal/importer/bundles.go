@@ -15,9 +15,9 @@ import (
 
 	"karri.dev/internal/bundle"
 	"karri.dev/internal/image"
-	"karri.dev/internal/jail"
 	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
 )
 
@@ -59,8 +59,6 @@ func (im *Importer) carryOutBundle(ctx context.Context, img *resource.Image) {
 		reason = badImage.Reason
 	case errors.Is(err, object.ErrNoSpace):
 		reason = "There is not enough disk space in the cloud for this image"
-	case errors.Is(err, jail.ErrNoJail):
-		reason = "This cloud cannot convert images safely; its administrator finds the reason in the log"
 	case im.again(img.ID):
 		log.Warn("bundle is tried again", "error", err)
 		return
@@ -136,7 +134,7 @@ func (im *Importer) fromBundle(ctx context.Context, img *resource.Image) (data r
 		return data, false, spaceError(err)
 	}
 	defer os.RemoveAll(dir)
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out.qcow2")
+	in := filepath.Join(dir, "in")
 	limit := int64(image.DefaultMaxSize)
 	switch m.Kind {
 	case bundle.Kernel:
@@ -144,7 +142,7 @@ func (im *Importer) fromBundle(ctx context.Context, img *resource.Image) (data r
 	case bundle.Ramdisk:
 		limit = maxRamdisk
 	}
-	w, err := newSparse(in, im.cfg.Reserve)
+	w, err := newHoled(in, im.cfg.Reserve)
 	if err != nil {
 		return data, false, spaceError(err)
 	}
@@ -158,18 +156,24 @@ func (im *Importer) fromBundle(ctx context.Context, img *resource.Image) (data r
 		return data, false, spaceError(err)
 	}
 	quiet := func(int) {}
+	file, err := os.Open(in)
+	if err != nil {
+		return data, false, err
+	}
+	defer file.Close()
+	disk, err := sparse.NewFile(file)
+	if err != nil {
+		return data, false, err
+	}
 	if m.Kind != bundle.Machine {
-		data, err = im.keep(ctx, img.ID, in, quiet)
+		data, err = im.put(ctx, img.ID, file, disk.Size(), quiet)
 		data.Format, data.VirtualSize = "raw", data.Size
 		return data, false, spaceError(err)
 	}
-	size, err := im.deps.Converter.Convert(ctx, "raw", in, out, quiet)
-	if err != nil {
-		return data, false, spaceError(err)
+	if _, err := image.Inspect(file, disk.Size(), image.Raw, limit); err != nil {
+		return data, false, err
 	}
-	os.Remove(in)
-	data, err = im.keep(ctx, img.ID, out, quiet)
-	data.VirtualSize = size
+	data, err = im.keep(ctx, img.ID, image.Disk{Disk: disk, Mapped: true}, quiet)
 	return data, !w.bootable(), spaceError(err)
 }
 
@@ -181,28 +185,28 @@ type part struct {
 
 func (p *part) Close() error { return errors.Join(p.ReadCloser.Close(), p.o.Close()) }
 
-// sparse writes a file from its beginning, with holes for zeros, and leaves others their space.
-type sparse struct {
+// holed writes a file from its beginning, with holes for zeros, and leaves others their space.
+type holed struct {
 	f      *os.File
 	at     int64
 	free   int64
 	sector [512]byte // the first
 }
 
-func newSparse(path string, reserve int64) (*sparse, error) {
+func newHoled(path string, reserve int64) (*holed, error) {
 	var space syscall.Statfs_t
 	if err := syscall.Statfs(filepath.Dir(path), &space); err != nil {
 		return nil, err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	return &sparse{f: f, free: int64(space.Bavail)*space.Bsize - reserve}, err
+	return &holed{f: f, free: int64(space.Bavail)*space.Bsize - reserve}, err
 }
 
-func (s *sparse) Write(b []byte) (int, error) {
+func (s *holed) Write(b []byte) (int, error) {
 	if s.at < int64(len(s.sector)) {
 		copy(s.sector[s.at:], b)
 	}
-	if !zero(b) {
+	if !sparse.IsZero(b) {
 		if s.free -= int64(len(b)); s.free < 0 {
 			return 0, syscall.ENOSPC
 		}
@@ -215,6 +219,6 @@ func (s *sparse) Write(b []byte) (int, error) {
 }
 
 // bootable says whether what was written begins with a boot sector.
-func (s *sparse) bootable() bool { return s.sector[510] == 0x55 && s.sector[511] == 0xaa }
+func (s *holed) bootable() bool { return s.sector[510] == 0x55 && s.sector[511] == 0xaa }
 
-func (s *sparse) close() error { return errors.Join(s.f.Truncate(s.at), s.f.Close()) }
+func (s *holed) close() error { return errors.Join(s.f.Truncate(s.at), s.f.Close()) }

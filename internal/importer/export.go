@@ -14,6 +14,12 @@ import (
 	"karri.dev/internal/store"
 )
 
+// Where the stages of an export end, in percent.
+const (
+	exportRead      = 25
+	exportConverted = 80
+)
+
 // export begins exports that wait and cancels those that are to be.
 func (im *Importer) export(ctx context.Context, work chan struct{}) {
 	open := store.ExportTasksOpen.By(im.deps.Store.Snapshot(), "yes")
@@ -75,12 +81,12 @@ func (im *Importer) exportImage(ctx context.Context, task *resource.ExportTask) 
 	if err = errors.Join(err, o.Close()); err != nil {
 		return spaceError(err)
 	}
-	report("converting", readDone)
+	report("converting", exportRead)
 	if err := im.deps.Converter.Export(ctx, in, task.Format, out, func(int) {}); err != nil {
 		return spaceError(err)
 	}
 	os.Remove(in)
-	report("updating", convertDone)
+	report("updating", exportConverted)
 	if err := im.deliver(ctx, task, out); err != nil {
 		return spaceError(err)
 	}
@@ -97,7 +103,7 @@ func (im *Importer) fetch(o object.Object, path string) error {
 		return err
 	}
 	defer body.Close()
-	w, err := newSparse(path, im.cfg.Reserve)
+	w, err := newHoled(path, im.cfg.Reserve)
 	if err != nil {
 		return err
 	}

@@ -7,57 +7,125 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 
+	"karri.dev/internal/image"
 	"karri.dev/internal/object"
+	"karri.dev/internal/qcow2"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
 
 // Shares of the whole that the stages take, in percent: where each ends.
 const (
-	readDone    = 25
-	convertDone = 80
-	storeDone   = 99
+	validated = 10
+	stored    = 99
 )
 
-// importImage does the work of one task.
+// importImage does the work of one task. Each disk goes from S3 into the system bucket without being anywhere else.
 func (im *Importer) importImage(ctx context.Context, task *resource.ImportTask) error {
-	if len(task.Disks) != 1 {
-		return &BadImage{Reason: "Exactly one disk can be imported into an image"}
-	}
-	dir := im.scratch(task.ID)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return spaceError(err)
-	}
-	defer os.RemoveAll(dir)
 	report := im.reporter(ctx, task.ID)
-	in, out := filepath.Join(dir, "in"), filepath.Join(dir, "out.qcow2")
-
 	report("validating", 1)
-	if err := im.read(ctx, task, in, func(p int) { report("validating", p*readDone/100) }); err != nil {
-		return err
-	}
-	report("converting", readDone)
-	size, err := im.deps.Converter.Convert(ctx, task.Disks[0].Format, in, out, func(p int) {
-		report("converting", readDone+p*(convertDone-readDone)/100)
-	})
+	disks, err := im.open(ctx, task)
+	defer func() {
+		for _, d := range disks {
+			d.object.Close()
+		}
+	}()
 	if err != nil {
 		return spaceError(err)
 	}
-	os.Remove(in) // its space is wanted for the object
-	report("updating", convertDone)
-	data, err := im.keep(ctx, task.Target(), out, func(p int) { report("updating", convertDone+p*(storeDone-convertDone)/100) })
-	if err != nil {
-		return spaceError(err)
+	if len(disks) > 1 && (task.SnapshotID != "" || im.cfg.RootDevice != "ebs") {
+		return &BadImage{Reason: fmt.Sprintf("The image has %d disks: exactly one can be imported here", len(disks))}
 	}
-	data.VirtualSize = size
-	return im.finish(ctx, task.ID, data)
+	list := make([]imported, len(disks))
+	for n, d := range disks {
+		report("converting", validated)
+		share := (stored - validated) / len(disks)
+		data, err := im.keep(ctx, diskID(task, n), d.Disk, func(p int) { report("converting", validated+share*n+share*p/100) })
+		if err != nil {
+			return spaceError(err)
+		}
+		list[n] = imported{d.of, data}
+	}
+	report("updating", stored)
+	return im.finish(ctx, task.ID, list)
+}
+
+// source is a disk that is to be imported.
+type source struct {
+	image.Disk
+	object object.Object
+	of     resource.ImportDisk
+}
+
+// imported is one that was.
+type imported struct {
+	of   resource.ImportDisk
+	data resource.ImageData
+}
+
+// open finds a task's disks: those of an archive come one by one. What it gives is to be closed, also with an error.
+func (im *Importer) open(ctx context.Context, task *resource.ImportTask) (out []source, err error) {
+	for _, d := range task.Disks {
+		o, err := im.object(ctx, task.AccountID, d)
+		if err != nil {
+			return out, err
+		}
+		r := object.NewReaderAt(o)
+		list, err := image.InspectAll(r, r.Size(), image.Format(d.Format), 0)
+		var bad *BadImage
+		if errors.As(err, &bad) {
+			err = &BadImage{Reason: "Disk validation failed [" + bad.Reason + "]"}
+		} else if err != nil {
+			err = fmt.Errorf("check image: %w", err)
+		}
+		if err == nil && len(out)+len(list) > MaxDisks {
+			err = &BadImage{Reason: fmt.Sprintf("There are more than %d disks", MaxDisks)}
+		}
+		if err != nil {
+			o.Close()
+			return out, err
+		}
+		for n, info := range list {
+			if n > 0 {
+				if o, err = im.object(ctx, task.AccountID, d); err != nil {
+					return out, err
+				}
+				d.DeviceName = ""
+			}
+			disk, err := image.Open(object.NewReaderAt(o), info)
+			out = append(out, source{disk, o, d})
+			if err != nil {
+				return out, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// object opens a disk's object. The bucket is looked up anew: it may have changed hands since the caller's access was
+// checked.
+func (im *Importer) object(ctx context.Context, account string, disk resource.ImportDisk) (object.Object, error) {
+	b := store.Buckets.Get(im.deps.Store.Snapshot(), disk.Bucket)
+	if b == nil || b.System || b.AccountID != account {
+		return nil, &BadImage{Reason: fmt.Sprintf("The bucket %s does not exist or is not the account's", disk.Bucket)}
+	}
+	o, err := im.deps.Objects.Get(ctx, b.Engine, disk.Key, "")
+	if errors.Is(err, object.ErrNotFound) {
+		return nil, &BadImage{Reason: fmt.Sprintf("The object %s does not exist in bucket %s", disk.Key, disk.Bucket)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if o.Meta().Size == 0 {
+		o.Close()
+		return nil, &BadImage{Reason: "The disk image is empty"}
+	}
+	return o, nil
 }
 
 // reporter gives a function that writes progress into the task: at every new message, else once a second.
@@ -81,100 +149,40 @@ func (im *Importer) reporter(ctx context.Context, id string) func(message string
 	}
 }
 
-// read copies the disk out of S3 into a sparse file. The bucket is looked up anew: it may have changed hands
-// since the caller's access was checked.
-func (im *Importer) read(ctx context.Context, task *resource.ImportTask, path string, progress func(percent int)) error {
-	disk := task.Disks[0]
-	b := store.Buckets.Get(im.deps.Store.Snapshot(), disk.Bucket)
-	if b == nil || b.System || b.AccountID != task.AccountID {
-		return &BadImage{Reason: fmt.Sprintf("The bucket %s does not exist or is not the account's", disk.Bucket)}
-	}
-	o, err := im.deps.Objects.Get(ctx, b.Engine, disk.Key, "")
-	if errors.Is(err, object.ErrNotFound) {
-		return &BadImage{Reason: fmt.Sprintf("The object %s does not exist in bucket %s", disk.Key, disk.Bucket)}
-	}
-	if err != nil {
-		return err
-	}
-	defer o.Close()
-	size := o.Meta().Size
-	if size == 0 {
-		return &BadImage{Reason: "The disk image is empty"}
-	}
-	body, err := o.Range(0, size)
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return spaceError(err)
-	}
-	defer f.Close()
-	// Others need the file system too: the state store stops when it is full.
-	var space syscall.Statfs_t
-	if err := syscall.Statfs(filepath.Dir(path), &space); err != nil {
-		return err
-	}
-	free := int64(space.Bavail)*space.Bsize - im.cfg.Reserve
-	buf := make([]byte, 1<<20)
-	for at := int64(0); at < size; {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		n, err := io.ReadFull(body, buf[:min(int64(len(buf)), size-at)])
-		if err != nil {
-			return fmt.Errorf("read the disk image: %w", err)
-		}
-		if !zero(buf[:n]) { // holes stay holes
-			if free -= int64(n); free < 0 {
-				return spaceError(syscall.ENOSPC)
-			}
-			if _, err := f.WriteAt(buf[:n], at); err != nil {
-				return spaceError(err)
-			}
-		}
-		at += int64(n)
-		progress(int(at * 100 / size))
-	}
-	return spaceError(errors.Join(f.Truncate(size), f.Close()))
-}
-
-func zero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // Key is where an image's data is in the system bucket.
 func Key(imageID string) string { return "images/" + imageID }
 
-// keep puts the converted disk into the system bucket.
-func (im *Importer) keep(ctx context.Context, imageID, path string, progress func(percent int)) (resource.ImageData, error) {
-	f, err := os.Open(path)
+// keep makes a qcow2 file of a disk in the system bucket.
+func (im *Importer) keep(ctx context.Context, id string, d image.Disk, progress func(percent int)) (resource.ImageData, error) {
+	look := func(p int) { progress(p / 2) }
+	img, err := qcow2.NewImage(ctx, d, !d.Mapped, look)
 	if err != nil {
-		return resource.ImageData{}, err
+		return resource.ImageData{}, fmt.Errorf("read the disk: %w", err)
 	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return resource.ImageData{}, err
+	r := img.Reader(ctx)
+	defer r.Close()
+	from := 0
+	if !d.Mapped {
+		from = 50
 	}
-	sum := sha256.New()
-	read := int64(0)
-	body := io.TeeReader(f, io.MultiWriter(sum, counter(func(n int) error {
+	data, err := im.put(ctx, id, r, img.Size(), func(p int) { progress(from + p*(100-from)/100) })
+	data.Format, data.VirtualSize = "qcow2", d.Size()
+	return data, err
+}
+
+// put puts what becomes an image's data into the system bucket.
+func (im *Importer) put(ctx context.Context, id string, r io.Reader, size int64, progress func(percent int)) (resource.ImageData, error) {
+	sum, read := sha256.New(), int64(0)
+	body := io.TeeReader(r, counter(func(n int) error {
 		read += int64(n)
-		progress(int(read * 100 / max(info.Size(), 1)))
+		progress(int(read * 100 / max(size, 1)))
 		return ctx.Err()
-	})))
-	m, err := im.deps.Objects.Put(ctx, Bucket, object.Put{Key: Key(imageID), Body: body, Size: info.Size()})
+	}))
+	m, err := im.deps.Objects.Put(ctx, Bucket, object.Put{Key: Key(id), Body: body, Size: size, Sum: sum})
 	if err != nil {
 		return resource.ImageData{}, fmt.Errorf("store the image: %w", err)
 	}
-	return resource.ImageData{Key: m.Key, Format: "qcow2", Size: m.Size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
+	return resource.ImageData{Key: m.Key, Size: m.Size, SHA256: hex.EncodeToString(sum.Sum(nil))}, nil
 }
 
 // counter is a writer that only counts.
@@ -182,8 +190,21 @@ type counter func(n int) error
 
 func (c counter) Write(p []byte) (int, error) { return len(p), c(len(p)) }
 
+// MaxDisks is how many disks an image can be imported with.
+const MaxDisks = 20
+
+// diskID names the data of a task's disk: the first one's is that of what the task makes, and further ones are of
+// snapshots, whose ids follow from the image's.
+func diskID(task *resource.ImportTask, n int) string {
+	if n == 0 {
+		return task.Target()
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s disk %d", task.Target(), n))
+	return "snap-" + hex.EncodeToString(sum[:])[:17]
+}
+
 // finish makes the image and completes the task, in one transaction.
-func (im *Importer) finish(ctx context.Context, id string, data resource.ImageData) error {
+func (im *Importer) finish(ctx context.Context, id string, disks []imported) error {
 	return im.change(ctx, id, func(tx *store.Tx, t *resource.ImportTask) error {
 		if t.Cancel {
 			return errCancelled
@@ -192,27 +213,65 @@ func (im *Importer) finish(ctx context.Context, id string, data resource.ImageDa
 		owned := t.Owned
 		owned.CreatedAt, owned.Tags = now, nil
 		t.Status, t.StatusMessage, t.Progress, t.EndedAt = "completed", "", 100, now
-		t.Disks = append([]resource.ImportDisk(nil), t.Disks...)
-		t.Disks[0].Size = data.VirtualSize
+		t.Disks = make([]resource.ImportDisk, len(disks))
+		for n, d := range disks {
+			t.Disks[n] = d.of
+			t.Disks[n].Size = d.data.VirtualSize
+		}
+		root := disks[0].data
 		if t.SnapshotID != "" {
 			return store.Snapshots.Put(tx, &resource.Snapshot{
-				Owned: owned, ID: t.SnapshotID, VolumeID: noVolume, SizeGiB: gib(data.VirtualSize), Description: t.Description,
-				State: "completed", Progress: 100, CompletedAt: now, Data: data,
+				Owned: owned, ID: t.SnapshotID, VolumeID: noVolume, SizeGiB: gib(root.VirtualSize), Description: t.Description,
+				State: "completed", Progress: 100, CompletedAt: now, Data: root,
 			})
 		}
 		img := &resource.Image{
 			Owned: owned, ID: t.ImageID, Kind: "machine", Name: t.ID, Description: t.Description, Architecture: t.Architecture,
 			Platform: t.Platform, BootMode: t.BootMode, State: resource.ImageAvailable,
 			RootDeviceType: "instance-store", RootDeviceName: "/dev/sda1",
-			Location: t.Disks[0].Bucket + "/" + t.Disks[0].Key, Data: data,
+			Location: t.Disks[0].Bucket + "/" + t.Disks[0].Key, Data: root,
 		}
 		if im.cfg.RootDevice == "ebs" {
-			if err := store.Snapshots.Put(tx, Snapshot(img, now)); err != nil {
+			snap := Snapshot(img, now)
+			t.Disks[0].SnapshotID, t.Disks[0].DeviceName = snap.ID, img.RootDeviceName
+			if err := store.Snapshots.Put(tx, snap); err != nil {
 				return err
 			}
 		}
+		names := devices(t.Disks)
+		for n, d := range disks[1:] {
+			snap := &resource.Snapshot{
+				Owned: owned, ID: diskID(t, n+1), VolumeID: noVolume, SizeGiB: gib(d.data.VirtualSize),
+				Description: "Created by AWS-VMImport service for " + img.Name, State: "completed", Progress: 100, CompletedAt: now, Data: d.data,
+			}
+			if err := store.Snapshots.Put(tx, snap); err != nil {
+				return err
+			}
+			t.Disks[n+1].SnapshotID, t.Disks[n+1].DeviceName = snap.ID, names[n]
+			img.Mappings = append(img.Mappings, resource.ImageMapping{Device: names[n], SnapshotID: snap.ID, SizeGiB: snap.SizeGiB, Type: "gp2", DeleteOnEnd: true})
+		}
 		return store.Images.Put(tx, img)
 	})
+}
+
+// devices gives the disks after the first their names: those that were asked for, and free ones.
+func devices(disks []resource.ImportDisk) []string {
+	taken := map[string]bool{}
+	var out []string
+	for _, d := range disks[1:] {
+		taken[d.DeviceName] = true
+	}
+	next := byte('b')
+	for _, d := range disks[1:] {
+		name := d.DeviceName
+		for ; name == "" && next <= 'z'; next++ {
+			if free := "/dev/sd" + string(next); !taken[free] {
+				name = free
+			}
+		}
+		out = append(out, name)
+	}
+	return out
 }
 
 // noVolume is what AWS's snapshots say that were not made of a volume.
@@ -247,7 +306,9 @@ func (im *Importer) collect(ctx context.Context) error {
 		snap := im.deps.Store.Snapshot() // newer than the listing: an image that was finished meanwhile is in it
 		open := map[string]bool{}
 		for t := range store.ImportTasksOpen.By(snap, "yes") {
-			open[t.Target()] = true
+			for n := range MaxDisks {
+				open[diskID(t, n)] = true
+			}
 		}
 		for t := range store.ExportTasksOpen.By(snap, "yes") {
 			open[strings.TrimPrefix(t.Data.Key, Key(""))] = true

@@ -1,6 +1,6 @@
-// Package importer carries out ImportImage and ImportSnapshot tasks: it reads the disk from S3, has it checked and converted in a
-// jail, puts the result into the system bucket, and makes the image; and ExportImage tasks, the way back. A task that a crash cut short is done
-// again from the start; what a crash left is removed.
+// Package importer carries out ImportImage and ImportSnapshot tasks: it checks the disk where it lies in S3, streams it
+// into the system bucket, and makes the image; and ExportImage tasks, the way back, for which it needs a converter in a
+// jail. A task that a crash cut short is done again from the start; what a crash left is removed.
 package importer
 
 import (
@@ -39,13 +39,9 @@ type Config struct {
 	Reserve    int64 // bytes that a task leaves free on the file system; 0 means 256 MiB
 }
 
-// Converter checks a disk image that somebody else made, and makes a qcow2 file of it that stands alone.
+// Converter writes disks in the formats of others.
 type Converter interface {
-	// Convert reads the file in of the format ("raw", "qcow2", "vmdk", "vhd", "vhdx", "ova"), writes out, tells
-	// percentages to progress, and gives the disk's virtual size in bytes. An error that is the image's own
-	// fault is a *BadImage.
-	Convert(ctx context.Context, format, in, out string, progress func(percent int)) (virtualSize int64, err error)
-	// Export writes the disk of in, a qcow2 file that Convert made, in another format: "raw", "vmdk" or "vhd".
+	// Export writes the disk of in, a qcow2 file of ours, in another format: "raw", "vmdk" or "vhd".
 	Export(ctx context.Context, in, format, out string, progress func(percent int)) error
 }
 

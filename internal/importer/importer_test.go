@@ -1,12 +1,12 @@
 package importer
 
 import (
+	"archive/tar"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -17,10 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"karri.dev/internal/image"
-	"karri.dev/internal/jail"
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/qcow2"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -33,6 +32,8 @@ type fixture struct {
 	objects object.Engine
 	scratch string
 	stop    func()
+
+	rootDevice string
 }
 
 func setup(t *testing.T) *fixture {
@@ -58,7 +59,7 @@ func setup(t *testing.T) *fixture {
 func (f *fixture) run(c Converter) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	i := New(Config{Scratch: f.scratch, RetryPause: time.Millisecond}, Deps{Store: f.store, Objects: f.objects, Converter: c, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	i := New(Config{Scratch: f.scratch, RootDevice: f.rootDevice, RetryPause: time.Millisecond}, Deps{Store: f.store, Objects: f.objects, Converter: c, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	go func() { done <- i.Run(ctx) }()
 	f.stop = func() {
 		cancel()
@@ -132,51 +133,60 @@ func (f *fixture) keys() []string {
 	return out
 }
 
-// converters for what does not need qemu-img.
-type converterFunc func(ctx context.Context, format, in, out string, progress func(int)) (int64, error)
+// converterFunc stands for qemu-img in exports.
+type converterFunc func(ctx context.Context, in, out string) error
 
-func (c converterFunc) Convert(ctx context.Context, format, in, out string, progress func(int)) (int64, error) {
-	return c(ctx, format, in, out, progress)
+func (c converterFunc) Export(ctx context.Context, in, _, out string, _ func(int)) error {
+	return c(ctx, in, out)
 }
 
-func (c converterFunc) Export(ctx context.Context, in, format, out string, progress func(int)) error {
-	_, err := c(ctx, format, in, out, progress)
-	return err
-}
-
-var upper = converterFunc(func(_ context.Context, _, in, out string, progress func(int)) (int64, error) {
+var upper = converterFunc(func(_ context.Context, in, out string) error {
 	b, err := os.ReadFile(in)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	progress(50)
-	return 4096, os.WriteFile(out, bytes.ToUpper(b), 0o600)
+	return os.WriteFile(out, bytes.ToUpper(b), 0o600)
 })
+
+// sector is a disk.
+var sector = bytes.Repeat([]byte("sector, "), 64)
+
+// content reads what was kept as the data of an image.
+func (f *fixture) content(data resource.ImageData) []byte {
+	f.t.Helper()
+	o, err := f.objects.Get(f.t.Context(), Bucket, data.Key, "")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer o.Close()
+	r := object.NewReaderAt(o)
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.NewSectionReader(r, 0, r.Size())); err != nil || hex.EncodeToString(sum.Sum(nil)) != data.SHA256 || r.Size() != data.Size {
+		f.t.Fatalf("%+v is not what is kept, %v", data, err)
+	}
+	d, err := qcow2.Open(r, nil)
+	if err != nil || data.Format != "qcow2" || d.Size() != data.VirtualSize {
+		f.t.Fatalf("%v: %+v", err, data)
+	}
+	out := make([]byte, d.Size())
+	if _, err := d.ReadAt(out, 0); err != nil {
+		f.t.Fatal(err)
+	}
+	return out
+}
 
 func TestImport(t *testing.T) {
 	f := setup(t)
-	f.put("mine-1", "disk", []byte("a disk"))
+	f.put("mine-1", "disk", sector)
 	f.task("import-ami-1", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
 	f.run(upper)
 	task := f.await("import-ami-1", ended)
 	img := store.Images.Get(f.store.Snapshot(), task.ImageID)
-	if task.Status != "completed" || task.Disks[0].Size != 4096 || img == nil {
+	if task.Status != "completed" || task.Disks[0].Size != 512 || img == nil {
 		t.Fatalf("%+v %+v", task, img)
 	}
-	o, err := f.objects.Get(t.Context(), Bucket, img.Data.Key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer o.Close()
-	body, err := o.Range(0, o.Meta().Size)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer body.Close()
-	data, err := io.ReadAll(body)
-	sum := sha256.Sum256(data)
-	if err != nil || string(data) != "A DISK" || hex.EncodeToString(sum[:]) != img.Data.SHA256 || img.AccountID != account || img.State != resource.ImageAvailable {
-		t.Errorf("%q, %v: %+v", data, err, img)
+	if !bytes.Equal(f.content(img.Data), sector) || img.AccountID != account || img.State != resource.ImageAvailable {
+		t.Errorf("%+v", img)
 	}
 	f.kill()
 	if left, err := os.ReadDir(f.scratch); err != nil || len(left) != 0 {
@@ -184,31 +194,126 @@ func TestImport(t *testing.T) {
 	}
 }
 
-func TestWhatFails(t *testing.T) {
-	fails := func(err error) converterFunc {
-		return func(context.Context, string, string, string, func(int)) (int64, error) { return 0, err }
+// Several containers, and an archive of several disks, become an image with a snapshot for each.
+func TestSeveralDisks(t *testing.T) {
+	second := bytes.Repeat([]byte("another "), 128)
+	archive := ova(t, map[string][]byte{"root.raw": sector, "data.img": second}, "root.raw", "data.img")
+	for name, disks := range map[string][]resource.ImportDisk{
+		"containers": {{Format: "raw", Bucket: "mine", Key: "root"}, {Format: "raw", Bucket: "mine", Key: "data", DeviceName: "/dev/sdf"}},
+		"archive":    {{Format: "ova", Bucket: "mine", Key: "ova"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			f.rootDevice = "ebs"
+			f.put("mine-1", "root", sector)
+			f.put("mine-1", "data", second)
+			f.put("mine-1", "ova", archive)
+			f.task("import-ami-1", disks...)
+			f.run(upper)
+			task := f.await("import-ami-1", ended)
+			r := f.store.Snapshot()
+			img := store.Images.Get(r, task.ImageID)
+			if task.Status != "completed" || img == nil || len(img.Mappings) != 2 || len(task.Disks) != 2 || store.Snapshots.Len(r) != 2 {
+				t.Fatalf("%+v %+v", task, img)
+			}
+			device := map[string]string{"containers": "/dev/sdf", "archive": "/dev/sdb"}[name]
+			for i, want := range []struct {
+				device string
+				data   []byte
+			}{{"/dev/sda1", sector}, {device, second}} {
+				snap := store.Snapshots.Get(r, img.Mappings[i].SnapshotID)
+				if snap == nil || snap.State != "completed" || snap.AccountID != account || !bytes.Equal(f.content(snap.Data), want.data) {
+					t.Errorf("disk %d: %+v", i, snap)
+				}
+				if img.Mappings[i].Device != want.device || task.Disks[i].DeviceName != want.device || task.Disks[i].SnapshotID != snap.ID || task.Disks[i].Size != int64(len(want.data)) {
+					t.Errorf("disk %d: %+v %+v", i, img.Mappings[i], task.Disks[i])
+				}
+			}
+			im := New(Config{Scratch: f.scratch}, Deps{Store: f.store, Objects: f.objects, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+			if err := im.collect(t.Context()); err != nil || len(f.keys()) != 2 {
+				t.Errorf("left: %v, %v", f.keys(), err)
+			}
+		})
 	}
+	f := setup(t) // an instance-store image has one disk
+	f.put("mine-1", "ova", archive)
+	f.task("t", resource.ImportDisk{Format: "ova", Bucket: "mine", Key: "ova"})
+	f.run(upper)
+	if task := f.await("t", ended); task.Status != "deleted" || !strings.Contains(task.StatusMessage, "has 2 disks") || len(f.keys()) != 0 {
+		t.Errorf("%+v, %v", task, f.keys())
+	}
+}
+
+// ova makes an archive of disks, with a document that names them in this order.
+func ova(t *testing.T, files map[string][]byte, order ...string) []byte {
+	t.Helper()
+	doc := `<Envelope xmlns:ovf="http://schemas.dmtf.org/ovf/envelope/1"><References>`
+	for _, name := range order {
+		doc += `<File ovf:href="` + name + `" ovf:id="` + name + `"/>`
+	}
+	doc += "</References><DiskSection>"
+	for _, name := range order {
+		doc += `<Disk ovf:fileRef="` + name + `"/>`
+	}
+	var out bytes.Buffer
+	w := tar.NewWriter(&out)
+	add := func(name string, data []byte) {
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(data)), Mode: 0o644}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write(data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("a.ovf", []byte(doc+"</DiskSection></Envelope>"))
+	for name, data := range files {
+		add(name, data)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}
+
+// broken is an engine whose system bucket cannot be written, for a reason.
+type broken struct {
+	object.Engine
+	put func(ctx context.Context, p object.Put) error
+}
+
+func (b broken) Put(ctx context.Context, bucket string, p object.Put) (object.Meta, error) {
+	if bucket == Bucket {
+		if err := b.put(ctx, p); err != nil {
+			return object.Meta{}, err
+		}
+	}
+	return b.Engine.Put(ctx, bucket, p)
+}
+
+func TestWhatFails(t *testing.T) {
 	for name, c := range map[string]struct {
-		bucket, key string
-		converter   Converter
-		want        string
+		bucket, key, format string
+		err                 error
+		want                string
 	}{
-		"someone else's bucket": {"theirs", "disk", upper, "ClientError: The bucket"},
-		"the system's bucket":   {Bucket, "disk", upper, "ClientError: The bucket"},
-		"no bucket":             {"none", "disk", upper, "ClientError: The bucket"},
-		"no object":             {"mine", "none", upper, "ClientError: The object"},
-		"bad image":             {"mine", "disk", fails(fmt.Errorf("x: %w", &image.Invalid{Reason: "it is bad"})), "ClientError: it is bad"},
-		"full":                  {"mine", "disk", fails(syscall.ENOSPC), "enough disk space"},
-		"no jail":               {"mine", "disk", fails(jail.ErrNoJail), "safely"},
-		"anything else":         {"mine", "disk", fails(errors.New("/secret/path")), "internal error"},
+		"someone else's bucket": {"theirs", "disk", "raw", nil, "ClientError: The bucket"},
+		"the system's bucket":   {Bucket, "disk", "raw", nil, "ClientError: The bucket"},
+		"no bucket":             {"none", "disk", "raw", nil, "ClientError: The bucket"},
+		"no object":             {"mine", "none", "raw", nil, "ClientError: The object"},
+		"bad image":             {"mine", "disk", "qcow2", nil, "ClientError: Disk validation failed [the file is not a QCOW2 image]"},
+		"empty image":           {"mine", "empty", "raw", nil, "ClientError: The disk image is empty"},
+		"full":                  {"mine", "disk", "raw", syscall.ENOSPC, "enough disk space"},
+		"anything else":         {"mine", "disk", "raw", errors.New("/secret/path"), "internal error"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := setup(t)
 			for _, engine := range []string{"mine-1", "theirs-1", Bucket} {
-				f.put(engine, "disk", []byte("x"))
+				f.put(engine, "disk", sector)
 			}
-			f.task("t", resource.ImportDisk{Format: "raw", Bucket: c.bucket, Key: c.key})
-			f.run(c.converter)
+			f.put("mine-1", "empty", nil)
+			f.objects = broken{f.objects, func(context.Context, object.Put) error { return c.err }}
+			f.task("t", resource.ImportDisk{Format: c.format, Bucket: c.bucket, Key: c.key})
+			f.run(upper)
 			task := f.await("t", ended)
 			if task.Status != "deleted" || !strings.Contains(task.StatusMessage, c.want) || strings.Contains(task.StatusMessage, "/secret") {
 				t.Errorf("%+v", task)
@@ -220,16 +325,26 @@ func TestWhatFails(t *testing.T) {
 	}
 }
 
-func TestCancel(t *testing.T) {
-	f := setup(t)
-	f.put("mine-1", "disk", []byte("x"))
-	f.task("t", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
-	begun := make(chan struct{})
-	f.run(converterFunc(func(ctx context.Context, _, _, _ string, _ func(int)) (int64, error) {
+// stuck gives the fixture an engine whose writes wait for the end of their context.
+func (f *fixture) stuck() (begun chan struct{}) {
+	begun = make(chan struct{})
+	f.objects = broken{f.objects, func(ctx context.Context, p object.Put) error {
+		if _, err := p.Body.Read(make([]byte, 1)); err != nil {
+			return err
+		}
 		close(begun)
 		<-ctx.Done()
-		return 0, ctx.Err()
-	}))
+		return ctx.Err()
+	}}
+	return begun
+}
+
+func TestCancel(t *testing.T) {
+	f := setup(t)
+	f.put("mine-1", "disk", sector)
+	f.task("t", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
+	begun := f.stuck()
+	f.run(upper)
 	<-begun
 	f.update(func(tx *store.Tx) error {
 		next := *store.ImportTasks.Get(tx, "t")
@@ -244,15 +359,12 @@ func TestCancel(t *testing.T) {
 // A process that stops in the midst leaves the task open and the next one brings it to its end.
 func TestStoppedAndTakenUpAgain(t *testing.T) {
 	f := setup(t)
-	f.put("mine-1", "disk", []byte("x"))
+	f.put("mine-1", "disk", sector)
 	f.put(Bucket, Key("ami-t"), []byte("half done"))
 	f.task("t", resource.ImportDisk{Format: "raw", Bucket: "mine", Key: "disk"})
-	begun := make(chan struct{})
-	f.run(converterFunc(func(ctx context.Context, _, _, _ string, _ func(int)) (int64, error) {
-		close(begun)
-		<-ctx.Done()
-		return 0, ctx.Err()
-	}))
+	real := f.objects
+	begun := f.stuck()
+	f.run(upper)
 	<-begun
 	f.kill()
 	if task := store.ImportTasks.Get(f.store.Snapshot(), "t"); task.Status != "active" {
@@ -261,6 +373,7 @@ func TestStoppedAndTakenUpAgain(t *testing.T) {
 	if err := os.MkdirAll(filepath.Join(f.scratch, "t"), 0o700); err != nil { // what kill -9 leaves
 		t.Fatal(err)
 	}
+	f.objects = real
 	f.run(upper)
 	if task := f.await("t", ended); task.Status != "completed" {
 		t.Errorf("%+v", task)
@@ -287,14 +400,10 @@ func TestDataOfNoImageIsDeleted(t *testing.T) {
 	}
 }
 
-// The real converter: a good image becomes an AMI, a hostile one a failed task.
+// Images that qemu-img made: a good one becomes an AMI, a hostile one a failed task.
 func TestRealImages(t *testing.T) {
-	c, err := image.NewConverter(image.ConverterConfig{}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Probe(t.Context()); err != nil {
-		t.Skip(err)
+	if _, err := exec.LookPath("qemu-img"); err != nil {
+		t.Skip("needs qemu-img")
 	}
 	f, dir := setup(t), t.TempDir()
 	for key, args := range map[string][]string{
@@ -314,7 +423,7 @@ func TestRealImages(t *testing.T) {
 		f.put("mine-1", key, data)
 		f.task(key, resource.ImportDisk{Format: "qcow2", Bucket: "mine", Key: key})
 	}
-	f.run(c)
+	f.run(upper)
 	for key, want := range map[string]string{"good": "", "backed": "ClientError: Disk validation failed [the image has a backing file", "bomb": "exceeds the limit"} {
 		if task := f.await(key, ended); !strings.Contains(task.StatusMessage, want) || (task.Status == "completed") != (want == "") {
 			t.Errorf("%s: %+v", key, task)
@@ -324,7 +433,7 @@ func TestRealImages(t *testing.T) {
 
 func TestImportSnapshot(t *testing.T) {
 	f := setup(t)
-	f.put("mine-1", "disk", []byte("a disk"))
+	f.put("mine-1", "disk", sector)
 	f.update(func(tx *store.Tx) error {
 		return store.ImportTasks.Put(tx, &resource.ImportTask{
 			Owned: resource.Owned{AccountID: account, Region: "us-east-1"}, ID: "import-snap-1", SnapshotID: "snap-1",

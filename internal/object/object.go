@@ -6,6 +6,7 @@ package object
 import (
 	"context"
 	"errors"
+	"hash"
 	"io"
 	"time"
 )
@@ -72,6 +73,9 @@ type Put struct {
 	Body     io.Reader // an error while reading aborts the write; nothing is left
 	Size     int64     // of Body if known, else -1; a body of another length is ErrLength
 	MD5      []byte    // if set, a body with another MD5 is ErrDigest
+	// Sum, if set, takes in the body in place of MD5, and the beginning of what it comes to is in the ETag. It is for
+	// objects of the system, which no client asks for an MD5; not together with MD5.
+	Sum hash.Hash
 	// Checksum, if set, is called once the body is read to its end and gives the checksum to store; an
 	// error aborts the write. It may check digests that arrived as trailers.
 	Checksum func() (algorithm, value, kind string, err error)

@@ -1,16 +1,18 @@
-// Package qcow2 reads qcow2 files that are ours: those that our qemu-img made of images, and those in which our
-// hypervisors keep what differs from a base. It follows the format's specification in QEMU's tree. Nothing in a
-// file makes it open another one, or read outside of its own.
+// Package qcow2 reads qcow2 files: those that somebody brought and package image has inspected, those that we made of
+// them, and those in which our hypervisors keep what differs from a base; and it makes them. It follows the format's
+// specification in QEMU's tree. Nothing in a file makes it open another one, or read outside of its own.
 package qcow2
 
 import (
 	"bytes"
-	"compress/flate"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
+
+	"github.com/klauspost/compress/flate"
+	"github.com/klauspost/compress/zstd"
 
 	"karri.dev/internal/sparse"
 )
@@ -24,7 +26,9 @@ const (
 	offsetMask = 0x00fffffffffffe00
 	compressed = 1 << 62
 	allZero    = 1 // in an entry of version 3
-	knownBits  = 1 // incompatible features: dirty, which refcounts may be; they are not read
+	// Incompatible features: dirty, which refcounts may be, that are not read; and a compression type in the header.
+	knownBits = 1 | hasType
+	hasType   = 1 << 3
 
 	cachedTables = 64
 )
@@ -35,6 +39,7 @@ type File struct {
 	below   sparse.Disk
 	version uint32
 	bits    uint32
+	zstd    bool // compressed clusters, else deflate
 	size    int64
 	l1      []uint64
 
@@ -54,6 +59,16 @@ func Open(r io.ReaderAt, below sparse.Disk) (*File, error) {
 	be := binary.BigEndian
 	f := &File{r: r, below: below, version: be.Uint32(h[4:]), bits: be.Uint32(h[20:]), tables: map[uint64][]uint64{}}
 	size, l1 := be.Uint64(h[24:]), be.Uint32(h[36:])
+	if f.version == 3 && be.Uint64(h[72:])&hasType != 0 {
+		var kind [1]byte
+		if err := sparse.ReadFull(r, kind[:], headerSize); err != nil {
+			return nil, fmt.Errorf("qcow2: %w", err)
+		}
+		if kind[0] > 1 {
+			return nil, fmt.Errorf("qcow2: unknown compression %d", kind[0])
+		}
+		f.zstd = kind[0] == 1
+	}
 	switch {
 	case be.Uint32(h) != magic || f.version != 2 && f.version != 3:
 		return nil, errors.New("qcow2: not such a file")
@@ -80,7 +95,7 @@ func Open(r io.ReaderAt, below sparse.Disk) (*File, error) {
 
 func (f *File) table(at uint64, entries int) ([]uint64, error) {
 	if at > 1<<62 {
-		return nil, fmt.Errorf("qcow2: a table at %d", at)
+		return nil, &damage{fmt.Errorf("qcow2: a table at %d", at)}
 	}
 	b := make([]byte, entries*8)
 	if _, err := f.r.ReadAt(b, int64(at)); err != nil {
@@ -186,10 +201,40 @@ func (f *File) inflate(e uint64) ([]byte, error) {
 		return nil, fmt.Errorf("qcow2: %w", err)
 	}
 	out := make([]byte, 1<<f.bits)
-	if _, err := io.ReadFull(flate.NewReader(bytes.NewReader(in)), out); err != nil {
-		return nil, fmt.Errorf("qcow2: a compressed cluster at %d: %w", at, err)
+	if err := f.unpack(out, in); err != nil {
+		return nil, &damage{fmt.Errorf("qcow2: a compressed cluster at %d: %w", at, err)}
 	}
 	return out, nil
+}
+
+// damage is of what is in the file.
+type damage struct{ error }
+
+func (d *damage) Unwrap() error { return d.error }
+
+// DamagedImage tells it from errors of who reads the file.
+func (d *damage) DamagedImage() {}
+
+// Inflaters hold no state.
+var inflaters = sync.Pool{New: func() any { return flate.NewReader(nil) }}
+
+func (f *File) unpack(out, in []byte) error {
+	if f.zstd {
+		z, err := zstd.NewReader(bytes.NewReader(in), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(16<<20))
+		if err != nil {
+			return err
+		}
+		defer z.Close()
+		_, err = io.ReadFull(z, out)
+		return err
+	}
+	z := inflaters.Get().(io.ReadCloser)
+	defer inflaters.Put(z)
+	if err := z.(flate.Resetter).Reset(bytes.NewReader(in), nil); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(z, out)
+	return err
 }
 
 // Next implements sparse.Disk.

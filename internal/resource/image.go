@@ -131,4 +131,5 @@ type ImportDisk struct {
 	Bucket      string `json:"bucket"`
 	Key         string `json:"key"`
 	Size        int64  `json:"size"` // bytes of the disk once converted, 0 until known
+	SnapshotID  string `json:"snapshot,omitempty"` // that was made of it
 }

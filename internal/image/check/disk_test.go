@@ -100,12 +100,8 @@ func TestAnOldServerIsMended(t *testing.T) {
 		t.Errorf("%s: %v\nwant %s", r.System, got, want)
 	}
 
-	c, err := image.NewConverter(image.ConverterConfig{}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
 	made := filepath.Join(t.TempDir(), "made.qcow2")
-	if err := c.Copy(t.Context(), info, src, made); err != nil {
+	if err := image.Copy(t.Context(), info, src, made); err != nil {
 		t.Fatal(err)
 	}
 	if info, err = image.InspectFile(made, image.QCOW2, 0); err != nil {

@@ -64,25 +64,27 @@ func (e *Engine) take(ctx context.Context, p *object.Put, b *body, fileOnly bool
 		n, err := io.ReadFull(src, head)
 		switch {
 		case err == nil:
-			return e.stream(src, head, b)
+			return e.stream(p, src, head, b)
 		case err != io.EOF && err != io.ErrUnexpectedEOF:
 			return err
 		}
 		if n > 0 && e.cfg.Files != nil {
 			src.size = int64(n)
-			return e.stream(src, head[:n], b)
+			return e.stream(p, src, head[:n], b)
 		}
 		if b.size = int64(n); n > 0 {
 			b.content = content{kind: inline, id: e.ids.next()}
 		}
 		b.bytes = head[:n]
-		b.md5 = md5.Sum(b.bytes)
+		sum := newSum(p)
+		sum.Write(b.bytes)
+		b.md5 = begin(sum)
 		if n > 0 && b.secret != nil {
 			b.bytes = b.secret.encrypt(head[:0], b.bytes, b.content.id, 0)
 		}
 		return nil
 	}
-	return e.stream(src, nil, b)
+	return e.stream(p, src, nil, b)
 }
 
 // etag is the hex MD5, or what stands for it.
@@ -105,33 +107,33 @@ func (b *body) check(p *object.Put) error {
 }
 
 // stream writes head and the rest of src into a new file and makes both the file and its name durable.
-func (e *Engine) stream(src *source, head []byte, b *body) error {
+func (e *Engine) stream(p *object.Put, src *source, head []byte, b *body) error {
 	size := src.size
 	if size >= 0 {
 		size = b.secret.stored(size)
 	}
-	p, err := e.choose(size)
+	place, err := e.choose(size)
 	if err != nil {
 		return err
 	}
-	files, err := p.files()
+	files, err := place.files()
 	if err != nil {
 		return err
 	}
-	b.content = content{kind: file, id: e.ids.next(), disk: p.id}
+	b.content = content{kind: file, id: e.ids.next(), disk: place.id}
 	e.garbage.begin(b.content.id)
 	f, err := files.Create(src.ctx, b.content.id, size)
 	if err != nil {
-		p.failed()
+		place.failed()
 		return err
 	}
-	w := &fileWriter{engine: e, place: p, file: f, id: b.content.id, secret: b.secret, digest: newDigest()}
+	w := &fileWriter{engine: e, place: place, file: f, id: b.content.id, secret: b.secret, digest: newDigest(newSum(p))}
 	err = w.copy(io.MultiReader(bytes.NewReader(head), src))
 	b.md5 = w.digest.sum()
 	b.size = w.size
 	if err == nil {
 		if err = f.Commit(); err != nil {
-			p.failed()
+			place.failed()
 		}
 		return err
 	}
