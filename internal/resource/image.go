@@ -130,6 +130,6 @@ type ImportDisk struct {
 	DeviceName  string `json:"device_name,omitempty"`
 	Bucket      string `json:"bucket"`
 	Key         string `json:"key"`
-	Size        int64  `json:"size"` // bytes of the disk once converted, 0 until known
+	Size        int64  `json:"size"`               // bytes of the disk once converted, 0 until known
 	SnapshotID  string `json:"snapshot,omitempty"` // that was made of it
 }
