@@ -124,12 +124,32 @@ func zoneCommand() *cobra.Command {
 	joinFlags(c, &cfg.Join)
 	etcdFlags(c, &cfg.Etcd)
 	c.Flags().StringVar(&cfg.Listen, "listen", "", "address on which nodes and the cloud reach this zone, HOST:8774")
+	c.Flags().StringVar(&cfg.StorageListen, "storage-listen", "", "address on which nodes reach this zone's volumes (default: port 8775 beside --listen)")
 	c.Flags().StringVar(&cfg.Placement, "placement", "least-loaded", "least-loaded or round-robin")
 	logged(c, func(log *slog.Logger) error {
-		if host, _, err := net.SplitHostPort(cfg.Listen); err != nil || host == "" || net.ParseIP(host).IsUnspecified() {
+		host, _, err := net.SplitHostPort(cfg.Listen)
+		if err != nil || host == "" || net.ParseIP(host).IsUnspecified() {
 			return errors.New("--listen must name the address that nodes dial, as in 10.0.0.2:8774")
 		}
+		if cfg.StorageListen == "" {
+			cfg.StorageListen = net.JoinHostPort(host, "8775")
+		}
+		if host, _, err := net.SplitHostPort(cfg.StorageListen); err != nil || host == "" || net.ParseIP(host).IsUnspecified() {
+			return errors.New("--storage-listen must name the address that nodes dial, as in 10.0.0.2:8775")
+		}
 		return daemon.Zone(c.Context(), cfg, log, c.OutOrStdout())
+	})
+	return c
+}
+
+// volumeServerCommand is what the zone starts to serve its volumes.
+func volumeServerCommand() *cobra.Command {
+	var dir, listen string
+	c := &cobra.Command{Use: daemon.VolumeServerCommand, Short: "Serve a zone's volumes (the zone starts this)", Args: cobra.NoArgs, Hidden: true}
+	dataDirFlag(c, &dir)
+	c.Flags().StringVar(&listen, "listen", "", "HOST:PORT")
+	logged(c, func(log *slog.Logger) error {
+		return daemon.VolumeServer(c.Context(), dir, listen, log)
 	})
 	return c
 }

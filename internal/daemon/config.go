@@ -91,10 +91,12 @@ type JoinConfig struct{ DataDir, Cloud, Token string }
 
 // ZoneConfig is what an operator says of the zone role.
 type ZoneConfig struct {
-	Join      JoinConfig
-	Listen    string // HOST:PORT that nodes and the cloud dial
-	Etcd      Etcd   // where the cloud's state is in one
-	Placement string
+	Join   JoinConfig
+	Listen string // HOST:PORT that nodes and the cloud dial
+	// StorageListen is HOST:PORT on which nodes reach the zone's volumes.
+	StorageListen string
+	Etcd          Etcd // where the cloud's state is in one
+	Placement     string
 }
 
 // NodeConfig is what an operator says of the node role.

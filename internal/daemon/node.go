@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"karri.dev/internal/admin"
+	"karri.dev/internal/block/serve"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/compute/qemu"
 	"karri.dev/internal/imagecache"
@@ -37,6 +39,8 @@ type nodeParts struct {
 	fetch  func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error)
 	attach func(ctx context.Context) (nodeapi.NodeLink, error)
 	api    netns.API // how guests reach the cloud's API; nil: they cannot
+	// dial reaches a volume of the zone's host at the zone's address for it; nil: volumes are here.
+	dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // nodeProcess is the node role with its engines.
@@ -49,14 +53,14 @@ type nodeProcess struct {
 }
 
 // engines opens what runs machines and networks on this host, for a node and for `karri down`.
-func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, metadata netns.Metadata, api netns.API, log *slog.Logger) (err error) {
+func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, metadata netns.Metadata, api netns.API, dial func(ctx context.Context, volume string) (net.Conn, error), log *slog.Logger) (err error) {
 	defer func() {
 		if err != nil {
 			p.closers.close(log)
 		}
 	}()
 	p.id = id
-	if p.compute, err = qemu.New(qemu.Config{Dir: under(dir, "machines"), Accel: accel}, log); err != nil {
+	if p.compute, err = qemu.New(qemu.Config{Dir: under(dir, "machines"), Accel: accel, Dial: dial}, log); err != nil {
 		return err
 	}
 	p.closers.add(p.compute.Close)
@@ -88,6 +92,20 @@ func (l *late) Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool) {
 	return nodeapi.Metadata{}, false
 }
 
+// dialer makes of a way to the zone's volumes one for the driver of machines; nil of nil.
+func (l *late) dialer(dial func(ctx context.Context, address string) (net.Conn, error)) func(ctx context.Context, volume string) (net.Conn, error) {
+	if dial == nil {
+		return nil
+	}
+	return func(ctx context.Context, _ string) (net.Conn, error) {
+		n := l.node.Load()
+		if n == nil || n.Storage() == "" {
+			return nil, errors.New("it is not known where the zone's volumes are")
+		}
+		return dial(ctx, n.Storage())
+	}
+}
+
 func openNode(ctx context.Context, parts nodeParts) (*nodeProcess, error) {
 	cfg := parts.cfg
 	dir := under(cfg.Join.DataDir, "node")
@@ -100,7 +118,7 @@ func openNode(ctx context.Context, parts nodeParts) (*nodeProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.api, parts.log); err != nil {
+	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.api, metadata.dialer(parts.dial), parts.log); err != nil {
 		return nil, err
 	}
 	cache, err := imagecache.New(imagecache.Config{Dir: under(dir, "images"), MaxBytes: int64(cfg.CacheGiB) << 30}, parts.log, time.Now)
@@ -186,6 +204,21 @@ func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) 
 	p, err := openNode(ctx, nodeParts{
 		cfg: cfg, id: m.Identity.Name, log: log, api: guestAPI(cfg.Join.Cloud),
 		attach: func(ctx context.Context) (nodeapi.NodeLink, error) { return zone.Attach(ctx) },
+		dial: func(ctx context.Context, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			if err != nil {
+				return nil, err
+			}
+			serve.Tune(conn)
+			config := m.Keys.ClientConfig(m.Roots, pki.Identity{Role: "zone", Name: m.Identity.Zone})
+			config.DynamicRecordSizingDisabled = true
+			secure := tls.Client(conn, config)
+			if err := secure.HandshakeContext(ctx); err != nil {
+				conn.Close()
+				return nil, err
+			}
+			return secure, nil
+		},
 		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {
 			url, err := zone.ImageURL(ctx, img.ID)
 			if err != nil {
@@ -260,12 +293,15 @@ func Down(ctx context.Context, dataDir string, log *slog.Logger) error {
 	}
 	defer l.release()
 	dir := under(dataDir, "node")
+	if err := endVolumeServer(ctx, dataDir); err != nil {
+		return err
+	}
 	id, err := readID(dir)
 	if err != nil || id == "" {
 		return err // no node ever ran here
 	}
 	p := new(nodeProcess)
-	if err := p.engines(dir, id, NodeConfig{}, compute.Accel{}, nil, nil, log); err != nil {
+	if err := p.engines(dir, id, NodeConfig{}, compute.Accel{}, nil, nil, nil, log); err != nil {
 		return err
 	}
 	defer p.closers.close(log)

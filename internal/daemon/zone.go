@@ -66,10 +66,14 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	if err != nil {
 		return err
 	}
-	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey}, zone.Deps{
+	exports, err := volumeController(cfg.Join.DataDir, cfg.StorageListen, log)
+	if err != nil {
+		return err
+	}
+	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey, Storage: cfg.StorageListen}, zone.Deps{
 		Store: st, Log: log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return links.URL(m.Cloud, img.ID), nil },
-		Volumes:  volumes,
+		Volumes:  volumes, Exports: exports,
 	})
 	listener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {

@@ -17,6 +17,7 @@ type Desired struct {
 	Instances []Instance    `json:"instances,omitempty"`
 	Network   network.State `json:"network"`
 	Gateways  []Gateway     `json:"gateways,omitempty"`
+	Storage   string        `json:"storage,omitempty"` // address of the zone's server of volumes
 }
 
 // Gateway is a NAT gateway of the node: one that Network has, or one that it has no more (Gone). The node says it

@@ -8,11 +8,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"karri.dev/internal/compute"
+	"karri.dev/internal/qmp"
 )
 
 // How volumes of other hosts get in. A machine's QEMU is in an empty network namespace and knows no certificates.
@@ -59,10 +61,11 @@ func (m *machine) export(d compute.Disk) error {
 		return err
 	}
 	ctx, cancel := context.WithCancel(m.d.ctx)
-	m.exports[d.Name] = &export{l, cancel}
+	e := &export{Listener: l, cancel: cancel, conns: map[net.Conn]bool{}}
+	m.exports[d.Name] = e
 	m.d.wg.Go(func() {
 		defer cancel()
-		m.accept(ctx, l, d.Export)
+		m.accept(ctx, e, d.Export)
 	})
 	return nil
 }
@@ -71,7 +74,55 @@ func (m *machine) export(d compute.Disk) error {
 type export struct {
 	net.Listener
 	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool // QEMU's; usually one
 }
+
+// reconnect ends the connections. QEMU makes another one at its next request, and learns of a new size by it.
+func (e *export) reconnect() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for c := range e.conns {
+		c.Close()
+	}
+}
+
+func (e *export) note(c net.Conn, here bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conns[c] = true; !here {
+		delete(e.conns, c)
+	}
+}
+
+// growExport makes QEMU see the new size of a volume that another host serves: the server says it to a new connection.
+func (m *machine) growExport(ctx context.Context, c *qmp.Client, d compute.Disk) error {
+	e := m.exports[d.Name]
+	if e == nil {
+		return errors.New("nobody listens for it")
+	}
+	e.reconnect()
+	for end := time.Now().Add(growTime); ; {
+		// A read makes it connect. It is HMP's, which has no answer for programs.
+		ask := map[string]any{"command-line": "qemu-io " + d.Name + ` "read 0 512"`}
+		if err := c.Do(ctx, "human-monitor-command", ask, nil); err != nil {
+			return err
+		}
+		err := c.Do(ctx, "block_resize", map[string]any{"node-name": d.Name, "size": d.SizeBytes}, nil)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		select {
+		case <-time.After(200 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// growTime is how long the server may be away meanwhile.
+const growTime = 3 * time.Second
 
 func (e *export) Close() error {
 	e.cancel()
@@ -85,8 +136,8 @@ func (m *machine) unexport(disk string) {
 	}
 }
 
-func (m *machine) accept(ctx context.Context, l net.Listener, name string) {
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+func (m *machine) accept(ctx context.Context, l *export, name string) {
+	stop := context.AfterFunc(ctx, func() { l.Listener.Close() })
 	defer stop()
 	for {
 		conn, err := l.Accept()
@@ -94,6 +145,8 @@ func (m *machine) accept(ctx context.Context, l net.Listener, name string) {
 			return
 		}
 		m.d.wg.Go(func() {
+			l.note(conn, true)
+			defer l.note(conn, false)
 			if err := m.join(ctx, conn, name); err != nil && ctx.Err() == nil {
 				m.d.log.Warn("connection to a volume ended", "machine", m.id, "volume", name, "err", err)
 			}
@@ -115,7 +168,7 @@ func (m *machine) join(ctx context.Context, near net.Conn, name string) error {
 	defer stop()
 	ended := make(chan error, 2)
 	carry := func(to, from net.Conn) {
-		_, err := io.Copy(to, from)
+		_, err := io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 256<<10))
 		ended <- err
 	}
 	go carry(far, near)

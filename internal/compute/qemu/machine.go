@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,9 +32,9 @@ type machine struct {
 	stderr  *os.File
 	changed chan struct{} // closed, and replaced, whenever something changed
 
-	poke       chan struct{}           // wakes the watcher; holds one word
-	exports    map[string]net.Listener // of volumes that other hosts serve, by disk
-	unplugged  chan string             // holds the device that QEMU said last was unplugged
+	poke       chan struct{}      // wakes the watcher; holds one word
+	exports    map[string]*export // of volumes that other hosts serve, by disk
+	unplugged  chan string        // holds the device that QEMU said last was unplugged
 	resets     atomic.Int32
 	guestReset atomic.Bool // the guest has restarted since it was asked to
 }
@@ -49,7 +48,7 @@ type exit struct {
 func (d *Driver) newMachine(id string) *machine {
 	m := &machine{
 		d: d, id: id, dir: filepath.Join(d.cfg.Dir, id),
-		exports: map[string]net.Listener{}, unplugged: make(chan string, 1),
+		exports: map[string]*export{}, unplugged: make(chan string, 1),
 		lock: make(chan struct{}, 1), changed: make(chan struct{}), poke: make(chan struct{}, 1),
 	}
 	m.status.Store(&compute.Status{ID: id, State: compute.Absent, Reason: "starting"})

@@ -34,7 +34,14 @@ func (m *machine) setDisk(ctx context.Context, d compute.Disk) error {
 		return setLimits(ctx, c, d)
 	}
 	have := m.rec.Machine.Disks[i]
-	if have.SizeBytes < d.SizeBytes {
+	switch {
+	case have.SizeBytes >= d.SizeBytes:
+	case d.Export != "" && d.Format == "raw":
+		if err := m.growExport(ctx, c, d); err != nil {
+			return err
+		}
+		have.SizeBytes = d.SizeBytes
+	default:
 		if err := c.Do(ctx, "block_resize", map[string]any{"node-name": d.Name, "size": d.SizeBytes}, nil); err != nil {
 			return err
 		}

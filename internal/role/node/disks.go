@@ -18,6 +18,13 @@ const rootDisk = "root"
 // diskPatience is how long disks are left alone after one could not be changed.
 const diskPatience = 3 * time.Second
 
+// Storage gives the address at which the zone serves volumes, "" for none.
+func (n *Node) Storage() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.desired.Storage
+}
+
 // disksSettled says that a running machine has the disks that it should have.
 func (n *Node) disksSettled(inst nodeapi.Instance, s compute.Status) bool {
 	for _, want := range inst.Machine.Disks {

@@ -15,7 +15,7 @@ import (
 // VPCs what the node's network needs. near gives the VPC's neighbours, of this snapshot or not much older; place says
 // how the node opens a volume, if that is there yet.
 func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resource.VPC) *neighbours, place func(*resource.Volume) (compute.Disk, bool)) *nodeapi.Desired {
-	d := &nodeapi.Desired{Revision: snap.Revision}
+	d := &nodeapi.Desired{Revision: snap.Revision, Storage: cfg.Storage}
 	d.Network.PublicPool = cfg.PublicPool
 	nets := &networks{r: snap, node: nodeID, near: near, local: map[string][]*resource.Interface{}}
 	for inst := range store.InstancesByNode.By(snap, nodeID) {

@@ -39,7 +39,7 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 		case inst.Power == resource.PowerOff:
 			continue
 		}
-		if next.Node = planner.Place(needs(inst), z.withVolumes(tx, inst, wish(tx, inst))); next.Node == "" {
+		if next.Node = planner.Place(needs(inst), z.reachable(tx, inst, wish(tx, inst))); next.Node == "" {
 			if z.deps.Now().Sub(inst.LaunchedAt) < patience {
 				continue // a node may yet connect, or an instance end
 			}
@@ -66,9 +66,9 @@ func (z *Zone) placeIn(tx *store.Tx) error {
 	return nil
 }
 
-// withVolumes keeps an instance with volumes off hosts that do not have them: only the zone's own host opens its files.
-func (z *Zone) withVolumes(r store.Reader, inst *resource.Instance, w placement.Wish) placement.Wish {
-	if inst.RootDevice == "" && store.VolumesByInstance.One(r, inst.ID) == nil {
+// reachable keeps an instance with volumes off hosts that do not reach them, where the zone serves none to others.
+func (z *Zone) reachable(r store.Reader, inst *resource.Instance, w placement.Wish) placement.Wish {
+	if z.deps.Exports != nil || inst.RootDevice == "" && store.VolumesByInstance.One(r, inst.ID) == nil {
 		return w
 	}
 	avoid := maps.Clone(w.Avoid)

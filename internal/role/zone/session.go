@@ -185,6 +185,9 @@ func (s *session) send(ctx context.Context) error {
 			if node == nil {
 				return errRevoked
 			}
+			if !s.zone.exportsKnown() {
+				continue // woken when they are
+			}
 			m.Desired = desired(snap, s.node, s.zone.cfg, func(v *resource.VPC) *neighbours { return s.zone.near.of(snap, v) }, s.zone.whereFor(node))
 			wake, rested = nil, time.After(sendPause)
 		case ask := <-s.asks:

@@ -59,6 +59,7 @@ func (z *Zone) volumeChanged(was, is *resource.Volume) {
 			continue
 		}
 		z.disks.Poke()
+		z.serve.Poke()
 		if v.Attachment != nil {
 			if inst := store.Instances.Get(snap, v.Attachment.InstanceID); inst != nil {
 				z.wake(inst.Node)
@@ -260,10 +261,10 @@ func (z *Zone) whereFor(node *resource.Node) func(*resource.Volume) (compute.Dis
 		}
 		if node.Local {
 			d.Path = z.deps.Volumes.Path(v.ID)
-		} else {
-			d.Export = v.ID
+			return d, true
 		}
-		return d, true
+		d.Export = v.ID
+		return d, z.isServed(v, node.ID)
 	}
 }
 

@@ -38,6 +38,8 @@ type Config struct {
 	Domain     string // of public DNS names
 	// RoleKey opens the credentials of instances' roles; nil: instances get none.
 	RoleKey *seal.Sealer
+	// Storage is where nodes reach the zone's volumes; "" = only a node in this process does.
+	Storage string
 	// NodeGrace is how long a node may be away before it counts as down; 0 means 30 s.
 	NodeGrace time.Duration
 }
@@ -51,6 +53,8 @@ type Deps struct {
 	ImageURL func(ctx context.Context, img *resource.Image) (string, error)
 	// Volumes keeps the zone's volumes; nil: this zone has none.
 	Volumes block.Driver
+	// Exports serves volumes to nodes of other hosts; nil: there are none.
+	Exports Exports
 	// Chunks keeps snapshots' data, and OpenData opens it, also that of images; nil: no snapshots are made here.
 	Chunks   *chunks.Store
 	OpenData func(context.Context, *resource.ImageData) (sparse.Disk, io.Closer, error)
@@ -63,6 +67,7 @@ type Zone struct {
 	place *reconcile.Loop
 	disks *reconcile.Loop
 	snaps *reconcile.Loop
+	serve *reconcile.Loop
 	near  *neighbourhood
 
 	tasks   sync.WaitGroup // snapshots under way
@@ -74,6 +79,7 @@ type Zone struct {
 	last     string              // round robin's last choice
 	snapping map[string]bool     // snapshots that somebody works on
 	copying  map[string]int      // volumes whose file is being copied
+	served   map[string]string   // volumes that are served, with their nodes; nil: not known yet
 }
 
 // New makes a zone.
@@ -85,6 +91,7 @@ func New(cfg Config, deps Deps) *Zone {
 	z.near = &neighbourhood{domain: cfg.Domain, vpcs: map[string]*neighbours{}, since: map[string]int64{}}
 	z.place = reconcile.New(reconcile.Config{Name: "placement", Period: 10 * time.Second, Run: z.placeAll}, deps.Log)
 	z.disks = reconcile.New(reconcile.Config{Name: "storage", Period: 30 * time.Second, Run: z.storage}, deps.Log)
+	z.serve = reconcile.New(reconcile.Config{Name: "exports", Period: 10 * time.Second, MaxBackoff: time.Second, Run: z.export}, deps.Log)
 	z.snaps = reconcile.New(reconcile.Config{Name: "snapshots", Period: 30 * time.Second, Run: z.snapshots}, deps.Log)
 	return z
 }
@@ -98,6 +105,10 @@ func (z *Zone) Run(ctx context.Context) error {
 		defer z.tasks.Wait()
 		return z.snaps.Run(ctx)
 	})
+	if z.deps.Exports != nil {
+		g.Go(func() error { return z.serve.Run(ctx) })
+		g.Go(func() error { return z.followExports(ctx) })
+	}
 	g.Go(func() error { return z.follow(ctx) })
 	g.Go(func() error { return z.watchNodes(ctx) })
 	return g.Wait()
@@ -126,6 +137,7 @@ func (z *Zone) follow(ctx context.Context) error {
 			z.place.Poke()
 			z.disks.Poke()
 			z.snaps.Poke()
+			z.serve.Poke()
 		}
 		vpcs := map[string]bool{}
 		for _, c := range changes {
@@ -259,6 +271,9 @@ func (z *Zone) instanceChanged(was, is *resource.Instance, vpcs map[string]bool)
 		vpcs[was.VPCID], vpcs[is.VPCID] = true, true
 		delete(vpcs, "")
 	}
+	if was.Node != is.Node || was.State != is.State {
+		z.serve.Poke()
+	}
 	if !sameForNode(was, is) {
 		z.wake(was.Node, is.Node)
 	}
@@ -280,6 +295,7 @@ func (z *Zone) nodeChanged(was, is *resource.Node) {
 		is = &resource.Node{ID: was.ID, Revoked: true}
 	}
 	z.place.Poke()
+	z.serve.Poke()
 	if is.Revoked {
 		z.mu.Lock()
 		s := z.sessions[is.ID]

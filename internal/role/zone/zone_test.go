@@ -29,6 +29,7 @@ type rig struct {
 	zone  *Zone
 
 	volumes *fake.Driver
+	exports *server
 }
 
 func inRig(t *testing.T, cfg Config, test func(*rig)) {
@@ -36,15 +37,15 @@ func inRig(t *testing.T, cfg Config, test func(*rig)) {
 		log := slog.New(slog.DiscardHandler)
 		st := store.OpenMemory(log)
 		cfg.Name = "us-east-1a"
-		volumes := fake.New()
-		z := New(cfg, Deps{Store: st, Log: log, Now: time.Now, ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "url of " + img.ID, nil }, Volumes: volumes})
+		volumes, exports := fake.New(), newServer()
+		z := New(cfg, Deps{Store: st, Log: log, Now: time.Now, ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "url of " + img.ID, nil }, Volumes: volumes, Exports: exports})
 		ctx, stop := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
 			_ = z.Run(ctx)
 		}()
-		r := &rig{t, st, z, volumes}
+		r := &rig{t, st, z, volumes, exports}
 		r.put(func(tx *store.Tx) error {
 			return errors.Join(
 				store.Zones.Put(tx, &resource.Zone{Name: "us-east-1a", Region: "us-east-1", ZoneID: "use1-az1"}),

@@ -72,9 +72,6 @@ func (s *Service) AttachVolume(ctx context.Context, in *shape.AttachVolumeReques
 		case v.Zone != inst.Zone:
 			return awserr.New("InvalidVolume.ZoneMismatch", "The volume '%s' is not in the same availability zone as instance '%s'", v.ID, inst.ID)
 		}
-		if n := store.Nodes.Get(tx, inst.Node); n != nil && !n.Local {
-			return errUnsupported("The instance '%s' runs on a host that cannot reach the volumes of zone %s.", inst.ID, inst.Zone)
-		}
 		have := volumesOf(tx, inst)
 		for _, other := range have {
 			if sameDevice(other.Attachment.Device, in.Device) {
