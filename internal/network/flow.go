@@ -23,5 +23,13 @@ type FlowRecord struct {
 	Start       time.Time  `json:"start"`
 	End         time.Time  `json:"end"`
 	Rejected    bool       `json:"rejected,omitempty"`
-	Egress      bool       `json:"egress,omitempty"` // sent by the interface
+	// Status is "" for a flow; NoData says that there was none in the interval, SkipData that some were not kept.
+	Status string `json:"status,omitempty"`
+	Egress bool   `json:"egress,omitempty"` // sent by the interface
 }
+
+// What a record without a flow says, in AWS's words.
+const (
+	NoData   = "NODATA"
+	SkipData = "SKIPDATA"
+)

@@ -171,7 +171,7 @@ func (d *Driver) makeSpaces(host rules.Host) error {
 		if err != nil {
 			return err
 		}
-		d.vpcs[want.ID] = &vpc{space: s, services: newServices(d, want.ID, s)}
+		d.vpcs[want.ID] = &vpc{space: s, services: newServices(d, want.ID, s), flows: &flows{d: d, space: s, vpc: want.ID}}
 	}
 	for _, g := range host.NATs {
 		if d.nats[g.ID] != nil {
@@ -299,6 +299,7 @@ func (d *Driver) applyVPC(want rules.VPC, state network.VPC, same bool) error {
 	if err := v.forget(have, want.Namespace, before); err != nil {
 		return err
 	}
+	v.flows.update(state, want, v.index)
 	return v.services.update(state, want)
 }
 

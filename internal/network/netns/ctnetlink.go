@@ -39,12 +39,15 @@ type entry struct {
 	replyPackets, replyBytes uint64
 }
 
-// conntrack is a socket that asks, or listens, in one namespace.
-type conntrack struct{ fd int }
+// conntrack is a socket that asks, or listens, in one namespace. The kernel's packet log speaks the same way.
+type conntrack struct {
+	fd        int
+	subsystem uint16
+}
 
 // openConntrack opens a socket in the namespace, subscribed to multicast groups.
 func (s *space) openConntrack(groups ...int) (*conntrack, error) {
-	c := &conntrack{fd: -1}
+	c := &conntrack{fd: -1, subsystem: unix.NFNL_SUBSYS_CTNETLINK}
 	err := s.enter(func() (err error) {
 		c.fd, err = unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_NETFILTER)
 		if err != nil {
@@ -74,7 +77,7 @@ func (c *conntrack) close() {
 
 func (c *conntrack) request(kind uint16, flags uint16) error {
 	b := binary.NativeEndian.AppendUint32(nil, 20)
-	b = binary.NativeEndian.AppendUint16(b, unix.NFNL_SUBSYS_CTNETLINK<<8|kind)
+	b = binary.NativeEndian.AppendUint16(b, c.subsystem<<8|kind)
 	b = binary.NativeEndian.AppendUint16(b, unix.NLM_F_REQUEST|flags)
 	b = append(b, make([]byte, 8)...)
 	b = append(b, unix.AF_UNSPEC, unix.NFNETLINK_V0, 0, 0)
@@ -103,7 +106,7 @@ func (c *conntrack) receive(buf []byte, each func(kind uint8, body []byte) (bool
 				return false, unix.Errno(-code)
 			}
 			return false, nil
-		case m.Header.Type>>8 != unix.NFNL_SUBSYS_CTNETLINK || len(m.Data) < 4:
+		case m.Header.Type>>8 != c.subsystem || len(m.Data) < 4:
 		default:
 			if more, err := each(uint8(m.Header.Type), m.Data[4:]); err != nil || !more {
 				return more, err

@@ -45,6 +45,8 @@ type Config struct {
 	Conns int
 	// Count is how often they are counted; 0 = every second.
 	Count time.Duration
+	// Flows is the interval of flow logs' records; 0 = a minute.
+	Flows time.Duration
 	// Verify is how often the kernel is compared with the last applied state; 0 = every 30 s, < 0 never.
 	Verify time.Duration
 }
@@ -60,10 +62,12 @@ type API func(ctx context.Context, vpcID, endpoint string, guest netip.AddrPort)
 // Deps are what the driver uses of others.
 type Deps struct {
 	Log      *slog.Logger
-	Metadata Metadata         // nil = no metadata service
-	API      API              // nil = guests cannot reach the cloud's API by rules.APIAddr
-	Now      func() time.Time // nil = time.Now
-	Rand     io.Reader        // nil = the system's
+	Metadata Metadata // nil = no metadata service
+	API      API      // nil = guests cannot reach the cloud's API by rules.APIAddr
+	// Flows takes the records of flow logs, and must not wait for anybody; nil = there are none.
+	Flows func([]network.FlowRecord)
+	Now   func() time.Time // nil = time.Now
+	Rand  io.Reader        // nil = the system's
 }
 
 // Driver is a network.Driver.
@@ -100,6 +104,7 @@ type vpc struct {
 	joined           []rules.Link
 	full             []string // taps that have as many connections as they may, sorted
 	services         *services
+	flows            *flows
 }
 
 var _ network.Driver = (*Driver)(nil)
@@ -122,6 +127,9 @@ func New(cfg Config, deps Deps) (*Driver, error) {
 	}
 	if cfg.Count == 0 {
 		cfg.Count = time.Second
+	}
+	if cfg.Flows == 0 {
+		cfg.Flows = time.Minute
 	}
 	if cfg.Verify == 0 {
 		cfg.Verify = 30 * time.Second
@@ -198,6 +206,7 @@ func (d *Driver) Close() error {
 	d.closed = true
 	d.stop()
 	for _, v := range d.vpcs {
+		v.flows.close()
 		v.services.close()
 		v.close()
 	}
@@ -255,6 +264,7 @@ func (d *Driver) dropNAT(id string) error {
 func (d *Driver) dropVPC(id string) error {
 	v := d.vpcs[id]
 	delete(d.vpcs, id)
+	v.flows.close()
 	v.services.close()
 	v.close()
 	return d.dropSpace(v.name)

@@ -296,6 +296,11 @@ func encodeTerm(term rules.Term) []expr.Any {
 			SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_ADD,
 			Exprs: []expr.Any{&expr.Connlimit{Count: uint32(t.Count), Flags: expr.NFT_CONNLIMIT_F_INV}},
 		})
+	case rules.Log:
+		return []expr.Any{&expr.Log{
+			Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_SNAPLEN,
+			Group: rules.LogGroup, Snaplen: rules.LogBytes, Data: []byte(t),
+		}}
 	case rules.Do:
 		return []expr.Any{encodeVerdict(t)}
 	}

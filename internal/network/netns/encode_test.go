@@ -48,6 +48,9 @@ func TestEncoding(t *testing.T) {
 	v.Subnets = []network.Subnet{v.Subnets[0], v.Subnets[1]}
 	v.Subnets[1].ACL = "acl-1"
 	step([]network.Group{one, two}, a, b)
+	v.FlowLogs = []network.FlowLog{{ID: "fl-1"}}
+	step([]network.Group{one, two}, a, b)
+	v.FlowLogs = nil
 	step(nil)
 	mark := regexp.MustCompile(` : 0x(..)(..)(..)(..)`) // the library cannot say which end of a mark comes first
 	for i, v := range steps {

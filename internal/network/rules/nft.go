@@ -147,6 +147,8 @@ type (
 		Set   string
 		Count int
 	}
+	// Log copies the packet's head to the group that flow logs read, with the word "out" or "in".
+	Log string
 	// Do ends the rule: "accept", "drop", "return", or "jump X", "goto X".
 	Do string
 )

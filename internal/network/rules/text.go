@@ -100,6 +100,10 @@ func (t Over) text() string {
 func (t Conns) text() string {
 	return fmt.Sprintf("add @%s { iifname ct count over %d }", t.Set, t.Count)
 }
+
+func (t Log) text() string {
+	return fmt.Sprintf("log prefix %q group %d snaplen %d", string(t), LogGroup, LogBytes)
+}
 func (t Do) text() string { return string(t) }
 
 // Equal says whether two rules are the same.

@@ -312,6 +312,7 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 	chains = append(chains, endpoints(s, v)...)
 	chains = append(chains, acls(s, v, ps, gates, overlay)...)
 	chains = append(chains, groups(s, v, ps, gates, joined, gateway, overlay)...)
+	chains = logDenied(s, v, chains)
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}
 }
 
