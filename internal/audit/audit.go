@@ -99,7 +99,7 @@ func readOnly(operation string) bool {
 }
 
 // secret lists parameters (lower case) whose values never are recorded; a part of the name is enough.
-var secret = []string{"secret", "password", "userdata", "keymaterial", "token", "signature", "privatekey", "credential", "customerkey", "assertion"}
+var secret = []string{"secret", "password", "userdata", "keymaterial", "token", "signature", "privatekey", "credential", "customerkey", "assertion", "sharedkey"}
 
 // most is the number of bytes of a value that is recorded.
 const most = 1024

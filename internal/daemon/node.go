@@ -142,7 +142,7 @@ func openNode(ctx context.Context, parts nodeParts) (*nodeProcess, error) {
 
 // hello says what this host offers.
 func hello(cfg NodeConfig, accel compute.Accel) nodeapi.Hello {
-	h := nodeapi.Hello{Name: cfg.Name, Underlay: cfg.Underlay, Accel: accel, Version: version.Version}
+	h := nodeapi.Hello{Name: cfg.Name, Underlay: cfg.Underlay, Accel: accel, Version: version.Version, VPN: netns.MissingForVPN() == nil}
 	if h.Name == "" {
 		h.Name, _ = os.Hostname()
 	}

@@ -108,5 +108,5 @@ func Reap(tx *store.Tx, now time.Time, limit int) int {
 	for _, id := range nats {
 		store.NATGateways.Delete(tx, id)
 	}
-	return len(old) + len(nats)
+	return len(old) + len(nats) + reapVPN(tx, now, limit)
 }

@@ -124,6 +124,7 @@ type Hello struct {
 	Capacity resource.Capacity `json:"capacity"`
 	Accel    compute.Accel     `json:"accel"`
 	Version  string            `json:"version"`
+	VPN      bool              `json:"vpn,omitempty"` // it can serve VPN connections
 }
 
 // Report is what the node observes, always whole: an instance that is missing is not there.
@@ -131,6 +132,8 @@ type Report struct {
 	Revision  int64      `json:"revision"` // of the Desired that the node last received, 0 if none since it started
 	Instances []Observed `json:"instances"`
 	Gateways  []Gateway  `json:"gateways,omitempty"`
+	// Tunnels are the VPN tunnels that the node has.
+	Tunnels []network.TunnelStatus `json:"tunnels,omitempty"`
 }
 
 // Observed is one instance as the node sees it.

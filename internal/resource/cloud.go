@@ -32,6 +32,7 @@ type Node struct {
 	Accel     string    `json:"accel"`        // "kvm" or "tcg"
 	AccelWhy  string    `json:"accel_reason"` // what the KVM probe found
 	Version   string    `json:"version"`
+	VPN       bool      `json:"vpn,omitempty"` // it can serve VPN connections
 	Up        bool      `json:"up"`
 	Revoked   bool      `json:"revoked,omitempty"`
 	Local     bool      `json:"local,omitempty"` // the node inside the process of `karri up`

@@ -10,7 +10,8 @@ type RouteTable struct {
 	MainAssoc    string             `json:"main_association,omitempty"` // rtbassoc-…
 	Routes       []Route            `json:"routes,omitempty"`           // without the local one
 	Associations []RouteAssociation `json:"associations,omitempty"`
-	Token        string             `json:"token,omitempty"` // the client token that it was made with, and a digest of the parameters
+	Propagating  []string           `json:"propagating,omitempty"` // virtual private gateways whose routes it has, too
+	Token        string             `json:"token,omitempty"`       // the client token that it was made with, and a digest of the parameters
 }
 
 // Route is one route besides the local ones. Exactly one of its destinations and one of its targets is set.

@@ -34,7 +34,8 @@ type packets struct {
 
 var drivers atomic.Int64
 
-func newPackets(t *testing.T, nodes int) *packets {
+// with changes how hosts are.
+func newPackets(t *testing.T, nodes int, with ...func(host *netlab.Space, n int, cfg *netns.Config)) *packets {
 	t.Helper()
 	netlab.NeedRoot(t)
 	p := &packets{T: t, guests: map[string]*netlab.Guest{}}
@@ -53,7 +54,11 @@ func newPackets(t *testing.T, nodes int) *packets {
 			host.Run("ip", "link", "set", "u0", "up")
 			wire.Run("ip", "link", "set", fmt.Sprintf("p%d", n), "master", "br0", "up")
 			name := fmt.Sprintf("s%dx%d", drivers.Add(1), os.Getpid()%10000)
-			d, err := netns.New(netns.Config{Name: name, HostNamespace: host.Path(), Underlay: underlay, Verify: -1}, netns.Deps{Log: log})
+			cfg := netns.Config{Name: name, HostNamespace: host.Path(), Underlay: underlay, Verify: -1}
+			for _, f := range with {
+				f(host, n, &cfg)
+			}
+			d, err := netns.New(cfg, netns.Deps{Log: log})
 			if err == nil {
 				t.Cleanup(func() {
 					if err := d.Destroy(context.Background()); err != nil {

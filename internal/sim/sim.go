@@ -224,7 +224,7 @@ func (c *Cloud) startZone() {
 	ctx, cancel := context.WithCancel(c.ctx)
 	done := make(chan struct{})
 	z := &runningZone{ctx: ctx, stop: func() { cancel(); <-done }}
-	z.Zone = zone.New(zone.Config{Name: Zone, Placement: c.cfg.Placement, PublicPool: c.pool(), NodeGrace: c.cfg.NodeGrace}, zone.Deps{
+	z.Zone = zone.New(zone.Config{Name: Zone, Placement: c.cfg.Placement, PublicPool: c.pool(), NodeGrace: c.cfg.NodeGrace, RoleKey: c.Role.RoleKey}, zone.Deps{
 		Store: c.Store, Log: c.log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "sim:" + img.ID, nil },
 		Volumes:  c.volumes,

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"karri.dev/internal/resource"
 )
@@ -356,6 +357,54 @@ var (
 		return []string{"yes"}
 	})
 )
+
+// VPN.
+var (
+	CustomerGateways        = table("customer-gateways", 1, func(g *resource.CustomerGateway) string { return g.ID })
+	CustomerGatewaysByOwner = index(CustomerGateways, "owner", func(g *resource.CustomerGateway) []string { return []string{g.OwnedBy()} })
+	CustomerGatewaysEnded   = index(CustomerGateways, "ended", func(g *resource.CustomerGateway) []string { return ended(g.EndedAt) })
+
+	VPNGateways        = table("vpn-gateways", 1, func(g *resource.VPNGateway) string { return g.ID })
+	VPNGatewaysByOwner = index(VPNGateways, "owner", func(g *resource.VPNGateway) []string { return []string{g.OwnedBy()} })
+	VPNGatewaysByVPC   = unique(VPNGateways, "vpc", func(g *resource.VPNGateway) []string { return some(g.VPCID) })
+	VPNGatewaysByNode  = index(VPNGateways, "node", func(g *resource.VPNGateway) []string { return some(g.Node) })
+	// VPNGatewaysByZone holds those that a VPC has.
+	VPNGatewaysByZone = index(VPNGateways, "zone", func(g *resource.VPNGateway) []string {
+		if g.VPCID == "" {
+			return nil
+		}
+		return some(g.Zone)
+	})
+	VPNGatewaysEnded = index(VPNGateways, "ended", func(g *resource.VPNGateway) []string { return ended(g.EndedAt) })
+
+	VPNConnections          = table("vpn-connections", 1, func(c *resource.VPNConnection) string { return c.ID })
+	VPNConnectionsByOwner   = index(VPNConnections, "owner", func(c *resource.VPNConnection) []string { return []string{c.OwnedBy()} })
+	VPNConnectionsByGateway = index(VPNConnections, "gateway", func(c *resource.VPNConnection) []string { return some(untilDeleted(c, c.GatewayID)) })
+	// VPNConnectionsByCustomer holds them by customer gateway, until they are deleted.
+	VPNConnectionsByCustomer = index(VPNConnections, "customer", func(c *resource.VPNConnection) []string { return some(untilDeleted(c, c.CustomerID)) })
+	VPNConnectionsByIP       = unique(VPNConnections, "ip", func(c *resource.VPNConnection) (out []string) {
+		for _, t := range c.Tunnels {
+			out = append(out, some(untilDeleted(c, t.Outside))...)
+		}
+		return out
+	})
+	VPNConnectionsEnded = index(VPNConnections, "ended", func(c *resource.VPNConnection) []string { return ended(c.EndedAt) })
+)
+
+func untilDeleted(c *resource.VPNConnection, value string) string {
+	if c.State == resource.VPNDeleted {
+		return ""
+	}
+	return value
+}
+
+// ended is the key "yes" for what has ended.
+func ended(at time.Time) []string {
+	if at.IsZero() {
+		return nil
+	}
+	return []string{"yes"}
+}
 
 func whileAlive(g *resource.NATGateway, value string) string {
 	if !g.Alive() {

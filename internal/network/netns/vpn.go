@@ -212,6 +212,18 @@ func (t *tunnel) look() (ready, up bool, err error) {
 	return true, up, err
 }
 
+// MissingForVPN says what a host lacks for VPN connections, if anything.
+func MissingForVPN() error {
+	_, err := exec.LookPath(charonProgram)
+	if err == nil {
+		_, err = os.Stat(charonPlugin)
+	}
+	if err != nil {
+		return errors.New("the node lacks strongSwan: charon-systemd and libcharon-extra-plugins are not installed")
+	}
+	return nil
+}
+
 // daemon connects to the tunnel's daemon, started if need be.
 func (t *tunnel) daemon() (*vici.Conn, error) {
 	socket := filepath.Join(t.dir, "vici")
@@ -219,12 +231,8 @@ func (t *tunnel) daemon() (*vici.Conn, error) {
 		return c, nil
 	}
 	t.loaded, t.remote = network.VPNTunnel{}, ""
-	program, err := exec.LookPath(charonProgram)
-	if err == nil {
-		_, err = os.Stat(charonPlugin)
-	}
-	if err != nil {
-		return nil, errors.New("this node cannot serve VPN connections: the packages charon-systemd and libcharon-extra-plugins are not installed")
+	if err := MissingForVPN(); err != nil {
+		return nil, err
 	}
 	if err := os.RemoveAll(t.dir); err != nil {
 		return nil, err
@@ -241,7 +249,7 @@ func (t *tunnel) daemon() (*vici.Conn, error) {
 		return nil, err
 	}
 	defer s.close()
-	cmd := exec.Command(program)
+	cmd := exec.Command(charonProgram)
 	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "STRONGSWAN_CONF=" + conf}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := s.enter(cmd.Start); err != nil {

@@ -194,7 +194,7 @@ func New(cfg Config, deps Deps) *Cloud {
 		Store: deps.Store, Quotas: c.Quotas, IDs: deps.IDs, Tokens: page.New(deps.Sealer), Now: deps.Now,
 	}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool, SnapshotPatience: 10 * time.Second}, ec2.Deps{
-		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(),
+		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(), Sealer: c.RoleKey,
 		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Quotas: c.Quotas, Log: deps.Log,
 	})
 	c.Door.Register(shapeec2.Service(), c.EC2)

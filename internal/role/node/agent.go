@@ -144,6 +144,7 @@ func (n *Node) converge(ctx context.Context) error {
 			return ctx.Err()
 		case <-n.wake:
 		case <-n.deps.Compute.Events():
+		case <-n.deps.Network.News():
 		case <-tick.C:
 		}
 		for _, inst := range n.look(ctx) {

@@ -301,7 +301,7 @@ func (n *Node) report() *nodeapi.Report {
 	if !n.fresh {
 		return nil
 	}
-	r := &nodeapi.Report{Revision: n.desired.Revision, Gateways: n.gateways}
+	r := &nodeapi.Report{Revision: n.desired.Revision, Gateways: n.gateways, Tunnels: n.deps.Network.Tunnels()}
 	for _, inst := range n.desired.Instances {
 		if o, ok := n.observed[inst.ID]; ok {
 			r.Instances = append(r.Instances, o)

@@ -17,7 +17,7 @@ import (
 func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resource.VPC) *neighbours, place func(*resource.Volume) (compute.Disk, bool)) *nodeapi.Desired {
 	d := &nodeapi.Desired{Revision: snap.Revision, Storage: cfg.Storage}
 	d.Network.PublicPool = cfg.PublicPool
-	nets := &networks{r: snap, node: nodeID, near: near, local: map[string][]*resource.Interface{}}
+	nets := &networks{r: snap, node: nodeID, near: near, key: cfg.RoleKey, local: map[string][]*resource.Interface{}}
 	for inst := range store.InstancesByNode.By(snap, nodeID) {
 		disks, bases, forced, ready := disksOf(snap, inst, place)
 		if !ready && inst.Power == resource.PowerOn && inst.State == resource.Pending {

@@ -7,8 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/network"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
 )
 
@@ -17,6 +19,7 @@ type networks struct {
 	r     store.Reader
 	node  string
 	near  func(*resource.VPC) *neighbours
+	key   *seal.Sealer                     // opens secrets of VPN connections
 	local map[string][]*resource.Interface // the node's own, by VPC
 }
 
@@ -30,6 +33,11 @@ func (n *networks) all() (out []network.VPC) {
 	}
 	for g := range store.NATGatewaysByNode.By(n.r, n.node) {
 		if v := store.VPCs.Get(n.r, g.VPCID); v != nil && g.Works() {
+			here[v.ID] = v
+		}
+	}
+	for g := range store.VPNGatewaysByNode.By(n.r, n.node) {
+		if v := store.VPCs.Get(n.r, g.VPCID); v != nil {
 			here[v.ID] = v
 		}
 	}
@@ -83,6 +91,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 	}
 	slices.SortFunc(out.Interfaces, func(a, b network.Interface) int { return strings.Compare(a.ID, b.ID) })
 	out.NATGateways, out.Endpoints = n.natGateways(v), near.endpoints
+	out.VPN = n.vpnGateway(v)
 	out.DNS, out.DHCP = options(n.r, v)
 	out.Remotes = near.remotes(n.node)
 	out.DNS.Names = near.names
@@ -162,7 +171,7 @@ func networkInterface(e *resource.Interface) network.Interface {
 
 func routeTable(r store.Reader, t *resource.RouteTable, igw *resource.InternetGateway) network.RouteTable {
 	out := network.RouteTable{ID: t.ID, Index: t.Index}
-	for _, route := range t.Routes {
+	for _, route := range append(slices.Clip(t.Routes), lifecycle.Propagated(r, t)...) {
 		to := target(&route, igw)
 		destinations := []netip.Prefix{prefix(route.Destination)}
 		if route.PrefixListID != "" {
@@ -183,6 +192,8 @@ func target(route *resource.Route, igw *resource.InternetGateway) network.Route 
 		return network.Route{Target: network.InternetGateway}
 	case strings.HasPrefix(route.GatewayID, "vpce-"):
 		return network.Route{Target: network.ToGatewayService, ID: route.GatewayID}
+	case strings.HasPrefix(route.GatewayID, "vgw-"):
+		return network.Route{Target: network.ToVPNGateway, ID: route.GatewayID}
 	case route.NATGatewayID != "":
 		return network.Route{Target: network.ToNATGateway, ID: route.NATGatewayID}
 	case route.InterfaceID != "":

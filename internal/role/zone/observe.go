@@ -24,6 +24,7 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 	for _, o := range report.Gateways {
 		news = news || gatewayNews(snap, node, o) != nil
 	}
+	news = news || vpnNews(snap, node, report)
 	if !news {
 		return nil
 	}
@@ -32,6 +33,9 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 			if err := observeGateway(tx, node, o); err != nil {
 				return err
 			}
+		}
+		if err := observeVPN(tx, node, report, z.deps.Now()); err != nil {
+			return err
 		}
 		for _, o := range report.Instances {
 			inst := store.Instances.Get(tx, o.ID)

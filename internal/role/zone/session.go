@@ -90,7 +90,7 @@ func (z *Zone) arrived(ctx context.Context, id string, h *nodeapi.Hello) error {
 		}
 		n := *old
 		n.Name, n.Underlay, n.Capacity, n.Version = h.Name, h.Underlay, h.Capacity, h.Version
-		n.Accel, n.AccelWhy, n.Up = h.Accel.Name, h.Accel.Reason, true
+		n.Accel, n.AccelWhy, n.VPN, n.Up = h.Accel.Name, h.Accel.Reason, h.VPN, true
 		if n == *old {
 			return nil
 		}
@@ -266,7 +266,7 @@ func (s *session) ask(ctx context.Context, q nodeapi.Ask) ([]byte, error) {
 // placeAll gives every waiting instance and NAT gateway of the zone a node, and ends what can have none any more.
 func (z *Zone) placeAll(ctx context.Context) error {
 	snap := z.deps.Store.Snapshot()
-	if store.InstancesUnplaced.One(snap, z.cfg.Name) == nil && len(z.lost(snap)) == 0 && !z.natsWaiting(snap) {
+	if store.InstancesUnplaced.One(snap, z.cfg.Name) == nil && len(z.lost(snap)) == 0 && !z.natsWaiting(snap) && !z.vpnsWaiting(snap) {
 		return nil
 	}
 	return z.deps.Store.Update(ctx, func(tx *store.Tx) error {
@@ -274,6 +274,9 @@ func (z *Zone) placeAll(ctx context.Context) error {
 			return err
 		}
 		if err := z.placeNATs(tx); err != nil {
+			return err
+		}
+		if err := z.placeVPNs(tx); err != nil {
 			return err
 		}
 		return z.placeIn(tx)

@@ -121,7 +121,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.VPCEndpoints, store.Nodes, store.Volumes, store.Snapshots,
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.VPCEndpoints, store.VPNGateways, store.VPNConnections, store.CustomerGateways, store.Nodes, store.Volumes, store.Snapshots,
 		store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
@@ -170,6 +170,18 @@ func (z *Zone) follow(ctx context.Context) error {
 				was, _ := c.Old.(*resource.NATGateway)
 				is, _ := c.New.(*resource.NATGateway)
 				z.natChanged(was, is, vpcs)
+			case store.VPNGateways.Name():
+				was, _ := c.Old.(*resource.VPNGateway)
+				is, _ := c.New.(*resource.VPNGateway)
+				z.vpnChanged(was, is, vpcs)
+			case store.VPNConnections.Name():
+				for _, rec := range []any{c.Old, c.New} {
+					if v, _ := rec.(*resource.VPNConnection); v != nil {
+						if g := store.VPNGateways.Get(z.deps.Store.Snapshot(), v.GatewayID); g != nil && g.VPCID != "" {
+							vpcs[g.VPCID] = true
+						}
+					}
+				}
 			case store.PrefixLists.Name():
 				if is, _ := c.New.(*resource.PrefixList); is != nil { // nothing names one that is gone
 					z.listChanged(is.ID, vpcs)
@@ -244,6 +256,9 @@ func nodesOf(r store.Reader, vpcID string) []string {
 			}
 		}
 		for g := range store.NATGatewaysByVPC.By(r, vpc) {
+			seen[g.Node] = true
+		}
+		if g := store.VPNGatewaysByVPC.One(r, vpc); g != nil {
 			seen[g.Node] = true
 		}
 	}

@@ -32,7 +32,7 @@ func (s *Service) freePublic(tx *store.Tx, rnd *rand.Rand) string {
 }
 
 func publicTaken(r store.Reader, ip string) bool {
-	return store.AddressesByIP.One(r, ip) != nil || store.InterfacesByPublicIP.One(r, ip) != nil
+	return store.AddressesByIP.One(r, ip) != nil || store.InterfacesByPublicIP.One(r, ip) != nil || store.VPNConnectionsByIP.One(r, ip) != nil
 }
 
 func errNoPublic() error {

@@ -22,6 +22,7 @@ import (
 	"karri.dev/internal/policy"
 	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
 )
 
@@ -70,6 +71,7 @@ type Deps struct {
 	Objects Objects
 	Roles   Roles // nil: imports have no roles
 	Quotas  *quota.Keeper
+	Sealer  *seal.Sealer // of VPN connections' secrets; zones have it, too
 	Log     *slog.Logger
 }
 

@@ -126,6 +126,21 @@ var (
 		func(v *resource.VPCEndpoint) string { return v.ID }, func(v *resource.VPCEndpoint) *resource.Owned { return &v.Owned },
 		"InvalidVpcEndpointId.NotFound", "InvalidVpcEndpointId.Malformed",
 	}
+	customerGateways = &kind[resource.CustomerGateway]{
+		"cgw-", "customerGateway", "customer-gateway", store.CustomerGateways, store.CustomerGatewaysByOwner,
+		func(v *resource.CustomerGateway) string { return v.ID }, func(v *resource.CustomerGateway) *resource.Owned { return &v.Owned },
+		"InvalidCustomerGatewayID.NotFound", "",
+	}
+	vpnGateways = &kind[resource.VPNGateway]{
+		"vgw-", "vpnGateway", "vpn-gateway", store.VPNGateways, store.VPNGatewaysByOwner,
+		func(v *resource.VPNGateway) string { return v.ID }, func(v *resource.VPNGateway) *resource.Owned { return &v.Owned },
+		"InvalidVpnGatewayID.NotFound", "",
+	}
+	vpnConnections = &kind[resource.VPNConnection]{
+		"vpn-", "vpnConnection", "vpn-connection", store.VPNConnections, store.VPNConnectionsByOwner,
+		func(v *resource.VPNConnection) string { return v.ID }, func(v *resource.VPNConnection) *resource.Owned { return &v.Owned },
+		"InvalidVpnConnectionID.NotFound", "",
+	}
 	addresses = &kind[resource.Address]{
 		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
 		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },
@@ -158,7 +173,7 @@ func (k *kind[T]) arn(v *T) string {
 
 func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
-	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "export-ami-", "pl-":
+	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "export-ami-", "pl-", "cgw-", "vgw-", "vpn-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
 	case "nat-":
 		return awserr.New(k.absent, "NatGateway %s was not found", id)

@@ -13,7 +13,7 @@ func operations() map[string]members {
 	all := map[string]members{}
 	for _, area := range []map[string]members{
 		accountOperations(), instanceOperations(), imageOperations(), volumeOperations(), networkOperations(), groupOperations(), vpcOperations(),
-		templateOperations(), unofferedOperations(), consoleOperations(),
+		templateOperations(), unofferedOperations(), consoleOperations(), vpnOperations(),
 	} {
 		maps.Copy(all, area)
 	}

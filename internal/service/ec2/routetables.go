@@ -6,6 +6,7 @@ import (
 
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/filter"
+	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -34,6 +35,12 @@ func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
 	}
 	for _, route := range t.Routes {
 		out.Routes = append(out.Routes, shapeRoute(r, t, &route))
+	}
+	for _, route := range lifecycle.Propagated(r, t) {
+		out.Routes = append(out.Routes, shapeRoute(r, t, &route))
+	}
+	for _, id := range t.Propagating {
+		out.PropagatingVgws = append(out.PropagatingVgws, shape.PropagatingVgw{GatewayId: id})
 	}
 	return out
 }

@@ -101,6 +101,9 @@ func gatewayTarget(r store.Reader, info *call.Info, t *resource.RouteTable, id s
 	if id == "local" {
 		return awserr.New("InvalidParameterValue", "The gateway ID 'local' cannot be the target of this route")
 	}
+	if strings.HasPrefix(id, "vgw-") {
+		return vpnTarget(r, info, t, id, route)
+	}
 	g := store.InternetGateways.Get(r, id)
 	if !strings.HasPrefix(id, "igw-") || g == nil || !gateways.mine(info, g) {
 		return awserr.New("InvalidGatewayID.NotFound", "The gateway ID '%s' does not exist", id)
@@ -129,6 +132,9 @@ func routeActive(r store.Reader, t *resource.RouteTable, route *resource.Route) 
 	switch {
 	case strings.HasPrefix(route.GatewayID, "vpce-"):
 		return store.VPCEndpoints.Get(r, route.GatewayID) != nil
+	case strings.HasPrefix(route.GatewayID, "vgw-"):
+		g := store.VPNGateways.Get(r, route.GatewayID)
+		return g != nil && g.VPCID == t.VPCID
 	case route.GatewayID != "":
 		g := store.InternetGateways.Get(r, route.GatewayID)
 		return g != nil && g.VPCID == t.VPCID

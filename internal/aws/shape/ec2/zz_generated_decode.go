@@ -150,6 +150,13 @@ func decodeAttachVolumeRequest(d *wire.Decoder, n *wire.Node, v *AttachVolumeReq
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeAttachVpnGatewayRequest(d *wire.Decoder, n *wire.Node, v *AttachVpnGatewayRequest) {
+	d.Require(n, "VpcId", "VpnGatewayId")
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.VpnGatewayId = d.String(n.Take("VpnGatewayId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeAttributeBooleanValue(d *wire.Decoder, n *wire.Node, v *AttributeBooleanValue) {
 	v.Value = d.BoolPtr(n.Take("Value"))
 }
@@ -226,6 +233,12 @@ func decodeClientData(d *wire.Decoder, n *wire.Node, v *ClientData) {
 	v.UploadStart = d.Time(n.Take("UploadStart"))
 }
 
+func decodeCloudWatchLogOptionsSpecification(d *wire.Decoder, n *wire.Node, v *CloudWatchLogOptionsSpecification) {
+	v.LogEnabled = d.BoolPtr(n.Take("LogEnabled"))
+	v.LogGroupArn = d.String(n.Take("LogGroupArn"))
+	v.LogOutputFormat = d.String(n.Take("LogOutputFormat"))
+}
+
 func decodeConnectionTrackingSpecificationRequest(d *wire.Decoder, n *wire.Node, v *ConnectionTrackingSpecificationRequest) {
 	v.TcpEstablishedTimeout = d.IntPtr(n.Take("TcpEstablishedTimeout"))
 	v.UdpStreamTimeout = d.IntPtr(n.Take("UdpStreamTimeout"))
@@ -250,6 +263,19 @@ func decodeCpuOptionsRequest(d *wire.Decoder, n *wire.Node, v *CpuOptionsRequest
 	v.CoreCount = d.IntPtr(n.Take("CoreCount"))
 	v.ThreadsPerCore = d.IntPtr(n.Take("ThreadsPerCore"))
 	v.AmdSevSnp = d.String(n.Take("AmdSevSnp"))
+}
+
+func decodeCreateCustomerGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateCustomerGatewayRequest) {
+	d.Require(n, "Type")
+	v.BgpAsn = d.IntPtr(n.Take("BgpAsn"))
+	v.PublicIp = d.String(n.Take("PublicIp"))
+	v.CertificateArn = d.String(n.Take("CertificateArn"))
+	v.Type = d.String(n.Take("Type"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DeviceName = d.String(n.Take("DeviceName"))
+	v.IpAddress = d.String(n.Take("IpAddress"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.BgpAsnExtended = d.LongPtr(n.Take("BgpAsnExtended"))
 }
 
 func decodeCreateDefaultSubnetRequest(d *wire.Decoder, n *wire.Node, v *CreateDefaultSubnetRequest) {
@@ -534,9 +560,41 @@ func decodeCreateVpcRequest(d *wire.Decoder, n *wire.Node, v *CreateVpcRequest) 
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 }
 
+func decodeCreateVpnConnectionRequest(d *wire.Decoder, n *wire.Node, v *CreateVpnConnectionRequest) {
+	d.Require(n, "CustomerGatewayId", "Type")
+	v.CustomerGatewayId = d.String(n.Take("CustomerGatewayId"))
+	v.Type = d.String(n.Take("Type"))
+	v.VpnGatewayId = d.String(n.Take("VpnGatewayId"))
+	v.TransitGatewayId = d.String(n.Take("TransitGatewayId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Options = wire.Struct(d, n, "Options", decodeVpnConnectionOptionsSpecification)
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
+func decodeCreateVpnConnectionRouteRequest(d *wire.Decoder, n *wire.Node, v *CreateVpnConnectionRouteRequest) {
+	d.Require(n, "DestinationCidrBlock", "VpnConnectionId")
+	v.DestinationCidrBlock = d.String(n.Take("DestinationCidrBlock"))
+	v.VpnConnectionId = d.String(n.Take("VpnConnectionId"))
+}
+
+func decodeCreateVpnGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateVpnGatewayRequest) {
+	d.Require(n, "Type")
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.Type = d.String(n.Take("Type"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.AmazonSideAsn = d.LongPtr(n.Take("AmazonSideAsn"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeCreditSpecificationRequest(d *wire.Decoder, n *wire.Node, v *CreditSpecificationRequest) {
 	d.Require(n, "CpuCredits")
 	v.CpuCredits = d.String(n.Take("CpuCredits"))
+}
+
+func decodeDeleteCustomerGatewayRequest(d *wire.Decoder, n *wire.Node, v *DeleteCustomerGatewayRequest) {
+	d.Require(n, "CustomerGatewayId")
+	v.CustomerGatewayId = d.String(n.Take("CustomerGatewayId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDeleteDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *DeleteDhcpOptionsRequest) {
@@ -673,6 +731,24 @@ func decodeDeleteVpcRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpcRequest) 
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDeleteVpnConnectionRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpnConnectionRequest) {
+	d.Require(n, "VpnConnectionId")
+	v.VpnConnectionId = d.String(n.Take("VpnConnectionId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDeleteVpnConnectionRouteRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpnConnectionRouteRequest) {
+	d.Require(n, "DestinationCidrBlock", "VpnConnectionId")
+	v.DestinationCidrBlock = d.String(n.Take("DestinationCidrBlock"))
+	v.VpnConnectionId = d.String(n.Take("VpnConnectionId"))
+}
+
+func decodeDeleteVpnGatewayRequest(d *wire.Decoder, n *wire.Node, v *DeleteVpnGatewayRequest) {
+	d.Require(n, "VpnGatewayId")
+	v.VpnGatewayId = d.String(n.Take("VpnGatewayId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDeregisterImageRequest(d *wire.Decoder, n *wire.Node, v *DeregisterImageRequest) {
 	d.Require(n, "ImageId")
 	v.ImageId = d.String(n.Take("ImageId"))
@@ -705,6 +781,12 @@ func decodeDescribeAvailabilityZonesRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.ZoneNames = wire.Scalars(d, n, "ZoneName", "", d.String)
 	v.ZoneIds = wire.Scalars(d, n, "ZoneId", "", d.String)
 	v.AllAvailabilityZones = d.BoolPtr(n.Take("AllAvailabilityZones"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDescribeCustomerGatewaysRequest(d *wire.Decoder, n *wire.Node, v *DescribeCustomerGatewaysRequest) {
+	v.CustomerGatewayIds = wire.Scalars(d, n, "CustomerGatewayId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1119,6 +1201,18 @@ func decodeDescribeVpcsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpcsReq
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeDescribeVpnConnectionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpnConnectionsRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.VpnConnectionIds = wire.Scalars(d, n, "VpnConnectionId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDescribeVpnGatewaysRequest(d *wire.Decoder, n *wire.Node, v *DescribeVpnGatewaysRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.VpnGatewayIds = wire.Scalars(d, n, "VpnGatewayId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDetachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *DetachInternetGatewayRequest) {
 	d.Require(n, "InternetGatewayId", "VpcId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1139,6 +1233,13 @@ func decodeDetachVolumeRequest(d *wire.Decoder, n *wire.Node, v *DetachVolumeReq
 	v.Force = d.BoolPtr(n.Take("Force"))
 	v.InstanceId = d.String(n.Take("InstanceId"))
 	v.VolumeId = d.String(n.Take("VolumeId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDetachVpnGatewayRequest(d *wire.Decoder, n *wire.Node, v *DetachVpnGatewayRequest) {
+	d.Require(n, "VpcId", "VpnGatewayId")
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.VpnGatewayId = d.String(n.Take("VpnGatewayId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1163,6 +1264,13 @@ func decodeDisableSerialConsoleAccessRequest(d *wire.Decoder, n *wire.Node, v *D
 }
 
 func decodeDisableSnapshotBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableSnapshotBlockPublicAccessRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisableVgwRoutePropagationRequest(d *wire.Decoder, n *wire.Node, v *DisableVgwRoutePropagationRequest) {
+	d.Require(n, "GatewayId", "RouteTableId")
+	v.GatewayId = d.String(n.Take("GatewayId"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1279,6 +1387,13 @@ func decodeEnableSnapshotBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node,
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeEnableVgwRoutePropagationRequest(d *wire.Decoder, n *wire.Node, v *EnableVgwRoutePropagationRequest) {
+	d.Require(n, "GatewayId", "RouteTableId")
+	v.GatewayId = d.String(n.Take("GatewayId"))
+	v.RouteTableId = d.String(n.Take("RouteTableId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeEnableVolumeIORequest(d *wire.Decoder, n *wire.Node, v *EnableVolumeIORequest) {
 	d.Require(n, "VolumeId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1378,6 +1493,10 @@ func decodeGetSnapshotBlockPublicAccessStateRequest(d *wire.Decoder, n *wire.Nod
 
 func decodeHibernationOptionsRequest(d *wire.Decoder, n *wire.Node, v *HibernationOptionsRequest) {
 	v.Configured = d.BoolPtr(n.Take("Configured"))
+}
+
+func decodeIKEVersionsRequestListValue(d *wire.Decoder, n *wire.Node, v *IKEVersionsRequestListValue) {
+	v.Value = d.String(n.Take("Value"))
 }
 
 func decodeIamInstanceProfileSpecification(d *wire.Decoder, n *wire.Node, v *IamInstanceProfileSpecification) {
@@ -1909,6 +2028,38 @@ func decodeModifyVpcTenancyRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcTe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeModifyVpnTunnelOptionsRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpnTunnelOptionsRequest) {
+	d.Require(n, "VpnConnectionId", "VpnTunnelOutsideIpAddress", "TunnelOptions")
+	v.VpnConnectionId = d.String(n.Take("VpnConnectionId"))
+	v.VpnTunnelOutsideIpAddress = d.String(n.Take("VpnTunnelOutsideIpAddress"))
+	v.TunnelOptions = wire.Struct(d, n, "TunnelOptions", decodeModifyVpnTunnelOptionsSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.SkipTunnelReplacement = d.BoolPtr(n.Take("SkipTunnelReplacement"))
+}
+
+func decodeModifyVpnTunnelOptionsSpecification(d *wire.Decoder, n *wire.Node, v *ModifyVpnTunnelOptionsSpecification) {
+	v.TunnelInsideCidr = d.String(n.Take("TunnelInsideCidr"))
+	v.TunnelInsideIpv6Cidr = d.String(n.Take("TunnelInsideIpv6Cidr"))
+	v.PreSharedKey = d.String(n.Take("PreSharedKey"))
+	v.Phase1LifetimeSeconds = d.IntPtr(n.Take("Phase1LifetimeSeconds"))
+	v.Phase2LifetimeSeconds = d.IntPtr(n.Take("Phase2LifetimeSeconds"))
+	v.RekeyMarginTimeSeconds = d.IntPtr(n.Take("RekeyMarginTimeSeconds"))
+	v.RekeyFuzzPercentage = d.IntPtr(n.Take("RekeyFuzzPercentage"))
+	v.ReplayWindowSize = d.IntPtr(n.Take("ReplayWindowSize"))
+	v.DPDTimeoutSeconds = d.IntPtr(n.Take("DPDTimeoutSeconds"))
+	v.DPDTimeoutAction = d.String(n.Take("DPDTimeoutAction"))
+	v.Phase1EncryptionAlgorithms = wire.List(d, n, "Phase1EncryptionAlgorithm", "", decodePhase1EncryptionAlgorithmsRequestListValue)
+	v.Phase2EncryptionAlgorithms = wire.List(d, n, "Phase2EncryptionAlgorithm", "", decodePhase2EncryptionAlgorithmsRequestListValue)
+	v.Phase1IntegrityAlgorithms = wire.List(d, n, "Phase1IntegrityAlgorithm", "", decodePhase1IntegrityAlgorithmsRequestListValue)
+	v.Phase2IntegrityAlgorithms = wire.List(d, n, "Phase2IntegrityAlgorithm", "", decodePhase2IntegrityAlgorithmsRequestListValue)
+	v.Phase1DHGroupNumbers = wire.List(d, n, "Phase1DHGroupNumber", "", decodePhase1DHGroupNumbersRequestListValue)
+	v.Phase2DHGroupNumbers = wire.List(d, n, "Phase2DHGroupNumber", "", decodePhase2DHGroupNumbersRequestListValue)
+	v.IKEVersions = wire.List(d, n, "IKEVersion", "", decodeIKEVersionsRequestListValue)
+	v.StartupAction = d.String(n.Take("StartupAction"))
+	v.LogOptions = wire.Struct(d, n, "LogOptions", decodeVpnTunnelLogOptionsSpecification)
+	v.EnableTunnelLifecycleControl = d.BoolPtr(n.Take("EnableTunnelLifecycleControl"))
+}
+
 func decodeNetworkBandwidthGbpsRequest(d *wire.Decoder, n *wire.Node, v *NetworkBandwidthGbpsRequest) {
 	v.Min = d.FloatPtr(n.Take("Min"))
 	v.Max = d.FloatPtr(n.Take("Max"))
@@ -1933,6 +2084,30 @@ func decodePeeringConnectionOptionsRequest(d *wire.Decoder, n *wire.Node, v *Pee
 	v.AllowDnsResolutionFromRemoteVpc = d.BoolPtr(n.Take("AllowDnsResolutionFromRemoteVpc"))
 	v.AllowEgressFromLocalClassicLinkToRemoteVpc = d.BoolPtr(n.Take("AllowEgressFromLocalClassicLinkToRemoteVpc"))
 	v.AllowEgressFromLocalVpcToRemoteClassicLink = d.BoolPtr(n.Take("AllowEgressFromLocalVpcToRemoteClassicLink"))
+}
+
+func decodePhase1DHGroupNumbersRequestListValue(d *wire.Decoder, n *wire.Node, v *Phase1DHGroupNumbersRequestListValue) {
+	v.Value = d.IntPtr(n.Take("Value"))
+}
+
+func decodePhase1EncryptionAlgorithmsRequestListValue(d *wire.Decoder, n *wire.Node, v *Phase1EncryptionAlgorithmsRequestListValue) {
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodePhase1IntegrityAlgorithmsRequestListValue(d *wire.Decoder, n *wire.Node, v *Phase1IntegrityAlgorithmsRequestListValue) {
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodePhase2DHGroupNumbersRequestListValue(d *wire.Decoder, n *wire.Node, v *Phase2DHGroupNumbersRequestListValue) {
+	v.Value = d.IntPtr(n.Take("Value"))
+}
+
+func decodePhase2EncryptionAlgorithmsRequestListValue(d *wire.Decoder, n *wire.Node, v *Phase2EncryptionAlgorithmsRequestListValue) {
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodePhase2IntegrityAlgorithmsRequestListValue(d *wire.Decoder, n *wire.Node, v *Phase2IntegrityAlgorithmsRequestListValue) {
+	v.Value = d.String(n.Take("Value"))
 }
 
 func decodePlacement(d *wire.Decoder, n *wire.Node, v *Placement) {
@@ -2408,4 +2583,44 @@ func decodeVCpuCountRangeRequest(d *wire.Decoder, n *wire.Node, v *VCpuCountRang
 	d.Require(n, "Min")
 	v.Min = d.Int(n.Take("Min"))
 	v.Max = d.IntPtr(n.Take("Max"))
+}
+
+func decodeVpnConnectionOptionsSpecification(d *wire.Decoder, n *wire.Node, v *VpnConnectionOptionsSpecification) {
+	v.EnableAcceleration = d.BoolPtr(n.Take("EnableAcceleration"))
+	v.StaticRoutesOnly = d.BoolPtr(n.Take("StaticRoutesOnly"))
+	v.TunnelInsideIpVersion = d.String(n.Take("TunnelInsideIpVersion"))
+	v.TunnelOptions = wire.List(d, n, "TunnelOptions", "", decodeVpnTunnelOptionsSpecification)
+	v.LocalIpv4NetworkCidr = d.String(n.Take("LocalIpv4NetworkCidr"))
+	v.RemoteIpv4NetworkCidr = d.String(n.Take("RemoteIpv4NetworkCidr"))
+	v.LocalIpv6NetworkCidr = d.String(n.Take("LocalIpv6NetworkCidr"))
+	v.RemoteIpv6NetworkCidr = d.String(n.Take("RemoteIpv6NetworkCidr"))
+	v.OutsideIpAddressType = d.String(n.Take("OutsideIpAddressType"))
+	v.TransportTransitGatewayAttachmentId = d.String(n.Take("TransportTransitGatewayAttachmentId"))
+}
+
+func decodeVpnTunnelLogOptionsSpecification(d *wire.Decoder, n *wire.Node, v *VpnTunnelLogOptionsSpecification) {
+	v.CloudWatchLogOptions = wire.Struct(d, n, "CloudWatchLogOptions", decodeCloudWatchLogOptionsSpecification)
+}
+
+func decodeVpnTunnelOptionsSpecification(d *wire.Decoder, n *wire.Node, v *VpnTunnelOptionsSpecification) {
+	v.TunnelInsideCidr = d.String(n.Take("TunnelInsideCidr"))
+	v.TunnelInsideIpv6Cidr = d.String(n.Take("TunnelInsideIpv6Cidr"))
+	v.PreSharedKey = d.String(n.Take("PreSharedKey"))
+	v.Phase1LifetimeSeconds = d.IntPtr(n.Take("Phase1LifetimeSeconds"))
+	v.Phase2LifetimeSeconds = d.IntPtr(n.Take("Phase2LifetimeSeconds"))
+	v.RekeyMarginTimeSeconds = d.IntPtr(n.Take("RekeyMarginTimeSeconds"))
+	v.RekeyFuzzPercentage = d.IntPtr(n.Take("RekeyFuzzPercentage"))
+	v.ReplayWindowSize = d.IntPtr(n.Take("ReplayWindowSize"))
+	v.DPDTimeoutSeconds = d.IntPtr(n.Take("DPDTimeoutSeconds"))
+	v.DPDTimeoutAction = d.String(n.Take("DPDTimeoutAction"))
+	v.Phase1EncryptionAlgorithms = wire.List(d, n, "Phase1EncryptionAlgorithm", "", decodePhase1EncryptionAlgorithmsRequestListValue)
+	v.Phase2EncryptionAlgorithms = wire.List(d, n, "Phase2EncryptionAlgorithm", "", decodePhase2EncryptionAlgorithmsRequestListValue)
+	v.Phase1IntegrityAlgorithms = wire.List(d, n, "Phase1IntegrityAlgorithm", "", decodePhase1IntegrityAlgorithmsRequestListValue)
+	v.Phase2IntegrityAlgorithms = wire.List(d, n, "Phase2IntegrityAlgorithm", "", decodePhase2IntegrityAlgorithmsRequestListValue)
+	v.Phase1DHGroupNumbers = wire.List(d, n, "Phase1DHGroupNumber", "", decodePhase1DHGroupNumbersRequestListValue)
+	v.Phase2DHGroupNumbers = wire.List(d, n, "Phase2DHGroupNumber", "", decodePhase2DHGroupNumbersRequestListValue)
+	v.IKEVersions = wire.List(d, n, "IKEVersion", "", decodeIKEVersionsRequestListValue)
+	v.StartupAction = d.String(n.Take("StartupAction"))
+	v.LogOptions = wire.Struct(d, n, "LogOptions", decodeVpnTunnelLogOptionsSpecification)
+	v.EnableTunnelLifecycleControl = d.BoolPtr(n.Take("EnableTunnelLifecycleControl"))
 }

@@ -305,6 +305,15 @@ func appendAttachVolumeResult(b []byte, v *AttachVolumeResult) []byte {
 	return b
 }
 
+func appendAttachVpnGatewayResult(b []byte, v *AttachVpnGatewayResult) []byte {
+	if v.VpcAttachment != nil {
+		b = append(b, "<attachment>"...)
+		b = appendVpcAttachment(b, v.VpcAttachment)
+		b = append(b, "</attachment>"...)
+	}
+	return b
+}
+
 func appendAttachmentEnaSrdSpecification(b []byte, v *AttachmentEnaSrdSpecification) []byte {
 	b = wire.AppendBool(b, "enaSrdEnabled", v.EnaSrdEnabled)
 	if v.EnaSrdUdpSpecification != nil {
@@ -512,6 +521,17 @@ func appendCidrBlock(b []byte, v *CidrBlock) []byte {
 	return b
 }
 
+func appendCloudWatchLogOptions(b []byte, v *CloudWatchLogOptions) []byte {
+	b = wire.AppendBool(b, "logEnabled", v.LogEnabled)
+	if v.LogGroupArn != "" {
+		b = wire.AppendString(b, "logGroupArn", v.LogGroupArn)
+	}
+	if v.LogOutputFormat != "" {
+		b = wire.AppendString(b, "logOutputFormat", v.LogOutputFormat)
+	}
+	return b
+}
+
 func appendConnectionTrackingConfiguration(b []byte, v *ConnectionTrackingConfiguration) []byte {
 	b = wire.AppendInt(b, "tcpEstablishedTimeout", int64(v.TcpEstablishedTimeout))
 	b = wire.AppendInt(b, "udpStreamTimeout", int64(v.UdpStreamTimeout))
@@ -565,6 +585,15 @@ func appendCpuOptions(b []byte, v *CpuOptions) []byte {
 	b = wire.AppendInt(b, "threadsPerCore", int64(v.ThreadsPerCore))
 	if v.AmdSevSnp != "" {
 		b = wire.AppendString(b, "amdSevSnp", v.AmdSevSnp)
+	}
+	return b
+}
+
+func appendCreateCustomerGatewayResult(b []byte, v *CreateCustomerGatewayResult) []byte {
+	if v.CustomerGateway != nil {
+		b = append(b, "<customerGateway>"...)
+		b = appendCustomerGateway(b, v.CustomerGateway)
+		b = append(b, "</customerGateway>"...)
 	}
 	return b
 }
@@ -923,10 +952,75 @@ func appendCreateVpcResult(b []byte, v *CreateVpcResult) []byte {
 	return b
 }
 
+func appendCreateVpnConnectionResult(b []byte, v *CreateVpnConnectionResult) []byte {
+	if v.VpnConnection != nil {
+		b = append(b, "<vpnConnection>"...)
+		b = appendVpnConnection(b, v.VpnConnection)
+		b = append(b, "</vpnConnection>"...)
+	}
+	return b
+}
+
+func appendCreateVpnConnectionRouteResult(b []byte, v *CreateVpnConnectionRouteResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendCreateVpnGatewayResult(b []byte, v *CreateVpnGatewayResult) []byte {
+	if v.VpnGateway != nil {
+		b = append(b, "<vpnGateway>"...)
+		b = appendVpnGateway(b, v.VpnGateway)
+		b = append(b, "</vpnGateway>"...)
+	}
+	return b
+}
+
 func appendCreditSpecification(b []byte, v *CreditSpecification) []byte {
 	if v.CpuCredits != "" {
 		b = wire.AppendString(b, "cpuCredits", v.CpuCredits)
 	}
+	return b
+}
+
+func appendCustomerGateway(b []byte, v *CustomerGateway) []byte {
+	if v.BgpAsn != "" {
+		b = wire.AppendString(b, "bgpAsn", v.BgpAsn)
+	}
+	if v.CustomerGatewayId != "" {
+		b = wire.AppendString(b, "customerGatewayId", v.CustomerGatewayId)
+	}
+	if v.IpAddress != "" {
+		b = wire.AppendString(b, "ipAddress", v.IpAddress)
+	}
+	if v.CertificateArn != "" {
+		b = wire.AppendString(b, "certificateArn", v.CertificateArn)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.Type != "" {
+		b = wire.AppendString(b, "type", v.Type)
+	}
+	if v.DeviceName != "" {
+		b = wire.AppendString(b, "deviceName", v.DeviceName)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.BgpAsnExtended != "" {
+		b = wire.AppendString(b, "bgpAsnExtended", v.BgpAsnExtended)
+	}
+	return b
+}
+
+func appendDeleteCustomerGatewayResult(b []byte, v *DeleteCustomerGatewayResult) []byte {
+	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
@@ -1097,6 +1191,21 @@ func appendDeleteVpcResult(b []byte, v *DeleteVpcResult) []byte {
 	return b
 }
 
+func appendDeleteVpnConnectionResult(b []byte, v *DeleteVpnConnectionResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteVpnConnectionRouteResult(b []byte, v *DeleteVpnConnectionRouteResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteVpnGatewayResult(b []byte, v *DeleteVpnGatewayResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendDeregisterImageResult(b []byte, v *DeregisterImageResult) []byte {
 	b = wire.AppendBool(b, "return", v.Return)
 	return b
@@ -1146,6 +1255,17 @@ func appendDescribeAvailabilityZonesResult(b []byte, v *DescribeAvailabilityZone
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</availabilityZoneInfo>"...)
+	return b
+}
+
+func appendDescribeCustomerGatewaysResult(b []byte, v *DescribeCustomerGatewaysResult) []byte {
+	b = append(b, "<customerGatewaySet>"...)
+	for i := range v.CustomerGateways {
+		b = append(b, "<item>"...)
+		b = appendCustomerGateway(b, &v.CustomerGateways[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</customerGatewaySet>"...)
 	return b
 }
 
@@ -2004,6 +2124,28 @@ func appendDescribeVpcsResult(b []byte, v *DescribeVpcsResult) []byte {
 	return b
 }
 
+func appendDescribeVpnConnectionsResult(b []byte, v *DescribeVpnConnectionsResult) []byte {
+	b = append(b, "<vpnConnectionSet>"...)
+	for i := range v.VpnConnections {
+		b = append(b, "<item>"...)
+		b = appendVpnConnection(b, &v.VpnConnections[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</vpnConnectionSet>"...)
+	return b
+}
+
+func appendDescribeVpnGatewaysResult(b []byte, v *DescribeVpnGatewaysResult) []byte {
+	b = append(b, "<vpnGatewaySet>"...)
+	for i := range v.VpnGateways {
+		b = append(b, "<item>"...)
+		b = appendVpnGateway(b, &v.VpnGateways[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</vpnGatewaySet>"...)
+	return b
+}
+
 func appendDetachInternetGatewayResult(b []byte, v *DetachInternetGatewayResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -2037,6 +2179,11 @@ func appendDetachVolumeResult(b []byte, v *DetachVolumeResult) []byte {
 	if v.InstanceOwningService != "" {
 		b = wire.AppendString(b, "instanceOwningService", v.InstanceOwningService)
 	}
+	return b
+}
+
+func appendDetachVpnGatewayResult(b []byte, v *DetachVpnGatewayResult) []byte {
+	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
@@ -2112,6 +2259,11 @@ func appendDisableSnapshotBlockPublicAccessResult(b []byte, v *DisableSnapshotBl
 	if v.State != "" {
 		b = wire.AppendString(b, "state", v.State)
 	}
+	return b
+}
+
+func appendDisableVgwRoutePropagationResult(b []byte, v *DisableVgwRoutePropagationResult) []byte {
+	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
@@ -2397,6 +2549,11 @@ func appendEnableSnapshotBlockPublicAccessResult(b []byte, v *EnableSnapshotBloc
 	if v.State != "" {
 		b = wire.AppendString(b, "state", v.State)
 	}
+	return b
+}
+
+func appendEnableVgwRoutePropagationResult(b []byte, v *EnableVgwRoutePropagationResult) []byte {
+	b = wire.AppendBool(b, "return", true)
 	return b
 }
 
@@ -2788,6 +2945,13 @@ func appendHostProperties(b []byte, v *HostProperties) []byte {
 	}
 	b = wire.AppendInt(b, "sockets", int64(v.Sockets))
 	b = wire.AppendInt(b, "totalVCpus", int64(v.TotalVCpus))
+	return b
+}
+
+func appendIKEVersionsListValue(b []byte, v *IKEVersionsListValue) []byte {
+	if v.Value != "" {
+		b = wire.AppendString(b, "value", v.Value)
+	}
 	return b
 }
 
@@ -5091,6 +5255,15 @@ func appendModifyVpcTenancyResult(b []byte, v *ModifyVpcTenancyResult) []byte {
 	return b
 }
 
+func appendModifyVpnTunnelOptionsResult(b []byte, v *ModifyVpnTunnelOptionsResult) []byte {
+	if v.VpnConnection != nil {
+		b = append(b, "<vpnConnection>"...)
+		b = appendVpnConnection(b, v.VpnConnection)
+		b = append(b, "</vpnConnection>"...)
+	}
+	return b
+}
+
 func appendMonitoring(b []byte, v *Monitoring) []byte {
 	if v.State != "" {
 		b = wire.AppendString(b, "state", v.State)
@@ -5583,6 +5756,44 @@ func appendPeeringConnectionOptions(b []byte, v *PeeringConnectionOptions) []byt
 	b = wire.AppendBool(b, "allowDnsResolutionFromRemoteVpc", v.AllowDnsResolutionFromRemoteVpc)
 	b = wire.AppendBool(b, "allowEgressFromLocalClassicLinkToRemoteVpc", v.AllowEgressFromLocalClassicLinkToRemoteVpc)
 	b = wire.AppendBool(b, "allowEgressFromLocalVpcToRemoteClassicLink", v.AllowEgressFromLocalVpcToRemoteClassicLink)
+	return b
+}
+
+func appendPhase1DHGroupNumbersListValue(b []byte, v *Phase1DHGroupNumbersListValue) []byte {
+	b = wire.AppendInt(b, "value", int64(v.Value))
+	return b
+}
+
+func appendPhase1EncryptionAlgorithmsListValue(b []byte, v *Phase1EncryptionAlgorithmsListValue) []byte {
+	if v.Value != "" {
+		b = wire.AppendString(b, "value", v.Value)
+	}
+	return b
+}
+
+func appendPhase1IntegrityAlgorithmsListValue(b []byte, v *Phase1IntegrityAlgorithmsListValue) []byte {
+	if v.Value != "" {
+		b = wire.AppendString(b, "value", v.Value)
+	}
+	return b
+}
+
+func appendPhase2DHGroupNumbersListValue(b []byte, v *Phase2DHGroupNumbersListValue) []byte {
+	b = wire.AppendInt(b, "value", int64(v.Value))
+	return b
+}
+
+func appendPhase2EncryptionAlgorithmsListValue(b []byte, v *Phase2EncryptionAlgorithmsListValue) []byte {
+	if v.Value != "" {
+		b = wire.AppendString(b, "value", v.Value)
+	}
+	return b
+}
+
+func appendPhase2IntegrityAlgorithmsListValue(b []byte, v *Phase2IntegrityAlgorithmsListValue) []byte {
+	if v.Value != "" {
+		b = wire.AppendString(b, "value", v.Value)
+	}
 	return b
 }
 
@@ -7305,6 +7516,103 @@ func appendTotalLocalStorageGB(b []byte, v *TotalLocalStorageGB) []byte {
 	return b
 }
 
+func appendTunnelOption(b []byte, v *TunnelOption) []byte {
+	if v.OutsideIpAddress != "" {
+		b = wire.AppendString(b, "outsideIpAddress", v.OutsideIpAddress)
+	}
+	if v.TunnelInsideCidr != "" {
+		b = wire.AppendString(b, "tunnelInsideCidr", v.TunnelInsideCidr)
+	}
+	if v.TunnelInsideIpv6Cidr != "" {
+		b = wire.AppendString(b, "tunnelInsideIpv6Cidr", v.TunnelInsideIpv6Cidr)
+	}
+	if v.PreSharedKey != "" {
+		b = wire.AppendString(b, "preSharedKey", v.PreSharedKey)
+	}
+	b = wire.AppendInt(b, "phase1LifetimeSeconds", int64(v.Phase1LifetimeSeconds))
+	b = wire.AppendInt(b, "phase2LifetimeSeconds", int64(v.Phase2LifetimeSeconds))
+	b = wire.AppendInt(b, "rekeyMarginTimeSeconds", int64(v.RekeyMarginTimeSeconds))
+	b = wire.AppendInt(b, "rekeyFuzzPercentage", int64(v.RekeyFuzzPercentage))
+	b = wire.AppendInt(b, "replayWindowSize", int64(v.ReplayWindowSize))
+	b = wire.AppendInt(b, "dpdTimeoutSeconds", int64(v.DpdTimeoutSeconds))
+	if v.DpdTimeoutAction != "" {
+		b = wire.AppendString(b, "dpdTimeoutAction", v.DpdTimeoutAction)
+	}
+	if v.Phase1EncryptionAlgorithms != nil {
+		b = append(b, "<phase1EncryptionAlgorithmSet>"...)
+		for i := range v.Phase1EncryptionAlgorithms {
+			b = append(b, "<item>"...)
+			b = appendPhase1EncryptionAlgorithmsListValue(b, &v.Phase1EncryptionAlgorithms[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</phase1EncryptionAlgorithmSet>"...)
+	}
+	if v.Phase2EncryptionAlgorithms != nil {
+		b = append(b, "<phase2EncryptionAlgorithmSet>"...)
+		for i := range v.Phase2EncryptionAlgorithms {
+			b = append(b, "<item>"...)
+			b = appendPhase2EncryptionAlgorithmsListValue(b, &v.Phase2EncryptionAlgorithms[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</phase2EncryptionAlgorithmSet>"...)
+	}
+	if v.Phase1IntegrityAlgorithms != nil {
+		b = append(b, "<phase1IntegrityAlgorithmSet>"...)
+		for i := range v.Phase1IntegrityAlgorithms {
+			b = append(b, "<item>"...)
+			b = appendPhase1IntegrityAlgorithmsListValue(b, &v.Phase1IntegrityAlgorithms[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</phase1IntegrityAlgorithmSet>"...)
+	}
+	if v.Phase2IntegrityAlgorithms != nil {
+		b = append(b, "<phase2IntegrityAlgorithmSet>"...)
+		for i := range v.Phase2IntegrityAlgorithms {
+			b = append(b, "<item>"...)
+			b = appendPhase2IntegrityAlgorithmsListValue(b, &v.Phase2IntegrityAlgorithms[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</phase2IntegrityAlgorithmSet>"...)
+	}
+	if v.Phase1DHGroupNumbers != nil {
+		b = append(b, "<phase1DHGroupNumberSet>"...)
+		for i := range v.Phase1DHGroupNumbers {
+			b = append(b, "<item>"...)
+			b = appendPhase1DHGroupNumbersListValue(b, &v.Phase1DHGroupNumbers[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</phase1DHGroupNumberSet>"...)
+	}
+	if v.Phase2DHGroupNumbers != nil {
+		b = append(b, "<phase2DHGroupNumberSet>"...)
+		for i := range v.Phase2DHGroupNumbers {
+			b = append(b, "<item>"...)
+			b = appendPhase2DHGroupNumbersListValue(b, &v.Phase2DHGroupNumbers[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</phase2DHGroupNumberSet>"...)
+	}
+	if v.IkeVersions != nil {
+		b = append(b, "<ikeVersionSet>"...)
+		for i := range v.IkeVersions {
+			b = append(b, "<item>"...)
+			b = appendIKEVersionsListValue(b, &v.IkeVersions[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</ikeVersionSet>"...)
+	}
+	if v.StartupAction != "" {
+		b = wire.AppendString(b, "startupAction", v.StartupAction)
+	}
+	if v.LogOptions != nil {
+		b = append(b, "<logOptions>"...)
+		b = appendVpnTunnelLogOptions(b, v.LogOptions)
+		b = append(b, "</logOptions>"...)
+	}
+	b = wire.AppendBool(b, "enableTunnelLifecycleControl", v.EnableTunnelLifecycleControl)
+	return b
+}
+
 func appendUnassignPrivateIpAddressesResult(b []byte, v *UnassignPrivateIpAddressesResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -7444,6 +7752,26 @@ func appendValidationWarning(b []byte, v *ValidationWarning) []byte {
 			b = append(b, "</item>"...)
 		}
 		b = append(b, "</errorSet>"...)
+	}
+	return b
+}
+
+func appendVgwTelemetry(b []byte, v *VgwTelemetry) []byte {
+	b = wire.AppendInt(b, "acceptedRouteCount", int64(v.AcceptedRouteCount))
+	if !v.LastStatusChange.IsZero() {
+		b = wire.AppendTime(b, "lastStatusChange", v.LastStatusChange, wire.ISOMillis)
+	}
+	if v.OutsideIpAddress != "" {
+		b = wire.AppendString(b, "outsideIpAddress", v.OutsideIpAddress)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	if v.CertificateArn != "" {
+		b = wire.AppendString(b, "certificateArn", v.CertificateArn)
 	}
 	return b
 }
@@ -7732,6 +8060,16 @@ func appendVpc(b []byte, v *Vpc) []byte {
 	return b
 }
 
+func appendVpcAttachment(b []byte, v *VpcAttachment) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.VpcId != "" {
+		b = wire.AppendString(b, "vpcId", v.VpcId)
+	}
+	return b
+}
+
 func appendVpcCidrBlockAssociation(b []byte, v *VpcCidrBlockAssociation) []byte {
 	if v.AssociationId != "" {
 		b = wire.AppendString(b, "associationId", v.AssociationId)
@@ -7961,6 +8299,168 @@ func appendVpcPeeringConnectionVpcInfo(b []byte, v *VpcPeeringConnectionVpcInfo)
 	}
 	if v.Region != "" {
 		b = wire.AppendString(b, "region", v.Region)
+	}
+	return b
+}
+
+func appendVpnConnection(b []byte, v *VpnConnection) []byte {
+	if v.CustomerGatewayConfiguration != "" {
+		b = wire.AppendString(b, "customerGatewayConfiguration", v.CustomerGatewayConfiguration)
+	}
+	if v.CustomerGatewayId != "" {
+		b = wire.AppendString(b, "customerGatewayId", v.CustomerGatewayId)
+	}
+	if v.Category != "" {
+		b = wire.AppendString(b, "category", v.Category)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.Type != "" {
+		b = wire.AppendString(b, "type", v.Type)
+	}
+	if v.VpnConnectionId != "" {
+		b = wire.AppendString(b, "vpnConnectionId", v.VpnConnectionId)
+	}
+	if v.VpnGatewayId != "" {
+		b = wire.AppendString(b, "vpnGatewayId", v.VpnGatewayId)
+	}
+	if v.TransitGatewayId != "" {
+		b = wire.AppendString(b, "transitGatewayId", v.TransitGatewayId)
+	}
+	if v.CoreNetworkArn != "" {
+		b = wire.AppendString(b, "coreNetworkArn", v.CoreNetworkArn)
+	}
+	if v.CoreNetworkAttachmentArn != "" {
+		b = wire.AppendString(b, "coreNetworkAttachmentArn", v.CoreNetworkAttachmentArn)
+	}
+	if v.GatewayAssociationState != "" {
+		b = wire.AppendString(b, "gatewayAssociationState", v.GatewayAssociationState)
+	}
+	if v.Options != nil {
+		b = append(b, "<options>"...)
+		b = appendVpnConnectionOptions(b, v.Options)
+		b = append(b, "</options>"...)
+	}
+	if v.Routes != nil {
+		b = append(b, "<routes>"...)
+		for i := range v.Routes {
+			b = append(b, "<item>"...)
+			b = appendVpnStaticRoute(b, &v.Routes[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</routes>"...)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.VgwTelemetry != nil {
+		b = append(b, "<vgwTelemetry>"...)
+		for i := range v.VgwTelemetry {
+			b = append(b, "<item>"...)
+			b = appendVgwTelemetry(b, &v.VgwTelemetry[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</vgwTelemetry>"...)
+	}
+	return b
+}
+
+func appendVpnConnectionOptions(b []byte, v *VpnConnectionOptions) []byte {
+	b = wire.AppendBool(b, "enableAcceleration", v.EnableAcceleration)
+	b = wire.AppendBool(b, "staticRoutesOnly", v.StaticRoutesOnly)
+	if v.LocalIpv4NetworkCidr != "" {
+		b = wire.AppendString(b, "localIpv4NetworkCidr", v.LocalIpv4NetworkCidr)
+	}
+	if v.RemoteIpv4NetworkCidr != "" {
+		b = wire.AppendString(b, "remoteIpv4NetworkCidr", v.RemoteIpv4NetworkCidr)
+	}
+	if v.LocalIpv6NetworkCidr != "" {
+		b = wire.AppendString(b, "localIpv6NetworkCidr", v.LocalIpv6NetworkCidr)
+	}
+	if v.RemoteIpv6NetworkCidr != "" {
+		b = wire.AppendString(b, "remoteIpv6NetworkCidr", v.RemoteIpv6NetworkCidr)
+	}
+	if v.OutsideIpAddressType != "" {
+		b = wire.AppendString(b, "outsideIpAddressType", v.OutsideIpAddressType)
+	}
+	if v.TransportTransitGatewayAttachmentId != "" {
+		b = wire.AppendString(b, "transportTransitGatewayAttachmentId", v.TransportTransitGatewayAttachmentId)
+	}
+	if v.TunnelInsideIpVersion != "" {
+		b = wire.AppendString(b, "tunnelInsideIpVersion", v.TunnelInsideIpVersion)
+	}
+	if v.TunnelOptions != nil {
+		b = append(b, "<tunnelOptionSet>"...)
+		for i := range v.TunnelOptions {
+			b = append(b, "<item>"...)
+			b = appendTunnelOption(b, &v.TunnelOptions[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tunnelOptionSet>"...)
+	}
+	return b
+}
+
+func appendVpnGateway(b []byte, v *VpnGateway) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.Type != "" {
+		b = wire.AppendString(b, "type", v.Type)
+	}
+	if v.VpcAttachments != nil {
+		b = append(b, "<attachments>"...)
+		for i := range v.VpcAttachments {
+			b = append(b, "<item>"...)
+			b = appendVpcAttachment(b, &v.VpcAttachments[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</attachments>"...)
+	}
+	if v.VpnGatewayId != "" {
+		b = wire.AppendString(b, "vpnGatewayId", v.VpnGatewayId)
+	}
+	b = wire.AppendInt(b, "amazonSideAsn", v.AmazonSideAsn)
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	return b
+}
+
+func appendVpnStaticRoute(b []byte, v *VpnStaticRoute) []byte {
+	if v.DestinationCidrBlock != "" {
+		b = wire.AppendString(b, "destinationCidrBlock", v.DestinationCidrBlock)
+	}
+	if v.Source != "" {
+		b = wire.AppendString(b, "source", v.Source)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	return b
+}
+
+func appendVpnTunnelLogOptions(b []byte, v *VpnTunnelLogOptions) []byte {
+	if v.CloudWatchLogOptions != nil {
+		b = append(b, "<cloudWatchLogOptions>"...)
+		b = appendCloudWatchLogOptions(b, v.CloudWatchLogOptions)
+		b = append(b, "</cloudWatchLogOptions>"...)
 	}
 	return b
 }

@@ -265,6 +265,19 @@ const (
 	EventCodeInstanceStop       = "instance-stop"
 )
 
+// Values of GatewayAssociationState.
+const (
+	GatewayAssociationStateAssociated     = "associated"
+	GatewayAssociationStateNotAssociated  = "not-associated"
+	GatewayAssociationStateAssociating    = "associating"
+	GatewayAssociationStateDisassociating = "disassociating"
+)
+
+// Values of GatewayType.
+const (
+	GatewayTypeIpsec1 = "ipsec.1"
+)
+
 // Values of HostMaintenance.
 const (
 	HostMaintenanceOn  = "on"
@@ -1071,6 +1084,12 @@ const (
 	SupportedAdditionalProcessorFeatureNestedVirtualization = "nested-virtualization"
 )
 
+// Values of TelemetryStatus.
+const (
+	TelemetryStatusUp   = "UP"
+	TelemetryStatusDown = "DOWN"
+)
+
 // Values of Tenancy.
 const (
 	TenancyDefault   = "default"
@@ -1081,6 +1100,12 @@ const (
 // Values of TpmSupportValues.
 const (
 	TpmSupportValuesV20 = "v2.0"
+)
+
+// Values of TunnelInsideIpVersion.
+const (
+	TunnelInsideIpVersionIpv4 = "ipv4"
+	TunnelInsideIpVersionIpv6 = "ipv6"
 )
 
 // Values of UsageClassType.
@@ -1205,4 +1230,17 @@ const (
 // Values of VpcTenancy.
 const (
 	VpcTenancyDefault = "default"
+)
+
+// Values of VpnState.
+const (
+	VpnStatePending   = "pending"
+	VpnStateAvailable = "available"
+	VpnStateDeleting  = "deleting"
+	VpnStateDeleted   = "deleted"
+)
+
+// Values of VpnStaticRouteSource.
+const (
+	VpnStaticRouteSourceStatic = "Static"
 )

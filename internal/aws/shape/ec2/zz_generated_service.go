@@ -190,6 +190,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "AttachVpnGateway"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeAttachVpnGatewayRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AttachVpnGatewayResponse", appendAttachVpnGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AttachVpnGateway(ctx, in.(*AttachVpnGatewayRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AuthorizeSecurityGroupEgress"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeAuthorizeSecurityGroupEgressRequest)
@@ -241,6 +251,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CopySnapshot(ctx, in.(*CopySnapshotRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateCustomerGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateCustomerGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateCustomerGatewayResponse", appendCreateCustomerGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateCustomerGateway(ctx, in.(*CreateCustomerGatewayRequest))
 			},
 		},
 		{
@@ -508,6 +530,52 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateVpnConnection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateVpnConnectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVpnConnectionResponse", appendCreateVpnConnectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVpnConnection(ctx, in.(*CreateVpnConnectionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "CreateVpnConnectionRoute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateVpnConnectionRouteRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVpnConnectionRouteResponse", appendCreateVpnConnectionRouteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVpnConnectionRoute(ctx, in.(*CreateVpnConnectionRouteRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateVpnGateway"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateVpnGatewayRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateVpnGatewayResponse", appendCreateVpnGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateVpnGateway(ctx, in.(*CreateVpnGatewayRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteCustomerGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteCustomerGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteCustomerGatewayResponse", appendDeleteCustomerGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteCustomerGateway(ctx, in.(*DeleteCustomerGatewayRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DeleteDhcpOptions"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDeleteDhcpOptionsRequest)
@@ -740,6 +808,40 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DeleteVpnConnection"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteVpnConnectionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVpnConnectionResponse", appendDeleteVpnConnectionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVpnConnection(ctx, in.(*DeleteVpnConnectionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteVpnConnectionRoute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteVpnConnectionRouteRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVpnConnectionRouteResponse", appendDeleteVpnConnectionRouteResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVpnConnectionRoute(ctx, in.(*DeleteVpnConnectionRouteRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteVpnGateway"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteVpnGatewayRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteVpnGatewayResponse", appendDeleteVpnGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteVpnGateway(ctx, in.(*DeleteVpnGatewayRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DeregisterImage"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeregisterImageRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -795,6 +897,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeCustomerGateways"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeCustomerGatewaysRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeCustomerGatewaysResponse", appendDescribeCustomerGatewaysResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeCustomerGateways(ctx, in.(*DescribeCustomerGatewaysRequest))
 			},
 		},
 		{
@@ -1370,6 +1484,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeVpnConnections"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVpnConnectionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVpnConnectionsResponse", appendDescribeVpnConnectionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVpnConnections(ctx, in.(*DescribeVpnConnectionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeVpnGateways"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeVpnGatewaysRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeVpnGatewaysResponse", appendDescribeVpnGatewaysResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeVpnGateways(ctx, in.(*DescribeVpnGatewaysRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DetachInternetGateway"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDetachInternetGatewayRequest)
@@ -1401,6 +1539,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DetachVolume(ctx, in.(*DetachVolumeRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DetachVpnGateway"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDetachVpnGatewayRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DetachVpnGatewayResponse", appendDetachVpnGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DetachVpnGateway(ctx, in.(*DetachVpnGatewayRequest))
 			},
 		},
 		{
@@ -1461,6 +1609,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DisableSnapshotBlockPublicAccess(ctx, in.(*DisableSnapshotBlockPublicAccessRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DisableVgwRoutePropagation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableVgwRoutePropagationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableVgwRoutePropagationResponse", appendDisableVgwRoutePropagationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableVgwRoutePropagation(ctx, in.(*DisableVgwRoutePropagationRequest))
 			},
 		},
 		{
@@ -1581,6 +1741,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).EnableSnapshotBlockPublicAccess(ctx, in.(*EnableSnapshotBlockPublicAccessRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "EnableVgwRoutePropagation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableVgwRoutePropagationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableVgwRoutePropagationResponse", appendEnableVgwRoutePropagationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableVgwRoutePropagation(ctx, in.(*EnableVgwRoutePropagationRequest))
 			},
 		},
 		{
@@ -1933,6 +2105,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifyVpnTunnelOptions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyVpnTunnelOptionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVpnTunnelOptionsResponse", appendModifyVpnTunnelOptionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVpnTunnelOptions(ctx, in.(*ModifyVpnTunnelOptionsRequest))
 			},
 		},
 		{

@@ -261,6 +261,16 @@ type AttachVolumeResult struct {
 	InstanceOwningService string
 }
 
+type AttachVpnGatewayRequest struct {
+	VpcId        string // required
+	VpnGatewayId string // required
+	DryRun       *bool
+}
+
+type AttachVpnGatewayResult struct {
+	VpcAttachment *VpcAttachment
+}
+
 type AttachmentEnaSrdSpecification struct {
 	EnaSrdEnabled          bool
 	EnaSrdUdpSpecification *AttachmentEnaSrdUdpSpecification
@@ -411,6 +421,18 @@ type ClientData struct {
 	UploadStart time.Time
 }
 
+type CloudWatchLogOptions struct {
+	LogEnabled      bool
+	LogGroupArn     string
+	LogOutputFormat string
+}
+
+type CloudWatchLogOptionsSpecification struct {
+	LogEnabled      *bool
+	LogGroupArn     string
+	LogOutputFormat string
+}
+
 type ConnectionTrackingConfiguration struct {
 	TcpEstablishedTimeout int
 	UdpStreamTimeout      int
@@ -463,6 +485,22 @@ type CpuOptionsRequest struct {
 	CoreCount      *int
 	ThreadsPerCore *int
 	AmdSevSnp      string // values: AmdSevSnpSpecification
+}
+
+type CreateCustomerGatewayRequest struct {
+	BgpAsn            *int
+	PublicIp          string
+	CertificateArn    string
+	Type              string // required; values: GatewayType
+	TagSpecifications []TagSpecification
+	DeviceName        string
+	IpAddress         string
+	DryRun            *bool
+	BgpAsnExtended    *int64
+}
+
+type CreateCustomerGatewayResult struct {
+	CustomerGateway *CustomerGateway
 }
 
 type CreateDefaultSubnetRequest struct {
@@ -867,12 +905,66 @@ type CreateVpcResult struct {
 	Vpc *Vpc
 }
 
+type CreateVpnConnectionRequest struct {
+	CustomerGatewayId string // required
+	Type              string // required
+	VpnGatewayId      string
+	TransitGatewayId  string
+	DryRun            *bool
+	Options           *VpnConnectionOptionsSpecification
+	TagSpecifications []TagSpecification
+}
+
+type CreateVpnConnectionResult struct {
+	VpnConnection *VpnConnection
+}
+
+type CreateVpnConnectionRouteRequest struct {
+	DestinationCidrBlock string // required
+	VpnConnectionId      string // required
+}
+
+type CreateVpnConnectionRouteResult struct {
+}
+
+type CreateVpnGatewayRequest struct {
+	AvailabilityZone  string
+	Type              string // required; values: GatewayType
+	TagSpecifications []TagSpecification
+	AmazonSideAsn     *int64
+	DryRun            *bool
+}
+
+type CreateVpnGatewayResult struct {
+	VpnGateway *VpnGateway
+}
+
 type CreditSpecification struct {
 	CpuCredits string
 }
 
 type CreditSpecificationRequest struct {
 	CpuCredits string // required
+}
+
+type CustomerGateway struct {
+	BgpAsn            string
+	CustomerGatewayId string
+	IpAddress         string
+	CertificateArn    string
+	State             string
+	Type              string
+	DeviceName        string
+	Tags              []Tag
+	BgpAsnExtended    string
+}
+
+type DeleteCustomerGatewayRequest struct {
+	CustomerGatewayId string // required
+	DryRun            *bool
+}
+
+type DeleteCustomerGatewayResult struct {
 }
 
 type DeleteDhcpOptionsRequest struct {
@@ -1078,6 +1170,30 @@ type DeleteVpcRequest struct {
 type DeleteVpcResult struct {
 }
 
+type DeleteVpnConnectionRequest struct {
+	VpnConnectionId string // required
+	DryRun          *bool
+}
+
+type DeleteVpnConnectionResult struct {
+}
+
+type DeleteVpnConnectionRouteRequest struct {
+	DestinationCidrBlock string // required
+	VpnConnectionId      string // required
+}
+
+type DeleteVpnConnectionRouteResult struct {
+}
+
+type DeleteVpnGatewayRequest struct {
+	VpnGatewayId string // required
+	DryRun       *bool
+}
+
+type DeleteVpnGatewayResult struct {
+}
+
 type DeregisterImageRequest struct {
 	ImageId                   string // required
 	DryRun                    *bool
@@ -1131,6 +1247,16 @@ type DescribeAvailabilityZonesRequest struct {
 
 type DescribeAvailabilityZonesResult struct {
 	AvailabilityZones []AvailabilityZone
+}
+
+type DescribeCustomerGatewaysRequest struct {
+	CustomerGatewayIds []string
+	Filters            []Filter
+	DryRun             *bool
+}
+
+type DescribeCustomerGatewaysResult struct {
+	CustomerGateways []CustomerGateway
 }
 
 type DescribeDhcpOptionsRequest struct {
@@ -1812,6 +1938,26 @@ type DescribeVpcsResult struct {
 	NextToken string
 }
 
+type DescribeVpnConnectionsRequest struct {
+	Filters          []Filter
+	VpnConnectionIds []string
+	DryRun           *bool
+}
+
+type DescribeVpnConnectionsResult struct {
+	VpnConnections []VpnConnection
+}
+
+type DescribeVpnGatewaysRequest struct {
+	Filters       []Filter
+	VpnGatewayIds []string
+	DryRun        *bool
+}
+
+type DescribeVpnGatewaysResult struct {
+	VpnGateways []VpnGateway
+}
+
 type DetachInternetGatewayRequest struct {
 	DryRun            *bool
 	InternetGatewayId string // required
@@ -1847,6 +1993,15 @@ type DetachVolumeResult struct {
 	DeleteOnTermination   bool
 	AssociatedResource    string
 	InstanceOwningService string
+}
+
+type DetachVpnGatewayRequest struct {
+	VpcId        string // required
+	VpnGatewayId string // required
+	DryRun       *bool
+}
+
+type DetachVpnGatewayResult struct {
 }
 
 type DhcpConfiguration struct {
@@ -1901,6 +2056,15 @@ type DisableSnapshotBlockPublicAccessRequest struct {
 
 type DisableSnapshotBlockPublicAccessResult struct {
 	State string // values: SnapshotBlockPublicAccessState
+}
+
+type DisableVgwRoutePropagationRequest struct {
+	GatewayId    string // required
+	RouteTableId string // required
+	DryRun       *bool
+}
+
+type DisableVgwRoutePropagationResult struct {
 }
 
 type DisassociateAddressRequest struct {
@@ -2119,6 +2283,15 @@ type EnableSnapshotBlockPublicAccessRequest struct {
 
 type EnableSnapshotBlockPublicAccessResult struct {
 	State string // values: SnapshotBlockPublicAccessState
+}
+
+type EnableVgwRoutePropagationRequest struct {
+	GatewayId    string // required
+	RouteTableId string // required
+	DryRun       *bool
+}
+
+type EnableVgwRoutePropagationResult struct {
 }
 
 type EnableVolumeIORequest struct {
@@ -2372,6 +2545,14 @@ type HostProperties struct {
 	InstanceFamily string
 	Sockets        int
 	TotalVCpus     int
+}
+
+type IKEVersionsListValue struct {
+	Value string
+}
+
+type IKEVersionsRequestListValue struct {
+	Value string
 }
 
 type IamInstanceProfile struct {
@@ -3638,6 +3819,41 @@ type ModifyVpcTenancyResult struct {
 	ReturnValue bool
 }
 
+type ModifyVpnTunnelOptionsRequest struct {
+	VpnConnectionId           string                               // required
+	VpnTunnelOutsideIpAddress string                               // required
+	TunnelOptions             *ModifyVpnTunnelOptionsSpecification // required
+	DryRun                    *bool
+	SkipTunnelReplacement     *bool
+}
+
+type ModifyVpnTunnelOptionsResult struct {
+	VpnConnection *VpnConnection
+}
+
+type ModifyVpnTunnelOptionsSpecification struct {
+	TunnelInsideCidr             string
+	TunnelInsideIpv6Cidr         string
+	PreSharedKey                 string
+	Phase1LifetimeSeconds        *int
+	Phase2LifetimeSeconds        *int
+	RekeyMarginTimeSeconds       *int
+	RekeyFuzzPercentage          *int
+	ReplayWindowSize             *int
+	DPDTimeoutSeconds            *int
+	DPDTimeoutAction             string
+	Phase1EncryptionAlgorithms   []Phase1EncryptionAlgorithmsRequestListValue
+	Phase2EncryptionAlgorithms   []Phase2EncryptionAlgorithmsRequestListValue
+	Phase1IntegrityAlgorithms    []Phase1IntegrityAlgorithmsRequestListValue
+	Phase2IntegrityAlgorithms    []Phase2IntegrityAlgorithmsRequestListValue
+	Phase1DHGroupNumbers         []Phase1DHGroupNumbersRequestListValue
+	Phase2DHGroupNumbers         []Phase2DHGroupNumbersRequestListValue
+	IKEVersions                  []IKEVersionsRequestListValue
+	StartupAction                string
+	LogOptions                   *VpnTunnelLogOptionsSpecification
+	EnableTunnelLifecycleControl *bool
+}
+
 type Monitoring struct {
 	State string // values: MonitoringState
 }
@@ -3855,6 +4071,54 @@ type PeeringConnectionOptionsRequest struct {
 	AllowDnsResolutionFromRemoteVpc            *bool
 	AllowEgressFromLocalClassicLinkToRemoteVpc *bool
 	AllowEgressFromLocalVpcToRemoteClassicLink *bool
+}
+
+type Phase1DHGroupNumbersListValue struct {
+	Value int
+}
+
+type Phase1DHGroupNumbersRequestListValue struct {
+	Value *int
+}
+
+type Phase1EncryptionAlgorithmsListValue struct {
+	Value string
+}
+
+type Phase1EncryptionAlgorithmsRequestListValue struct {
+	Value string
+}
+
+type Phase1IntegrityAlgorithmsListValue struct {
+	Value string
+}
+
+type Phase1IntegrityAlgorithmsRequestListValue struct {
+	Value string
+}
+
+type Phase2DHGroupNumbersListValue struct {
+	Value int
+}
+
+type Phase2DHGroupNumbersRequestListValue struct {
+	Value *int
+}
+
+type Phase2EncryptionAlgorithmsListValue struct {
+	Value string
+}
+
+type Phase2EncryptionAlgorithmsRequestListValue struct {
+	Value string
+}
+
+type Phase2IntegrityAlgorithmsListValue struct {
+	Value string
+}
+
+type Phase2IntegrityAlgorithmsRequestListValue struct {
+	Value string
 }
 
 type Placement struct {
@@ -4837,6 +5101,30 @@ type TotalLocalStorageGBRequest struct {
 	Max *float64
 }
 
+type TunnelOption struct {
+	OutsideIpAddress             string
+	TunnelInsideCidr             string
+	TunnelInsideIpv6Cidr         string
+	PreSharedKey                 string
+	Phase1LifetimeSeconds        int
+	Phase2LifetimeSeconds        int
+	RekeyMarginTimeSeconds       int
+	RekeyFuzzPercentage          int
+	ReplayWindowSize             int
+	DpdTimeoutSeconds            int
+	DpdTimeoutAction             string
+	Phase1EncryptionAlgorithms   []Phase1EncryptionAlgorithmsListValue
+	Phase2EncryptionAlgorithms   []Phase2EncryptionAlgorithmsListValue
+	Phase1IntegrityAlgorithms    []Phase1IntegrityAlgorithmsListValue
+	Phase2IntegrityAlgorithms    []Phase2IntegrityAlgorithmsListValue
+	Phase1DHGroupNumbers         []Phase1DHGroupNumbersListValue
+	Phase2DHGroupNumbers         []Phase2DHGroupNumbersListValue
+	IkeVersions                  []IKEVersionsListValue
+	StartupAction                string
+	LogOptions                   *VpnTunnelLogOptions
+	EnableTunnelLifecycleControl bool
+}
+
 type UnassignPrivateIpAddressesRequest struct {
 	NetworkInterfaceId string // required
 	PrivateIpAddresses []string
@@ -4948,6 +5236,15 @@ type ValidationWarning struct {
 	Errors []ValidationError
 }
 
+type VgwTelemetry struct {
+	AcceptedRouteCount int
+	LastStatusChange   time.Time
+	OutsideIpAddress   string
+	Status             string // values: TelemetryStatus
+	StatusMessage      string
+	CertificateArn     string
+}
+
 type Volume struct {
 	Attachments        []VolumeAttachment
 	AvailabilityZone   string
@@ -5052,6 +5349,11 @@ type Vpc struct {
 	Tags                        []Tag
 }
 
+type VpcAttachment struct {
+	State string // values: AttachmentStatus
+	VpcId string
+}
+
 type VpcCidrBlockAssociation struct {
 	AssociationId  string
 	CidrBlock      string
@@ -5123,4 +5425,95 @@ type VpcPeeringConnectionVpcInfo struct {
 	PeeringOptions   *VpcPeeringConnectionOptionsDescription
 	VpcId            string
 	Region           string
+}
+
+type VpnConnection struct {
+	CustomerGatewayConfiguration string
+	CustomerGatewayId            string
+	Category                     string
+	State                        string // values: VpnState
+	Type                         string // values: GatewayType
+	VpnConnectionId              string
+	VpnGatewayId                 string
+	TransitGatewayId             string
+	CoreNetworkArn               string
+	CoreNetworkAttachmentArn     string
+	GatewayAssociationState      string // values: GatewayAssociationState
+	Options                      *VpnConnectionOptions
+	Routes                       []VpnStaticRoute
+	Tags                         []Tag
+	VgwTelemetry                 []VgwTelemetry
+}
+
+type VpnConnectionOptions struct {
+	EnableAcceleration                  bool
+	StaticRoutesOnly                    bool
+	LocalIpv4NetworkCidr                string
+	RemoteIpv4NetworkCidr               string
+	LocalIpv6NetworkCidr                string
+	RemoteIpv6NetworkCidr               string
+	OutsideIpAddressType                string
+	TransportTransitGatewayAttachmentId string
+	TunnelInsideIpVersion               string // values: TunnelInsideIpVersion
+	TunnelOptions                       []TunnelOption
+}
+
+type VpnConnectionOptionsSpecification struct {
+	EnableAcceleration                  *bool
+	StaticRoutesOnly                    *bool
+	TunnelInsideIpVersion               string // values: TunnelInsideIpVersion
+	TunnelOptions                       []VpnTunnelOptionsSpecification
+	LocalIpv4NetworkCidr                string
+	RemoteIpv4NetworkCidr               string
+	LocalIpv6NetworkCidr                string
+	RemoteIpv6NetworkCidr               string
+	OutsideIpAddressType                string
+	TransportTransitGatewayAttachmentId string
+}
+
+type VpnGateway struct {
+	AvailabilityZone string
+	State            string // values: VpnState
+	Type             string // values: GatewayType
+	VpcAttachments   []VpcAttachment
+	VpnGatewayId     string
+	AmazonSideAsn    int64
+	Tags             []Tag
+}
+
+type VpnStaticRoute struct {
+	DestinationCidrBlock string
+	Source               string // values: VpnStaticRouteSource
+	State                string // values: VpnState
+}
+
+type VpnTunnelLogOptions struct {
+	CloudWatchLogOptions *CloudWatchLogOptions
+}
+
+type VpnTunnelLogOptionsSpecification struct {
+	CloudWatchLogOptions *CloudWatchLogOptionsSpecification
+}
+
+type VpnTunnelOptionsSpecification struct {
+	TunnelInsideCidr             string
+	TunnelInsideIpv6Cidr         string
+	PreSharedKey                 string
+	Phase1LifetimeSeconds        *int
+	Phase2LifetimeSeconds        *int
+	RekeyMarginTimeSeconds       *int
+	RekeyFuzzPercentage          *int
+	ReplayWindowSize             *int
+	DPDTimeoutSeconds            *int
+	DPDTimeoutAction             string
+	Phase1EncryptionAlgorithms   []Phase1EncryptionAlgorithmsRequestListValue
+	Phase2EncryptionAlgorithms   []Phase2EncryptionAlgorithmsRequestListValue
+	Phase1IntegrityAlgorithms    []Phase1IntegrityAlgorithmsRequestListValue
+	Phase2IntegrityAlgorithms    []Phase2IntegrityAlgorithmsRequestListValue
+	Phase1DHGroupNumbers         []Phase1DHGroupNumbersRequestListValue
+	Phase2DHGroupNumbers         []Phase2DHGroupNumbersRequestListValue
+	IKEVersions                  []IKEVersionsRequestListValue
+	StartupAction                string
+	LogOptions                   *VpnTunnelLogOptionsSpecification
+	EnableTunnelLifecycleControl *bool
 }
