@@ -321,11 +321,17 @@ func (w *writer) write(what string, err error) {
 // makeLinks makes the VPC's links what they should be, and says what the namespace holds now.
 func (v *vpc) makeLinks(d *Driver, want rules.VPC, same bool) (rules.Namespace, error) {
 	have := v.have
-	if v.known && !same && v.gateway == want.Gateway && v.overlay == want.Overlay && slices.Equal(v.joined, want.Links) {
+	if v.known && !same && v.gateway == want.Gateway && v.overlay == want.Overlay && v.six == want.IPv6 && slices.Equal(v.joined, want.Links) {
 		out, in := differ(have.Taps, want.Taps)
 		return have, v.changeTaps(d, out, in, nil)
 	}
 	fresh := !v.known
+	if fresh || v.six != want.IPv6 {
+		if err := v.switchSix(want.IPv6); err != nil {
+			return have, err
+		}
+		v.six = want.IPv6
+	}
 	devices, err := v.devices()
 	if err != nil {
 		return have, err
@@ -335,6 +341,10 @@ func (v *vpc) makeLinks(d *Driver, want rules.VPC, same bool) (rules.Namespace, 
 		v.index[name] = dev.index
 	}
 	if have, err = v.observe(devices, allOurs); err != nil {
+		return have, err
+	}
+	routers, err := v.routers()
+	if err != nil {
 		return have, err
 	}
 	var there []rules.Tap // those that are as they should be
@@ -349,7 +359,7 @@ func (v *vpc) makeLinks(d *Driver, want rules.VPC, same bool) (rules.Namespace, 
 		case !strings.HasPrefix(name, "eni"):
 		case !ok:
 			stale = append(stale, rules.Tap{Name: name})
-		case !fresh && dev.up && dev.group == t.Group && dev.mac == rules.TapMAC && dev.mtu == d.cfg.MTU:
+		case !fresh && dev.up && dev.group == t.Group && dev.mac == rules.TapMAC && dev.mtu == d.cfg.MTU && routers[dev.index] == t.IPv6:
 			there = append(there, t)
 		}
 	}

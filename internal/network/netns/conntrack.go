@@ -18,8 +18,14 @@ func (s *space) forget(have, want rules.Namespace, before []rules.Table) error {
 	if len(addrs) == 0 {
 		return nil
 	}
-	if _, err := s.links.ConntrackDeleteFilters(netlink.ConntrackTable, unix.AF_INET, flowsOf(addrs)); err != nil {
-		return fmt.Errorf("forget connections: %w", err)
+	families := []netlink.InetFamily{unix.AF_INET}
+	if s.six {
+		families = append(families, unix.AF_INET6)
+	}
+	for _, f := range families {
+		if _, err := s.links.ConntrackDeleteFilters(netlink.ConntrackTable, f, flowsOf(addrs)); err != nil {
+			return fmt.Errorf("forget connections: %w", err)
+		}
 	}
 	return nil
 }

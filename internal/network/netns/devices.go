@@ -60,7 +60,10 @@ func (s *space) makeTaps(taps []rules.Tap, mtu int, devices map[string]device) e
 				setting("ipv4/neigh/"+t.Name+"/proxy_delay", "0"), // else every answer waits up to 0.8 s
 			)
 			if err == nil {
-				_, err = s.setUp(t.Name, rules.TapMAC, mtu, t.Group)
+				var index int
+				if index, err = s.setUp(t.Name, rules.TapMAC, mtu, t.Group); err == nil && t.IPv6 {
+					err = s.addRouter(index)
+				}
 			}
 			errs = append(errs, err)
 		}

@@ -18,13 +18,16 @@ import (
 // This file says in the kernel's words what package rules says in nft's.
 
 var nftTypes = map[rules.Type]nftables.SetDatatype{
-	rules.IfName: nftables.TypeIFName, rules.EtherAddr: nftables.TypeEtherAddr, rules.IPv4Addr: nftables.TypeIPAddr,
+	rules.IfName: nftables.TypeIFName, rules.EtherAddr: nftables.TypeEtherAddr, rules.IPv4Addr: nftables.TypeIPAddr, rules.IPv6Addr: nftables.TypeIP6Addr,
 	rules.DevGroup: nftables.TypeDevGroup, rules.Mark: nftables.TypeMark, rules.Verdict: nftables.TypeVerdict,
 }
 
 func encodeFamily(f string) nftables.TableFamily {
-	if f == "arp" {
+	switch f {
+	case "arp":
 		return nftables.TableFamilyARP
+	case "ip6":
+		return nftables.TableFamilyIPv6
 	}
 	return nftables.TableFamilyIPv4
 }
@@ -42,7 +45,7 @@ func encodeSet(t *nftables.Table, s rules.Set, id uint32) *nftables.Set {
 	} else {
 		out.KeyType = types[0]
 		out.KeyByteOrder = binaryutil.NativeEndian // else nft lists names and groups as nothing
-		if s.Key[0] == rules.IPv4Addr {
+		if s.Key[0] == rules.IPv4Addr || s.Key[0] == rules.IPv6Addr {
 			out.KeyByteOrder = binaryutil.BigEndian
 		}
 	}
@@ -92,7 +95,7 @@ func encodeValue(t rules.Type, v string) ([]byte, error) {
 		return ifname(v), nil
 	case rules.EtherAddr:
 		return net.ParseMAC(v)
-	case rules.IPv4Addr:
+	case rules.IPv4Addr, rules.IPv6Addr:
 		a, err := netip.ParseAddr(v)
 		return a.AsSlice(), err
 	case rules.DevGroup, rules.Mark:
@@ -163,6 +166,10 @@ func load(fields ...rules.Field) []expr.Any {
 			payload(expr.PayloadBaseNetworkHeader, 12, 4)
 		case rules.IPDest:
 			payload(expr.PayloadBaseNetworkHeader, 16, 4)
+		case rules.IP6Source:
+			payload(expr.PayloadBaseNetworkHeader, 8, 16)
+		case rules.IP6Dest:
+			payload(expr.PayloadBaseNetworkHeader, 24, 16)
 		case rules.ARPEther:
 			payload(expr.PayloadBaseNetworkHeader, 8, 6)
 		case rules.ARPSource:
@@ -192,8 +199,8 @@ func encodeTerm(term rules.Term) []expr.Any {
 		out := load(t.Field)
 		if !t.Prefix.IsSingleIP() {
 			out = append(out, &expr.Bitwise{
-				SourceRegister: 1, DestRegister: 1, Len: 4,
-				Mask: net.CIDRMask(t.Prefix.Bits(), 32), Xor: make([]byte, 4),
+				SourceRegister: 1, DestRegister: 1, Len: uint32(t.Prefix.Addr().BitLen() / 8),
+				Mask: net.CIDRMask(t.Prefix.Bits(), t.Prefix.Addr().BitLen()), Xor: make([]byte, t.Prefix.Addr().BitLen()/8),
 			})
 		}
 		return append(out, equal(t.Prefix.Addr().AsSlice()))

@@ -84,26 +84,13 @@ func (s *space) observe(devices map[string]device, own owner) (rules.Namespace, 
 			return n, err
 		}
 	}
-	routes, err := retry(func() ([]netlink.Route, error) {
-		return s.links.RouteListFiltered(netlink.FAMILY_V4, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
-	})
-	if err != nil {
-		return n, fmt.Errorf("list routes: %w", err)
+	families := []int{netlink.FAMILY_V4}
+	if s.six {
+		families = append(families, netlink.FAMILY_V6)
 	}
-	for _, r := range routes {
-		if d := decodeRoute(r, names); r.Table != unix.RT_TABLE_LOCAL && own.route(d) {
-			n.Routes = append(n.Routes, d)
-		}
-	}
-	neighbors, err := retry(func() ([]netlink.Neigh, error) { return s.links.NeighList(0, netlink.FAMILY_V4) })
-	if err != nil {
-		return n, fmt.Errorf("list neighbors: %w", err)
-	}
-	for _, e := range neighbors {
-		ip, _ := netip.AddrFromSlice(e.IP.To4())
-		d := rules.Neighbor{Device: names[e.LinkIndex], IP: ip, MAC: e.HardwareAddr.String()}
-		if e.State&netlink.NUD_PERMANENT != 0 && own.neighbor(d) {
-			n.Neighbors = append(n.Neighbors, d)
+	for _, f := range families {
+		if err := s.observeFamily(&n, f, names, own); err != nil {
+			return n, err
 		}
 	}
 	if d, ok := devices[own.proxies]; ok {
@@ -120,6 +107,33 @@ func (s *space) observe(devices map[string]device, own owner) (rules.Namespace, 
 		}
 	}
 	return n, nil
+}
+
+// observeFamily reads routes and neighbours of one family.
+func (s *space) observeFamily(n *rules.Namespace, family int, names map[int]string, own owner) error {
+	routes, err := retry(func() ([]netlink.Route, error) {
+		return s.links.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+	})
+	if err != nil {
+		return fmt.Errorf("list routes: %w", err)
+	}
+	for _, r := range routes {
+		if d := decodeRoute(r, names); r.Table != unix.RT_TABLE_LOCAL && !d.Destination.Addr().IsLinkLocalUnicast() && !d.Destination.Addr().IsMulticast() && own.route(d) {
+			n.Routes = append(n.Routes, d)
+		}
+	}
+	neighbors, err := retry(func() ([]netlink.Neigh, error) { return s.links.NeighList(0, family) })
+	if err != nil {
+		return fmt.Errorf("list neighbors: %w", err)
+	}
+	for _, e := range neighbors {
+		ip, _ := netip.AddrFromSlice(short(e.IP))
+		d := rules.Neighbor{Device: names[e.LinkIndex], IP: ip, MAC: e.HardwareAddr.String()}
+		if e.State&netlink.NUD_PERMANENT != 0 && own.neighbor(d) {
+			n.Neighbors = append(n.Neighbors, d)
+		}
+	}
+	return nil
 }
 
 // observeOwn reads what only a namespace of the driver's own is asked for.
@@ -144,12 +158,17 @@ func (s *space) observeOwn(n *rules.Namespace, names map[int]string, devices map
 		}
 	}
 	policies, err := retry(func() ([]netlink.Rule, error) { return s.links.RuleList(netlink.FAMILY_V4) })
+	if err == nil && s.six {
+		var more []netlink.Rule
+		more, err = retry(func() ([]netlink.Rule, error) { return s.links.RuleList(netlink.FAMILY_V6) })
+		policies = append(policies, more...)
+	}
 	if err != nil {
 		return fmt.Errorf("list policy rules: %w", err)
 	}
 	for _, p := range policies {
 		if p.Priority > 0 && p.Priority != rules.CharonPriority {
-			d := rules.Policy{Priority: p.Priority, Mark: p.Mark, Table: p.Table, NoDefaultRoute: p.SuppressPrefixlen == 0}
+			d := rules.Policy{Priority: p.Priority, Mark: p.Mark, Table: p.Table, NoDefaultRoute: p.SuppressPrefixlen == 0, IPv6: p.Family == netlink.FAMILY_V6}
 			if p.Src != nil {
 				d.From, _ = netip.AddrFromSlice(p.Src.IP.To4())
 			}
@@ -162,13 +181,37 @@ func (s *space) observeOwn(n *rules.Namespace, names map[int]string, devices map
 	return nil
 }
 
+// defaultMetric6 is what the kernel gives IPv6 routes without one.
+const defaultMetric6 = 1024
+
+// short gives an address in as many bytes as its family has.
+func short(ip net.IP) net.IP {
+	if four := ip.To4(); four != nil {
+		return four
+	}
+	return ip
+}
+
+func familyOf(a netip.Addr) int {
+	if a.Is6() {
+		return netlink.FAMILY_V6
+	}
+	return netlink.FAMILY_V4
+}
+
 func decodeRoute(r netlink.Route, names map[int]string) rules.Route {
 	d := rules.Route{
 		Table: r.Table, Destination: netip.PrefixFrom(netip.IPv4Unspecified(), 0), Kind: rules.Unicast,
 		Device: names[r.LinkIndex], Metric: r.Priority,
 	}
+	if r.Family == netlink.FAMILY_V6 {
+		d.Destination = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		if d.Metric == defaultMetric6 {
+			d.Metric = 0
+		}
+	}
 	if r.Dst != nil {
-		ip, _ := netip.AddrFromSlice(r.Dst.IP.To4())
+		ip, _ := netip.AddrFromSlice(short(r.Dst.IP))
 		ones, _ := r.Dst.Mask.Size()
 		d.Destination = netip.PrefixFrom(ip, ones)
 	}
@@ -178,8 +221,8 @@ func decodeRoute(r netlink.Route, names map[int]string) rules.Route {
 	case unix.RTN_BLACKHOLE:
 		d.Kind, d.Device = rules.BlackholeR, ""
 	}
-	d.Via, _ = netip.AddrFromSlice(r.Gw.To4())
-	d.Source, _ = netip.AddrFromSlice(r.Src.To4())
+	d.Via, _ = netip.AddrFromSlice(short(r.Gw))
+	d.Source, _ = netip.AddrFromSlice(short(r.Src))
 	return d
 }
 
@@ -268,7 +311,7 @@ func loopback(index int) netlink.Link {
 func address(a netip.Addr) *netlink.Addr { return &netlink.Addr{IPNet: ipnet(netip.PrefixFrom(a, 32))} }
 
 func ipnet(p netip.Prefix) *net.IPNet {
-	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), 32)}
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
 func encodeRoute(r rules.Route, index int) *netlink.Route {
@@ -296,7 +339,7 @@ func encodeRoute(r rules.Route, index int) *netlink.Route {
 func encodeNeighbor(e rules.Neighbor, index, flags int) *netlink.Neigh {
 	mac, _ := net.ParseMAC(e.MAC)
 	return &netlink.Neigh{
-		LinkIndex: index, Family: netlink.FAMILY_V4, State: netlink.NUD_PERMANENT,
+		LinkIndex: index, Family: familyOf(e.IP), State: netlink.NUD_PERMANENT,
 		IP: e.IP.AsSlice(), HardwareAddr: mac, Flags: flags,
 	}
 }
@@ -312,6 +355,9 @@ func encodePeer(p rules.Peer, index int) *netlink.Neigh {
 func encodePolicy(p rules.Policy) *netlink.Rule {
 	out := netlink.NewRule()
 	out.Family, out.Priority, out.Mark, out.Table = netlink.FAMILY_V4, p.Priority, p.Mark, p.Table
+	if p.IPv6 {
+		out.Family = netlink.FAMILY_V6
+	}
 	if p.NoDefaultRoute {
 		out.SuppressPrefixlen = 0
 	}

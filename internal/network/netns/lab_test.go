@@ -128,7 +128,7 @@ func (l *lab) listen(port int) {
 	l.t.Helper()
 	var s net.Listener
 	err := l.enter(func() (err error) {
-		s, err = net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+		s, err = net.Listen("tcp", fmt.Sprintf(":%d", port))
 		return err
 	})
 	if err != nil {
@@ -145,7 +145,7 @@ const patience = 400 * time.Millisecond
 func (l *lab) dial(to string, wait time.Duration) (net.Conn, string, error) {
 	var c net.Conn
 	err := l.enter(func() (err error) {
-		c, err = (&net.Dialer{Timeout: wait}).Dial("tcp4", to)
+		c, err = (&net.Dialer{Timeout: wait}).Dial("tcp", to)
 		return err
 	})
 	if err != nil {

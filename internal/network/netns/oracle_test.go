@@ -39,7 +39,29 @@ func tryTopology(t *testing.T, seed uint64) {
 		return []network.PortRange{{From: 7, To: 7}, {From: 9, To: 9}, {From: 0, To: 65535}}[r.IntN(3)]
 	}
 	cidr := func() netip.Prefix {
-		return netip.MustParsePrefix([]string{"0.0.0.0/0", "10.0.0.0/24", "10.0.1.0/24", "10.1.0.0/16", "10.0.0.8/30"}[r.IntN(5)])
+		return netip.MustParsePrefix([]string{
+			"0.0.0.0/0", "10.0.0.0/24", "10.0.1.0/24", "10.1.0.0/16", "10.0.0.8/30",
+			"::/0", "2001:db8:0:a000::/64", "2001:db8:0:a001::/64", "2001:db8:0:a100::/56", "2001:db8:0:a000::8/126",
+		}[r.IntN(10)])
+	}
+	for _, v := range vpcs { // IPv6 ranges as the IPv4 ones: 10.a.b.0/24 beside 2001:db8:0:XXb::/64
+		dualise(v)
+	}
+	for _, v := range vpcs {
+		for i := range v.Peerings {
+			v.Peerings[i].CIDRs = vpcs[0].CIDRs
+			if v == vpcs[0] {
+				v.Peerings[i].CIDRs = vpcs[1].CIDRs
+			}
+		}
+		for i := range v.RouteTables {
+			for _, route := range v.RouteTables[i].Routes {
+				if route.Target == network.ToPeering && r.IntN(3) > 0 {
+					route.Destination = v.Peerings[0].CIDRs[1]
+					v.RouteTables[i].Routes = append(v.RouteTables[i].Routes, route)
+				}
+			}
+		}
 	}
 	members := map[string][]netip.Addr{}
 	for i, v := range vpcs {
@@ -53,7 +75,8 @@ func tryTopology(t *testing.T, seed uint64) {
 				a.Entries = append(a.Entries, network.ACLEntry{Egress: r.IntN(2) == 0, Allow: r.IntN(3) > 0, Protocol: 6, CIDR: cidr(), Ports: ports()})
 			}
 			for _, out := range []bool{true, false} {
-				a.Entries = append(a.Entries, network.ACLEntry{Egress: out, Allow: r.IntN(4) > 0, Protocol: -1, CIDR: everything})
+				a.Entries = append(a.Entries, network.ACLEntry{Egress: out, Allow: r.IntN(4) > 0, Protocol: -1, CIDR: everything},
+					network.ACLEntry{Egress: out, Allow: r.IntN(4) > 0, Protocol: -1, CIDR: everything6})
 			}
 			v.ACLs, v.Subnets[s].ACL = append(v.ACLs, a), a.ID
 		}
@@ -62,11 +85,14 @@ func tryTopology(t *testing.T, seed uint64) {
 			ip := at.CIDR.Addr().As4()
 			ip[3] = byte(9 + n)
 			e := nic(i*10+n, at.ID, netip.AddrFrom4(ip).String(), fmt.Sprintf("sg-%d%d", i, r.IntN(2)))
+			long := at.CIDR6.Addr().As16()
+			long[15] = ip[3]
+			e.IPv6 = []netip.Addr{netip.AddrFrom16(long)}
 			if r.IntN(2) == 0 {
 				e.Groups = append(e.Groups, fmt.Sprintf("sg-%d2", i))
 			}
 			for _, g := range e.Groups {
-				members[g] = append(members[g], e.PrivateIP)
+				members[g] = append(members[g], e.PrivateIP, e.IPv6[0])
 			}
 			v.Interfaces = append(v.Interfaces, e)
 		}
@@ -84,7 +110,7 @@ func tryTopology(t *testing.T, seed uint64) {
 				group.Rules = append(group.Rules, rule)
 			}
 			if r.IntN(2) == 0 {
-				group.Rules = append(group.Rules, all(true))
+				group.Rules = append(group.Rules, []network.Rule{all(true), all6(true)}[r.IntN(2)])
 			}
 			v.Groups = append(v.Groups, group)
 		}
@@ -102,7 +128,7 @@ func tryTopology(t *testing.T, seed uint64) {
 	var places []place
 	for _, v := range vpcs {
 		for _, e := range v.Interfaces {
-			p := place{newGuest(t, d, e, model{v, members}.subnet(e.PrivateIP).CIDR), v}
+			p := place{newGuest6(t, d, e, model{v, members}.subnet(e.PrivateIP).CIDR), v}
 			for _, port := range oraclePorts {
 				p.listen(port)
 			}
@@ -116,20 +142,22 @@ func tryTopology(t *testing.T, seed uint64) {
 				if from.guest == to.guest {
 					continue
 				}
-				probes.Go(func() {
-					want := reachable(model{from.vpc, members}, model{to.vpc, members}, from.nic, to.nic, port)
-					wait := patience * 2
-					if want {
-						wait = patience * 25
-					}
-					c, _, err := from.dial(fmt.Sprintf("%s:%d", to.nic.PrivateIP, port), wait)
-					if err == nil {
-						c.Close()
-					}
-					if (err == nil) != want {
-						t.Errorf("seed %d: %s → %s:%d: packets say %v, the rules %v (%v)", seed, from.nic.PrivateIP, to.nic.PrivateIP, port, err == nil, want, err)
-					}
-				})
+				for _, way := range [][2]netip.Addr{{from.nic.PrivateIP, to.nic.PrivateIP}, {from.nic.IPv6[0], to.nic.IPv6[0]}} {
+					probes.Go(func() {
+						want := reachable(model{from.vpc, members}, model{to.vpc, members}, from.nic, to.nic, way[0], way[1], port)
+						wait := patience * 2
+						if want {
+							wait = patience * 25
+						}
+						c, _, err := from.dial(netip.AddrPortFrom(way[1], uint16(port)).String(), wait)
+						if err == nil {
+							c.Close()
+						}
+						if (err == nil) != want {
+							t.Errorf("seed %d: %s → %s:%d: packets say %v, the rules %v (%v)", seed, way[0], way[1], port, err == nil, want, err)
+						}
+					})
+				}
 			}
 		}
 	}
@@ -142,22 +170,34 @@ type model struct {
 	members map[string][]netip.Addr
 }
 
-func reachable(from, to model, a, b network.Interface, port int) bool {
+func reachable(from, to model, a, b network.Interface, source, dest netip.Addr, port int) bool {
 	const answers = 40000 // a client's port
-	src, dst := from.subnet(a.PrivateIP), to.subnet(b.PrivateIP)
-	if from.VPC != to.VPC && (!from.leads(src, b.PrivateIP) || !to.leads(dst, a.PrivateIP)) {
+	src, dst := from.subnet(source), to.subnet(dest)
+	if from.VPC != to.VPC && (!from.leads(src, dest) || !to.leads(dst, source)) {
 		return false
 	}
-	if src.ID != dst.ID && !(from.acl(src, true, b.PrivateIP, port) && to.acl(dst, false, a.PrivateIP, port) &&
-		to.acl(dst, true, a.PrivateIP, answers) && from.acl(src, false, b.PrivateIP, answers)) {
+	if src.ID != dst.ID && !(from.acl(src, true, dest, port) && to.acl(dst, false, source, port) &&
+		to.acl(dst, true, source, answers) && from.acl(src, false, dest, answers)) {
 		return false
 	}
-	return from.groups(a, true, b.PrivateIP, port) && to.groups(b, false, a.PrivateIP, port)
+	return from.groups(a, true, dest, port) && to.groups(b, false, source, port)
+}
+
+// dualise gives a VPC and its subnets IPv6 ranges that are made of their IPv4 ones.
+func dualise(v *network.VPC) {
+	six := func(p netip.Prefix, bits int) netip.Prefix {
+		b := p.Addr().As4()
+		return netip.PrefixFrom(netip.AddrFrom16([16]byte{0x20, 1, 0xd, 0xb8, 6: 0xa0 + b[1], 7: b[2]}), bits)
+	}
+	v.CIDRs = append(v.CIDRs, six(v.CIDRs[0], 56))
+	for i := range v.Subnets {
+		v.Subnets[i].CIDR6 = six(v.Subnets[i].CIDR, 64)
+	}
 }
 
 func (m model) subnet(ip netip.Addr) network.Subnet {
 	for _, s := range m.Subnets {
-		if s.CIDR.Contains(ip) {
+		if s.CIDR.Contains(ip) || s.CIDR6.Contains(ip) {
 			return s
 		}
 	}

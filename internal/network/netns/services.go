@@ -36,12 +36,14 @@ type services struct {
 	resolver netip.Addr // where the sockets are; zero = there are none
 	stop     []func()
 	ways     map[netip.Addr]func() // what ends the API's sockets at endpoints' addresses
+	six      *services6            // nil = the VPC has no IPv6
 	work     sync.WaitGroup
 }
 
 // view is what the services answer from; it is replaced as a whole.
 type view struct {
-	leases    map[int]dhcp.Lease    // by the tap's number
+	leases    map[int]dhcp.Lease // by the tap's number
+	leases6   map[int]dhcp.Lease6
 	instances map[netip.Addr]owns   // by private address
 	disabled  bool                  // no resolver
 	endpoints map[netip.Addr]string // interface endpoints by address
@@ -129,6 +131,7 @@ func (s *services) update(state network.VPC, want rules.VPC) error {
 	}
 	v.zone = dns.NewZone(state.DNS.Domain, records)
 	v.endpoints, v.gateways = endpointsOf(state)
+	v.leases6 = s.leasesSix(state, want)
 	s.view.Store(v)
 	if s.resolver != resolver {
 		s.close()
@@ -137,6 +140,9 @@ func (s *services) update(state network.VPC, want rules.VPC) error {
 			return fmt.Errorf("start services: %w", err)
 		}
 		s.resolver = resolver
+	}
+	if err := s.updateSix(state, want); err != nil {
+		return err
 	}
 	return s.openEndpoints(v)
 }
@@ -260,15 +266,19 @@ func (s *services) onStop(closer func() error) {
 }
 
 func (s *services) serve(what string, run func() error) {
-	s.work.Go(func() {
-		if err := run(); err != nil && !errors.Is(err, net.ErrClosed) {
-			s.d.deps.Log.Error("a network service ended", "service", what, "vpc", s.vpcID, "error", err)
-		}
-	})
+	s.work.Go(func() { s.ended(what, run()) })
+}
+
+// ended tells of a service that ended though nobody wanted it to.
+func (s *services) ended(what string, err error) {
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		s.d.deps.Log.Error("a network service ended", "service", what, "vpc", s.vpcID, "error", err)
+	}
 }
 
 // close ends the services and waits for them.
 func (s *services) close() {
+	s.closeSix()
 	for _, stop := range s.ways {
 		stop()
 	}

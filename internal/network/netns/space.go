@@ -29,6 +29,7 @@ type space struct {
 	have   rules.Namespace // as last written or seen; valid while known
 	known  bool
 	index  map[string]int // link name → number
+	six    bool           // IPv6 is on
 }
 
 // enter runs fn on a thread that is in the namespace. fn must not start goroutines that count on being there.
@@ -84,7 +85,8 @@ func (s *space) close() {
 // makeSpace opens the namespace of a name, made first if it is not there.
 func makeSpace(name string, writes *atomic.Int64) (*space, error) {
 	path := filepath.Join(runDir, name)
-	if !isNamespace(path) {
+	fresh := !isNamespace(path)
+	if fresh {
 		if err := createNamespace(path); err != nil {
 			return nil, fmt.Errorf("make namespace %s: %w", name, err)
 		}
@@ -102,6 +104,9 @@ func makeSpace(name string, writes *atomic.Int64) (*space, error) {
 		}
 		return nil
 	})
+	if err == nil && fresh {
+		err = s.switchSix(false)
+	}
 	if err == nil {
 		var lo netlink.Link
 		if lo, err = s.links.LinkByName("lo"); err == nil && lo.Attrs().Flags&unix.IFF_UP == 0 {
@@ -134,8 +139,26 @@ var spaceSettings = []struct {
 	{"ipv4/ipfrag_high_thresh", "50331648", false},
 	{"ipv4/ipfrag_low_thresh", "41943040", false},
 	{"netfilter/nf_conntrack_acct", "1", true}, // for flow logs
-	{"ipv6/conf/all/disable_ipv6", "1", true},
-	{"ipv6/conf/default/disable_ipv6", "1", true},
+	{"ipv6/conf/all/forwarding", "1", true},
+	{"ipv6/conf/default/accept_ra", "0", true},
+	{"ipv6/conf/all/accept_redirects", "0", true},
+	{"ipv6/conf/default/accept_redirects", "0", true},
+	{"ipv6/conf/default/addr_gen_mode", "1", true}, // no link has an address of its own accord
+}
+
+// switchSix turns IPv6 on or off in the namespace, for links to come as well. Off, the kernel forgets its addresses and routes.
+func (s *space) switchSix(on bool) error {
+	value := "1"
+	if on {
+		value = "0"
+	}
+	return s.enter(func() error {
+		err := setting("ipv6/conf/all/disable_ipv6", value)
+		if !on && errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return err
+	})
 }
 
 // setting writes one value below /proc/sys/net, which is the calling thread's namespace's.

@@ -9,7 +9,7 @@ import (
 
 // acls gives the chains of network ACLs: stateless, before conntrack, and only where a packet crosses a subnet's
 // border. An ACL that lets everything through has no chain.
-func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain {
+func acls(f family, s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain {
 	var here []network.Subnet
 	for _, sub := range v.Subnets {
 		if slices.ContainsFunc(ps, func(p port) bool { return p.SubnetID == sub.ID }) ||
@@ -19,16 +19,16 @@ func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain
 	}
 	same := s.set("samesub", InGroup, OutGroup)
 	out, in := s.mapTo("acl_out", Verdict, InGroup), s.mapTo("acl_in", Verdict, OutGroup)
-	leave, enter := s.mapTo("ep_acl_out", Verdict, IPSource), s.mapTo("ep_acl_in", Verdict, IPDest) // of endpoints' subnets
+	leave, enter := s.mapTo("ep_acl_out", Verdict, f.source), s.mapTo("ep_acl_in", Verdict, f.dest) // of endpoints' subnets
 	var within []Rule                                                                               // same subnet, one end on another host
 	used := map[string]bool{}
 	for _, sub := range here {
 		group := fmt.Sprint(sub.Index)
 		same.put("", group, group)
-		if overlay {
+		if own := f.of(sub); overlay && own.IsValid() {
 			within = append(within,
-				Rule{Name{InName, OverlayName}, Group{OutGroup, sub.Index}, Prefix{IPSource, sub.CIDR.Masked()}, Do("return")},
-				Rule{Name{OutName, OverlayName}, Group{InGroup, sub.Index}, Prefix{IPDest, sub.CIDR.Masked()}, Do("return")})
+				Rule{Name{InName, OverlayName}, Group{OutGroup, sub.Index}, Prefix{f.source, own.Masked()}, Do("return")},
+				Rule{Name{OutName, OverlayName}, Group{InGroup, sub.Index}, Prefix{f.dest, own.Masked()}, Do("return")})
 		}
 		filter := func(verdict string, egress bool) {
 			devices, addresses := in, enter
@@ -37,6 +37,9 @@ func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain
 			}
 			devices.put(verdict, group)
 			for _, a := range endpointsIn(v, sub) {
+				if !f.has(a) {
+					continue
+				}
 				addresses.put(verdict, a.String())
 			}
 		}
@@ -50,7 +53,7 @@ func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain
 			continue
 		}
 		for _, egress := range []bool{true, false} {
-			if !allowsAll(v.ACLs[i], egress) {
+			if !allowsAll(f, v.ACLs[i], egress) {
 				filter("jump "+chainName(sub.ACL)+direction(egress), egress)
 				used[sub.ACL] = true
 			}
@@ -62,16 +65,16 @@ func acls(s *sets, v network.VPC, ps []port, gates []gate, overlay bool) []Chain
 	chains := []Chain{acl}
 	for _, a := range v.ACLs {
 		if used[a.ID] {
-			chains = append(chains, aclChain(a, true), aclChain(a, false))
+			chains = append(chains, aclChain(f, a, true), aclChain(f, a, false))
 		}
 	}
 	return chains
 }
 
-func allowsAll(a network.ACL, egress bool) bool {
+func allowsAll(f family, a network.ACL, egress bool) bool {
 	for _, e := range a.Entries {
-		if e.Egress == egress {
-			return e.Allow && e.Protocol == -1 && e.CIDR.IsValid() && e.CIDR.Addr().Is4() && e.CIDR.Bits() == 0
+		if e.Egress == egress && f.holds(e.CIDR) {
+			return e.Allow && e.Protocol == -1 && e.CIDR.Bits() == 0
 		}
 	}
 	return false
@@ -84,13 +87,13 @@ func direction(egress bool) string {
 	return "_in"
 }
 
-func aclChain(a network.ACL, egress bool) Chain {
-	c, field := Chain{Name: chainName(a.ID) + direction(egress)}, IPSource
+func aclChain(f family, a network.ACL, egress bool) Chain {
+	c, field := Chain{Name: chainName(a.ID) + direction(egress)}, f.source
 	if egress {
-		field = IPDest
+		field = f.dest
 	}
 	for _, e := range a.Entries {
-		if e.Egress != egress || !e.CIDR.IsValid() || !e.CIDR.Addr().Is4() {
+		if e.Egress != egress || !f.holds(e.CIDR) {
 			continue
 		}
 		match, ok := traffic(e.Protocol, e.Ports)

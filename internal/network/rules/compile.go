@@ -175,7 +175,15 @@ func ports(v network.VPC) ([]port, error) {
 				err = fmt.Errorf("address %s is not for guests of %s", a.Private, p.subnet.CIDR)
 			}
 		}
+		for _, a := range i.IPv6 {
+			if err == nil && (!six.has(a) || !p.subnet.CIDR6.Contains(a)) {
+				err = fmt.Errorf("address %s is not for guests of %s", a, p.subnet.CIDR6)
+			}
+		}
 		for _, r := range i.Prefixes {
+			if err == nil && r.Addr().Is6() && (r.Bits() < p.subnet.CIDR6.Bits() || !p.subnet.CIDR6.Contains(r.Addr())) {
+				err = fmt.Errorf("prefix %s is not inside %s", r, p.subnet.CIDR6)
+			}
 			if err == nil && r.Addr().Is4() && (r.Bits() < p.subnet.CIDR.Bits() || !p.subnet.CIDR.Contains(r.Addr())) {
 				err = fmt.Errorf("prefix %s is not inside %s", r, p.subnet.CIDR)
 			}
@@ -183,6 +191,9 @@ func ports(v network.VPC) ([]port, error) {
 		keys := []string{p.tap, i.PrivateIP.String()}
 		for _, a := range i.Secondary {
 			keys = append(keys, a.Private.String())
+		}
+		for _, a := range i.IPv6 {
+			keys = append(keys, a.String())
 		}
 		for _, key := range keys {
 			if other, taken := seen[key]; taken && err == nil {

@@ -12,7 +12,7 @@ import (
 // groups gives the forward chains: what conntrack knows passes; else the sender's groups must let it out and the
 // receiver's let it in. One chain pair per group, one per distinct combination of groups; which combination a
 // tap has is one lookup in a verdict map.
-func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Peering, gateway *vpn, overlay bool) []Chain {
+func groups(f family, s *sets, v network.VPC, ps []port, gates []gate, joined []network.Peering, gateway *vpn, overlay bool) []Chain {
 	out, in := s.mapTo("eni_out", Verdict, InName), s.mapTo("eni_in", Verdict, OutName)
 	open := []string{GatewayName, OverlayName} // what is beyond them has no group here
 	for _, g := range gates {
@@ -50,11 +50,13 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 		out.put("goto "+stem+"_out", p.tap)
 		in.put("goto "+stem+"_in", p.tap)
 	}
-	inside := s.mapTo("ep_in", Verdict, IPDest)
-	inside.put("accept", S3Addr.String()) // a gateway endpoint has no groups
+	inside := s.mapTo("ep_in", Verdict, f.dest)
+	if !f.six {
+		inside.put("accept", S3Addr.String()) // a gateway endpoint has no groups
+	}
 	for _, e := range v.Endpoints {
 		for _, a := range e.Addresses {
-			if v4(a) {
+			if f.has(a) {
 				inside.put("goto "+mix(e.Groups)+"_in", a.String())
 			}
 		}
@@ -72,7 +74,7 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 			forward.Rules = append([]Rule{{Name{InName, PeerName(p.ID)}, Name{OutName, OverlayName}, Do("accept")}}, forward.Rules...)
 		}
 	}
-	ingress := Chain{Name: "ingress", Rules: []Rule{{Jump{Fields{OutName}, "eni_in"}}, {Jump{Fields{IPDest}, "ep_in"}}, {Do("drop")}}}
+	ingress := Chain{Name: "ingress", Rules: []Rule{{Jump{Fields{OutName}, "eni_in"}}, {Jump{Fields{f.dest}, "ep_in"}}, {Do("drop")}}}
 	chains := []Chain{forward, ingress}
 
 	peers := map[string]bool{} // groups that rules refer to
@@ -85,17 +87,17 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 			if r.Group != "" && !known[r.Group] {
 				continue // names a group that is gone: allows nothing
 			}
-			c, field, verdict := &inward, IPSource, Do("accept")
+			c, field, verdict := &inward, f.source, Do("accept")
 			if r.Egress {
-				c, field, verdict = &egress, IPDest, Do("goto ingress")
+				c, field, verdict = &egress, f.dest, Do("goto ingress")
 			}
 			var rule Rule
 			switch {
 			case r.Group != "":
 				peers[r.Group] = true
 				rule = append(rule, In{Fields: Fields{field}, Set: chainName(r.Group) + "_m"})
-			case !r.CIDR.IsValid() || !r.CIDR.Addr().Is4():
-				continue // other families come with IPv6
+			case !f.holds(r.CIDR):
+				continue
 			case r.CIDR.Bits() > 0:
 				rule = append(rule, Prefix{field, r.CIDR.Masked()})
 			}
@@ -111,9 +113,9 @@ func groups(s *sets, v network.VPC, ps []port, gates []gate, joined []network.Pe
 		if !peers[g.ID] {
 			continue
 		}
-		m := s.set(chainName(g.ID)+"_m", IPSource)
+		m := s.set(chainName(g.ID)+"_m", f.source)
 		for _, a := range g.Members {
-			if v4(a) {
+			if f.has(a) {
 				m.put("", a.String())
 			}
 		}
@@ -162,14 +164,14 @@ func traffic(protocol int, ports network.PortRange) (Rule, bool) {
 			return nil, false
 		}
 		return append(rule, Ports{uint16(ports.From), uint16(ports.To)}), true
-	case 1:
+	case 1, 58:
 		if ports.From < 0 {
 			return rule, true
 		}
 		if ports.From > 255 || ports.To > 255 {
 			return nil, false
 		}
-		return append(rule, ICMP{ports.From, ports.To}), true
+		return append(rule, ICMP{ports.From, ports.To, protocol == 58}), true
 	}
 	return rule, true
 }

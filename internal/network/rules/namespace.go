@@ -23,6 +23,7 @@ type VPC struct {
 	VNI     uint32
 	Gateway bool // a veth GatewayName here and EdgeName there
 	Overlay bool // a VXLAN device OverlayName
+	IPv6    bool // taps have RouterAddr6
 	Links   []Link
 	Namespace
 }
@@ -74,6 +75,7 @@ type Tap struct {
 	Name  string
 	ID    string // of the interface
 	Group uint32 // the subnet's index
+	IPv6  bool   // it has RouterAddr6
 }
 
 // Kind is a route's kind.
@@ -141,6 +143,7 @@ type Policy struct {
 	From           netip.Addr // only of what the namespace itself sends from this address
 	Table          int        // 0 = unreachable
 	NoDefaultRoute bool       // suppress_prefixlength 0
+	IPv6           bool
 }
 
 // String gives all of it as text, for people and golden files.
@@ -151,6 +154,9 @@ func (n Namespace) String() string {
 	}
 	for _, t := range n.Taps {
 		fmt.Fprintf(&b, "tap %s group %d # %s\n", t.Name, t.Group, t.ID)
+		if t.IPv6 {
+			fmt.Fprintf(&b, "addr %s/64 dev %s\n", RouterAddr6, t.Name)
+		}
 	}
 	for _, r := range n.Routes {
 		fmt.Fprintf(&b, "route %s\n", r)
@@ -165,6 +171,9 @@ func (n Namespace) String() string {
 		fmt.Fprintf(&b, "neigh proxy %s dev %s\n", e.IP, e.Device)
 	}
 	for _, p := range n.Policies {
+		if p.IPv6 {
+			b.WriteString("-6 ")
+		}
 		fmt.Fprintf(&b, "rule pref %d", p.Priority)
 		if p.Mark != 0 {
 			fmt.Fprintf(&b, " fwmark %d", p.Mark)

@@ -4,7 +4,7 @@ import "net/netip"
 
 // Table is one nftables table: all that karri owns in a namespace's ip or arp family.
 type Table struct {
-	Family string // "ip" or "arp"
+	Family string // "ip", "ip6" or "arp"
 	Name   string
 	Sets   []Set
 	Chains []Chain
@@ -52,6 +52,7 @@ const (
 	IfName
 	EtherAddr
 	IPv4Addr
+	IPv6Addr
 	DevGroup
 	Mark
 	Verdict
@@ -73,6 +74,8 @@ const (
 	ARPSource
 	NextHop // of the route that was taken
 	Marked
+	IP6Source
+	IP6Dest
 )
 
 // Fields are up to three fields side by side, as a set's key.
@@ -112,8 +115,11 @@ type (
 	Proto struct{ Number uint8 }
 	// Ports matches the destination port of TCP and UDP, after a Proto.
 	Ports struct{ From, To uint16 }
-	// ICMP matches type and code, -1 = any, after a Proto.
-	ICMP struct{ Type, Code int }
+	// ICMP matches type and code, -1 = any, after a Proto. V6: ICMPv6's.
+	ICMP struct {
+		Type, Code int
+		V6         bool
+	}
 	// State matches what conntrack knows of the packet.
 	State struct{ State ConnState }
 	// SetMark gives the packet the mark that a map has for a field.

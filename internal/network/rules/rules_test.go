@@ -97,6 +97,33 @@ func routed() network.State {
 	return s
 }
 
+// dual is routed with IPv6 beside it.
+func dual() network.State {
+	s := routed()
+	v, w := &s.VPCs[0], &s.VPCs[1]
+	v.CIDRs, w.CIDRs = append(v.CIDRs, prefix("2001:db8:1::/56")), append(w.CIDRs, prefix("2001:db8:2::/56"))
+	v.Subnets[0].CIDR6, v.Subnets[1].CIDR6 = prefix("2001:db8:1::/64"), prefix("2001:db8:1:1::/64")
+	v.Interfaces[0].IPv6, v.Interfaces[1].IPv6 = []netip.Addr{addr("2001:db8:1::5"), addr("2001:db8:1::6")}, []netip.Addr{addr("2001:db8:1:1::5")}
+	v.Interfaces[0].Prefixes = append(v.Interfaces[0].Prefixes, prefix("2001:db8:1:0:1::/80"))
+	v.Remotes[0].Others = append(v.Remotes[0].Others, prefix("2001:db8:1::7/128"))
+	v.RouteTables[1].Routes = append(v.RouteTables[1].Routes,
+		network.Route{Destination: prefix("2001:db8:2::/56"), Target: network.ToPeering, ID: "pcx-1"},
+		network.Route{Destination: prefix("2001:db8:9::/48"), Target: network.ToInterface, ID: "eni-0000000000000000b"},
+		network.Route{Destination: prefix("2001:db8:1::/64"), Target: network.ToInterface, ID: "eni-0000000000000000a"}, // it checks
+		network.Route{Destination: prefix("::/0"), Target: network.Blackhole})
+	v.Peerings[0].CIDRs, w.Peerings[0].CIDRs = w.CIDRs, v.CIDRs
+	v.Groups[0].Members = append(v.Groups[0].Members, addr("2001:db8:1:1::5"))
+	v.Groups[1].Members = append(v.Groups[1].Members, addr("2001:db8:1::5"))
+	v.Groups[1].Rules = append(v.Groups[1].Rules,
+		network.Rule{Egress: true, Protocol: -1, CIDR: prefix("::/0")},
+		network.Rule{Protocol: 58, Ports: network.PortRange{From: 128, To: -1}, CIDR: prefix("::/0")},
+		network.Rule{Protocol: 6, Ports: network.PortRange{From: 80, To: 80}, CIDR: prefix("2001:db8:2::/56")})
+	v.ACLs[0].Entries = append(v.ACLs[0].Entries,
+		network.ACLEntry{Allow: true, Protocol: 58, CIDR: prefix("::/0"), Ports: network.PortRange{From: 128, To: 0}},
+		network.ACLEntry{Egress: true, Allow: true, Protocol: -1, CIDR: prefix("::/0")})
+	return s
+}
+
 func TestCompile(t *testing.T) {
 	bare := full()
 	bare.VPCs = nil
@@ -109,6 +136,7 @@ func TestCompile(t *testing.T) {
 		"overlay": {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, full()},
 		"public":  {Options{Link: "kr-x", PublicInterface: "eth0"}, full()},
 		"routes":  {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, routed()},
+		"dual":    {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, dual()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := Compile(c.o, c.s)
@@ -180,6 +208,8 @@ func TestBadInterfaces(t *testing.T) {
 		"the gateway's":     func(i *network.Interface) { i.PrivateIP = addr("10.0.0.1") },
 		"the resolver's":    func(i *network.Interface) { i.PrivateIP = addr("10.0.0.2") },
 		"taken address":     func(i *network.Interface) { i.PrivateIP = good.PrivateIP },
+		"another family's":  func(i *network.Interface) { i.IPv6 = []netip.Addr{addr("10.0.0.77")} },
+		"not the subnet's":  func(i *network.Interface) { i.IPv6 = []netip.Addr{addr("2001:db8:5::1")} },
 		"taken tap name":    func(i *network.Interface) { i.ID = "eni-fffff00000000000a" },
 		"an id with quotes": func(i *network.Interface) { i.ID = `eni-"; flush ruleset` },
 	} {

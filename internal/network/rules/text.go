@@ -7,7 +7,7 @@ import (
 )
 
 var typeNames = map[Type]string{
-	IfName: "ifname", EtherAddr: "ether_addr", IPv4Addr: "ipv4_addr",
+	IfName: "ifname", EtherAddr: "ether_addr", IPv4Addr: "ipv4_addr", IPv6Addr: "ipv6_addr",
 	DevGroup: "devgroup", Mark: "mark", Verdict: "verdict",
 }
 
@@ -19,6 +19,7 @@ var fields = map[Field]struct {
 	InGroup: {"iifgroup", DevGroup}, OutGroup: {"oifgroup", DevGroup},
 	EtherSource: {"ether saddr", EtherAddr},
 	IPSource:    {"ip saddr", IPv4Addr}, IPDest: {"ip daddr", IPv4Addr},
+	IP6Source: {"ip6 saddr", IPv6Addr}, IP6Dest: {"ip6 daddr", IPv6Addr},
 	NextHop: {"rt ip nexthop", IPv4Addr}, Marked: {"meta mark", Mark},
 	ARPEther: {"arp saddr ether", EtherAddr}, ARPSource: {"arp saddr ip", IPv4Addr},
 }
@@ -64,13 +65,16 @@ func (t Ports) text() string {
 }
 
 func (t ICMP) text() string {
-	s := fmt.Sprintf("icmp type %d", t.Type)
+	word := "icmp"
+	if t.V6 {
+		word = "icmpv6"
+	}
+	s := fmt.Sprintf("%s type %d", word, t.Type)
 	if t.Code >= 0 {
-		s += fmt.Sprintf(" icmp code %d", t.Code)
+		s += fmt.Sprintf(" %s code %d", word, t.Code)
 	}
 	return s
 }
-
 func (t State) text() string {
 	if t.State == Unknown {
 		return "ct status ! confirmed"

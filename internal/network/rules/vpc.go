@@ -121,6 +121,10 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 		n.Neighbors = append(n.Neighbors, Neighbor{Device: GatewayName, IP: EdgeAddr, MAC: EdgeVPCMAC})
 	}
 	n.Tables = []Table{filter(v, ps, gates, joined, gateway, targets, out.Overlay), arp(ps)}
+	if hasSix(v) {
+		out.IPv6 = true
+		compileSix(o, v, ps, joined, n)
+	}
 	var public []netip.Addr
 	for _, a := range translated(ps, gates) {
 		public = append(public, a.Public)
@@ -310,8 +314,8 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 		}})
 	}
 	chains = append(chains, endpoints(s, v)...)
-	chains = append(chains, acls(s, v, ps, gates, overlay)...)
-	chains = append(chains, groups(s, v, ps, gates, joined, gateway, overlay)...)
+	chains = append(chains, acls(four, s, v, ps, gates, overlay)...)
+	chains = append(chains, groups(four, s, v, ps, gates, joined, gateway, overlay)...)
 	chains = logDenied(s, v, chains)
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}
 }

@@ -110,7 +110,7 @@ func compileVPN(o Options, v network.VPC) (out []Gateway, public map[netip.Addr]
 			gateway.Links = append(gateway.Links, Link{Name: name, MAC: LowerMAC, To: t.ID, There: NATLink, ThereMAC: UpperMAC})
 			n.Neighbors = append(n.Neighbors, Neighbor{Device: name, IP: peerAddr, MAC: UpperMAC})
 			// A tunnel may say that a packet is too big for it.
-			spoof.Rules = append(spoof.Rules, Rule{Name{InName, name}, Prefix{IPSource, host(t.Public)}, Proto{1}, ICMP{3, 4}, Do("accept")})
+			spoof.Rules = append(spoof.Rules, Rule{Name{InName, name}, Prefix{IPSource, host(t.Public)}, Proto{1}, ICMP{Type: 3, Code: 4}, Do("accept")})
 			for _, p := range c.Routes {
 				spoof.Rules = append(spoof.Rules, from(name, p))
 			}
