@@ -75,6 +75,7 @@ func (t ICMP) text() string {
 	}
 	return s
 }
+
 func (t State) text() string {
 	if t.State == Unknown {
 		return "ct status ! confirmed"
