@@ -44,8 +44,7 @@ var (
 	RouterAddr6 = netip.MustParseAddr("fe80::1") // of the router on every tap
 	peerAddr6   = netip.MustParseAddr("fe80::4") // the other end of a peering
 
-	linkLocal6  = netip.MustParsePrefix("fe80::/10")
-	everywhere6 = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+	linkLocal6 = netip.MustParsePrefix("fe80::/10")
 )
 
 // hostLink6 is the address by which IPv6 routes name another host.
