@@ -55,6 +55,11 @@ type Disk struct {
 	// or below a volume of format qcow2.
 	Base       string `json:"base,omitempty"`
 	BaseFormat string `json:"base_format,omitempty"`
+	// BaseExport, in place of Base, names what is below a volume of format qcow2 and somebody else serves, to be read
+	// only; Config.Dial of the driver reaches it. The machine begins at once. While it runs the driver copies what the
+	// volume lacks into it; when all is there and durable, Status shows the disk without BaseExport: from then on it
+	// may be used without.
+	BaseExport string `json:"base_export,omitempty"`
 	SizeBytes  int64  `json:"size_bytes"` // at least the base's virtual size
 
 	Path   string `json:"path,omitempty"`

@@ -41,6 +41,8 @@ type nodeParts struct {
 	api    netns.API // how guests reach the cloud's API; nil: they cannot
 	// dial reaches a volume of the zone's host at the zone's address for it; nil: volumes are here.
 	dial func(ctx context.Context, address string) (net.Conn, error)
+	// disks reaches what the zone in this process serves of volumes; nil: the zone is elsewhere.
+	disks func(ctx context.Context, export string) (net.Conn, error)
 }
 
 // nodeProcess is the node role with its engines.
@@ -118,7 +120,11 @@ func openNode(ctx context.Context, parts nodeParts) (*nodeProcess, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.api, metadata.dialer(parts.dial), parts.log); err != nil {
+	dial := parts.disks
+	if dial == nil {
+		dial = metadata.dialer(parts.dial)
+	}
+	if err := p.engines(dir, parts.id, cfg, accel, metadata, parts.api, dial, parts.log); err != nil {
 		return nil, err
 	}
 	cache, err := imagecache.New(imagecache.Config{Dir: under(dir, "images"), MaxBytes: int64(cfg.CacheGiB) << 30}, parts.log, time.Now)

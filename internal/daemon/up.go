@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"time"
 
@@ -66,6 +67,15 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 	cfg.Node.Join.DataDir = dir
 	n, err := openNode(ctx, nodeParts{
 		cfg: cfg.Node, id: who.Name, log: log, api: guestapi.Dialer(cfg.Cloud.guests),
+		disks: func(context.Context, string) (net.Conn, error) { // QEMU says by itself what it wants
+			near, far := net.Pipe()
+			go func() {
+				if err := z.ServeDisks(ctx, far); err != nil && ctx.Err() == nil {
+					log.Warn("a disk is not served any more", "error", err)
+				}
+			}()
+			return near, nil
+		},
 		fetch: func(ctx context.Context, img nodeapi.Image) (io.ReadCloser, error) {
 			body, _, err := p.role.OpenImage(ctx, img.ID)
 			return body, err

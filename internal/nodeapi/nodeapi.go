@@ -160,6 +160,9 @@ type ObservedDisk struct {
 	Limits    compute.Limits `json:"limits,omitzero"`
 	// Cut says that it was taken away by force: the volume is closed, and the guest only keeps the device.
 	Cut bool `json:"cut,omitempty"`
+	// Filled says that nothing is served from elsewhere below the volume (compute.Disk.BaseExport): it never was, or
+	// the volume has it all.
+	Filled bool `json:"filled,omitempty"`
 }
 
 // Ask is a question about something live. The node answers with the same ID.

@@ -32,7 +32,8 @@ type Volume struct {
 
 	// Format is that of its file: "raw", or "qcow2" for one over Base.
 	Format string `json:"format"`
-	// Base is what is below a qcow2 file: an image as nodes keep it. It is needed as long as the volume is.
+	// Base is what is below a qcow2 file: an image as nodes keep it, which is needed as long as the volume is, or the
+	// blocks of a snapshot (package chunks), until a machine's hypervisor has copied them into the file.
 	Base *ImageData `json:"base,omitempty"`
 	// Made says that the zone has its file, and MadeGiB how large that is.
 	Made    bool `json:"made,omitempty"`

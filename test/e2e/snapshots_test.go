@@ -31,6 +31,23 @@ func TestSnapshots(t *testing.T) {
 	for _, snap := range append(strings.Fields(all), first) {
 		c.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", snap)
 	}
+	// A volume of the first snapshot is there at once, and has what was on the disk then; also after the cloud's death.
+	sum := c.login(key, i, "echo first > /tmp/first; dd if=/tmp/first of=/dev/"+disk+" conv=notrunc; sync; sha256sum < /dev/"+disk)
+	began := time.Now()
+	again := c.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--snapshot-id", first)
+	c.aws("ec2", "wait", "volume-available", "--volume-ids", again)
+	t.Logf("volume of a snapshot available after %v, as the aws CLI sees it", time.Since(began))
+	c.aws("ec2", "attach-volume", "--volume-id", again, "--instance-id", i.ID, "--device", "/dev/sdg")
+	copied := ""
+	eventually(t, "the guest has the volume of the snapshot", time.Minute, func() bool {
+		copied = c.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+strings.Replace(again, "-", "", 1)+" ] && echo ${d##*/}; done; true")
+		return copied != ""
+	})
+	c.proc.kill()
+	c.up()
+	if got := c.login(key, i, "sha256sum < /dev/"+copied); got != sum {
+		t.Errorf("the volume of the snapshot has %q, the disk had %q", got, sum)
+	}
 	c.aws("ec2", "detach-volume", "--volume-id", vol)
 	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	last := c.text("SnapshotId", "create-snapshot", "--volume-id", vol)

@@ -188,6 +188,10 @@ func (d *Driver) Start(ctx context.Context, spec compute.Machine, taps []*os.Fil
 		h.machines[spec.ID] = m
 	}
 	h.lastPID++
+	spec.Disks = slices.Clone(spec.Disks)
+	for i := range spec.Disks {
+		spec.Disks[i].BaseExport = "" // without bytes it is filled at once
+	}
 	m.spec, m.deaf = spec, false
 	m.status = compute.Status{ID: spec.ID, State: compute.Running, StartedAt: h.cfg.Clock.Now().UTC(), PID: h.lastPID, Disks: spec.Disks, NICs: spec.NICs}
 	m.say("KARRI-UP\n")
@@ -279,6 +283,7 @@ func (d *Driver) SetDisk(_ context.Context, id string, disk compute.Disk) error 
 	return d.devices(id, func(m *machine) error {
 		disks := slices.Clone(m.status.Disks)
 		i := slices.IndexFunc(disks, func(have compute.Disk) bool { return have.Name == disk.Name })
+		disk.BaseExport = "" // without bytes it is filled at once
 		if i < 0 {
 			disks = append(disks, disk)
 		} else {

@@ -209,7 +209,7 @@ func (c *command) disk(i int, d compute.Disk, f diskFiles) {
 		p.base = c.path(f.base, d.Name)
 	}
 	if d.Export != "" {
-		p.data = exportPath(d)
+		p.data = exportPath(d.Name)
 	} else {
 		p.data = c.path(f.data, d.Name)
 	}

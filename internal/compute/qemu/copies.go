@@ -55,6 +55,9 @@ func (m *machine) snapshot(ctx context.Context, copies []compute.Copy) (err erro
 	var actions []map[string]any
 	var old []map[string]any
 	for i := range copies {
+		if err := m.stopFill(ctx, c, copies[i].Disk); err != nil { // two jobs on a disk are one too many
+			return err
+		}
 		have, err := m.prepareCopy(ctx, c, copies[i])
 		if err != nil {
 			return err

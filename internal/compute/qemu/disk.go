@@ -26,6 +26,10 @@ func checkDisk(d compute.Disk) error {
 		return fmt.Errorf("disk %s: export %q is not valid", d.Name, d.Export)
 	case d.Volume() && d.Format != "raw" && d.Format != "qcow2":
 		return fmt.Errorf("disk %s: format %q is not known", d.Name, d.Format)
+	case d.BaseExport != "" && (d.Format != "qcow2" || d.Base != "" || !d.Volume()):
+		return fmt.Errorf("disk %s: only a volume of format qcow2 has a base elsewhere", d.Name)
+	case d.BaseExport != "" && !validID.MatchString(d.BaseExport):
+		return fmt.Errorf("disk %s: export %q is not valid", d.Name, d.BaseExport)
 	case d.Volume() && d.Format == "raw" && d.Base != "":
 		return fmt.Errorf("disk %s: a raw volume has no base", d.Name)
 	case !d.Volume() && d.Base == "":
@@ -48,9 +52,12 @@ func serial(disk string) string {
 
 func fdset(n int) string { return fmt.Sprintf("/dev/fdset/%d", n) }
 
-// exportPath is where QEMU finds the socket of a volume that another host serves: in a directory that it has
-// open as its first file. It needs no right to anything above, and finds new sockets there.
-func exportPath(d compute.Disk) string { return "/proc/self/fd/3/" + d.Name }
+// exportPath is where QEMU finds the socket of what somebody else serves: in a directory that it has open as its
+// first file. It needs no right to anything above, and finds new sockets there.
+func exportPath(socket string) string { return "/proc/self/fd/3/" + socket }
+
+// baseName is how the socket and the node of what is below a disk are called.
+func baseName(disk string) string { return disk + ".base" }
 
 // diskPaths are QEMU's names for a disk's files; no base where it is "".
 type diskPaths struct{ base, data string }
@@ -72,22 +79,33 @@ func blockNodes(d compute.Disk, p diskPaths) []map[string]any {
 	if format == "qcow2" {
 		top["backing"] = nil
 	}
-	if p.base != "" {
+	switch {
+	case d.BaseExport != "":
+		base := served(d.BaseExport, exportPath(baseName(d.Name)))
+		base["node-name"], base["read-only"] = baseName(d.Name), true
+		nodes = append(nodes, base)
+		top["backing"] = baseName(d.Name)
+	case p.base != "":
 		nodes = append(nodes, map[string]any{
-			"driver": d.BaseFormat, "node-name": d.Name + ".base", "read-only": true,
+			"driver": d.BaseFormat, "node-name": baseName(d.Name), "read-only": true,
 			"file": map[string]any{"driver": "file", "filename": p.base},
 		})
-		top["backing"] = d.Name + ".base"
+		top["backing"] = baseName(d.Name)
 	}
 	file := map[string]any{"driver": "file", "filename": p.data}
 	if d.Export != "" {
-		file = map[string]any{
-			"driver": "nbd", "export": d.Export, "reconnect-delay": reconnect,
-			"server": map[string]any{"type": "unix", "path": p.data},
-		}
+		file = served(d.Export, p.data)
 	}
 	file["node-name"], file["discard"], file["cache"] = d.Name+".file", "unmap", cache
 	return append(nodes, file, top)
+}
+
+// served gives a node for what somebody serves on a socket.
+func served(export, socket string) map[string]any {
+	return map[string]any{
+		"driver": "nbd", "export": export, "reconnect-delay": reconnect,
+		"server": map[string]any{"type": "unix", "path": socket},
+	}
 }
 
 // openDisk makes what a disk lacks and opens its files. What it gives is to be closed, even with an error.
@@ -104,9 +122,12 @@ func (m *machine) openDisk(d compute.Disk) (f diskFiles, err error) {
 			return f, fmt.Errorf("%d bytes are fewer than the base's %d", d.SizeBytes, virtual)
 		}
 	}
+	if err := m.export(d); err != nil {
+		return f, err
+	}
 	switch {
 	case d.Export != "":
-		return f, m.export(d)
+		return f, nil
 	case d.Path != "":
 		f.data, err = openVolume(d)
 		return f, err

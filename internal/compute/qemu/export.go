@@ -17,9 +17,9 @@ import (
 	"karri.dev/internal/qmp"
 )
 
-// How volumes of other hosts get in. A machine's QEMU is in an empty network namespace and knows no certificates.
-// For each such volume we listen on a socket in the machine's directory and join what connects there to what
-// Config.Dial gives. QEMU connects again when a connection ends, and we listen again when we start anew.
+// How volumes of other hosts get in, and what is below volumes and others serve. A machine's QEMU is in an empty
+// network namespace and knows no certificates. For each we listen on a socket in the machine's directory and join what
+// connects there to what Config.Dial gives. QEMU connects again when a connection ends, and we listen again when we start anew.
 
 // openExports makes the directory of the sockets. It is opened for its name only, and QEMU's user may pass through.
 func (m *machine) openExports() (*os.File, error) {
@@ -34,9 +34,16 @@ func (m *machine) openExports() (*os.File, error) {
 	return os.NewFile(uintptr(fd), dir), nil
 }
 
-// export listens for QEMU's connections to a volume of another host. Other disks need none.
+// export listens for QEMU's connections to what of a disk others serve.
 func (m *machine) export(d compute.Disk) error {
-	if d.Export == "" || m.exports[d.Name] != nil {
+	if err := m.exportOne(d.Name, d.Export); err != nil {
+		return err
+	}
+	return m.exportOne(baseName(d.Name), d.BaseExport)
+}
+
+func (m *machine) exportOne(socket, name string) error {
+	if name == "" || m.exports[socket] != nil {
 		return nil
 	}
 	if m.d.cfg.Dial == nil {
@@ -47,7 +54,7 @@ func (m *machine) export(d compute.Disk) error {
 		return err
 	}
 	defer dir.Close()
-	path := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), d.Name) // short enough, whatever the directory's own is
+	path := fmt.Sprintf("/proc/self/fd/%d/%s", dir.Fd(), socket) // short enough, whatever the directory's own is
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
@@ -62,10 +69,10 @@ func (m *machine) export(d compute.Disk) error {
 	}
 	ctx, cancel := context.WithCancel(m.d.ctx)
 	e := &export{Listener: l, cancel: cancel, conns: map[net.Conn]bool{}}
-	m.exports[d.Name] = e
+	m.exports[socket] = e
 	m.d.wg.Go(func() {
 		defer cancel()
-		m.accept(ctx, e, d.Export)
+		m.accept(ctx, e, name)
 	})
 	return nil
 }
@@ -130,9 +137,14 @@ func (e *export) Close() error {
 }
 
 func (m *machine) unexport(disk string) {
-	if e := m.exports[disk]; e != nil {
+	m.unexportOne(disk)
+	m.unexportOne(baseName(disk))
+}
+
+func (m *machine) unexportOne(socket string) {
+	if e := m.exports[socket]; e != nil {
 		e.Close()
-		delete(m.exports, disk)
+		delete(m.exports, socket)
 	}
 }
 

@@ -32,9 +32,10 @@ type machine struct {
 	stderr  *os.File
 	changed chan struct{} // closed, and replaced, whenever something changed
 
-	poke       chan struct{}      // wakes the watcher; holds one word
-	exports    map[string]*export // of volumes that other hosts serve, by disk
-	unplugged  chan string        // holds the device that QEMU said last was unplugged
+	poke       chan struct{}        // wakes the watcher; holds one word
+	exports    map[string]*export   // of what others serve, by socket
+	unplugged  chan string          // holds the device that QEMU said last was unplugged
+	fillAgain  map[string]time.Time // when to try again to fill a disk
 	resets     atomic.Int32
 	guestReset atomic.Bool // the guest has restarted since it was asked to
 }
@@ -48,7 +49,7 @@ type exit struct {
 func (d *Driver) newMachine(id string) *machine {
 	m := &machine{
 		d: d, id: id, dir: filepath.Join(d.cfg.Dir, id),
-		exports: map[string]*export{}, unplugged: make(chan string, 1),
+		exports: map[string]*export{}, fillAgain: map[string]time.Time{}, unplugged: make(chan string, 1),
 		lock: make(chan struct{}, 1), changed: make(chan struct{}), poke: make(chan struct{}, 1),
 	}
 	m.status.Store(&compute.Status{ID: id, State: compute.Absent, Reason: "starting"})
@@ -227,8 +228,9 @@ func (m *machine) detach() {
 		m.stderr.Close()
 	}
 	m.proc, m.exited, m.client, m.stderr = nil, nil, nil, nil
+	clear(m.fillAgain)
 	for name := range m.exports {
-		m.unexport(name)
+		m.unexportOne(name)
 	}
 }
 

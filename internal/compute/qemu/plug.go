@@ -42,6 +42,10 @@ func (m *machine) setDisk(ctx context.Context, d compute.Disk) error {
 		}
 		have.SizeBytes = d.SizeBytes
 	default:
+		if err := m.stopFill(ctx, c, d.Name); err != nil { // a disk that is being filled does not grow
+			return err
+		}
+		defer m.wake()
 		if err := c.Do(ctx, "block_resize", map[string]any{"node-name": d.Name, "size": d.SizeBytes}, nil); err != nil {
 			return err
 		}
@@ -122,7 +126,7 @@ func (m *machine) plug(ctx context.Context, c *qmp.Client, d compute.Disk) (err 
 		return err
 	}
 	if d.Export != "" {
-		p.data = exportPath(d)
+		p.data = exportPath(d.Name)
 	}
 	for _, n := range blockNodes(d, p) {
 		if err := c.Do(ctx, "blockdev-add", n, nil); err != nil {
@@ -135,6 +139,7 @@ func (m *machine) plug(ctx context.Context, c *qmp.Client, d compute.Disk) (err 
 	if err != nil {
 		return err
 	}
+	m.wake() // to fill it
 	return m.note(-1, &d)
 }
 
@@ -210,6 +215,9 @@ func (m *machine) dropDisk(ctx context.Context, name string, force bool) error {
 			return err // and not ErrHeld: the volume may still be open
 		}
 		return compute.ErrHeld
+	}
+	if err := m.stopFill(ctx, c, name); err != nil {
+		return err
 	}
 	if err := unplugRest(ctx, c, name); err != nil {
 		return err
@@ -373,6 +381,9 @@ func (m *machine) cut(ctx context.Context, c *qmp.Client, name string) error {
 		return nil
 	}
 	d := m.rec.Machine.Disks[i]
+	if err := m.stopFill(ctx, c, name); err != nil {
+		return err
+	}
 	if !have[name+".cut"] {
 		err := c.Do(ctx, "blockdev-add", map[string]any{
 			"driver": "blkdebug", "node-name": name + ".cut",

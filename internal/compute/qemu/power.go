@@ -235,6 +235,7 @@ func (m *machine) look() time.Duration {
 		m.d.log.Warn("snapshots not settled", "machine", m.id, "err", err)
 		return retryPeriod
 	}
+	m.settleFills(ctx, c)
 	switch status.Status {
 	case "shutdown":
 		if !m.rec.RebootBy.IsZero() {

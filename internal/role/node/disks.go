@@ -133,7 +133,7 @@ func (n *Node) observedDisks(inst nodeapi.Instance, s compute.Status) (out []nod
 	for _, d := range s.Disks {
 		if d.Name != rootDisk {
 			out = append(out, nodeapi.ObservedDisk{
-				Name: d.Name, SizeBytes: d.SizeBytes, Limits: d.Limits,
+				Name: d.Name, SizeBytes: d.SizeBytes, Limits: d.Limits, Filled: d.BaseExport == "",
 				Cut: slices.Contains(n.cut[inst.ID], d.Name) && indexOf(inst.Machine.Disks, d.Name) < 0,
 			})
 		}

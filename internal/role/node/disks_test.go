@@ -32,7 +32,7 @@ func TestVolumes(t *testing.T) {
 			synctest.Wait()
 		}
 		r.called("set i-1 vol-1 1024")
-		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1"}, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 1024}}})
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1"}, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 1024, Filled: true}}})
 		v.SizeBytes = 2048
 		r.want(with(v))
 		r.called("set i-1 vol-1 2048")
@@ -45,7 +45,7 @@ func TestVolumes(t *testing.T) {
 		time.Sleep(diskPatience)
 		synctest.Wait()
 		r.called("drop i-1 vol-1 true")
-		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1"}, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 2048, Cut: true}}})
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, NICs: []string{"eni-1"}, Disks: []nodeapi.ObservedDisk{{Name: "vol-1", SizeBytes: 2048, Filled: true, Cut: true}}})
 		r.driver.beDeaf(false)
 		time.Sleep(diskPatience)
 		synctest.Wait()

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"karri.dev/internal/block"
+	"karri.dev/internal/chunks"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/nodeapi"
@@ -231,7 +232,11 @@ func disksOf(r store.Reader, inst *resource.Instance, place func(*resource.Volum
 		if v.MadeGiB > 0 {
 			d.SizeBytes = int64(min(v.MadeGiB, v.SizeGiB)) * gib
 		}
-		if v.Base != nil {
+		switch {
+		case v.Base == nil:
+		case v.Base.Format == chunks.Format:
+			d.BaseExport = baseExport(v.ID)
+		default:
 			if bases == nil {
 				bases = map[string]nodeapi.Image{}
 			}
@@ -290,12 +295,15 @@ func nextVolume(inst *resource.Instance, v *resource.Volume, o nodeapi.Observed,
 	}
 	n := *v
 	n.Attachment = &a
+	if filled := fillable(v) && o.State == compute.Running && i >= 0 && seen.Filled && !seen.Cut; filled {
+		n.Base = nil
+	}
 	if m := v.Modification; m != nil && m.State == "modifying" && v.MadeGiB >= v.SizeGiB {
 		if off || i >= 0 && seen.SizeBytes >= int64(v.SizeGiB)*gib && seen.Limits == volumetype.Limits(v) {
 			n.Modification = completed(m, now)
 		}
 	}
-	if a == *v.Attachment && n.Modification == v.Modification {
+	if a == *v.Attachment && n.Modification == v.Modification && n.Base == v.Base {
 		return nil, false
 	}
 	return &n, false

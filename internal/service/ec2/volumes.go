@@ -108,16 +108,14 @@ func (s *Service) fillVolume(r store.Reader, info *call.Info, v *resource.Volume
 		if snap.State != "completed" {
 			return awserr.New("IncorrectState", "The snapshot '%s' is in the '%s' state.", snap.ID, snap.State)
 		}
-		if snap.Data.Format == chunks.Format {
-			return errUnsupported("Volumes cannot be made of the snapshot '%s' yet.", snap.ID)
-		}
 		if d.gib == 0 {
 			d.gib = snap.SizeGiB
 		}
 		if d.gib < snap.SizeGiB {
 			return awserr.New("InvalidParameterValue", "Volume of size %dGB is smaller than snapshot '%s', expect size >= %dGB", d.gib, snap.ID, snap.SizeGiB)
 		}
-		v.SnapshotID, v.Format, v.Base = snap.ID, "qcow2", &snap.Data
+		data := snap.Data
+		v.SnapshotID, v.Format, v.Base = snap.ID, "qcow2", &data
 	}
 	v.SizeGiB = d.gib
 	v.IOPS, v.Throughput, err = d.fill()
@@ -128,6 +126,9 @@ func (s *Service) fillVolume(r store.Reader, info *call.Info, v *resource.Volume
 func addVolume(tx *store.Tx, v *resource.Volume) error {
 	if err := checkRoom(tx, v.Zone, v.SizeGiB); err != nil {
 		return err
+	}
+	if z := store.Zones.Get(tx, v.Zone); v.Base != nil && v.Base.Format == chunks.Format && z != nil && z.StorageGiB > 0 && !z.Snapshots {
+		return errUnsupported("Zone %s keeps its volumes away from the cloud's objects: it can make none of snapshot '%s'.", v.Zone, v.SnapshotID)
 	}
 	return store.Volumes.Put(tx, v)
 }
