@@ -23,7 +23,7 @@ type Image struct {
 	Kind           string     `json:"kind"` // "machine", "kernel", "ramdisk"
 	Name           string     `json:"name"` // unique in account and region
 	Description    string     `json:"description,omitempty"`
-	Architecture   string     `json:"architecture"` // "x86_64"
+	Architecture   string     `json:"architecture"` // "x86_64", or "arm64", of which nothing can be launched
 	Platform       string     `json:"platform,omitempty"`
 	BootMode       string     `json:"boot_mode,omitempty"` // "" = legacy-bios
 	State          ImageState `json:"state"`
@@ -50,7 +50,12 @@ type Image struct {
 	ProtectedUntil time.Time `json:"protected_until,omitzero"`
 	// FileSystem says that the disk has no boot sector: it is a file system, and needs a kernel.
 	FileSystem bool `json:"file_system,omitempty"`
+	// ProductCodes never go away once they are there, and instances have them too.
+	ProductCodes []string `json:"product_codes,omitempty"`
 }
+
+// UEFI says whether machines of the image boot by UEFI: all types here can.
+func (i *Image) UEFI() bool { return i.BootMode == "uefi" || i.BootMode == "uefi-preferred" }
 
 // ImageSettings are an account's in a region.
 type ImageSettings struct {

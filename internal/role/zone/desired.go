@@ -68,7 +68,7 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 		out.Metadata.Tags = inst.Tags
 	}
 	if img := store.Images.Get(r, inst.ImageID); img != nil {
-		out.Machine.UEFI = img.BootMode == "uefi"
+		out.Machine.UEFI = img.UEFI()
 		out.Machine.Display = img.Tags[resource.DisplayTag] == "on" || strings.EqualFold(img.Platform, "windows")
 	}
 	if img := store.Images.Get(r, inst.ImageID); img != nil && inst.RootDevice == "" {

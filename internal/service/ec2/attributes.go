@@ -54,7 +54,7 @@ func (s *Service) DescribeInstanceAttribute(ctx context.Context, in *shape.Descr
 	case "blockDeviceMapping":
 		out.BlockDeviceMappings = s.shapeInstance(r, inst).BlockDeviceMappings
 	case "productCodes":
-		out.ProductCodes = noCodes
+		out.ProductCodes = shapeCodes(codesOf(store.Images.Get(r, inst.ImageID)))
 	case "sourceDestCheck":
 		if e := v.eni(); e != nil {
 			out.SourceDestCheck = boolean(!e.NoSourceCheck)

@@ -68,7 +68,7 @@ func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequ
 	}
 	for _, e := range []error{
 		oneOf("architecture", in.Architecture, "x86_64"), oneOf("virtualizationType", in.VirtualizationType, "hvm", "paravirtual"),
-		oneOf("bootMode", in.BootMode, "legacy-bios", "uefi"), checkMappings(in.BlockDeviceMappings),
+		oneOf("bootMode", in.BootMode, "legacy-bios", "uefi", "uefi-preferred"), checkMappings(in.BlockDeviceMappings),
 	} {
 		if e != nil {
 			return nil, e
@@ -92,6 +92,9 @@ func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequ
 	}
 	if err != nil {
 		return nil, err
+	}
+	if err := addCodes(&resource.Image{}, m.ProductCodes); err != nil {
+		return nil, errManifest("The manifest has product codes that are none.")
 	}
 	made := s.bundled(info, in, m, tags["image"])
 	sum := sha256.Sum256(raw)
@@ -135,6 +138,7 @@ func (s *Service) bundled(info *call.Info, in *shape.RegisterImageRequest, m *bu
 		img.Name = img.ID
 	}
 	if m.Kind == bundle.Machine {
+		img.ProductCodes = m.ProductCodes
 		img.KernelID, img.RamdiskID = imageID(m.KernelID), imageID(m.RamdiskID)
 		if in.KernelId != "" {
 			img.KernelID = imageID(in.KernelId)

@@ -340,11 +340,23 @@ func TestImagesAndImports(t *testing.T) {
 		"http url": {func(r *shape.ImportImageRequest) {
 			r.DiskContainers[0] = shape.ImageDiskContainer{Format: "raw", Url: "http://169.254.169.254/"}
 		}, "InvalidParameter"},
-		"no object":  {func(r *shape.ImportImageRequest) { r.DiskContainers[0].UserBucket.S3Key = "none" }, "InvalidParameter"},
-		"format":     {func(r *shape.ImportImageRequest) { r.DiskContainers[0].Format = "iso" }, "InvalidParameter"},
-		"two disks":  {func(r *shape.ImportImageRequest) { r.DiskContainers = append(r.DiskContainers, r.DiskContainers[0]) }, "UnsupportedOperation"},
+		"no object": {func(r *shape.ImportImageRequest) { r.DiskContainers[0].UserBucket.S3Key = "none" }, "InvalidParameter"},
+		"format":    {func(r *shape.ImportImageRequest) { r.DiskContainers[0].Format = "iso" }, "InvalidParameter"},
+		"two disks": {func(r *shape.ImportImageRequest) { r.DiskContainers = append(r.DiskContainers, r.DiskContainers[0]) }, ""},
+		"disks of one name": {func(r *shape.ImportImageRequest) {
+			r.DiskContainers[0].DeviceName = "/dev/sdf"
+			r.DiskContainers = append(r.DiskContainers, r.DiskContainers[0])
+		}, "InvalidParameter"},
+		"device name":    {func(r *shape.ImportImageRequest) { r.DiskContainers[0].DeviceName = "../x" }, "InvalidParameter"},
+		"21 disks":       {func(r *shape.ImportImageRequest) { r.DiskContainers = slices.Repeat(r.DiskContainers, 21) }, "InvalidParameter"},
+		"uefi-preferred": {func(r *shape.ImportImageRequest) { r.BootMode = "uefi-preferred" }, ""},
+		"i386":           {func(r *shape.ImportImageRequest) { r.Architecture = "i386" }, "UnsupportedOperation"},
+		"arm64 by BIOS":  {func(r *shape.ImportImageRequest) { r.Architecture, r.BootMode = "arm64", "legacy-bios" }, "InvalidParameterCombination"},
+		"second object": {func(r *shape.ImportImageRequest) {
+			r.DiskContainers = append(r.DiskContainers, shape.ImageDiskContainer{Format: "raw", Url: "s3://disks/none"})
+		}, "InvalidParameter"},
 		"none":       {func(r *shape.ImportImageRequest) { r.DiskContainers = nil }, "MissingParameter"},
-		"arm64":      {func(r *shape.ImportImageRequest) { r.Architecture = "arm64" }, "UnsupportedOperation"},
+		"arm64":      {func(r *shape.ImportImageRequest) { r.Architecture = "arm64" }, ""},
 		"encryption": {func(r *shape.ImportImageRequest) { r.Encrypted = ptr(true) }, "UnsupportedOperation"},
 	} {
 		in := importRequest()

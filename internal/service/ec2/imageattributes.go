@@ -49,9 +49,9 @@ func (s *Service) DescribeImageAttribute(ctx context.Context, in *shape.Describe
 			out.LaunchPermissions = append(out.LaunchPermissions, shape.LaunchPermission{UserId: a})
 		}
 	case "productCodes":
-		out.ProductCodes = noCodes
+		out.ProductCodes = shapeCodes(img.ProductCodes)
 	case "blockDeviceMapping":
-		out.BlockDeviceMappings = []shape.BlockDeviceMapping{}
+		out.BlockDeviceMappings = shapeMappings(img)
 	case "sriovNetSupport":
 		out.SriovNetSupport = text("")
 	case "tpmSupport":
@@ -74,6 +74,7 @@ func (s *Service) DescribeImageAttribute(ctx context.Context, in *shape.Describe
 type imageChange struct {
 	description *string
 	add, remove []shape.LaunchPermission
+	codes       []string
 }
 
 // imageChangeOf reads a request's one change, from either of the forms.
@@ -91,8 +92,15 @@ func imageChangeOf(in *shape.ModifyImageAttributeRequest) (*imageChange, error) 
 	if in.Attribute != "launchPermission" && (in.OperationType != "" || len(in.UserIds) > 0 || len(in.UserGroups) > 0) {
 		return nil, errCombination("The parameters operationType, userId and userGroup go with the attribute launchPermission")
 	}
+	if len(in.ProductCodes) > 0 {
+		if c.codes = in.ProductCodes; in.Attribute != "productCodes" {
+			given++
+		}
+	}
 	switch in.Attribute {
 	case "":
+	case "productCodes":
+		given++
 	case "description":
 		c.description = &in.Value
 		given++
@@ -123,7 +131,9 @@ func imageChangeOf(in *shape.ModifyImageAttributeRequest) (*imageChange, error) 
 		return nil, errCombination("No attributes specified.")
 	case given > 1:
 		return nil, errCombination("Only one attribute can be modified at a time.")
-	case c.description == nil && len(c.add)+len(c.remove) == 0:
+	case in.Attribute == "productCodes" && len(c.codes) == 0:
+		return nil, errMissing("productCode")
+	case c.description == nil && len(c.add)+len(c.remove)+len(c.codes) == 0:
 		return nil, errMissing("launchPermission")
 	case c.description != nil && len(*c.description) > 255:
 		return nil, awserr.New("InvalidParameterValue", "The description has more than 255 characters.")
@@ -131,7 +141,7 @@ func imageChangeOf(in *shape.ModifyImageAttributeRequest) (*imageChange, error) 
 	return c, nil
 }
 
-// ModifyImageAttribute changes an image's description, or who may launch it.
+// ModifyImageAttribute changes an image's description, or who may launch it, or adds product codes.
 func (s *Service) ModifyImageAttribute(ctx context.Context, in *shape.ModifyImageAttributeRequest) (*shape.ModifyImageAttributeResult, error) {
 	info, err := s.begin(ctx, in)
 	if err != nil {
@@ -154,6 +164,9 @@ func (s *Service) ModifyImageAttribute(ctx context.Context, in *shape.ModifyImag
 			next.Description = *change.description
 		}
 		if err := permit(tx, &next, change); err != nil {
+			return err
+		}
+		if err := addCodes(&next, change.codes); err != nil {
 			return err
 		}
 		if next.Public && !img.Public && blocksPublic(tx, info) {

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
@@ -75,7 +76,7 @@ func shapeImage(info *call.Info, img *resource.Image) shape.Image {
 		Public: img.Public, KernelId: img.KernelID, OwnerId: img.AccountID, PlatformDetails: "Linux/UNIX", UsageOperation: "RunInstances",
 		RamdiskId: img.RamdiskID, State: string(img.State), BlockDeviceMappings: shapeMappings(img), Description: img.Description,
 		EnaSupport: false, Hypervisor: "xen", Name: img.Name, RootDeviceName: img.RootDeviceName, RootDeviceType: img.RootDeviceType,
-		VirtualizationType: "hvm", BootMode: img.BootMode,
+		VirtualizationType: "hvm", BootMode: img.BootMode, ProductCodes: shapeCodes(img.ProductCodes),
 	}
 	if strings.EqualFold(img.Platform, "windows") {
 		out.Platform, out.PlatformDetails, out.UsageOperation = "windows", "Windows", "RunInstances:0002"
@@ -95,21 +96,45 @@ func shapeImage(info *call.Info, img *resource.Image) shape.Image {
 
 var imageFilters = &filter.Set[*shape.Image]{
 	Fields: map[string]func(*shape.Image) []string{
-		"architecture":        func(i *shape.Image) []string { return one(i.Architecture) },
-		"boot-mode":           func(i *shape.Image) []string { return one(i.BootMode) },
-		"creation-date":       func(i *shape.Image) []string { return one(i.CreationDate) },
-		"description":         func(i *shape.Image) []string { return []string{i.Description} },
-		"ena-support":         func(i *shape.Image) []string { return yes(i.EnaSupport) },
-		"free-tier-eligible":  constant[*shape.Image]("false"),
-		"hypervisor":          func(i *shape.Image) []string { return one(i.Hypervisor) },
-		"image-id":            func(i *shape.Image) []string { return one(i.ImageId) },
-		"image-type":          func(i *shape.Image) []string { return one(i.ImageType) },
-		"is-public":           func(i *shape.Image) []string { return yes(i.Public) },
-		"kernel-id":           func(i *shape.Image) []string { return one(i.KernelId) },
-		"manifest-location":   func(i *shape.Image) []string { return one(i.ImageLocation) },
-		"name":                func(i *shape.Image) []string { return one(i.Name) },
-		"owner-id":            func(i *shape.Image) []string { return one(i.OwnerId) },
-		"platform":            func(i *shape.Image) []string { return one(i.Platform) },
+		"architecture":       func(i *shape.Image) []string { return one(i.Architecture) },
+		"boot-mode":          func(i *shape.Image) []string { return one(i.BootMode) },
+		"creation-date":      func(i *shape.Image) []string { return one(i.CreationDate) },
+		"description":        func(i *shape.Image) []string { return []string{i.Description} },
+		"ena-support":        func(i *shape.Image) []string { return yes(i.EnaSupport) },
+		"free-tier-eligible": constant[*shape.Image]("false"),
+		"hypervisor":         func(i *shape.Image) []string { return one(i.Hypervisor) },
+		"image-id":           func(i *shape.Image) []string { return one(i.ImageId) },
+		"image-type":         func(i *shape.Image) []string { return one(i.ImageType) },
+		"is-public":          func(i *shape.Image) []string { return yes(i.Public) },
+		"kernel-id":          func(i *shape.Image) []string { return one(i.KernelId) },
+		"manifest-location":  func(i *shape.Image) []string { return one(i.ImageLocation) },
+		"name":               func(i *shape.Image) []string { return one(i.Name) },
+		"owner-id":           func(i *shape.Image) []string { return one(i.OwnerId) },
+		"platform":           func(i *shape.Image) []string { return one(i.Platform) },
+		"product-code":       func(i *shape.Image) []string { return codesShown(i) },
+		"product-code.type":  func(i *shape.Image) []string { return codeTypes(codesShown(i)) },
+		"state-reason-code": func(i *shape.Image) []string {
+			return stateReason(i, func(r *shape.StateReason) string { return r.Code })
+		},
+		"state-reason-message": func(i *shape.Image) []string {
+			return stateReason(i, func(r *shape.StateReason) string { return r.Message })
+		},
+		"block-device-mapping.delete-on-termination": ofDisks(func(e *shape.EbsBlockDevice) []string { return yes(isTrue(e.DeleteOnTermination)) }),
+		"block-device-mapping.device-name": func(i *shape.Image) (out []string) {
+			for _, m := range i.BlockDeviceMappings {
+				out = append(out, m.DeviceName)
+			}
+			return out
+		},
+		"block-device-mapping.snapshot-id": ofDisks(func(e *shape.EbsBlockDevice) []string { return one(e.SnapshotId) }),
+		"block-device-mapping.volume-type": ofDisks(func(e *shape.EbsBlockDevice) []string { return one(e.VolumeType) }),
+		"block-device-mapping.encrypted":   ofDisks(func(e *shape.EbsBlockDevice) []string { return yes(isTrue(e.Encrypted)) }),
+		"block-device-mapping.volume-size": ofDisks(func(e *shape.EbsBlockDevice) []string {
+			if e.VolumeSize == nil {
+				return nil
+			}
+			return one(strconv.Itoa(*e.VolumeSize))
+		}),
 		"ramdisk-id":          func(i *shape.Image) []string { return one(i.RamdiskId) },
 		"root-device-name":    func(i *shape.Image) []string { return one(i.RootDeviceName) },
 		"root-device-type":    func(i *shape.Image) []string { return one(i.RootDeviceType) },
@@ -117,12 +142,28 @@ var imageFilters = &filter.Set[*shape.Image]{
 		"virtualization-type": func(i *shape.Image) []string { return one(i.VirtualizationType) },
 	},
 	Never: []string{
-		"block-device-mapping.delete-on-termination", "block-device-mapping.device-name", "block-device-mapping.snapshot-id",
-		"block-device-mapping.volume-size", "block-device-mapping.volume-type", "block-device-mapping.encrypted", "image-allowed",
-		"owner-alias", "product-code", "product-code.type", "source-image-id", "source-image-region", "source-instance-id",
-		"state-reason-code", "state-reason-message", "sriov-net-support", "public-ssm-parameter-name",
+		"image-allowed", "owner-alias", "source-image-id", "source-image-region", "source-instance-id", "sriov-net-support", "public-ssm-parameter-name",
 	},
 	Tags: func(i *shape.Image) map[string]string { return mapTags(i.Tags) },
+}
+
+// ofDisks is a filter on an image's mappings.
+func ofDisks(value func(*shape.EbsBlockDevice) []string) func(*shape.Image) []string {
+	return func(i *shape.Image) (out []string) {
+		for _, m := range i.BlockDeviceMappings {
+			if m.Ebs != nil {
+				out = append(out, value(m.Ebs)...)
+			}
+		}
+		return out
+	}
+}
+
+func stateReason(i *shape.Image, value func(*shape.StateReason) string) []string {
+	if i.StateReason == nil {
+		return nil
+	}
+	return one(value(i.StateReason))
 }
 
 // launchers gives the words of ExecutableUsers that fit an image: explicit permissions of the caller.

@@ -26,7 +26,12 @@ func (s *Service) mayImport(ctx context.Context, info *call.Info, task *resource
 	if name != "" {
 		task.RoleName = name
 	}
-	return s.readable(ctx, task.Disks[0], who)
+	for _, d := range task.Disks {
+		if err := s.readable(ctx, d, who); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // takeRole gives the context of an import or export with a role: the one named, or "vmimport". Where none is named and

@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,13 +57,41 @@ func diskOf(c *shape.ImageDiskContainer) (resource.ImportDisk, error) {
 	return d, nil
 }
 
+// maxImportDisks is how many disks an import can have; the importer's limit too.
+const maxImportDisks = 20
+
+var diskName = regexp.MustCompile(`^/dev/(sd|xvd|vd)[a-z][0-9]{0,2}$`)
+
+// disksOf checks the disk containers of an image: the first is the root disk.
+func disksOf(list []shape.ImageDiskContainer) ([]resource.ImportDisk, error) {
+	var out []resource.ImportDisk
+	names := map[string]bool{}
+	for i := range list {
+		d, err := diskOf(&list[i])
+		if err != nil {
+			return nil, err
+		}
+		if d.DeviceName != "" {
+			if !diskName.MatchString(d.DeviceName) {
+				return nil, awserr.New("InvalidParameter", "The device name '%s' of a disk container is not valid: use /dev/sda1, /dev/sdb and so on.", d.DeviceName)
+			}
+			if names[d.DeviceName] || i > 0 && sameDevice(d.DeviceName, defaultRootDevice) {
+				return nil, awserr.New("InvalidParameter", "Two disk containers have the device name '%s'.", d.DeviceName)
+			}
+			names[d.DeviceName] = true
+		}
+		out = append(out, d)
+	}
+	return out, nil
+}
+
 // importOf checks a request and makes its task.
 func importOf(in *shape.ImportImageRequest) (*resource.ImportTask, error) {
 	switch {
 	case len(in.DiskContainers) == 0:
 		return nil, errMissing("DiskContainers")
-	case len(in.DiskContainers) > 1:
-		return nil, errUnsupported("One disk container can be imported at a time.")
+	case len(in.DiskContainers) > maxImportDisks:
+		return nil, awserr.New("InvalidParameter", "At most %d disk containers can be imported into one image.", maxImportDisks)
 	case len(in.ClientToken) > maxClientToken:
 		return nil, errValue(in.ClientToken, "clientToken")
 	case len(in.Description) > 255:
@@ -80,16 +109,16 @@ func importOf(in *shape.ImportImageRequest) (*resource.ImportTask, error) {
 		}
 	}
 	switch {
-	case in.Architecture != "" && in.Architecture != "x86_64":
+	case in.Architecture == "i386":
 		return nil, errUnsupported("The architecture '%s' is not supported by this cloud.", in.Architecture)
-	case in.BootMode == "uefi-preferred":
-		return nil, errUnsupported("The boot mode uefi-preferred is not supported by this cloud: use uefi or legacy-bios.")
+	case in.Architecture == "arm64" && in.BootMode == "legacy-bios":
+		return nil, errCombination("Images of the architecture arm64 boot by UEFI: the boot mode legacy-bios cannot be used with it")
 	case in.LicenseType == "AWS":
 		return nil, errUnsupported("This cloud gives no licences: bring your own.")
 	case in.UsageOperation != "" && in.UsageOperation != "RunInstances":
 		return nil, errUnsupported("The usage operation '%s' is not supported by this cloud.", in.UsageOperation)
 	}
-	disk, err := diskOf(&in.DiskContainers[0])
+	disks, err := disksOf(in.DiskContainers)
 	if err != nil {
 		return nil, err
 	}
@@ -98,8 +127,11 @@ func importOf(in *shape.ImportImageRequest) (*resource.ImportTask, error) {
 		return nil, err
 	}
 	task := &resource.ImportTask{
-		Owned: resource.Owned{Tags: tags["import-image-task"]}, ClientToken: in.ClientToken, Description: in.Description, Architecture: "x86_64",
-		Platform: "Linux", BootMode: in.BootMode, RoleName: in.RoleName, Disks: []resource.ImportDisk{disk}, Status: importActive, StatusMessage: "pending",
+		Owned: resource.Owned{Tags: tags["import-image-task"]}, ClientToken: in.ClientToken, Description: in.Description, Architecture: pick(in.Architecture, architecture),
+		Platform: "Linux", BootMode: in.BootMode, RoleName: in.RoleName, Disks: disks, Status: importActive, StatusMessage: "pending",
+	}
+	if task.Architecture == "arm64" {
+		task.BootMode = "uefi"
 	}
 	if strings.EqualFold(in.Platform, "windows") {
 		task.Platform = "Windows"
@@ -157,9 +189,18 @@ func (s *Service) beginImport(ctx context.Context, info *call.Info, dryRun *bool
 }
 
 func sameImport(a, b *resource.ImportTask) bool {
-	strip := func(d resource.ImportDisk) resource.ImportDisk { d.Size = 0; return d }
+	same := func(a, b resource.ImportDisk) bool {
+		return a.Format == b.Format && a.Bucket == b.Bucket && a.Key == b.Key && a.Description == b.Description
+	}
 	return a.Description == b.Description && a.Platform == b.Platform && a.BootMode == b.BootMode && a.RoleName == b.RoleName &&
-		len(a.Disks) == len(b.Disks) && strip(a.Disks[0]) == strip(b.Disks[0])
+		a.Architecture == b.Architecture && slices.EqualFunc(asked(a.Disks), asked(b.Disks), same)
+}
+
+// asked gives a task's disks as they were asked for: an archive's stand one by one in a task that is done.
+func asked(disks []resource.ImportDisk) []resource.ImportDisk {
+	return slices.CompactFunc(slices.Clone(disks), func(a, b resource.ImportDisk) bool {
+		return a.Format == "ova" && b.Format == "ova" && a.Bucket == b.Bucket && a.Key == b.Key
+	})
 }
 
 // shapeImport shows an import task.
@@ -176,7 +217,7 @@ func shapeImport(_ store.Reader, t *resource.ImportTask) shape.ImportImageTask {
 	}
 	for _, d := range t.Disks {
 		detail := shape.SnapshotDetail{
-			Description: d.Description, DeviceName: d.DeviceName, DiskImageSize: float64(d.Size), Format: strings.ToUpper(d.Format),
+			Description: d.Description, DeviceName: d.DeviceName, DiskImageSize: float64(d.Size), Format: strings.ToUpper(d.Format), SnapshotId: d.SnapshotID,
 			Status: t.Status, UserBucket: &shape.UserBucketDetails{S3Bucket: d.Bucket, S3Key: d.Key},
 		}
 		out.SnapshotDetails = append(out.SnapshotDetails, detail)

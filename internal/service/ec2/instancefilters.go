@@ -81,10 +81,12 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 				}
 				return nil
 			},
-			"boot-mode": ofImage("", func(i *resource.Image) string { return i.BootMode }),
+			"product-code":      func(v view) []string { return codesOf(v.image()) },
+			"product-code.type": func(v view) []string { return codeTypes(codesOf(v.image())) },
+			"boot-mode":         ofImage("", func(i *resource.Image) string { return i.BootMode }),
 			"capacity-reservation-specification.capacity-reservation-preference": constant[view]("open"),
 			"client-token":                      func(v view) []string { return one(v.ClientToken) },
-			"current-instance-boot-mode":        ofImage("legacy-bios", func(i *resource.Image) string { return choose(i.BootMode == "uefi", "uefi", "legacy-bios") }),
+			"current-instance-boot-mode":        ofImage("legacy-bios", func(i *resource.Image) string { return choose(i.UEFI(), "uefi", "legacy-bios") }),
 			"dns-name":                          ofENI(func(v interfaceView) []string { return one(publicName(v, v.Addresses()[0])) }),
 			"ebs-optimized":                     constant[view]("false"),
 			"ena-support":                       constant[view]("false"),
@@ -165,7 +167,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"network-interface.ipv6-addresses.ipv6-address", "network-interface.ipv6-addresses.is-primary-ipv6", "network-interface.ipv6-native",
 			"network-interface.ipv6-prefixes.ipv6-prefix", "network-interface.operator.principal", "network-interface.outpost-arn",
 			"network-interface.requester-id", "network-performance-options.bandwidth-weighting", "operator.principal", "outpost-arn",
-			"product-code", "product-code.type", "requester-id", "spot-instance-request-id", "tpm-support",
+			"requester-id", "spot-instance-request-id", "tpm-support",
 		},
 		Tags: func(v view) map[string]string { return v.Tags },
 	}

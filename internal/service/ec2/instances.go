@@ -66,7 +66,8 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 		if img.RootDeviceName != "" {
 			out.RootDeviceName = img.RootDeviceName
 		}
-		if img.BootMode == "uefi" {
+		out.ProductCodes = shapeCodes(img.ProductCodes)
+		if img.UEFI() {
 			out.CurrentInstanceBootMode = "uefi"
 		}
 	}

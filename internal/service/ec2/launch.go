@@ -220,6 +220,11 @@ func (s *Service) resolve(tx *store.Tx, info *call.Info, l *launch) (*plan, erro
 	if p.kind = types.Get(name); p.kind == nil {
 		return nil, awserr.New("InvalidParameterValue", "Invalid value '%s' for InstanceType.", name)
 	}
+	if arch := p.image.Architecture; arch != architecture {
+		return nil, awserr.New("InvalidParameterValue", "The architecture '%s' of the specified instance type does not match the architecture '%s' of the specified AMI. "+
+			"Specify an instance type and an AMI that have matching architectures, and try again. You can use 'describe-instance-types' or 'describe-images' "+
+			"to discover the architecture of the instance type or AMI.", architecture, arch)
+	}
 	if err := checkCPU(l.in.CpuOptions, p.kind); err != nil {
 		return nil, err
 	}

@@ -11,7 +11,7 @@ func imageOperations() map[string]members {
 			harmless: map[string]string{
 				"ClientData": "only a record of the client's upload",
 			},
-			note: "One disk container. The image is instance-store.",
+			note: "Up to 20 disks, of which the first is the root disk; more than one only where imported images are EBS-backed.",
 		},
 		"ImportSnapshot": {
 			on:       "snapshot:+ import-snapshot-task:+",
@@ -47,10 +47,11 @@ func imageOperations() map[string]members {
 		"ModifyImageAttribute": {
 			on: "image:ImageId", keys: "ec2:Attribute=Attribute",
 			used: "DryRun ImageId Attribute Description LaunchPermission.Add.Group LaunchPermission.Add.UserId LaunchPermission.Remove.Group " +
-				"LaunchPermission.Remove.UserId OperationType UserGroups UserIds Value",
-			refused: "ProductCodes OrganizationArns OrganizationalUnitArns ImdsSupport LaunchPermission.Add.OrganizationArn LaunchPermission.Add.OrganizationalUnitArn " +
+				"LaunchPermission.Remove.UserId OperationType ProductCodes UserGroups UserIds Value",
+			refused: "OrganizationArns OrganizationalUnitArns ImdsSupport LaunchPermission.Add.OrganizationArn LaunchPermission.Add.OrganizationalUnitArn " +
 				"LaunchPermission.Remove.OrganizationArn LaunchPermission.Remove.OrganizationalUnitArn",
 		},
-		"ResetImageAttribute": {on: "image:ImageId", keys: "ec2:Attribute=Attribute", used: "DryRun ImageId Attribute"},
+		"ConfirmProductInstance": {on: "instance:InstanceId", used: "DryRun InstanceId ProductCode"},
+		"ResetImageAttribute":    {on: "image:ImageId", keys: "ec2:Attribute=Attribute", used: "DryRun ImageId Attribute"},
 	}
 }

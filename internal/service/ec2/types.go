@@ -12,12 +12,15 @@ import (
 	"karri.dev/internal/instancetype"
 )
 
+// architecture is that of all instance types.
+const architecture = "x86_64"
+
 // shapeType shows an instance type as Karri gives it: what AWS's namesake has besides is not claimed.
 func shapeType(t *instancetype.Type) shape.InstanceTypeInfo {
 	return shape.InstanceTypeInfo{
 		InstanceType: t.Name, CurrentGeneration: !t.Previous, FreeTierEligible: t.FreeTier, SupportedUsageClasses: []string{"on-demand"},
 		SupportedRootDeviceTypes: []string{"instance-store"}, SupportedVirtualizationTypes: []string{"hvm"}, Hypervisor: t.Hypervisor,
-		ProcessorInfo: &shape.ProcessorInfo{SupportedArchitectures: []string{"x86_64"}},
+		ProcessorInfo: &shape.ProcessorInfo{SupportedArchitectures: []string{architecture}},
 		VCpuInfo: &shape.VCpuInfo{
 			DefaultVCpus: t.VCPUs, DefaultCores: t.Cores(), DefaultThreadsPerCore: t.ThreadsPerCore(),
 			ValidCores: []int{t.Cores()}, ValidThreadsPerCore: []int{t.ThreadsPerCore()},
