@@ -87,9 +87,14 @@ func TestImageFilters(t *testing.T) {
 		return store.Images.Put(tx, &img)
 	})
 	for _, f := range [][2]string{
-		{"block-device-mapping.device-name", "/dev/sda1"}, {"block-device-mapping.snapshot-id", "snap-1"}, {"block-device-mapping.volume-size", "8"},
-		{"block-device-mapping.volume-type", "gp3"}, {"block-device-mapping.delete-on-termination", "true"}, {"block-device-mapping.encrypted", "false"},
-		{"state-reason-code", "Client.InvalidBundle"}, {"state-reason-message", "*missing"},
+		{"block-device-mapping.device-name", "/dev/sda1"},
+		{"block-device-mapping.snapshot-id", "snap-1"},
+		{"block-device-mapping.volume-size", "8"},
+		{"block-device-mapping.volume-type", "gp3"},
+		{"block-device-mapping.delete-on-termination", "true"},
+		{"block-device-mapping.encrypted", "false"},
+		{"state-reason-code", "Client.InvalidBundle"},
+		{"state-reason-message", "*missing"},
 	} {
 		for value, want := range map[string]int{f[1]: 1, "other": 0} {
 			out, err := c.DescribeImages(c.alice, &shape.DescribeImagesRequest{Filters: filters(f[0], value)})

@@ -27,6 +27,7 @@ type API interface {
 	AuthorizeSecurityGroupIngress(ctx context.Context, in *AuthorizeSecurityGroupIngressRequest) (*AuthorizeSecurityGroupIngressResult, error)
 	CancelExportTask(ctx context.Context, in *CancelExportTaskRequest) (*CancelExportTaskResult, error)
 	CancelImportTask(ctx context.Context, in *CancelImportTaskRequest) (*CancelImportTaskResult, error)
+	ConfirmProductInstance(ctx context.Context, in *ConfirmProductInstanceRequest) (*ConfirmProductInstanceResult, error)
 	CopySnapshot(ctx context.Context, in *CopySnapshotRequest) (*CopySnapshotResult, error)
 	CreateCustomerGateway(ctx context.Context, in *CreateCustomerGatewayRequest) (*CreateCustomerGatewayResult, error)
 	CreateDefaultSubnet(ctx context.Context, in *CreateDefaultSubnetRequest) (*CreateDefaultSubnetResult, error)

@@ -239,6 +239,13 @@ func decodeCloudWatchLogOptionsSpecification(d *wire.Decoder, n *wire.Node, v *C
 	v.LogOutputFormat = d.String(n.Take("LogOutputFormat"))
 }
 
+func decodeConfirmProductInstanceRequest(d *wire.Decoder, n *wire.Node, v *ConfirmProductInstanceRequest) {
+	d.Require(n, "InstanceId", "ProductCode")
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.ProductCode = d.String(n.Take("ProductCode"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeConnectionTrackingSpecificationRequest(d *wire.Decoder, n *wire.Node, v *ConnectionTrackingSpecificationRequest) {
 	v.TcpEstablishedTimeout = d.IntPtr(n.Take("TcpEstablishedTimeout"))
 	v.UdpStreamTimeout = d.IntPtr(n.Take("UdpStreamTimeout"))

@@ -532,6 +532,14 @@ func appendCloudWatchLogOptions(b []byte, v *CloudWatchLogOptions) []byte {
 	return b
 }
 
+func appendConfirmProductInstanceResult(b []byte, v *ConfirmProductInstanceResult) []byte {
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
 func appendConnectionTrackingConfiguration(b []byte, v *ConnectionTrackingConfiguration) []byte {
 	b = wire.AppendInt(b, "tcpEstablishedTimeout", int64(v.TcpEstablishedTimeout))
 	b = wire.AppendInt(b, "udpStreamTimeout", int64(v.UdpStreamTimeout))

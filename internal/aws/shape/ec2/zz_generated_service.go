@@ -244,6 +244,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ConfirmProductInstance"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeConfirmProductInstanceRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ConfirmProductInstanceResponse", appendConfirmProductInstanceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ConfirmProductInstance(ctx, in.(*ConfirmProductInstanceRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CopySnapshot"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCopySnapshotRequest) },
 			Encode: func(w *wire.Response, out any) error {

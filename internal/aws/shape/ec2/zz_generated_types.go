@@ -433,6 +433,17 @@ type CloudWatchLogOptionsSpecification struct {
 	LogOutputFormat string
 }
 
+type ConfirmProductInstanceRequest struct {
+	InstanceId  string // required
+	ProductCode string // required
+	DryRun      *bool
+}
+
+type ConfirmProductInstanceResult struct {
+	OwnerId string
+	Return  bool
+}
+
 type ConnectionTrackingConfiguration struct {
 	TcpEstablishedTimeout int
 	UdpStreamTimeout      int
