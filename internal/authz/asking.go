@@ -15,7 +15,8 @@ import (
 type Asking struct {
 	Info   *call.Info
 	Reader store.Reader
-	Input  any // pointer to the operation's request struct
+	Input  any // pointer to the operation's request struct, whole
+	Given  any // the same as the client sent it
 
 	engine *Engine
 	op     *operation
@@ -63,6 +64,19 @@ func (a *Asking) On(action policy.Action, kind, name string, keys Keys) {
 	a.decideNamed(action)
 	a.keys = nil
 }
+
+// Makes asks for the making of a resource of a kind of the operation's service, and for its tagging, as "kind:+" of On does.
+func (a *Asking) Makes(kind string, keys Keys) {
+	if a.err != nil {
+		return
+	}
+	a.keys = keys
+	a.new(a.engine.kinds[a.Info.Service+":"+kind], kind, "")
+	a.keys = nil
+}
+
+// Kind is the kind of the resource under decision.
+func (a *Asking) Kind() string { return a.typ }
 
 // Refuse ends the call with this answer.
 func (a *Asking) Refuse(err error) {
@@ -143,7 +157,11 @@ func (a *Asking) make(t *term) {
 	if t.kind.New != nil {
 		name = t.kind.New(a.Info, members)
 	}
-	a.about(t.kind, t.name, name)
+	a.new(t.kind, t.name, name)
+}
+
+func (a *Asking) new(kind *Kind, typ, name string) {
+	a.about(kind, typ, name)
 	a.looked, a.tagged = true, true // it is not there yet
 	a.decideNamed(a.op.action)
 	if a.err == nil && a.op.specs != nil && a.hasTags() {
@@ -186,6 +204,11 @@ func (a *Asking) Value(k policy.Key) (policy.Value, bool) {
 	}
 	if v, ok := requestValue(a.Info, k); ok {
 		return v, true
+	}
+	if a.op != nil && a.op.More != nil {
+		if v, ok := a.op.More(a, k); ok {
+			return v, true
+		}
 	}
 	if a.op != nil {
 		for i := range a.op.keys {

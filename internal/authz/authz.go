@@ -115,15 +115,37 @@ func (e *Engine) Authorize(_ context.Context, c Call) error {
 	}
 	a := e.asking(c.Info)
 	defer e.done(a)
-	if err := e.know(a.Reader, &c.Info.Caller, a.who); err != nil {
-		return e.unknown(c.Info, err)
+	whole := c.Input
+	if op.Whole != nil {
+		whole = op.Whole(a.Reader, c.Info, whole)
+	}
+	return e.ask(a, op, whole)
+}
+
+// Again asks once more for the call in ctx, whose handler has made the request whole: what r has counts.
+func (e *Engine) Again(ctx context.Context, r store.Reader, whole any) error {
+	info := call.From(ctx)
+	op := e.services[info.Service][info.Operation]
+	if op == nil {
+		return fmt.Errorf("%s:%s has no entry in the table of permissions", info.Service, info.Operation)
+	}
+	a := e.asking(info)
+	defer e.done(a)
+	a.Reader = r
+	return e.ask(a, op, whole)
+}
+
+// ask asks for everything that an operation's entry says.
+func (e *Engine) ask(a *Asking, op *operation, whole any) error {
+	if err := e.know(a.Reader, &a.Info.Caller, a.who); err != nil {
+		return e.unknown(a.Info, err)
 	}
 	if a.who.all && a.passes == nil {
 		return nil
 	}
-	a.op, a.Input = op, c.Input
-	if c.Input != nil {
-		a.in = reflect.ValueOf(c.Input).Elem()
+	a.op, a.Given, a.Input = op, a.Info.Input, whole
+	if whole != nil {
+		a.in = reflect.ValueOf(whole).Elem()
 	}
 	return a.run()
 }

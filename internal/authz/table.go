@@ -28,6 +28,11 @@ type Entry struct {
 	On string
 	// Keys gives condition keys of the request: "ec2:VolumeType=VolumeType ec2:VolumeSize=Size".
 	Keys string
+	// More gives condition keys that are no members of the request; nil: none.
+	More func(a *Asking, key policy.Key) (policy.Value, bool)
+	// Whole gives the request with what it names elsewhere filled in (a launch template's parameters): leave is asked
+	// for that. nil: the request is whole. A handler that fills in itself asks again (Engine.Again).
+	Whole func(r store.Reader, info *call.Info, in any) any
 	// Also asks for more than On can say; it runs after On was allowed.
 	Also func(a *Asking)
 	// Free is for what nobody needs leave for, not even who signed nothing wrong; the reason.

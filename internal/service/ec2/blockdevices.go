@@ -47,9 +47,9 @@ type newVolume struct {
 	volume      resource.Volume // without id and owner
 }
 
-// planVolumes joins the image's mappings and the request's: a request's mapping of a device takes the image's
-// place, and may say only what is to differ.
-func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Image, asked []shape.BlockDeviceMapping) ([]newVolume, error) {
+// joined joins the image's mappings and the request's: a request's mapping of a device takes the image's place, and
+// may say only what is to differ.
+func joined(img *resource.Image, asked []shape.BlockDeviceMapping) ([]resource.ImageMapping, error) {
 	mappings := slices.Clone(img.Mappings)
 	for _, m := range asked {
 		at := slices.IndexFunc(mappings, func(have resource.ImageMapping) bool { return sameDevice(have.Device, m.DeviceName) })
@@ -99,6 +99,15 @@ func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Ima
 		} else {
 			mappings = append(mappings, next)
 		}
+	}
+	return mappings, nil
+}
+
+// planVolumes gives the volumes that come of an image's mappings and a request's.
+func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Image, asked []shape.BlockDeviceMapping) ([]newVolume, error) {
+	mappings, err := joined(img, asked)
+	if err != nil {
+		return nil, err
 	}
 	var out []newVolume
 	for _, m := range mappings {

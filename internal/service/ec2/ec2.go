@@ -47,6 +47,7 @@ type Objects interface {
 // Roles says who may take a role; authz.Engine does.
 type Roles interface {
 	Decide(ctx context.Context, q authz.Question) error
+	Again(ctx context.Context, r store.Reader, whole any) error
 	Trust(role *resource.IAMRole) (*policy.Policy, error)
 }
 

@@ -67,7 +67,6 @@ func check(in *shape.RunInstancesRequest) (*launch, error) {
 	if l.nets, err = networkSpecs(in); err != nil {
 		return nil, err
 	}
-	// Volumes and spot requests do not come of a launch here, but their tags may be asked for by templates.
 	if l.tags, err = tagsOnCreate(in.TagSpecifications, "instance", "network-interface", "volume"); err != nil {
 		return nil, err
 	}
@@ -143,12 +142,20 @@ func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesReques
 			return nil // the launch that this token began
 		}
 		if in.LaunchTemplate != nil { // versions are looked up where nobody can move them
-			whole, system, err := s.fromTemplate(tx, info, in)
+			whole, system, err := fromTemplate(tx, info, in)
 			if err != nil {
+				return err
+			}
+			if err := s.checkMembers(whole); err != nil {
 				return err
 			}
 			if l, err = check(whole); err != nil {
 				return err
+			}
+			if s.Roles != nil { // the template that was asked about may be another by now
+				if err := s.Roles.Again(ctx, tx, whole); err != nil {
+					return err
+				}
 			}
 			l.digest = sum
 			l.mark(system)
@@ -156,11 +163,6 @@ func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesReques
 		plan, err := s.resolve(tx, info, l)
 		if err != nil {
 			return err
-		}
-		if in.IamInstanceProfile == nil && plan.profile != nil {
-			if err := s.mayPass(ctx, tx, plan.profile); err != nil {
-				return err
-			}
 		}
 		list, err = s.make(tx, info, plan, rnd)
 		return err

@@ -9,7 +9,10 @@ import (
 
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/policy"
+	"karri.dev/internal/store"
 )
 
 // members says what becomes of each member of an operation's request. Paths of nested members are joined with
@@ -22,6 +25,8 @@ type members struct {
 	// What the operation asks leave for: authz.Entry's On, Keys and Also. A Describe… needs none of it.
 	on, keys string
 	also     func(*authz.Asking)
+	more     func(*authz.Asking, policy.Key) (policy.Value, bool)
+	whole    func(store.Reader, *call.Info, any) any
 }
 
 // memberTree finds refused members in a request.

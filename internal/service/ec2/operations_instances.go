@@ -32,11 +32,12 @@ func instanceOperations() map[string]members {
 func runInstancesMembers() members {
 	return members{
 		on: "image:ImageId instance:+ network-interface:+ subnet:SubnetId,NetworkInterfaces.SubnetId? " +
-			"security-group:SecurityGroupIds,SecurityGroups,NetworkInterfaces.Groups? network-interface:NetworkInterfaces.NetworkInterfaceId? key-pair:KeyName?",
-		keys: "ec2:InstanceType=InstanceType ec2:AvailabilityZone=Placement.AvailabilityZone ec2:Tenancy=Placement.Tenancy ec2:EbsOptimized=EbsOptimized " +
+			"security-group:SecurityGroupIds,SecurityGroups,NetworkInterfaces.Groups? network-interface:NetworkInterfaces.NetworkInterfaceId? key-pair:KeyName? " +
+			"launch-template:LaunchTemplate.LaunchTemplateId,LaunchTemplate.LaunchTemplateName? placement-group:Placement.GroupName?",
+		keys: "ec2:AvailabilityZone=Placement.AvailabilityZone ec2:EbsOptimized=EbsOptimized " +
 			"ec2:MetadataHttpTokens=MetadataOptions.HttpTokens ec2:MetadataHttpEndpoint=MetadataOptions.HttpEndpoint " +
 			"ec2:MetadataHttpPutResponseHopLimit=MetadataOptions.HttpPutResponseHopLimit ec2:KeyPairName=KeyName",
-		also: launchUses,
+		also: launchUses, more: launchKeys, whole: wholeLaunch,
 		used: "DryRun ImageId InstanceType KernelId RamdiskId KeyName MinCount MaxCount ClientToken UserData Monitoring SecurityGroupIds SecurityGroups " +
 			"SubnetId PrivateIpAddress DisableApiTermination InstanceInitiatedShutdownBehavior TagSpecifications MetadataOptions " +
 			"Placement.AvailabilityZone Placement.AvailabilityZoneId Placement.Tenancy Placement.GroupName Placement.GroupId Placement.PartitionNumber LaunchTemplate BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination " +

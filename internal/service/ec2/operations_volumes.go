@@ -37,13 +37,17 @@ func volumeOperations() map[string]members {
 		"ModifyVolumeAttribute":             {on: "volume:VolumeId", used: "DryRun VolumeId AutoEnableIO", note: "I/O to volumes is never switched off, so AutoEnableIO is only kept."},
 		"EnableVolumeIO":                    {on: "volume:VolumeId", used: "DryRun VolumeId"},
 		"CreateVolume": {
-			on: "volume:+ snapshot:SnapshotId?", keys: "ec2:VolumeType=VolumeType ec2:AvailabilityZone=AvailabilityZone",
+			on: "volume:+ snapshot:SnapshotId?", more: createdVolume,
+			keys:    "ec2:VolumeSize=Size ec2:VolumeIops=Iops ec2:VolumeThroughput=Throughput ec2:AvailabilityZone=AvailabilityZone",
 			used:    "DryRun AvailabilityZone Iops Size SnapshotId VolumeType TagSpecifications Throughput ClientToken",
 			refused: "Encrypted KmsKeyId OutpostArn MultiAttachEnabled",
 		},
 		"DeleteVolume": {on: "volume:VolumeId", used: "DryRun VolumeId"},
 		"AttachVolume": {on: "volume:VolumeId instance:InstanceId", used: "DryRun Device InstanceId VolumeId"},
 		"DetachVolume": {on: "volume:VolumeId instance:InstanceId?", used: "DryRun Device InstanceId VolumeId Force"},
-		"ModifyVolume": {on: "volume:VolumeId", used: "DryRun VolumeId Size VolumeType Iops Throughput", refused: "MultiAttachEnabled"},
+		"ModifyVolume": {
+			on: "volume:VolumeId", used: "DryRun VolumeId Size VolumeType Iops Throughput", refused: "MultiAttachEnabled",
+			keys: "ec2:TargetVolumeSize=Size ec2:TargetVolumeType=VolumeType ec2:TargetVolumeIops=Iops ec2:TargetVolumeThroughput=Throughput",
+		},
 	}
 }

@@ -6,7 +6,6 @@ import (
 
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/call"
-	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
@@ -16,13 +15,13 @@ import (
 // about "*", as AWS has it.
 func Permissions() authz.Service {
 	s := authz.Service{Table: authz.Table{}, Kinds: map[string]authz.Kind{}}
-	more, keys := permissionsOf(), permissionKeys()
+	more := permissionsOf()
 	for name, m := range operations() {
-		if m.on == "" && more[name] != "" {
-			m.on, m.keys = more[name], keys[name]
+		if m.on == "" {
+			m.on = more[name]
 		}
 		if m.on != "" || m.also != nil || strings.HasPrefix(name, "Describe") {
-			s.Table[name] = authz.Entry{On: m.on, Keys: m.keys, Also: m.also}
+			s.Table[name] = authz.Entry{On: m.on, Keys: m.keys, Also: m.also, More: m.more, Whole: m.whole}
 		}
 	}
 	for _, t := range taggables() {
@@ -49,6 +48,16 @@ func (k *kind[T]) access() authz.Kind {
 	switch k.name {
 	case "image":
 		out.Name = func(_ store.Reader, _ *call.Info, given string) string { return imageID(given) }
+		out.Find = func(r store.Reader, info *call.Info, name string) authz.Resource {
+			v := store.Images.Get(r, name)
+			switch {
+			case v == nil || !visible(info, v):
+				return nil
+			case images.mine(info, v):
+				return found[resource.Image]{images, v}
+			}
+			return sharedImage{v} // whose it is counts, its tags are its owner's
+		}
 	case "security-group":
 		out.Name = groupID
 	case "elastic-ip":
@@ -196,137 +205,6 @@ func anyKind() authz.Kind {
 			}
 			return nil
 		},
-	}
-}
-
-// found gives a resource's condition keys.
-type found[T any] struct {
-	kind *kind[T]
-	v    *T
-}
-
-// Value implements authz.Resource.
-func (f found[T]) Value(k policy.Key) (policy.Value, bool) {
-	switch k.Name {
-	case "aws:resourcetag", "ec2:resourcetag":
-		return authz.Tag(f.kind.owned(f.v).Tags, k.Arg)
-	case "ec2:resourceid":
-		return policy.String(f.kind.id(f.v)), true
-	}
-	switch v := any(f.v).(type) {
-	case *resource.Instance:
-		return instanceKey(v, k.Name)
-	case *resource.Subnet:
-		switch k.Name {
-		case "ec2:vpc":
-			return vpcKey(&v.Owned, v.VPCID)
-		case "ec2:availabilityzone":
-			return policy.String(v.Zone), true
-		case "ec2:subnetid":
-			return policy.String(v.ID), true
-		}
-	case *resource.SecurityGroup:
-		return vpcOnly(&v.Owned, v.VPCID, k.Name)
-	case *resource.Interface:
-		switch k.Name {
-		case "ec2:subnet":
-			return policy.String(subnetARN(&v.Owned, v.SubnetID)), true
-		case "ec2:availabilityzone":
-			return policy.String(v.Zone), true
-		}
-		return vpcOnly(&v.Owned, v.VPCID, k.Name)
-	case *resource.VPCEndpoint:
-		if k.Name == "ec2:vpceservicename" {
-			return policy.String(v.Service), true
-		}
-		return vpcOnly(&v.Owned, v.VPCID, k.Name)
-	case *resource.NATGateway:
-		return vpcOnly(&v.Owned, v.VPCID, k.Name)
-	case *resource.RouteTable:
-		return vpcOnly(&v.Owned, v.VPCID, k.Name)
-	case *resource.NetworkACL:
-		return vpcOnly(&v.Owned, v.VPCID, k.Name)
-	case *resource.Image:
-		switch k.Name {
-		case "ec2:owner":
-			return policy.String(v.AccountID), true
-		case "ec2:public":
-			return policy.Bool(v.Public), true
-		}
-	}
-	return policy.Value{}, false
-}
-
-func instanceKey(v *resource.Instance, key string) (policy.Value, bool) {
-	switch key {
-	case "ec2:instancetype":
-		return policy.String(v.Type), true
-	case "ec2:availabilityzone":
-		return policy.String(v.Zone), true
-	case "ec2:instanceid":
-		return policy.String(v.ID), true
-	case "ec2:tenancy":
-		return policy.String("default"), true
-	case "ec2:metadatahttptokens":
-		if v.IMDS.TokensNeeded {
-			return policy.String("required"), true
-		}
-		return policy.String("optional"), true
-	}
-	return policy.Value{}, false
-}
-
-func vpcOnly(o *resource.Owned, vpc, key string) (policy.Value, bool) {
-	if key == "ec2:vpc" {
-		return vpcKey(o, vpc)
-	}
-	return policy.Value{}, false
-}
-
-func vpcKey(o *resource.Owned, id string) (policy.Value, bool) {
-	return policy.String("arn:aws:ec2:" + o.Region + ":" + o.AccountID + ":vpc/" + id), id != ""
-}
-
-func subnetARN(o *resource.Owned, id string) string {
-	return "arn:aws:ec2:" + o.Region + ":" + o.AccountID + ":subnet/" + id
-}
-
-var (
-	actRun      = policy.MakeAction("ec2:RunInstances")
-	actPassRole = policy.MakeAction("iam:PassRole")
-)
-
-// launchUses asks for what a launch takes that its request names only by leaving it out, the default VPC's subnets
-// and group, and for the passing on of its role.
-func launchUses(a *authz.Asking) {
-	in := a.Input.(*shape.RunInstancesRequest)
-	subnet, zone := in.SubnetId, ""
-	groups := len(in.SecurityGroupIds) > 0 || len(in.SecurityGroups) > 0
-	for i := range in.NetworkInterfaces {
-		e := &in.NetworkInterfaces[i]
-		groups = groups || len(e.Groups) > 0
-		if subnet == "" {
-			subnet = e.SubnetId
-		}
-	}
-	if in.Placement != nil {
-		zone = in.Placement.AvailabilityZone
-	}
-	if v := defaultVPC(a.Reader, a.Info); subnet == "" && v != nil {
-		for s := range store.SubnetsByVPC.By(a.Reader, v.ID) { // whichever the cloud may choose
-			if s.Default && (zone == "" || s.Zone == zone) {
-				a.On(actRun, "subnet", s.ID, nil)
-				subnet = s.ID
-			}
-		}
-	}
-	if s := store.Subnets.Get(a.Reader, subnet); !groups && s != nil && subnets.mine(a.Info, s) {
-		if v := store.VPCs.Get(a.Reader, s.VPCID); v != nil {
-			a.On(actRun, "security-group", v.DefaultGroup, nil)
-		}
-	}
-	if p := in.IamInstanceProfile; p != nil {
-		passProfile(a, p.Arn, p.Name)
 	}
 }
 

@@ -37,26 +37,6 @@ func findProfile(r store.Reader, info *call.Info, in *shape.IamInstanceProfileSp
 	return p, nil
 }
 
-// mayPass asks for iam:PassRole where a profile comes from a launch template, which the table of permissions cannot see.
-func (s *Service) mayPass(ctx context.Context, r store.Reader, p *resource.InstanceProfile) error {
-	role := store.RolesByID.One(r, p.RoleID)
-	if role == nil || role.AccountID != p.AccountID || s.Roles == nil {
-		return nil
-	}
-	return s.Roles.Decide(ctx, authz.Question{
-		Action: actPassRole, Resource: role.ARN(), Owner: role.AccountID,
-		Keys: func(k policy.Key) (policy.Value, bool) {
-			switch k.Name {
-			case "iam:passedtoservice":
-				return policy.String("ec2.amazonaws.com"), true
-			case "iam:resourcetag", "aws:resourcetag":
-				return authz.Tag(role.Tags, k.Arg)
-			}
-			return policy.Value{}, false
-		},
-	})
-}
-
 // shapeProfile shows an instance's profile.
 func shapeProfile(r store.Reader, inst *resource.Instance) *shape.IamInstanceProfile {
 	if inst.ProfileID == "" {

@@ -20,10 +20,7 @@ const (
 
 // fromTemplate completes a launch by the template that it names: what the request says counts, list elements
 // of one device, interface index or resource type are completed one by one. system are tags for the instances.
-func (s *Service) fromTemplate(r store.Reader, info *call.Info, in *shape.RunInstancesRequest) (whole *shape.RunInstancesRequest, system resource.Tags, err error) {
-	if in.LaunchTemplate == nil {
-		return in, nil, nil
-	}
+func fromTemplate(r store.Reader, info *call.Info, in *shape.RunInstancesRequest) (whole *shape.RunInstancesRequest, system resource.Tags, err error) {
 	t, err := findTemplate(r, info, in.LaunchTemplate.LaunchTemplateId, in.LaunchTemplate.LaunchTemplateName)
 	if err != nil {
 		return nil, nil, err
@@ -60,9 +57,6 @@ func (s *Service) fromTemplate(r store.Reader, info *call.Info, in *shape.RunIns
 		}
 		return strconv.Itoa(*e.DeviceIndex)
 	})
-	if err := s.checkMembers(whole); err != nil {
-		return nil, nil, err
-	}
 	return whole, resource.Tags{templateTag: t.ID, templateVersionTag: strconv.FormatInt(v.Number, 10)}, nil
 }
 
