@@ -98,7 +98,7 @@ func accountCommand() *cobra.Command {
 		panic(err) // the flag is there
 	}
 
-	account.AddCommand(c, list, del, s3, webhookCommand())
+	account.AddCommand(c, list, del, s3, webhookCommand(), replicaCommand())
 	return account
 }
 

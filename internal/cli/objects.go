@@ -11,6 +11,7 @@ import (
 
 	"karri.dev/internal/admin"
 	"karri.dev/internal/daemon"
+	"karri.dev/internal/service/s3"
 )
 
 func objectsCommand() *cobra.Command {
@@ -44,8 +45,35 @@ func objectsCommand() *cobra.Command {
 		},
 	}
 	dataDirFlag(scrub, &dir)
-	objects.AddCommand(status, scrub)
+	queues := &cobra.Command{
+		Use: "queues", Short: "Show what waits to be told to webhooks and to be replicated", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			var out []s3.Queue
+			if err := admin.Call(c.Context(), dir, "objects-queues", struct{}{}, &out); err != nil {
+				return err
+			}
+			if asJSON {
+				return printJSON(c.OutOrStdout(), out)
+			}
+			return printQueues(c.OutOrStdout(), out)
+		},
+	}
+	dataDirFlag(queues, &dir)
+	queues.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	objects.AddCommand(status, scrub, queues)
 	return objects
+}
+
+func printQueues(out io.Writer, queues []s3.Queue) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, q := range queues {
+		oldest := "-"
+		if !q.Oldest.IsZero() {
+			oldest = q.Oldest.Format(time.RFC3339)
+		}
+		fmt.Fprintf(w, "%s\t%d waiting\tsince %s\t%d attempts failed\t%d given up\t%s\n", q.Name, q.Waiting, oldest, q.Attempts, q.GivenUp, q.Problem)
+	}
+	return w.Flush()
 }
 
 func printObjects(out io.Writer, i *daemon.ObjectsInfo) error {

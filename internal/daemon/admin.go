@@ -57,6 +57,8 @@ func (p *cloudProcess) methods() map[string]admin.Method {
 		"account-list":    admin.Handle(p.listAccounts),
 		"account-s3":      admin.Handle(p.setS3Defaults),
 		"account-webhook": admin.Handle(p.setWebhook),
+		"account-replica": admin.Handle(p.setReplica),
+		"objects-queues":  admin.Handle(p.objectQueues),
 		"account-delete": admin.Handle(func(ctx context.Context, in CreateAccount) (struct{}, error) {
 			return struct{}{}, p.role.Identity.DeleteAccount(ctx, in.Name)
 		}),

@@ -61,6 +61,10 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 	}
 	dropChunkedEncoding(header)
 	x.info.Payer = header.Get("X-Amz-Request-Payer")
+	if header.Get("X-Amz-Replication-Status") == "REPLICA" { // not of AWS's API; S3 servers tell each other so
+		x.info.Replica = true
+		header.Del("X-Amz-Replication-Status")
+	}
 	x.form = form
 	op, err := x.match(bucket, key, form, header)
 	if err != nil {

@@ -179,6 +179,8 @@ type Engine interface {
 	// queues that hold any.
 	Notes(ctx context.Context, queue string, max int) ([]Note, error)
 	NoteQueues(ctx context.Context) ([]string, error)
+	// NoteCount gives how many notes a queue holds.
+	NoteCount(ctx context.Context, queue string) (int, error)
 	// DropNotes forgets notes of a queue; that there are none is no error.
 	DropNotes(ctx context.Context, queue string, ids ...uint64) error
 

@@ -176,6 +176,18 @@ func (r Routes) NoteQueues(ctx context.Context) (out []string, err error) {
 	return slices.Compact(out), nil
 }
 
+// NoteCount gives the sum of all engines.
+func (r Routes) NoteCount(ctx context.Context, queue string) (sum int, err error) {
+	for _, e := range r.all() {
+		n, err := e.NoteCount(ctx, queue)
+		if err != nil {
+			return 0, err
+		}
+		sum += n
+	}
+	return sum, nil
+}
+
 // DropNotes drops each in its engine.
 func (r Routes) DropNotes(ctx context.Context, queue string, ids ...uint64) error {
 	for i, e := range r.all() {

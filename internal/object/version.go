@@ -24,6 +24,8 @@ type Attributes struct {
 	Lock        Lock
 	ACL         []byte // the S3 service's; engines do not read it
 	Replication string // one of Replications
+	// Awaits are the destinations that a replica is still missing in, as the S3 service names them.
+	Awaits []string
 	// Notes are committed with a Change, and not kept with the version.
 	Notes []Note
 }

@@ -475,6 +475,9 @@ var (
 	Webhooks          = table("webhooks", 1, func(w *resource.Webhook) string { return w.ARN })
 	WebhooksByAccount = index(Webhooks, "account", func(w *resource.Webhook) []string { return []string{w.AccountID} })
 
+	ReplicaTargets          = table("replica-targets", 1, func(t *resource.ReplicaTarget) string { return t.Key() })
+	ReplicaTargetsByAccount = index(ReplicaTargets, "account", func(t *resource.ReplicaTarget) []string { return []string{t.AccountID} })
+
 	BucketConfigs = table("bucket-configs", 1, func(c *resource.BucketConfig) string { return BucketConfigKey(c.Bucket, c.Kind) })
 )
 

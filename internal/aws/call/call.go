@@ -57,6 +57,7 @@ type Info struct {
 	Signed         Signed    // S3: how it was signed
 	Input          any       // pointer to the request's struct once it is decoded, for condition keys
 	Payer          string    // S3: x-amz-request-payer
+	Replica        bool      // S3: x-amz-replication-status: REPLICA, what is written is a replica from elsewhere
 	Charged        bool      // S3: the handler's word that the requester pays
 	Time           time.Time // when the request was taken in, from the injected clock
 	// Federated is set once an identity provider's word for a caller without credentials was found good.

@@ -59,6 +59,7 @@ type Engine struct {
 
 	places []*place // the home place first
 	names  *versionNames
+	queues queues
 
 	updates chan *update
 	applied chan group
@@ -142,6 +143,9 @@ func (e *Engine) open() error {
 	}
 	if err == nil {
 		err = e.openTallies()
+	}
+	if err == nil {
+		err = e.openNotes()
 	}
 	if err == nil {
 		err = e.openPlaces()

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"sync"
 
 	"karri.dev/internal/object"
 )
@@ -16,8 +17,43 @@ func (e *Engine) note(t *tx, notes []object.Note) error {
 		if err := t.set(noteKey(n.Queue, e.ids.next()), n.Body); err != nil {
 			return err
 		}
+		e.queues.count(n.Queue, 1)
 	}
 	return nil
+}
+
+// queues counts notes, with those that are being committed.
+type queues struct {
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func (q *queues) count(queue string, n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.n[queue] += n; q.n[queue] == 0 {
+		delete(q.n, queue)
+	}
+}
+
+// openNotes counts the notes that are there.
+func (e *Engine) openNotes() error {
+	e.queues.n = map[string]int{}
+	return reader{e.db, e.names}.each(tableNotes, func(queue string, _, _ []byte) error {
+		e.queues.count(queue, 1)
+		return nil
+	})
+}
+
+// NoteCount gives how many notes a queue holds.
+func (e *Engine) NoteCount(_ context.Context, queue string) (int, error) {
+	if err := e.enter(); err != nil {
+		return 0, err
+	}
+	defer e.calls.RUnlock()
+	e.queues.mu.Lock()
+	defer e.queues.mu.Unlock()
+	return e.queues.n[queue], nil
 }
 
 // Notes gives the oldest of a queue.
@@ -79,9 +115,16 @@ func (e *Engine) DropNotes(_ context.Context, queue string, ids ...uint64) error
 	defer e.calls.RUnlock()
 	return e.update(func(t *tx) error {
 		for _, id := range ids {
+			if there, err := t.has(noteKey(queue, id)); err != nil || !there {
+				if err != nil {
+					return err
+				}
+				continue
+			}
 			if err := t.remove(noteKey(queue, id)); err != nil {
 				return err
 			}
+			e.queues.count(queue, -1)
 		}
 		return nil
 	})

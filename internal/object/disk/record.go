@@ -181,7 +181,8 @@ func appendAttributes(b []byte, a object.Attributes) []byte {
 		hold = 1
 	}
 	hold |= byte(slices.Index(object.Replications, a.Replication)) << 1
-	return appendString(append(b, hold), string(a.ACL))
+	b = appendString(append(b, hold), string(a.ACL))
+	return appendString(b, a.Awaits...) // to the end of the record
 }
 
 func appendString(b []byte, values ...string) []byte {
@@ -306,5 +307,8 @@ func (d *decoder) attributes() (a object.Attributes) {
 		d.fail()
 	}
 	a.ACL = d.bytes()
+	for len(d.b) > 0 && d.err == nil {
+		a.Awaits = append(a.Awaits, d.string())
+	}
 	return a
 }

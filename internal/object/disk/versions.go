@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 
 	"karri.dev/internal/object"
 )
@@ -315,7 +316,7 @@ func (e *Engine) Change(_ context.Context, bucket, key, version string, fn func(
 			return err
 		}
 		a := o.Attributes
-		a.Tags, a.ACL = maps.Clone(a.Tags), bytes.Clone(a.ACL)
+		a.Tags, a.ACL, a.Awaits = maps.Clone(a.Tags), bytes.Clone(a.ACL), slices.Clone(a.Awaits)
 		if err := fn(o.Meta, &a); err != nil {
 			return err
 		}

@@ -61,6 +61,14 @@ func notes(t *testing.T, e object.Engine) {
 		}
 	}
 	queues("a", "a\x00")
+	count := func(queue string, want int) {
+		t.Helper()
+		if got, err := e.NoteCount(ctx, queue); err != nil || got != want {
+			t.Fatalf("queue %q holds %d, want %d: %v", queue, got, want, err)
+		}
+	}
+	count("a", 2)
+	count("none", 0)
 	texts, ids := read("a", 10)
 	if want := []string{"put ktrue", "delete ktrue true"}; !slices.Equal(texts, want) {
 		t.Errorf("%q, want %q", texts, want)
@@ -71,8 +79,12 @@ func notes(t *testing.T, e object.Engine) {
 	if other, _ := read("a\x00", 10); len(other) != 1 || other[0] != "change k" {
 		t.Errorf("%q", other)
 	}
-	if err := e.DropNotes(ctx, "a", ids...); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := e.DropNotes(ctx, "a", ids...); err != nil {
+			t.Fatal(err)
+		}
 	}
+	count("a", 0)
+	count("a\x00", 1)
 	queues("a\x00")
 }

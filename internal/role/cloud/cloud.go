@@ -133,6 +133,9 @@ func (c *Cloud) BucketUsage(ctx context.Context, account string) ([]s3.BucketUsa
 	return c.objects.Usage(ctx, account)
 }
 
+// ObjectQueues tells of events and replicas that wait.
+func (c *Cloud) ObjectQueues(ctx context.Context) ([]s3.Queue, error) { return c.objects.Queues(ctx) }
+
 // New makes the role.
 func New(cfg Config, deps Deps) *Cloud {
 	c := &Cloud{cfg: cfg, deps: deps, Events: audit.NewRecent(recentEvents)}

@@ -40,6 +40,7 @@ type cloud struct {
 	engine     *disk.Engine
 	archive    *disk.Engine // another object store, of this name
 	service    *s3.Service
+	sealer     *seal.Sealer
 	authz      *authz.Engine
 	id         *identity.Identity
 	keys       []identity.Key
@@ -82,12 +83,13 @@ func newCloud(t testing.TB) *cloud {
 		t.Fatal(err)
 	}
 	c.keys, c.id = []identity.Key{key, other}, id
+	c.sealer = sealer
 	c.authz = authz.New(authz.Deps{Store: c.store})
 	if err := authz.Register[shape.API](c.authz, shape.Service(), s3.Permissions()); err != nil {
 		t.Fatal(err)
 	}
 	regions := []string{region, "eu-west-1"}
-	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names()}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz, Quotas: quota.New(c.authz), Ledger: ledger})
+	c.service = s3.New(s3.Config{Regions: regions, Endpoint: "http://cloud.test", Stores: routes.Names(), ReplicaPart: 5 << 20, QueueMax: 20}, s3.Deps{Store: c.store, Engine: routes, Now: func() time.Time { return c.now() }, Authz: c.authz, Quotas: quota.New(c.authz), Ledger: ledger, Sealer: sealer})
 	door := frontdoor.New(frontdoor.Config{Regions: regions, Domain: "cloud.test"}, frontdoor.Deps{Authenticator: id, Authorizer: c.authz})
 	door.Register(shape.Service(), c.service)
 	c.handler = door

@@ -76,7 +76,7 @@ func (s *Service) CopyObject(ctx context.Context, in *shape.CopyObjectRequest) (
 	}
 	if in.TaggingDirective != "REPLACE" {
 		p.Attributes.Tags = m.Tags
-		if p.Attributes.Replication, err = s.replicates(b, in.Key, m.Tags); err != nil {
+		if p.Attributes.Replication, p.Attributes.Awaits, err = s.replicates(ctx, b, in.Key, m.Tags); err != nil {
 			return nil, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -133,7 +134,7 @@ func (s *Service) writes(ctx context.Context, b *resource.Bucket, key, event str
 	return func(m object.Meta) []object.Note {
 		notes := s.eventNotes(info, b, event, topics, m)
 		if created && m.Replication == "PENDING" {
-			notes = append(notes, s.copyNotes(b, m)...)
+			notes = append(notes, s.copyNotes(b, m, m.Awaits)...)
 		}
 		return notes
 	}, nil
@@ -158,7 +159,7 @@ func (s *Service) removes(ctx context.Context, b *resource.Bucket, d object.Dele
 		if done.Marker && d.VersionID == "" {
 			notes := s.eventNotes(info, b, family+":DeleteMarkerCreated", marked, *m)
 			if to != nil && family == "ObjectRemoved" { // not what lifecycle rules do
-				notes = append(notes, s.copyNotes(b, *m)...)
+				notes = append(notes, s.copyNotes(b, *m, slices.Sorted(maps.Keys(to)))...)
 			}
 			return notes
 		}

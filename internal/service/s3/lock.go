@@ -55,7 +55,7 @@ func (s *Service) begins(ctx context.Context, b *resource.Bucket, key string, w 
 		owner, a.ACL, err = s.newACL(ctx, b, w)
 	}
 	if err == nil {
-		a.Replication, err = s.replicates(b, key, a.Tags)
+		a.Replication, a.Awaits, err = s.replicates(ctx, b, key, a.Tags)
 	}
 	return owner, a, err
 }

@@ -19,7 +19,7 @@ func Notes() map[string]string {
 		"PutObjectLockConfiguration": "Refused: x-amz-bucket-object-lock-token.",
 		"PutBucketEncryption":        "Refused: aws:kms. BucketKeyEnabled is kept and answered; it has no effect without KMS.",
 	}
-	notes["PutBucketReplication"] = "Refused: storage classes, owner translation, KMS, replication time, metrics, SourceSelectionCriteria, existing objects. Replicas get version ids of their own; changes of tags, ACLs and locks afterwards are not replicated."
+	notes["PutBucketReplication"] = "Refused: storage classes, owner translation, KMS, replication time, metrics, SourceSelectionCriteria, existing objects. Replicas get version ids of their own; changes of tags, ACLs and locks afterwards are not replicated. A bucket at another endpoint is arn:aws:s3:::BUCKET@TARGET (docs/s3.md)."
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
 	notes["PutBucketNotificationConfiguration"] = "Refused: queues, functions and EventBridge. Topics are webhooks (docs/s3.md)."
 	notes["PutBucketRequestPayment"] = "Requesters have to say that they pay; there is no bill."

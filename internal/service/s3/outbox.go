@@ -18,13 +18,17 @@ import (
 
 // The engine keeps notes of what remains to be done. Each queue is worked off by one goroutine, in order; a queue that
 // cannot go on waits, ever longer, and holds up no other. A note is dropped when it is done, so what a kill interrupts
-// is done again.
+// is done again. Nobody is waited for for ever: what is older than a day, or more than a queue may hold, is given up, the
+// oldest first.
 
 const (
 	shortWait = time.Second
 	longWait  = 5 * time.Minute
 	noteBatch = 100
 	hookTime  = 10 * time.Second // for one delivery
+
+	maxNotes   = 100_000 // of a queue
+	maxNoteAge = 24 * time.Hour
 )
 
 // outbox is the state of the queues.
@@ -32,12 +36,18 @@ type outbox struct {
 	poke chan struct{}
 	mu   sync.Mutex
 	busy map[string]bool
+	most int                  // notes that a queue may hold
 	fail map[string]int       // attempts in a row
 	next map[string]time.Time // no earlier
+	why  map[string]string    // the last attempt's error
+	lost map[string]int       // notes that were given up since the start
 }
 
 func newOutbox() *outbox {
-	return &outbox{poke: make(chan struct{}, 1), busy: map[string]bool{}, fail: map[string]int{}, next: map[string]time.Time{}}
+	return &outbox{
+		poke: make(chan struct{}, 1), most: maxNotes, busy: map[string]bool{}, fail: map[string]int{}, next: map[string]time.Time{},
+		why: map[string]string{}, lost: map[string]int{},
+	}
 }
 
 // noted says that there are new notes.
@@ -48,15 +58,17 @@ func (s *Service) noted() {
 	}
 }
 
-// begin says whether a queue may be worked on now; who is told so calls end.
-func (o *outbox) begin(queue string, now time.Time) bool {
+// begin says whether a queue may be worked on now, or, if it holds too much, whether it may be shortened; who is told so
+// calls end.
+func (o *outbox) begin(queue string, held int, now time.Time) (work, shorten bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.busy[queue] || now.Before(o.next[queue]) {
-		return false
+	if o.busy[queue] {
+		return false, false
 	}
-	o.busy[queue] = true
-	return true
+	work, shorten = !now.Before(o.next[queue]), held > o.most
+	o.busy[queue] = work || shorten
+	return work, shorten
 }
 
 func (o *outbox) end(queue string, now time.Time, err error) {
@@ -66,11 +78,19 @@ func (o *outbox) end(queue string, now time.Time, err error) {
 	if err == nil {
 		delete(o.fail, queue)
 		delete(o.next, queue)
+		delete(o.why, queue)
 		return
 	}
 	wait := min(shortWait<<min(o.fail[queue], 16), longWait)
 	o.fail[queue]++
-	o.next[queue] = now.Add(wait)
+	o.next[queue], o.why[queue] = now.Add(wait), err.Error()
+}
+
+// pause ends work that has not tried anything.
+func (o *outbox) pause(queue string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.busy, queue)
 }
 
 // RunOutbox works queues off until ctx ends.
@@ -85,11 +105,26 @@ func (s *Service) RunOutbox(ctx context.Context) error {
 			s.log.Error("s3: look for notes", "err", err)
 		}
 		for _, queue := range queues {
-			if !s.outbox.begin(queue, s.now()) {
+			held, err := s.engine.NoteCount(ctx, queue)
+			if err != nil {
+				continue // closing
+			}
+			work, shorten := s.outbox.begin(queue, held, s.now())
+			if !work && !shorten {
 				continue
 			}
 			wg.Go(func() {
-				err := s.workOff(ctx, queue)
+				var err error
+				if shorten {
+					err = s.shorten(ctx, queue, held-s.outbox.most)
+				}
+				if !work {
+					s.outbox.pause(queue)
+					return
+				}
+				if err == nil {
+					err = s.workOff(ctx, queue)
+				}
 				if err != nil && ctx.Err() == nil {
 					s.log.Warn("s3: a queue waits", "queue", queue, "err", err)
 				}
@@ -123,7 +158,7 @@ func (s *Service) workOff(ctx context.Context, queue string) error {
 			err = errors.Join(err, s.engine.DropNotes(ctx, queue, done...))
 		}
 		if err != nil {
-			return err
+			return errors.Join(err, s.age(ctx, queue))
 		}
 	}
 }
@@ -172,11 +207,4 @@ func (s *Service) tell(ctx context.Context, hook *resource.Webhook, body []byte)
 		return fmt.Errorf("webhook %s answers %s", hook.ARN, answer.Status)
 	}
 	return nil
-}
-
-// hookClient calls webhooks.
-func hookClient() *http.Client {
-	t := http.DefaultTransport.(*http.Transport).Clone()
-	t.Proxy = nil
-	return &http.Client{Transport: t, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }

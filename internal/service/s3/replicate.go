@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
 	"karri.dev/internal/authz"
-	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
 	"karri.dev/internal/object"
@@ -23,7 +22,7 @@ import (
 // the version, as the configuration's role, and notes the outcome with the version.
 
 const (
-	copyQueue   = "copy:"        // queue of a bucket
+	copyQueue   = "copy:"        // queue of a bucket and a destination
 	replicaMark = "X-Replica-Of" // header of a replica, not shown: which version it is of
 )
 
@@ -31,6 +30,8 @@ const (
 type copyNote struct {
 	Bucket, Engine, Key, Version string
 	Marker                       bool
+	To                           string // ARN
+	Time                         time.Time
 }
 
 // replication gives the rules of a bucket that are about an object, by destination: of several for one the one of the
@@ -60,23 +61,30 @@ func (s *Service) replication(r store.Reader, b *resource.Bucket, key string, ta
 	return c.Role, to, nil
 }
 
-// replicates says whether a version that is to be written will be replicated: "PENDING".
-func (s *Service) replicates(b *resource.Bucket, key string, tags map[string]string) (string, error) {
+// replicates says what a version that is to be written is to replication: a "REPLICA", which goes nowhere else, or
+// "PENDING" for some destinations.
+func (s *Service) replicates(ctx context.Context, b *resource.Bucket, key string, tags map[string]string) (string, []string, error) {
+	if call.From(ctx).Replica {
+		return "REPLICA", nil, s.may(ctx, b, key, "ReplicateObject", nil)
+	}
 	_, to, err := s.replication(s.store.Snapshot(), b, key, tags, false)
 	if to == nil || err != nil {
-		return "", err
+		return "", nil, err
 	}
-	return "PENDING", nil
+	return "PENDING", slices.Sorted(maps.Keys(to)), nil
 }
 
-// copyNotes makes the note that has a version replicated.
-func (s *Service) copyNotes(b *resource.Bucket, m object.Meta) []object.Note {
-	body, err := json.Marshal(copyNote{b.Name, b.Engine, m.Key, m.VersionID, m.Marker})
-	if err != nil {
-		s.log.Error("s3: write a note", "err", err)
-		return nil
+// copyNotes makes the notes that have a version replicated: one for each destination, in a queue of its own.
+func (s *Service) copyNotes(b *resource.Bucket, m object.Meta, to []string) (notes []object.Note) {
+	for _, arn := range to {
+		body, err := json.Marshal(copyNote{b.Name, b.Engine, m.Key, m.VersionID, m.Marker, arn, s.now().UTC()})
+		if err != nil {
+			s.log.Error("s3: write a note", "err", err)
+			return nil
+		}
+		notes = append(notes, object.Note{Queue: copyQueue + b.Engine + " " + destination(arn), Body: body})
 	}
-	return []object.Note{{Queue: copyQueue + b.Engine, Body: body}}
+	return notes
 }
 
 // errCannot says that a replication has failed for good.
@@ -111,40 +119,72 @@ func (s *Service) replicate(ctx context.Context, text []byte) error {
 	if err != nil {
 		return err
 	}
-	state := "COMPLETED"
-	for _, arn := range slices.Sorted(maps.Keys(to)) {
-		err := s.replicateTo(ctx, b, o, n, strings.TrimPrefix(arn, "arn:aws:s3:::"), role)
-		switch {
-		case errors.Is(err, errCannot) || awserr.Code(err) == "AccessDenied":
-			s.log.Warn("s3: replication failed", "bucket", b.Name, "key", n.Key, "to", arn, "err", err)
-			state = "FAILED"
-		case err != nil:
-			return err
-		}
-	}
-	if n.Marker || to == nil {
+	if to[n.To] == nil { // not any more
 		return nil
 	}
-	_, err = s.engine.Change(ctx, b.Engine, n.Key, n.Version, func(_ object.Meta, a *object.Attributes) error {
-		a.Replication = state
+	err = s.replicateTo(ctx, b, o, n, role)
+	if err != nil && !lost(err) {
+		return err
+	}
+	if err != nil {
+		s.log.Warn("s3: replication failed", "bucket", b.Name, "key", n.Key, "to", n.To, "err", err)
+	}
+	return s.replicated(ctx, n, err == nil)
+}
+
+// replicated keeps with a version what has become of its replication to one destination. It is COMPLETED once all are.
+func (s *Service) replicated(ctx context.Context, n copyNote, done bool) error {
+	if n.Marker {
+		return nil
+	}
+	_, err := s.engine.Change(ctx, n.Engine, n.Key, n.Version, func(_ object.Meta, a *object.Attributes) error {
+		a.Awaits = slices.DeleteFunc(a.Awaits, func(to string) bool { return to == n.To })
+		switch {
+		case !done:
+			a.Replication = "FAILED"
+		case len(a.Awaits) == 0 && a.Replication == "PENDING":
+			a.Replication = "COMPLETED"
+		}
 		return nil
 	})
-	if errors.Is(err, object.ErrNotFound) || errors.Is(err, object.ErrNoVersion) {
+	if errors.Is(err, object.ErrNotFound) || errors.Is(err, object.ErrNoVersion) || errors.Is(err, object.ErrNoBucket) {
 		return nil
 	}
 	return err
 }
 
-// replicateTo copies a version into one bucket.
-func (s *Service) replicateTo(ctx context.Context, b *resource.Bucket, o object.Object, n copyNote, name, roleARN string) error {
+// replicateTo copies a version into one bucket, as the role.
+func (s *Service) replicateTo(ctx context.Context, b *resource.Bucket, o object.Object, n copyNote, roleARN string) error {
 	snap := s.store.Snapshot()
-	to, role := s.visible(snap, name), s.replicationRole(snap, roleARN, b)
-	if to == nil || to.Versioning != enabled || role == nil {
+	role := s.replicationRole(snap, roleARN, b)
+	if role == nil {
 		return errCannot
 	}
 	ctx, err := s.asRole(ctx, snap, role)
 	if err != nil {
 		return err
+	}
+	name := destination(n.To)
+	if bucket, target, ok := elsewhere(name); ok {
+		// Nobody here owns what is there: the account's own role has to allow it, by the name that rules use.
+		there := &resource.Bucket{Name: name, AccountID: b.AccountID}
+		return s.replicateAway(ctx, b, o, n, bucket, target, func(acts ...action) error {
+			if !n.Marker {
+				if err := s.may(ctx, b, n.Key, "GetObjectVersionForReplication", nil); err != nil {
+					return err
+				}
+			}
+			for _, act := range acts {
+				if err := s.decide(ctx, authz.Question{Action: s.action(act), Resource: bucketARN(name) + "/" + n.Key, Owner: there.AccountID, Keys: s.keysFor(ctx, there, n.Key, act, nil, nil)}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	to := s.visible(snap, name)
+	if to == nil || to.Versioning != enabled {
+		return errCannot
 	}
 	if n.Marker {
 		if err := s.may(ctx, to, n.Key, "ReplicateDelete", nil); err != nil {

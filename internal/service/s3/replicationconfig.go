@@ -58,14 +58,14 @@ func (s *Service) PutBucketReplication(ctx context.Context, in *shape.PutBucketR
 			return nil, invalidRequest("Found duplicate priority %d", priority(r))
 		}
 		priorities[priority(r)] = true
-		if err := s.checkReplicationRule(b, r); err != nil {
+		if err := s.checkReplicationRule(ctx, b, r); err != nil {
 			return nil, err
 		}
 	}
 	return &shape.PutBucketReplicationResult{}, s.setConfig(ctx, b, resource.PartReplication, c)
 }
 
-func (s *Service) checkReplicationRule(b *resource.Bucket, r *shape.ReplicationRule) error {
+func (s *Service) checkReplicationRule(ctx context.Context, b *resource.Bucket, r *shape.ReplicationRule) error {
 	if r.Status != "Enabled" && r.Status != "Disabled" || r.Destination == nil || r.Destination.Bucket == "" {
 		return malformedXML()
 	}
@@ -105,6 +105,12 @@ func (s *Service) checkReplicationRule(b *resource.Bucket, r *shape.ReplicationR
 	name, ok := strings.CutPrefix(to.Bucket, "arn:aws:s3:::")
 	if !ok {
 		return invalidArgument("Bucket", to.Bucket, "Invalid bucket ARN")
+	}
+	if bucket, target, ok := elsewhere(name); ok {
+		if to.Account != "" {
+			return invalidRequest("Account cannot be used with a bucket at another endpoint")
+		}
+		return s.checkAway(ctx, b, bucket, target)
 	}
 	dest := s.visible(s.store.Snapshot(), name)
 	switch {

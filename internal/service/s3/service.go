@@ -39,6 +39,10 @@ const (
 type Config struct {
 	Regions  []string // served, the default one first; us-east-1
 	Endpoint string   // base URL, for the locations in answers
+	// ReplicaPart is above which size bodies go to other endpoints in parts, in bytes. 0 is 64 MiB.
+	ReplicaPart int64
+	// QueueMax is how many events, or replicas, may wait for one destination. 0 is 100,000.
+	QueueMax int
 	Stores   []string // object stores that buckets may be made in, besides the cloud's own (object.Routes)
 }
 
@@ -76,6 +80,7 @@ type Service struct {
 	outbox   *outbox
 	logs     accessLogs
 	http     *http.Client // calls webhooks
+	targets  targets
 }
 
 var _ shape.API = (*Service)(nil)
@@ -85,7 +90,11 @@ func New(cfg Config, deps Deps) *Service {
 	if len(cfg.Regions) == 0 {
 		cfg.Regions = []string{"us-east-1"}
 	}
-	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, quotas: deps.Quotas, ledger: deps.Ledger, sealer: deps.Sealer, outbox: newOutbox(), http: hookClient()}
+	s := &Service{cfg: cfg, store: deps.Store, engine: deps.Engine, ids: deps.IDs, now: deps.Now, log: deps.Log, authz: deps.Authz, quotas: deps.Quotas, ledger: deps.Ledger, sealer: deps.Sealer, outbox: newOutbox()}
+	s.http, _ = caller()
+	if cfg.QueueMax > 0 {
+		s.outbox.most = cfg.QueueMax
+	}
 	if s.ids == nil {
 		s.ids = ids.New(nil)
 	}

@@ -39,4 +39,11 @@ func DeleteAccount(tx *store.Tx, account string) {
 	for _, arn := range hooks {
 		store.Webhooks.Delete(tx, arn)
 	}
+	var targets []string
+	for t := range store.ReplicaTargetsByAccount.By(tx, account) {
+		targets = append(targets, t.Key())
+	}
+	for _, key := range targets {
+		store.ReplicaTargets.Delete(tx, key)
+	}
 }
