@@ -95,8 +95,9 @@ func TestReplicationAway(t *testing.T) {
 	c, d, ctx := newCloud(t), newCloud(t), t.Context()
 	var down atomic.Bool
 	at, _ := url.Parse(d.url)
-	proxy := httputil.NewSingleHostReverseProxy(at)
-	proxy.Director = func(r *http.Request) { r.URL.Scheme, r.URL.Host = at.Scheme, at.Host } // and r.Host is what was signed
+	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
+		r.Out.URL.Scheme, r.Out.URL.Host, r.Out.Host = at.Scheme, at.Host, r.In.Host // what was signed
+	}}
 	gate := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if down.Load() {
 			w.WriteHeader(http.StatusServiceUnavailable)
