@@ -15,10 +15,24 @@ type VPNConnection struct {
 	ID       string         `json:"id"`
 	Customer netip.Addr     `json:"customer"`         // the customer gateway's address
 	Routes   []netip.Prefix `json:"routes,omitempty"` // what is behind the customer gateway
+	BGP      *BGP           `json:"bgp,omitempty"`    // by which Routes come instead
 	// Local and Remote are what may pass, seen from here.
 	Local   netip.Prefix `json:"local"`
 	Remote  netip.Prefix `json:"remote"`
 	Tunnels []VPNTunnel  `json:"tunnels"` // the first one that is up is used
+}
+
+// BGP says between whom routes are told.
+type BGP struct {
+	LocalAS uint32 `json:"local"`
+	PeerAS  uint32 `json:"peer"`
+}
+
+// Learned is a route that came by BGP.
+type Learned struct {
+	Prefix netip.Prefix `json:"prefix"`
+	Length int          `json:"length"` // of the AS path: the shorter one is better
+	MED    uint32       `json:"med,omitempty"`
 }
 
 // VPNTunnel is one IPsec tunnel.
@@ -55,6 +69,8 @@ type TunnelStatus struct {
 	ID      string `json:"id"`
 	Up      bool   `json:"up,omitempty"`
 	Message string `json:"message,omitempty"` // why it is not
+	// Routes are those that came by BGP, in order.
+	Routes []netip.Prefix `json:"routes,omitempty"`
 }
 
 // Customer is the customer gateway's address in the tunnel.

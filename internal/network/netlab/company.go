@@ -113,6 +113,50 @@ func (c *Company) HangUp() {
 	}
 }
 
+// BGP starts the company's router: it tells the gateway of ranges and follows what the gateway tells. inside is its
+// address in the tunnel. The function that it gives ends it.
+func (c *Company) BGP(inside, gateway string, as, cloud uint32, ranges ...string) (end func()) {
+	c.t.Helper()
+	if _, err := exec.LookPath("bird"); err != nil {
+		c.t.Skip("bird is not installed: scripts/deps test")
+	}
+	c.Run("ip", "addr", "replace", inside+"/30", "dev", "ipsec0")
+	var routes strings.Builder
+	for _, r := range ranges {
+		fmt.Fprintf(&routes, "route %s blackhole; ", r)
+	}
+	conf := fmt.Sprintf(`router id %[1]s;
+protocol device {}
+protocol static { ipv4; %[2]s }
+protocol kernel { ipv4 { import none; export filter { if source != RTS_BGP then reject; krt_prefsrc = %[3]s; accept; }; }; }
+protocol bgp cloud {
+	local %[1]s as %[4]d;
+	neighbor %[5]s as %[6]d;
+	connect retry time 1;
+	error wait time 1, 1;
+	ipv4 { import all; export where source = RTS_STATIC; };
+}
+`, inside, routes.String(), c.LAN, as, gateway, cloud)
+	file := filepath.Join(c.dir, "bird.conf")
+	if err := os.WriteFile(file, []byte(conf), 0o600); err != nil {
+		c.t.Fatal(err)
+	}
+	cmd := exec.Command("bird", "-f", "-c", file, "-s", filepath.Join(c.dir, "bird.ctl"), "-P", filepath.Join(c.dir, "bird.pid"))
+	if err := c.Enter(cmd.Start); err != nil {
+		c.t.Fatal(err)
+	}
+	ended := false
+	end = func() {
+		if !ended {
+			ended = true
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+	}
+	c.t.Cleanup(end)
+	return end
+}
+
 const daemonConfig = `charon-systemd {
 	load_modular = no
 	load = random nonce aes sha1 sha2 hmac kdf gmp openssl kernel-libipsec kernel-netlink socket-default vici

@@ -46,9 +46,12 @@ type tunnel struct {
 	loaded network.VPNTunnel // what the daemon has been told
 	remote string
 
-	// Under Driver.tunnelsMu: what routes follow, and what they have followed.
-	view   rules.TunnelView
-	status network.TunnelStatus
+	// Under Driver.tunnelsMu: what is known, what of it routes follow, and what they have followed.
+	ready, up bool
+	err       error
+	bgp       *speaker // nil where routes are static
+	view      rules.TunnelView
+	status    network.TunnelStatus
 }
 
 func (d *Driver) tunnelDir() string { return filepath.Join("/run", d.prefix()+"vpn") }
@@ -93,14 +96,14 @@ func (d *Driver) runTunnels(state network.State, host rules.Host) {
 		for _, c := range v.VPN.Connections {
 			for _, t := range c.Tunnels {
 				if wanted[t.ID] {
-					d.runTunnel(c, t)
+					d.runTunnel(v, c, t)
 				}
 			}
 		}
 	}
 }
 
-func (d *Driver) runTunnel(c network.VPNConnection, want network.VPNTunnel) {
+func (d *Driver) runTunnel(v network.VPC, c network.VPNConnection, want network.VPNTunnel) {
 	d.tunnelsMu.Lock()
 	t := d.tunnels[want.ID]
 	fresh := t == nil
@@ -112,6 +115,7 @@ func (d *Driver) runTunnel(c network.VPNConnection, want network.VPNTunnel) {
 	t.mu.Lock()
 	t.want, t.conn = want, c
 	t.mu.Unlock()
+	t.speak(v, c, want)
 	if fresh {
 		ctx, cancel := context.WithCancel(d.ctx)
 		t.stop = cancel
@@ -132,6 +136,7 @@ func (d *Driver) endTunnels(stay func(id string) bool) {
 	d.tunnelsMu.Unlock()
 	for _, t := range out {
 		t.stop()
+		t.hush()
 		t.end()
 	}
 	entries, _ := os.ReadDir(d.tunnelDir())
@@ -152,7 +157,10 @@ func (t *tunnel) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		t.tell(ready, up, err)
+		t.d.tunnelsMu.Lock()
+		t.ready, t.up, t.err = ready, up, err
+		t.d.tunnelsMu.Unlock()
+		t.tell()
 		select {
 		case <-ctx.Done():
 			return
@@ -161,22 +169,32 @@ func (t *tunnel) run(ctx context.Context) {
 	}
 }
 
-// tell notes how the tunnel is, and has the routes follow.
-func (t *tunnel) tell(ready, up bool, err error) {
-	status := network.TunnelStatus{ID: t.status.ID, Up: up}
-	if err != nil {
-		status.Message = err.Error()
-	}
+// tell has the routes follow how the tunnel is.
+func (t *tunnel) tell() {
 	d := t.d
 	d.tunnelsMu.Lock()
-	view := rules.TunnelView{Ready: ready, Up: up}
-	same := t.view == view && t.status == status
+	view := rules.TunnelView{Ready: t.ready, Up: t.up}
+	status := network.TunnelStatus{ID: t.status.ID, Up: t.up}
+	if t.err != nil {
+		status.Message = t.err.Error()
+	}
+	if t.bgp != nil && t.up {
+		if view.Up = t.bgp.established(d.deps.Now()); view.Up {
+			for _, r := range t.bgp.routes {
+				view.Learned = append(view.Learned, network.Learned(r))
+				status.Routes = append(status.Routes, r.Prefix)
+			}
+		} else {
+			status.Up, status.Message = false, "IPSEC IS UP"
+		}
+	}
+	same := reflect.DeepEqual(t.view, view) && reflect.DeepEqual(t.status, status)
 	t.view = view
 	d.tunnelsMu.Unlock()
 	if same {
 		return
 	}
-	d.deps.Log.Info("VPN tunnel", "tunnel", status.ID, "up", status.Up, "why", status.Message)
+	d.deps.Log.Info("VPN tunnel", "tunnel", status.ID, "up", status.Up, "why", status.Message, "routes", len(status.Routes))
 	d.mu.Lock()
 	if d.last != nil && !d.closed {
 		if err := d.apply(d.ctx, *d.last); err != nil {

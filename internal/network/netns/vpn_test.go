@@ -187,3 +187,68 @@ func TestVPN(t *testing.T) {
 		t.Error("the daemons' files are left")
 	}
 }
+
+// TestVPNWithBGP: routes come and go by BGP with a router of another make, and outlive a restart of the agent.
+func TestVPNWithBGP(t *testing.T) {
+	t.Parallel()
+	netlab.NeedStrongSwan(t)
+	host := newLab(t)
+	host.run("sh", "-c", "ip link add br9 type bridge; ip addr add 203.0.113.1/24 dev br9; ip link set br9 up")
+	d := newDriver(t, host, Config{PublicInterface: "br9"}, nil)
+	v := plainVPC("vpc-1", 1)
+	c := vpnConnection(1, "203.0.113.10")
+	c.BGP = &network.BGP{LocalAS: 64512, PeerAS: 4200000010}
+	v.VPN = &network.VPNGateway{ID: "vgw-00000000000000001", Connections: []network.VPNConnection{c}}
+	v.RouteTables[1].Routes = []network.Route{{Destination: everything, Target: network.ToVPNGateway, ID: v.VPN.ID}}
+	a := nic(1, "subnet-b", "10.0.1.10")
+	v.Interfaces = []network.Interface{a}
+	apply(t, d, state(v))
+	ga := newGuest(t, d, a, subnetB)
+	ga.listen(7)
+	company := netlab.NewCompany(t, host.name, "br9", "203.0.113.10/24", "192.168.7.1")
+	company.Run("ip", "route", "add", "default", "via", "203.0.113.1")
+	company.Listen(7)
+	waitReady(t, d, 2)
+	one := c.Tunnels[0]
+	if out, err := company.Call(netlab.Tunnel{Gateway: one.Public.String(), PSK: one.PSK}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	ga.cannotReach("192.168.7.1:7") // nobody has said that it is there
+	end := company.BGP(one.Customer().String(), one.Gateway().String(), 4200000010, 64512, "192.168.7.0/24", "172.16.0.0/12")
+	waitTunnel(t, d, one.ID, true)
+	if got := fmt.Sprint(d.Tunnels()[0].Routes); got != "[172.16.0.0/12 192.168.7.0/24]" {
+		t.Errorf("learned %s", got)
+	}
+	if seen := company.Reaches("10.0.1.10:7"); seen != "192.168.7.1" { // by the route that we told
+		t.Errorf("came as %s", seen)
+	}
+	open, _, err := ga.dial("192.168.7.1:7", 10*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	again := d.cfg
+	d.Close()
+	echo(t, open)
+	d = newDriver(t, host, again, nil)
+	apply(t, d, state(v))
+	waitTunnel(t, d, one.ID, true)
+	echo(t, open)
+	for end := time.Now().Add(20 * time.Second); !d.speaking(one.ID); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the session does not come back")
+		}
+	}
+	echo(t, open)
+	end()
+	waitTunnel(t, d, one.ID, false)
+	ga.cannotReach("192.168.7.1:7")
+}
+
+// speaking says whether a tunnel has a BGP session.
+func (d *Driver) speaking(id string) bool {
+	d.tunnelsMu.Lock()
+	defer d.tunnelsMu.Unlock()
+	t := d.tunnels[id]
+	return t != nil && t.bgp != nil && t.bgp.session
+}

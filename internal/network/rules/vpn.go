@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -29,6 +30,8 @@ const CharonPriority = 32765
 type TunnelView struct {
 	Ready bool // its IPsecLink is there
 	Up    bool
+	// Learned are the routes that came by BGP.
+	Learned []network.Learned
 }
 
 var (
@@ -101,34 +104,69 @@ func compileVPN(o Options, v network.VPC) (out []Gateway, public map[netip.Addr]
 	}
 	routed := map[netip.Prefix]bool{}
 	for _, c := range g.usable() {
-		up := -1
-		for i, t := range c.Tunnels {
-			if view := o.Tunnels[t.ID]; view.Ready && view.Up && up < 0 {
-				up = i
-			}
+		for _, t := range c.Tunnels {
 			name := tunnelEnd(t.ID)
 			gateway.Links = append(gateway.Links, Link{Name: name, MAC: LowerMAC, To: t.ID, There: NATLink, ThereMAC: UpperMAC})
 			n.Neighbors = append(n.Neighbors, Neighbor{Device: name, IP: peerAddr, MAC: UpperMAC})
 			// A tunnel may say that a packet is too big for it.
 			spoof.Rules = append(spoof.Rules, Rule{Name{InName, name}, Prefix{IPSource, host(t.Public)}, Proto{1}, ICMP{Type: 3, Code: 4}, Do("accept")})
-			for _, p := range c.Routes {
-				spoof.Rules = append(spoof.Rules, from(name, p))
+			for _, p := range behind(c, o.Tunnels[t.ID]) {
+				spoof.Rules = append(spoof.Rules, from(name, p.Prefix))
 			}
 			forward.Rules = append(forward.Rules,
 				Rule{Name{InName, name}, Name{OutName, NATLink}, Do("accept")}, Rule{Name{InName, NATLink}, Name{OutName, name}, Do("accept")})
 			out = append(out, compileTunnel(v, c, t, o.Tunnels[t.ID].Ready))
 			public[t.Public] = name
 		}
-		for _, p := range c.Routes {
-			if own[p.Masked()] || routed[p.Masked()] || up < 0 {
+		for _, w := range ways(o, c) {
+			if own[w.Prefix] || routed[w.Prefix] {
 				continue
 			}
-			routed[p.Masked()] = true
-			n.Routes = append(n.Routes, Route{Table: MainTable, Destination: p.Masked(), Kind: Unicast, Device: tunnelEnd(c.Tunnels[up].ID), Via: peerAddr})
+			routed[w.Prefix] = true
+			n.Routes = append(n.Routes, Route{Table: MainTable, Destination: w.Prefix, Kind: Unicast, Device: tunnelEnd(w.tunnel), Via: peerAddr})
 		}
 	}
 	n.Tables = []Table{{Family: "ip", Name: TableName, Chains: []Chain{spoof, {Name: "input", Base: &Base{"filter", "input", 0, true}}, forward}}}
 	return append([]Gateway{gateway}, out...), public
+}
+
+// behind gives what is behind a tunnel.
+func behind(c network.VPNConnection, view TunnelView) (out []network.Learned) {
+	if c.BGP != nil {
+		return view.Learned
+	}
+	for _, p := range c.Routes {
+		out = append(out, network.Learned{Prefix: p})
+	}
+	return out
+}
+
+// way is a route by a tunnel.
+type way struct {
+	network.Learned
+	tunnel string
+}
+
+// ways gives the best way to each range behind a connection's tunnels that are up: the one with the shorter path, the
+// lower metric, or the first.
+func ways(o Options, c network.VPNConnection) (out []way) {
+	for _, t := range c.Tunnels {
+		view := o.Tunnels[t.ID]
+		if !view.Ready || !view.Up {
+			continue
+		}
+		for _, l := range behind(c, view) {
+			l.Prefix = l.Prefix.Masked()
+			i := slices.IndexFunc(out, func(w way) bool { return w.Prefix == l.Prefix })
+			switch {
+			case i < 0:
+				out = append(out, way{l, t.ID})
+			case cmp.Or(cmp.Compare(l.Length, out[i].Length), cmp.Compare(l.MED, out[i].MED)) < 0:
+				out[i] = way{l, t.ID}
+			}
+		}
+	}
+	return out
 }
 
 // from is the rule that lets packets of a range in by a link.
@@ -195,7 +233,7 @@ func compileTunnel(v network.VPC, c network.VPNConnection, t network.VPNTunnel, 
 			{Name{InName, tunnelLink}, customer, Proto{17}, Ports{4500, 4500}, Do("accept")},
 			{Name{InName, tunnelLink}, customer, Proto{50}, Do("accept")},
 			{Name{InName, IPsecLink}, inner, Prefix{IPDest, host(t.Gateway())}, Proto{1}, Do("accept")},
-			{Name{InName, IPsecLink}, inner, Prefix{IPDest, host(t.Gateway())}, Proto{6}, Do("accept")}, // BGP, where somebody listens
+			{Name{InName, IPsecLink}, inner, Prefix{IPDest, host(t.Gateway())}, Proto{6}, Ports{179, 179}, Do("accept")}, // BGP
 		}},
 		{Name: "forward", Base: &Base{"filter", "forward", 0, true}, Rules: []Rule{
 			{Proto{6}, MaxSegment(tunnelMSS)},
