@@ -38,10 +38,10 @@ func Propagated(r store.Reader, t *resource.RouteTable) (out []resource.Route) {
 			continue
 		}
 		for c := range store.VPNConnectionsByGateway.By(r, id) {
-			if !c.Alive() || !c.Up() {
+			if !c.Alive() {
 				continue
 			}
-			for _, block := range c.Routes {
+			for _, block := range c.Behind() {
 				p, err := netip.ParsePrefix(block)
 				inside := slices.ContainsFunc(own, func(o netip.Prefix) bool { return o.Bits() <= p.Bits() && o.Contains(p.Addr()) })
 				if err != nil || inside || taken[block] || len(out) >= maxPropagated {
@@ -61,7 +61,7 @@ func FinishVPN(tx *store.Tx, c *resource.VPNConnection) error {
 	next.State = resource.VPNDeleted
 	next.Tunnels = slices.Clone(c.Tunnels)
 	for i := range next.Tunnels {
-		next.Tunnels[i].PSK, next.Tunnels[i].Up = nil, false
+		next.Tunnels[i].PSK, next.Tunnels[i].Up, next.Tunnels[i].Learned = nil, false, nil
 	}
 	return store.VPNConnections.Put(tx, &next)
 }

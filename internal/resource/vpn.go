@@ -1,6 +1,9 @@
 package resource
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // States of what belongs to VPN connections.
 const (
@@ -47,6 +50,7 @@ type VPNConnection struct {
 	State      string      `json:"state"`
 	Customer   string      `json:"local,omitempty"`  // the range on the customer's side that may pass, "" = all
 	Cloud      string      `json:"remote,omitempty"` // that on the cloud's side
+	BGP        bool        `json:"bgp,omitempty"`    // routes come by BGP, in Tunnels
 	Routes     []string    `json:"routes,omitempty"` // static ones
 	Tunnels    []VPNTunnel `json:"tunnels"`
 	EndedAt    time.Time   `json:"ended,omitzero"`
@@ -55,14 +59,18 @@ type VPNConnection struct {
 // Alive says that it has, or is to have, its tunnels.
 func (c *VPNConnection) Alive() bool { return c.State == VPNPending || c.State == VPNAvailable }
 
-// Up says whether a tunnel is up.
-func (c *VPNConnection) Up() bool {
+// Behind gives the ranges that are reached by the tunnels that are up, in order.
+func (c *VPNConnection) Behind() (out []string) {
 	for _, t := range c.Tunnels {
-		if t.Up {
-			return true
+		switch {
+		case t.Up && c.BGP:
+			out = append(out, t.Learned...)
+		case t.Up:
+			out = append(out, c.Routes...)
 		}
 	}
-	return false
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 // VPNTunnel is one tunnel of a connection.
@@ -75,6 +83,7 @@ type VPNTunnel struct {
 	Up      bool      `json:"up,omitempty"`
 	Message string    `json:"message,omitempty"`
 	Changed time.Time `json:"changed,omitzero"`
+	Learned []string  `json:"learned,omitempty"` // by BGP
 }
 
 // VPNTunnelOptions are what was asked of a tunnel; zero values are defaults.

@@ -36,6 +36,9 @@ func (n *networks) vpnGateway(v *resource.VPC) *network.VPNGateway {
 			continue
 		}
 		conn := network.VPNConnection{ID: c.ID, Customer: addr(customer.IP), Local: rangeOf(c.Cloud), Remote: rangeOf(c.Customer)}
+		if c.BGP {
+			conn.BGP = &network.BGP{LocalAS: uint32(g.ASN), PeerAS: uint32(customer.ASN)}
+		}
 		for _, block := range c.Routes {
 			conn.Routes = append(conn.Routes, prefix(block))
 		}
@@ -184,8 +187,12 @@ func vpnNext(c *resource.VPNConnection, status map[string]network.TunnelStatus, 
 		if o.Up != t.Up {
 			t.Changed = now
 		}
-		changed = changed || o.Up != t.Up || o.Message != t.Message
-		t.Up, t.Message = o.Up, o.Message
+		var learned []string
+		for _, p := range o.Routes {
+			learned = append(learned, p.String())
+		}
+		changed = changed || o.Up != t.Up || o.Message != t.Message || !slices.Equal(learned, t.Learned)
+		t.Up, t.Message, t.Learned = o.Up, o.Message, learned
 	}
 	switch {
 	case c.State == resource.VPNPending && there == len(c.Tunnels):

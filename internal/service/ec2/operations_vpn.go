@@ -17,7 +17,6 @@ func vpnOperations() map[string]members {
 		"CreateVpnConnection": {
 			on:   "vpn-connection:+ customer-gateway:CustomerGatewayId vpn-gateway:VpnGatewayId?",
 			used: "DryRun CustomerGatewayId Type VpnGatewayId TagSpecifications " + options + tunnelMembers("Options.TunnelOptions.", false), refused: noOptions + tunnelMembers("Options.TunnelOptions.", true),
-			note: "StaticRoutesOnly must be true: there is no BGP yet.",
 		},
 		"DeleteVpnConnection":        {on: "vpn-connection:VpnConnectionId", used: "DryRun VpnConnectionId"},
 		"DescribeVpnConnections":     {used: described + "VpnConnectionIds"},

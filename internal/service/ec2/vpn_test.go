@@ -25,6 +25,9 @@ func (c *cloud) vpnUp(id string, up ...bool) {
 		v.State, v.Tunnels = resource.VPNAvailable, append([]resource.VPNTunnel{}, v.Tunnels...)
 		for i := range up {
 			v.Tunnels[i].Up = up[i]
+			if v.BGP && up[i] {
+				v.Tunnels[i].Learned = []string{"192.168.9.0/24"}
+			}
 		}
 		return store.VPNConnections.Put(tx, &v)
 	})
@@ -57,7 +60,6 @@ func TestVPNConnection(t *testing.T) {
 
 	create := shape.CreateVpnConnectionRequest{Type: "ipsec.1", CustomerGatewayId: cgw.CustomerGatewayId, VpnGatewayId: vgw}
 	for code, options := range map[string]*shape.VpnConnectionOptionsSpecification{
-		"UnsupportedOperation BGP":                nil,
 		"UnsupportedOperation IPv6":               {StaticRoutesOnly: ptr(true), TunnelInsideIpVersion: "ipv6"},
 		"UnsupportedOperation private":            {StaticRoutesOnly: ptr(true), OutsideIpAddressType: "PrivateIpv4"},
 		"UnsupportedOperation accelerated":        {StaticRoutesOnly: ptr(true), EnableAcceleration: ptr(true)},
@@ -245,4 +247,37 @@ func TestCustomerGatewayChecks(t *testing.T) {
 		do(c, c.CreateVpnGateway, shape.CreateVpnGatewayRequest{Type: "ipsec.1", AvailabilityZone: "us-east-1b"})
 	}
 	refused(c, c.CreateVpnGateway, shape.CreateVpnGatewayRequest{Type: "ipsec.1"}, "VpnGatewayLimitExceeded")
+}
+
+func TestVPNConnectionWithBGP(t *testing.T) {
+	c := newCloud(t)
+	vpc, _ := c.vpc("10.0.0.0/16", "10.0.0.0/24")
+	main := store.VPCs.Get(c.Store.Snapshot(), vpc).MainRouteTable
+	cgw := do(c, c.CreateCustomerGateway, shape.CreateCustomerGatewayRequest{Type: "ipsec.1", IpAddress: "192.0.2.7", BgpAsnExtended: ptr(int64(4200000010))}).CustomerGateway
+	vgw := do(c, c.CreateVpnGateway, shape.CreateVpnGatewayRequest{Type: "ipsec.1", AmazonSideAsn: ptr(int64(64999))}).VpnGateway.VpnGatewayId
+	do(c, c.AttachVpnGateway, shape.AttachVpnGatewayRequest{VpcId: vpc, VpnGatewayId: vgw})
+	do(c, c.EnableVgwRoutePropagation, shape.EnableVgwRoutePropagationRequest{RouteTableId: main, GatewayId: vgw})
+	made := do(c, c.CreateVpnConnection, shape.CreateVpnConnectionRequest{Type: "ipsec.1", CustomerGatewayId: cgw.CustomerGatewayId, VpnGatewayId: vgw}).VpnConnection
+	var config configuration
+	if err := xml.Unmarshal([]byte(made.CustomerGatewayConfiguration), &config); err != nil {
+		t.Fatal(err)
+	}
+	if made.Options.StaticRoutesOnly || config.Attributes != "" || config.Tunnels[1].Customer.BGP.ASN != 4200000010 || config.Tunnels[1].Gateway.BGP.ASN != 64999 {
+		t.Errorf("%+v", config)
+	}
+	id := made.VpnConnectionId
+	refused(c, c.CreateVpnConnectionRoute, shape.CreateVpnConnectionRouteRequest{VpnConnectionId: id, DestinationCidrBlock: "192.168.0.0/16"}, "UnsupportedOperation")
+	c.vpnUp(id, true, true)
+	v := c.vpn(id)
+	if len(v.Routes) != 0 || v.VgwTelemetry[0].AcceptedRouteCount != 1 || v.VgwTelemetry[0].StatusMessage != "1 BGP ROUTES" {
+		t.Errorf("%+v", v.VgwTelemetry)
+	}
+	routes := do(c, c.DescribeRouteTables, shape.DescribeRouteTablesRequest{RouteTableIds: []string{main}}).RouteTables[0].Routes
+	if len(routes) != 2 || routes[1].DestinationCidrBlock != "192.168.9.0/24" || routes[1].GatewayId != vgw {
+		t.Errorf("%+v", routes)
+	}
+	c.vpnUp(id, false, false)
+	if routes := do(c, c.DescribeRouteTables, shape.DescribeRouteTablesRequest{RouteTableIds: []string{main}}).RouteTables[0].Routes; len(routes) != 1 {
+		t.Errorf("%+v", routes)
+	}
 }

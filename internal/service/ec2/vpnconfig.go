@@ -21,6 +21,12 @@ type configAddress struct {
 type configEnd struct {
 	Outside configAddress `xml:"tunnel_outside_address"`
 	Inside  configAddress `xml:"tunnel_inside_address"`
+	BGP     *configBGP    `xml:"bgp"`
+}
+
+type configBGP struct {
+	ASN  int64 `xml:"asn"`
+	Hold int   `xml:"hold_time"`
 }
 
 type configPhase struct {
@@ -64,8 +70,12 @@ type configuration struct {
 const tunnelMSS = 1360
 
 // customerConfiguration gives the text; psks are the tunnels' secrets.
-func customerConfiguration(c *resource.VPNConnection, customer string, psks []string) string {
+func customerConfiguration(c *resource.VPNConnection, customer *resource.CustomerGateway, g *resource.VPNGateway, psks []string) string {
 	out := configuration{ID: c.ID, Customer: c.CustomerID, Gateway: c.GatewayID, Type: ipsec1, Attributes: "NoBGPVPNConnection"}
+	var theirs, ours *configBGP
+	if c.BGP && g != nil {
+		out.Attributes, theirs, ours = "", &configBGP{customer.ASN, 30}, &configBGP{g.ASN, 30}
+	}
 	for i := range c.Tunnels {
 		t := &c.Tunnels[i]
 		first := netip.MustParsePrefix(t.Inside).Addr().Next()
@@ -81,7 +91,7 @@ func customerConfiguration(c *resource.VPNConnection, customer string, psks []st
 			esp.Authentication = "hmac-" + esp.Authentication + choose(esp.Authentication == "sha1", "-96", "")
 		}
 		out.Tunnels = append(out.Tunnels, configTunnel{
-			Customer: configEnd{configAddress{IP: customer}, inside(first.Next())}, Gateway: configEnd{configAddress{IP: t.Outside}, inside(first)}, IKE: ike, IPsec: esp,
+			Customer: configEnd{configAddress{IP: customer.IP}, inside(first.Next()), theirs}, Gateway: configEnd{configAddress{IP: t.Outside}, inside(first), ours}, IKE: ike, IPsec: esp,
 		})
 	}
 	var b bytes.Buffer

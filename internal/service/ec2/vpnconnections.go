@@ -22,6 +22,7 @@ const tunnelsOf = 2
 
 // vpnRequest is what CreateVpnConnection asks for.
 type vpnRequest struct {
+	bgp             bool
 	customer, cloud string
 	tunnels         [tunnelsOf]resource.VPNTunnelOptions
 	inside, psk     [tunnelsOf]string
@@ -41,9 +42,7 @@ func readVPN(in *shape.CreateVpnConnectionRequest) (q vpnRequest, err error) {
 	if o == nil {
 		o = &shape.VpnConnectionOptionsSpecification{}
 	}
-	if !isTrue(o.StaticRoutesOnly) {
-		return q, errUnsupported("VPN connections with BGP are not supported by this cloud: StaticRoutesOnly must be true.")
-	}
+	q.bgp = !isTrue(o.StaticRoutesOnly)
 	if o.TunnelInsideIpVersion == "ipv6" || o.OutsideIpAddressType == "PrivateIpv4" {
 		return q, errUnsupported("VPN connections of virtual private gateways have IPv4 inside and public addresses outside.")
 	}
@@ -137,7 +136,7 @@ func (s *Service) CreateVpnConnection(ctx context.Context, in *shape.CreateVpnCo
 			return awserr.New("InvalidParameterCombination", "A VPN connection between %s and %s already exists", customer.ID, g.ID)
 		}
 		made = &resource.VPNConnection{
-			Owned: s.owned(info, tags["vpn-connection"]), ID: id, CustomerID: customer.ID, GatewayID: g.ID, Customer: q.customer, Cloud: q.cloud, State: resource.VPNPending,
+			Owned: s.owned(info, tags["vpn-connection"]), ID: id, CustomerID: customer.ID, GatewayID: g.ID, BGP: q.bgp, Customer: q.customer, Cloud: q.cloud, State: resource.VPNPending,
 		}
 		if g.VPCID == "" { // nothing to wait for
 			made.State = resource.VPNAvailable
@@ -200,7 +199,7 @@ func (s *Service) shapeVPN(r store.Reader, c *resource.VPNConnection) shape.VpnC
 	}
 	everything := func(block string) string { return choose(block == "", "0.0.0.0/0", block) }
 	options := &shape.VpnConnectionOptions{
-		StaticRoutesOnly: true, LocalIpv4NetworkCidr: everything(c.Customer), RemoteIpv4NetworkCidr: everything(c.Cloud),
+		StaticRoutesOnly: !c.BGP, LocalIpv4NetworkCidr: everything(c.Customer), RemoteIpv4NetworkCidr: everything(c.Cloud),
 		OutsideIpAddressType: "PublicIpv4", TunnelInsideIpVersion: "ipv4", TunnelOptions: []shape.TunnelOption{},
 	}
 	if c.State == resource.VPNDeleted {
@@ -220,13 +219,18 @@ func (s *Service) shapeVPN(r store.Reader, c *resource.VPNConnection) shape.VpnC
 		psks = append(psks, string(psk))
 		options.TunnelOptions = append(options.TunnelOptions, shapeTunnel(t, string(psk)))
 		telemetry := shape.VgwTelemetry{OutsideIpAddress: t.Outside, Status: choose(t.Up, "UP", "DOWN"), LastStatusChange: t.Changed, StatusMessage: t.Message}
-		if t.Up {
+		switch {
+		case t.Up && c.BGP:
+			telemetry.AcceptedRouteCount, telemetry.StatusMessage = len(t.Learned), strconv.Itoa(len(t.Learned))+" BGP ROUTES"
+		case t.Up:
 			telemetry.AcceptedRouteCount = len(c.Routes)
+		case t.Message == "":
+			telemetry.StatusMessage = "IPSEC IS DOWN"
 		}
 		out.VgwTelemetry = append(out.VgwTelemetry, telemetry)
 	}
 	if customer := store.CustomerGateways.Get(r, c.CustomerID); customer != nil && c.Alive() {
-		out.CustomerGatewayConfiguration = customerConfiguration(c, customer.IP, psks)
+		out.CustomerGatewayConfiguration = customerConfiguration(c, customer, store.VPNGateways.Get(r, c.GatewayID), psks)
 	}
 	return out
 }
@@ -281,7 +285,7 @@ func forgetTunnels(tx *store.Tx, gateway string, now time.Time) error {
 		next.State, next.Tunnels = resource.VPNAvailable, slices.Clone(c.Tunnels)
 		for i := range next.Tunnels {
 			if t := &next.Tunnels[i]; t.Up || t.Message != "" {
-				t.Up, t.Message, t.Changed = false, "", now
+				t.Up, t.Message, t.Learned, t.Changed = false, "", nil, now
 			}
 		}
 		if err := store.VPNConnections.Put(tx, &next); err != nil {
@@ -342,6 +346,9 @@ func (s *Service) changeVPNRoutes(ctx context.Context, in any, id, destination s
 		}
 		if !c.Alive() {
 			return awserr.New("IncorrectState", "The VPN connection '%s' is in state '%s'.", c.ID, c.State)
+		}
+		if c.BGP {
+			return errUnsupported("The VPN connection '%s' does not support static routes: it uses BGP.", c.ID)
 		}
 		next := *c
 		if next.Routes, err = change(c.Routes, slices.Index(c.Routes, block), block); err != nil {
