@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -59,11 +60,17 @@ func (b both) Record(e *Event) {
 func New(info *call.Info, form url.Values, resource, code, message string) *Event {
 	e := &Event{
 		Version: "1.11", Time: info.Time.UTC().Truncate(time.Second), Source: info.Service + ".amazonaws.com", Name: info.Operation,
-		Region: info.Region, UserAgent: clip(info.UserAgent), ErrorCode: code, ErrorMessage: clip(message),
+		Region: info.Region, UserAgent: clip(info.UserAgent), ErrorCode: code,
 		RequestID: info.RequestID, EventID: info.RequestID, ReadOnly: readOnly(info.Operation), Type: "AwsApiCall",
 		Recipient: info.AccountID, Parameters: redact(form), UserIdentity: identity(&info.Caller),
 		Management: true, Category: "Management", Resources: resources(info.Service, info.AccountID, form, resource),
 	}
+	for name, v := range e.Parameters { // errors tell what was wrong
+		if v == hidden && form.Get(name) != "" {
+			message = strings.ReplaceAll(message, form.Get(name), hidden)
+		}
+	}
+	e.ErrorMessage = clip(message)
 	if resource != "" {
 		e.Parameters["resource"] = clip(resource)
 		if strings.Contains(resource, "/") {
@@ -98,8 +105,44 @@ func readOnly(operation string) bool {
 	return false
 }
 
-// secret lists parameters (lower case) whose values never are recorded; a part of the name is enough.
-var secret = []string{"secret", "password", "userdata", "keymaterial", "token", "signature", "privatekey", "credential", "customerkey", "assertion", "sharedkey"}
+// hidden is written in place of what is secret.
+const hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
+
+// secret lists names of parameters (lower case) whose values never are recorded; a part of the name is enough, as is a
+// name above it in the request.
+var secret = []string{"secret", "password", "userdata", "token", "signature", "privatekey", "credential", "customerkey", "assertion", "authenticationcode", "presignedurl"}
+
+// public are names that have such a part and no secrets.
+var public = []string{
+	"clienttoken", "nexttoken", "httptokens", "globalendpointtokenversion", "minimumpasswordlength", "maxpasswordage", "passwordreuseprevention",
+	"passwordresetrequired", "allowuserstochangepassword", "servicespecificcredentialid", "assertionencryptionmode",
+}
+
+// plainly leaves out what names of headers are written with.
+var plainly = strings.NewReplacer("-", "", "_", "")
+
+// isSecret says whether a parameter's value is not to be recorded.
+func isSecret(name string) bool {
+	for part := range strings.SplitSeq(plainly.Replace(strings.ToLower(name)), ".") {
+		if slices.Contains(public, part) {
+			continue
+		}
+		for _, s := range secret {
+			if strings.Contains(part, s) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// without takes the proof out of a value that is a signed URL: who has that has what it is for.
+func without(value string) string {
+	if i := strings.IndexByte(value, '?'); i >= 0 && strings.Contains(value[:i], "://") {
+		return value[:i+1] + hidden
+	}
+	return value
+}
 
 // most is the number of bytes of a value that is recorded.
 const most = 1024
@@ -110,12 +153,9 @@ func redact(form url.Values) map[string]string {
 		if name == "Action" || name == "Version" || len(values) == 0 {
 			continue
 		}
-		v, plain := values[0], strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(name))
-		for _, s := range secret {
-			if strings.Contains(plain, s) && !strings.HasPrefix(plain, "clienttoken") && plain != "nexttoken" {
-				v = "HIDDEN_DUE_TO_SECURITY_REASONS"
-				break
-			}
+		v := without(values[0])
+		if isSecret(name) || name == "Value" && strings.EqualFold(form.Get("Attribute"), "userData") {
+			v = hidden
 		}
 		out[clip(name)] = clip(v)
 	}
