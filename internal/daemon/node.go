@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/compute"
 	"karri.dev/internal/compute/qemu"
 	"karri.dev/internal/imagecache"
+	"karri.dev/internal/network"
 	"karri.dev/internal/network/netns"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
@@ -55,7 +56,7 @@ type nodeProcess struct {
 }
 
 // engines opens what runs machines and networks on this host, for a node and for `karri down`.
-func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, metadata netns.Metadata, api netns.API, dial func(ctx context.Context, volume string) (net.Conn, error), log *slog.Logger) (err error) {
+func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Accel, guests *late, api netns.API, dial func(ctx context.Context, volume string) (net.Conn, error), log *slog.Logger) (err error) {
 	defer func() {
 		if err != nil {
 			p.closers.close(log)
@@ -72,8 +73,11 @@ func (p *nodeProcess) engines(dir, id string, cfg NodeConfig, accel compute.Acce
 			return fmt.Errorf("--underlay: %w", err)
 		}
 	}
-	p.network, err = netns.New(netns.Config{Name: networkName(id), Underlay: underlay, PublicInterface: cfg.PublicInterface},
-		netns.Deps{Log: log, Metadata: metadata, API: api})
+	deps := netns.Deps{Log: log, API: api}
+	if guests != nil {
+		deps.Metadata, deps.Flows = guests, guests.Flows
+	}
+	p.network, err = netns.New(netns.Config{Name: networkName(id), Underlay: underlay, PublicInterface: cfg.PublicInterface}, deps)
 	if err != nil {
 		return err
 	}
@@ -92,6 +96,13 @@ func (l *late) Lookup(vpcID string, ip netip.Addr) (nodeapi.Metadata, bool) {
 		return n.Lookup(vpcID, ip)
 	}
 	return nodeapi.Metadata{}, false
+}
+
+// Flows takes the network's records of flow logs; there are none before there are guests.
+func (l *late) Flows(records []network.FlowRecord) {
+	if n := l.node.Load(); n != nil {
+		n.Flows(records)
+	}
 }
 
 // dialer makes of a way to the zone's volumes one for the driver of machines; nil of nil.

@@ -57,6 +57,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) {
 			return p.role.Links.URL(p.api.url(cfg.Cloud), img.ID), nil
 		},
+		Flows:   p.role.FlowLogs().Deliver,
 		Volumes: volumes, Chunks: p.role.Chunks, OpenData: p.role.OpenData,
 	})
 	p.zone = ownZone{z}

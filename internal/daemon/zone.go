@@ -14,6 +14,7 @@ import (
 
 	"karri.dev/internal/admin"
 	"karri.dev/internal/block/file"
+	"karri.dev/internal/flowlogs"
 	"karri.dev/internal/imagelink"
 	"karri.dev/internal/instancerole"
 	"karri.dev/internal/membership"
@@ -72,6 +73,7 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	}
 	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey, Storage: cfg.StorageListen}, zone.Deps{
 		Store: st, Log: log, Now: time.Now,
+		Flows:    (&flowlogs.Deliverer{Store: st, Now: time.Now, Log: log}).Deliver,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return links.URL(m.Cloud, img.ID), nil },
 		Volumes:  volumes, Exports: exports,
 	})

@@ -109,12 +109,21 @@ type FromNode struct {
 	Hello  *Hello  `json:"hello,omitempty"`
 	Report *Report `json:"report,omitempty"`
 	Answer *Answer `json:"answer,omitempty"`
+	Flows  *Flows  `json:"flows,omitempty"`
+}
+
+// Flows are records of flow logs. The next ones follow when the zone has taken these.
+type Flows struct {
+	ID      uint64               `json:"id"`
+	Records []network.FlowRecord `json:"records"`
 }
 
 // FromZone is one message of a zone: exactly one field is set.
 type FromZone struct {
 	Desired *Desired `json:"desired,omitempty"`
 	Ask     *Ask     `json:"ask,omitempty"`
+	// FlowsTaken is the ID of Flows that are delivered.
+	FlowsTaken uint64 `json:"flows_taken,omitempty"`
 }
 
 // Hello is a node's first message. Who it is, the certificate says.

@@ -227,6 +227,7 @@ func (c *Cloud) startZone() {
 	z.Zone = zone.New(zone.Config{Name: Zone, Placement: c.cfg.Placement, PublicPool: c.pool(), NodeGrace: c.cfg.NodeGrace, RoleKey: c.Role.RoleKey}, zone.Deps{
 		Store: c.Store, Log: c.log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return "sim:" + img.ID, nil },
+		Flows:    c.Role.FlowLogs().Deliver,
 		Volumes:  c.volumes,
 	})
 	c.zone.Store(z)

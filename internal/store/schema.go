@@ -342,6 +342,14 @@ var (
 	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
 )
 
+// Flow logs.
+var (
+	FlowLogs           = table("flow-logs", 1, func(l *resource.FlowLog) string { return l.ID })
+	FlowLogsByOwner    = index(FlowLogs, "owner", func(l *resource.FlowLog) []string { return []string{l.OwnedBy()} })
+	FlowLogsByVPC      = index(FlowLogs, "vpc", func(l *resource.FlowLog) []string { return []string{l.VPCID} })
+	FlowLogsByResource = index(FlowLogs, "resource", func(l *resource.FlowLog) []string { return []string{l.ResourceID} })
+)
+
 // NAT gateways.
 var (
 	NATGateways        = table("nat-gateways", 1, func(g *resource.NATGateway) string { return g.ID })

@@ -70,7 +70,7 @@ var layers = []struct {
 	{"daemon", []string{"internal/daemon"}, false},
 	{"roles", []string{"internal/role/"}, true},
 	{"front door", []string{"internal/frontdoor"}, false},
-	{"services and reconcilers", []string{"internal/service/", "internal/importer", "internal/chunks", "internal/instancerole", "internal/signup", "internal/login", "internal/authz", "internal/quota", "internal/identity", "internal/membership"}, false},
+	{"services and reconcilers", []string{"internal/service/", "internal/importer", "internal/flowlogs", "internal/chunks", "internal/instancerole", "internal/signup", "internal/login", "internal/authz", "internal/quota", "internal/identity", "internal/membership"}, false},
 	{"domain", []string{"internal/lifecycle", "internal/instancetype", "internal/volumetype"}, false},
 	{"engine drivers", []string{"internal/compute/", "internal/network/", "internal/object/", "internal/block/", "internal/imds"}, false},
 	{"node protocol", []string{"internal/nodeapi"}, false},

@@ -29,6 +29,7 @@ import (
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/chunks"
 	"karri.dev/internal/denial"
+	"karri.dev/internal/flowlogs"
 	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/identity"
 	"karri.dev/internal/ids"
@@ -136,6 +137,11 @@ func (c *Cloud) BucketUsage(ctx context.Context, account string) ([]s3.BucketUsa
 // ObjectQueues tells of events and replicas that wait.
 func (c *Cloud) ObjectQueues(ctx context.Context) ([]s3.Queue, error) { return c.objects.Queues(ctx) }
 
+// FlowLogs delivers the records of flow logs.
+func (c *Cloud) FlowLogs() *flowlogs.Deliverer {
+	return &flowlogs.Deliverer{Store: c.deps.Store, Bucket: c.objects, IDs: c.deps.IDs, Now: c.deps.Now, Log: c.deps.Log}
+}
+
 // New makes the role.
 func New(cfg Config, deps Deps) *Cloud {
 	c := &Cloud{cfg: cfg, deps: deps, Events: audit.NewRecent(recentEvents)}
@@ -198,7 +204,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool, SnapshotPatience: 10 * time.Second}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(), Sealer: c.RoleKey,
-		Console: consoles{c}, Objects: readable{c.objects}, Roles: c.Authz, Quotas: c.Quotas, Log: deps.Log,
+		Console: consoles{c}, Objects: readable{c.objects}, Logs: c.objects, Roles: c.Authz, Quotas: c.Quotas, Log: deps.Log,
 	})
 	c.Door.Register(shapeec2.Service(), c.EC2)
 	if deps.Mail != nil {

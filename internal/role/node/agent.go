@@ -56,11 +56,12 @@ type Cache interface {
 
 // Node is the role.
 type Node struct {
-	cfg  Config
-	deps Deps
-	disk keeper
-	wake chan struct{} // something may have to be done
-	news chan struct{} // something may have to be reported
+	cfg   Config
+	deps  Deps
+	disk  keeper
+	flows *flowQueue
+	wake  chan struct{} // something may have to be done
+	news  chan struct{} // something may have to be reported
 
 	mu       sync.Mutex
 	desired  *nodeapi.Desired  // newest known
@@ -88,8 +89,9 @@ func New(cfg Config, deps Deps) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, deps: deps,
-		disk: disk{filepath.Join(cfg.Dir, "agent")},
-		wake: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		flows: newFlowQueue(),
+		disk:  disk{filepath.Join(cfg.Dir, "agent")},
+		wake:  make(chan struct{}, 1), news: make(chan struct{}, 1),
 		busy: map[string]*worker{}, again: map[string]bool{},
 		failures: map[string]failure{}, observed: map[string]nodeapi.Observed{},
 		disksRetry: map[string]time.Time{}, cut: map[string][]string{},
@@ -326,6 +328,7 @@ func (n *Node) conversation(ctx context.Context) error {
 	if err := link.Send(&nodeapi.FromNode{Hello: &n.cfg.Hello}); err != nil {
 		return err
 	}
+	n.flows.again()
 	answers := make(chan *nodeapi.Answer)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
@@ -352,6 +355,8 @@ func (n *Node) receive(ctx context.Context, link nodeapi.NodeLink, answers chan<
 			n.fresh, n.connected = true, true
 			n.mu.Unlock()
 			poke(n.wake)
+		case m.FlowsTaken != 0:
+			n.flows.taken(m.FlowsTaken)
 		case m.Ask != nil:
 			go func() {
 				select {
@@ -372,6 +377,10 @@ func (n *Node) send(ctx context.Context, link nodeapi.NodeLink, answers <-chan *
 			return ctx.Err()
 		case a := <-answers:
 			m.Answer = a
+		case <-n.flows.news:
+			if m.Flows = n.flows.next(); m.Flows == nil {
+				continue
+			}
 		case <-n.news:
 			report := n.report()
 			if report == nil {

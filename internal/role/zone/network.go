@@ -92,6 +92,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 	slices.SortFunc(out.Interfaces, func(a, b network.Interface) int { return strings.Compare(a.ID, b.ID) })
 	out.NATGateways, out.Endpoints = n.natGateways(v), near.endpoints
 	out.VPN = n.vpnGateway(v)
+	out.FlowLogs = flowLogs(n.r, v, local)
 	out.DNS, out.DHCP = options(n.r, v)
 	out.Remotes = near.remotes(n.node)
 	out.DNS.Names = near.names

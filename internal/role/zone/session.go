@@ -18,13 +18,14 @@ import (
 
 // session is the conversation with one connected node.
 type session struct {
-	zone *Zone
-	node string
-	link nodeapi.ZoneLink
-	end  context.CancelCauseFunc
-	done <-chan struct{} // closed at the session's end
-	wake chan struct{}   // holds at most one word: the desired state may have changed
-	asks chan nodeapi.Ask
+	zone  *Zone
+	node  string
+	link  nodeapi.ZoneLink
+	end   context.CancelCauseFunc
+	done  <-chan struct{} // closed at the session's end
+	wake  chan struct{}   // holds at most one word: the desired state may have changed
+	asks  chan nodeapi.Ask
+	taken chan uint64 // flow records that are delivered
 
 	mu      sync.Mutex
 	nextAsk uint64
@@ -48,7 +49,7 @@ func (z *Zone) Attach(ctx context.Context, who pki.Identity, link nodeapi.ZoneLi
 	defer cancel(nil)
 	s := &session{
 		zone: z, node: node.ID, link: link, end: cancel, done: ctx.Done(),
-		wake: make(chan struct{}, 1), asks: make(chan nodeapi.Ask), waiting: map[uint64]chan *nodeapi.Answer{},
+		wake: make(chan struct{}, 1), asks: make(chan nodeapi.Ask), taken: make(chan uint64), waiting: map[uint64]chan *nodeapi.Answer{},
 	}
 	// The session is known before the record says so: a revocation finds either the one or the other, and
 	// nobody marks as down what is here.
@@ -192,6 +193,7 @@ func (s *session) send(ctx context.Context) error {
 			wake, rested = nil, time.After(sendPause)
 		case ask := <-s.asks:
 			m.Ask = &ask
+		case m.FlowsTaken = <-s.taken:
 		}
 		if err := s.link.Send(&m); err != nil {
 			return fmt.Errorf("send to node %s: %w", s.node, err)
@@ -209,6 +211,10 @@ func (s *session) receive(ctx context.Context) error {
 		case m.Report != nil:
 			if err := s.zone.observe(ctx, s.node, m.Report); err != nil {
 				return err
+			}
+		case m.Flows != nil:
+			if s.zone.deps.Flows != nil {
+				go s.deliver(ctx, m.Flows)
 			}
 		case m.Answer != nil:
 			s.mu.Lock()

@@ -20,6 +20,7 @@ import (
 
 	"karri.dev/internal/block"
 	"karri.dev/internal/chunks"
+	"karri.dev/internal/network"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/pki"
 	"karri.dev/internal/placement"
@@ -51,6 +52,8 @@ type Deps struct {
 	Now   func() time.Time
 	// ImageURL gives a short-lived URL of an image's bytes.
 	ImageURL func(ctx context.Context, img *resource.Image) (string, error)
+	// Flows delivers a node's records of flow logs; nil: nobody does. An error says that they may be given again.
+	Flows func(ctx context.Context, node string, records []network.FlowRecord) error
 	// Volumes keeps the zone's volumes; nil: this zone has none.
 	Volumes block.Driver
 	// Exports serves volumes to nodes of other hosts; nil: there are none.
@@ -121,7 +124,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.VPCEndpoints, store.VPNGateways, store.VPNConnections, store.CustomerGateways, store.Nodes, store.Volumes, store.Snapshots,
+		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.FlowLogs, store.VPCEndpoints, store.VPNGateways, store.VPNConnections, store.CustomerGateways, store.Nodes, store.Volumes, store.Snapshots,
 		store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
@@ -239,6 +242,8 @@ func vpcsOf(rec any) []string {
 	case *resource.NetworkACL:
 		return []string{r.VPCID}
 	case *resource.VPCEndpoint:
+		return []string{r.VPCID}
+	case *resource.FlowLog:
 		return []string{r.VPCID}
 	case *resource.Peering:
 		return []string{r.Requester.VPCID, r.Accepter.VPCID}

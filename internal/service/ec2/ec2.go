@@ -70,7 +70,8 @@ type Deps struct {
 	Types   *instancetype.Catalogue
 	Console Console
 	Objects Objects
-	Roles   Roles // nil: imports have no roles
+	Roles   Roles       // nil: imports have no roles
+	Logs    LogDelivery // nil: there are no flow logs
 	Quotas  *quota.Keeper
 	Sealer  *seal.Sealer // of VPN connections' secrets; zones have it, too
 	Log     *slog.Logger

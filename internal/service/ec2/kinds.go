@@ -141,6 +141,11 @@ var (
 		func(v *resource.VPNConnection) string { return v.ID }, func(v *resource.VPNConnection) *resource.Owned { return &v.Owned },
 		"InvalidVpnConnectionID.NotFound", "",
 	}
+	flowLogs = &kind[resource.FlowLog]{
+		"fl-", "flow log", "vpc-flow-log", store.FlowLogs, store.FlowLogsByOwner,
+		func(v *resource.FlowLog) string { return v.ID }, func(v *resource.FlowLog) *resource.Owned { return &v.Owned },
+		"InvalidFlowLogId.NotFound", "",
+	}
 	addresses = &kind[resource.Address]{
 		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
 		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },

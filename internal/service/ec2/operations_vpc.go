@@ -103,6 +103,15 @@ func vpcOperations() map[string]members {
 			on:   "natgateway:+ subnet:SubnetId elastic-ip:AllocationId? elastic-ip:SecondaryAllocationIds?",
 			used: "DryRun AllocationId ClientToken SubnetId TagSpecifications ConnectivityType PrivateIpAddress SecondaryAllocationIds SecondaryPrivateIpAddresses SecondaryPrivateIpAddressCount",
 		},
+		"CreateFlowLogs": {
+			on: "vpc-flow-log:+ any:ResourceIds",
+			used: "DryRun ClientToken ResourceIds ResourceType TrafficType LogDestinationType LogDestination LogFormat TagSpecifications MaxAggregationInterval " +
+				"DestinationOptions.FileFormat DestinationOptions.HiveCompatiblePartitions DestinationOptions.PerHourPartition",
+			refused: "DeliverLogsPermissionArn DeliverCrossAccountRole LogGroupName",
+			note:    "To S3, as plain text; records span at most 60 seconds.",
+		},
+		"DescribeFlowLogs":                 {used: "DryRun Filter FlowLogIds MaxResults NextToken"},
+		"DeleteFlowLogs":                   {on: "vpc-flow-log:FlowLogIds", used: "DryRun FlowLogIds"},
 		"DeleteNatGateway":                 {on: "natgateway:NatGatewayId", used: "DryRun NatGatewayId"},
 		"DescribeNatGateways":              {used: "DryRun Filter MaxResults NatGatewayIds NextToken"},
 		"AssociateNatGatewayAddress":       {on: "natgateway:NatGatewayId elastic-ip:AllocationIds", used: "DryRun NatGatewayId AllocationIds PrivateIpAddresses"},

@@ -12,7 +12,6 @@ import (
 
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/s3"
-	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
 )
 
@@ -128,24 +127,7 @@ func (s *Service) writeLog(ctx context.Context, engine string, w *waiting) error
 	for _, g := range l.TargetGrants {
 		a.Grants = append(a.Grants, shape.Grant(g))
 	}
-	p := object.Put{Key: key, Versioning: versioning(to), Owner: a.Owner, Headers: headers{contentType: "text/plain"}.stored()}
-	if p.Attributes.ACL, err = storedACL(a); err != nil {
-		return err
-	}
-	sum, err := newSums(bytes.NewReader(w.text.Bytes()), given{}, "", "")
-	if err != nil {
-		return err
-	}
-	p.Body, p.Size, p.Checksum = sum, int64(w.text.Len()), sum.result
-	if p.Notes, err = s.writes(ctx, to, key, "ObjectCreated:Put"); err != nil {
-		return err
-	}
-	if p.Room, err = s.room(ctx, to, key); err != nil {
-		return err
-	}
-	_, err = s.engine.Put(ctx, to.Engine, p)
-	s.noted()
-	return err
+	return s.putLog(ctx, to, key, "text/plain", a, w.text.Bytes())
 }
 
 // logKey names a log object.

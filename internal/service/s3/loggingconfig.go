@@ -91,6 +91,11 @@ func (s *Service) checkLogTarget(ctx context.Context, b *resource.Bucket, l *sha
 
 // mayLog asks whether the log delivery may write an object for a bucket.
 func (s *Service) mayLog(ctx context.Context, b, to *resource.Bucket, key string) error {
+	return s.mayServe(ctx, to, key, logDelivery, bucketARN(b.Name), b.AccountID, "")
+}
+
+// mayServe asks whether a service may write an object, with a canned ACL, in the name of an account's resource.
+func (s *Service) mayServe(ctx context.Context, to *resource.Bucket, key, service, source, account, canned string) error {
 	if s.authz == nil {
 		return nil
 	}
@@ -103,15 +108,17 @@ func (s *Service) mayLog(ctx context.Context, b, to *resource.Bucket, key string
 		return err
 	}
 	q := authz.Question{
-		Action: s.action(actPutObject), Resource: bucketARN(to.Name) + "/" + key, Owner: to.AccountID, As: &policy.Principal{Kind: policy.Service, ARN: logDelivery},
+		Action: s.action(actPutObject), Resource: bucketARN(to.Name) + "/" + key, Owner: to.AccountID, As: &policy.Principal{Kind: policy.Service, ARN: service},
 		Keys: func(k policy.Key) (policy.Value, bool) {
 			switch k.Name {
 			case "aws:sourcearn":
-				return policy.String(bucketARN(b.Name)), true
+				return policy.String(source), true
 			case "aws:sourceaccount":
-				return policy.String(b.AccountID), true
+				return policy.String(account), true
 			case "aws:principalisawsservice":
 				return policy.Bool(true), true
+			case "s3:x-amz-acl":
+				return policy.String(canned), canned != ""
 			}
 			return policy.Value{}, false
 		},

@@ -303,6 +303,24 @@ func decodeCreateDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *CreateDhcp
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeCreateFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *CreateFlowLogsRequest) {
+	d.Require(n, "ResourceId", "ResourceType")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.DeliverLogsPermissionArn = d.String(n.Take("DeliverLogsPermissionArn"))
+	v.DeliverCrossAccountRole = d.String(n.Take("DeliverCrossAccountRole"))
+	v.LogGroupName = d.String(n.Take("LogGroupName"))
+	v.ResourceIds = wire.Scalars(d, n, "ResourceId", "", d.String)
+	v.ResourceType = d.String(n.Take("ResourceType"))
+	v.TrafficType = d.String(n.Take("TrafficType"))
+	v.LogDestinationType = d.String(n.Take("LogDestinationType"))
+	v.LogDestination = d.String(n.Take("LogDestination"))
+	v.LogFormat = d.String(n.Take("LogFormat"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.MaxAggregationInterval = d.IntPtr(n.Take("MaxAggregationInterval"))
+	v.DestinationOptions = wire.Struct(d, n, "DestinationOptions", decodeDestinationOptionsRequest)
+}
+
 func decodeCreateInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateInternetGatewayRequest) {
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -610,6 +628,12 @@ func decodeDeleteDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *DeleteDhcp
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDeleteFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *DeleteFlowLogsRequest) {
+	d.Require(n, "FlowLogId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.FlowLogIds = wire.Scalars(d, n, "FlowLogId", "", d.String)
+}
+
 func decodeDeleteInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *DeleteInternetGatewayRequest) {
 	d.Require(n, "InternetGatewayId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -809,6 +833,14 @@ func decodeDescribeExportImageTasksRequest(d *wire.Decoder, n *wire.Node, v *Des
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.ExportImageTaskIds = wire.Scalars(d, n, "ExportImageTaskId", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+}
+
+func decodeDescribeFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *DescribeFlowLogsRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Filter = wire.List(d, n, "Filter", "", decodeFilter)
+	v.FlowLogIds = wire.Scalars(d, n, "FlowLogId", "", d.String)
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 	v.NextToken = d.String(n.Take("NextToken"))
 }
@@ -1218,6 +1250,12 @@ func decodeDescribeVpnGatewaysRequest(d *wire.Decoder, n *wire.Node, v *Describe
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.VpnGatewayIds = wire.Scalars(d, n, "VpnGatewayId", "", d.String)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDestinationOptionsRequest(d *wire.Decoder, n *wire.Node, v *DestinationOptionsRequest) {
+	v.FileFormat = d.String(n.Take("FileFormat"))
+	v.HiveCompatiblePartitions = d.BoolPtr(n.Take("HiveCompatiblePartitions"))
+	v.PerHourPartition = d.BoolPtr(n.Take("PerHourPartition"))
 }
 
 func decodeDetachInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *DetachInternetGatewayRequest) {

@@ -633,6 +633,25 @@ func appendCreateDhcpOptionsResult(b []byte, v *CreateDhcpOptionsResult) []byte 
 	return b
 }
 
+func appendCreateFlowLogsResult(b []byte, v *CreateFlowLogsResult) []byte {
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	b = append(b, "<flowLogIdSet>"...)
+	for _, x := range v.FlowLogIds {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</flowLogIdSet>"...)
+	b = append(b, "<unsuccessful>"...)
+	for i := range v.Unsuccessful {
+		b = append(b, "<item>"...)
+		b = appendUnsuccessfulItem(b, &v.Unsuccessful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</unsuccessful>"...)
+	return b
+}
+
 func appendCreateInternetGatewayResult(b []byte, v *CreateInternetGatewayResult) []byte {
 	if v.InternetGateway != nil {
 		b = append(b, "<internetGateway>"...)
@@ -1037,6 +1056,17 @@ func appendDeleteDhcpOptionsResult(b []byte, v *DeleteDhcpOptionsResult) []byte 
 	return b
 }
 
+func appendDeleteFlowLogsResult(b []byte, v *DeleteFlowLogsResult) []byte {
+	b = append(b, "<unsuccessful>"...)
+	for i := range v.Unsuccessful {
+		b = append(b, "<item>"...)
+		b = appendUnsuccessfulItem(b, &v.Unsuccessful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</unsuccessful>"...)
+	return b
+}
+
 func appendDeleteInternetGatewayResult(b []byte, v *DeleteInternetGatewayResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -1299,6 +1329,20 @@ func appendDescribeExportImageTasksResult(b []byte, v *DescribeExportImageTasksR
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</exportImageTaskSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeFlowLogsResult(b []byte, v *DescribeFlowLogsResult) []byte {
+	b = append(b, "<flowLogSet>"...)
+	for i := range v.FlowLogs {
+		b = append(b, "<item>"...)
+		b = appendFlowLog(b, &v.FlowLogs[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</flowLogSet>"...)
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
@@ -2154,6 +2198,15 @@ func appendDescribeVpnGatewaysResult(b []byte, v *DescribeVpnGatewaysResult) []b
 	return b
 }
 
+func appendDestinationOptionsResponse(b []byte, v *DestinationOptionsResponse) []byte {
+	if v.FileFormat != "" {
+		b = wire.AppendString(b, "fileFormat", v.FileFormat)
+	}
+	b = wire.AppendBool(b, "hiveCompatiblePartitions", v.HiveCompatiblePartitions)
+	b = wire.AppendBool(b, "perHourPartition", v.PerHourPartition)
+	return b
+}
+
 func appendDetachInternetGatewayResult(b []byte, v *DetachInternetGatewayResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -2657,6 +2710,64 @@ func appendExportTaskS3Location(b []byte, v *ExportTaskS3Location) []byte {
 	}
 	if v.S3Prefix != "" {
 		b = wire.AppendString(b, "s3Prefix", v.S3Prefix)
+	}
+	return b
+}
+
+func appendFlowLog(b []byte, v *FlowLog) []byte {
+	if !v.CreationTime.IsZero() {
+		b = wire.AppendTime(b, "creationTime", v.CreationTime, wire.ISOMillis)
+	}
+	if v.DeliverLogsErrorMessage != "" {
+		b = wire.AppendString(b, "deliverLogsErrorMessage", v.DeliverLogsErrorMessage)
+	}
+	if v.DeliverLogsPermissionArn != "" {
+		b = wire.AppendString(b, "deliverLogsPermissionArn", v.DeliverLogsPermissionArn)
+	}
+	if v.DeliverCrossAccountRole != "" {
+		b = wire.AppendString(b, "deliverCrossAccountRole", v.DeliverCrossAccountRole)
+	}
+	if v.DeliverLogsStatus != "" {
+		b = wire.AppendString(b, "deliverLogsStatus", v.DeliverLogsStatus)
+	}
+	if v.FlowLogId != "" {
+		b = wire.AppendString(b, "flowLogId", v.FlowLogId)
+	}
+	if v.FlowLogStatus != "" {
+		b = wire.AppendString(b, "flowLogStatus", v.FlowLogStatus)
+	}
+	if v.LogGroupName != "" {
+		b = wire.AppendString(b, "logGroupName", v.LogGroupName)
+	}
+	if v.ResourceId != "" {
+		b = wire.AppendString(b, "resourceId", v.ResourceId)
+	}
+	if v.TrafficType != "" {
+		b = wire.AppendString(b, "trafficType", v.TrafficType)
+	}
+	if v.LogDestinationType != "" {
+		b = wire.AppendString(b, "logDestinationType", v.LogDestinationType)
+	}
+	if v.LogDestination != "" {
+		b = wire.AppendString(b, "logDestination", v.LogDestination)
+	}
+	if v.LogFormat != "" {
+		b = wire.AppendString(b, "logFormat", v.LogFormat)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	b = wire.AppendInt(b, "maxAggregationInterval", int64(v.MaxAggregationInterval))
+	if v.DestinationOptions != nil {
+		b = append(b, "<destinationOptions>"...)
+		b = appendDestinationOptionsResponse(b, v.DestinationOptions)
+		b = append(b, "</destinationOptions>"...)
 	}
 	return b
 }

@@ -182,6 +182,12 @@ const (
 	CurrencyCodeValuesUsd = "USD"
 )
 
+// Values of DestinationFileFormat.
+const (
+	DestinationFileFormatPlainText = "plain-text"
+	DestinationFileFormatParquet   = "parquet"
+)
+
 // Values of DeviceType.
 const (
 	DeviceTypeEbs           = "ebs"
@@ -263,6 +269,16 @@ const (
 	EventCodeSystemMaintenance  = "system-maintenance"
 	EventCodeInstanceRetirement = "instance-retirement"
 	EventCodeInstanceStop       = "instance-stop"
+)
+
+// Values of FlowLogsResourceType.
+const (
+	FlowLogsResourceTypeVpc                      = "VPC"
+	FlowLogsResourceTypeSubnet                   = "Subnet"
+	FlowLogsResourceTypeNetworkInterface         = "NetworkInterface"
+	FlowLogsResourceTypeTransitGateway           = "TransitGateway"
+	FlowLogsResourceTypeTransitGatewayAttachment = "TransitGatewayAttachment"
+	FlowLogsResourceTypeRegionalNatGateway       = "RegionalNatGateway"
 )
 
 // Values of GatewayAssociationState.
@@ -577,6 +593,13 @@ const (
 	LockStateGovernance        = "governance"
 	LockStateComplianceCooloff = "compliance-cooloff"
 	LockStateExpired           = "expired"
+)
+
+// Values of LogDestinationType.
+const (
+	LogDestinationTypeCloudWatchLogs      = "cloud-watch-logs"
+	LogDestinationTypeS3                  = "s3"
+	LogDestinationTypeKinesisDataFirehose = "kinesis-data-firehose"
 )
 
 // Values of MarketType.
@@ -1100,6 +1123,13 @@ const (
 // Values of TpmSupportValues.
 const (
 	TpmSupportValuesV20 = "v2.0"
+)
+
+// Values of TrafficType.
+const (
+	TrafficTypeAccept = "ACCEPT"
+	TrafficTypeReject = "REJECT"
+	TrafficTypeAll    = "ALL"
 )
 
 // Values of TunnelInsideIpVersion.

@@ -312,6 +312,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CreateFlowLogs"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateFlowLogsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateFlowLogsResponse", appendCreateFlowLogsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateFlowLogs(ctx, in.(*CreateFlowLogsRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CreateInternetGateway"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeCreateInternetGatewayRequest)
@@ -597,6 +607,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteDhcpOptions(ctx, in.(*DeleteDhcpOptionsRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DeleteFlowLogs"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDeleteFlowLogsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteFlowLogsResponse", appendDeleteFlowLogsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteFlowLogs(ctx, in.(*DeleteFlowLogsRequest))
 			},
 		},
 		{
@@ -945,6 +965,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeExportImageTasks(ctx, in.(*DescribeExportImageTasksRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DescribeFlowLogs"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeFlowLogsRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeFlowLogsResponse", appendDescribeFlowLogsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeFlowLogs(ctx, in.(*DescribeFlowLogsRequest))
 			},
 		},
 		{

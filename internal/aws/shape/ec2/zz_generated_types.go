@@ -542,6 +542,29 @@ type CreateDhcpOptionsResult struct {
 	DhcpOptions *DhcpOptions
 }
 
+type CreateFlowLogsRequest struct {
+	DryRun                   *bool
+	ClientToken              string
+	DeliverLogsPermissionArn string
+	DeliverCrossAccountRole  string
+	LogGroupName             string
+	ResourceIds              []string // required
+	ResourceType             string   // required; values: FlowLogsResourceType
+	TrafficType              string   // values: TrafficType
+	LogDestinationType       string   // values: LogDestinationType
+	LogDestination           string
+	LogFormat                string
+	TagSpecifications        []TagSpecification
+	MaxAggregationInterval   *int
+	DestinationOptions       *DestinationOptionsRequest
+}
+
+type CreateFlowLogsResult struct {
+	ClientToken  string
+	FlowLogIds   []string
+	Unsuccessful []UnsuccessfulItem
+}
+
 type CreateInternetGatewayRequest struct {
 	TagSpecifications []TagSpecification
 	DryRun            *bool
@@ -986,6 +1009,15 @@ type DeleteDhcpOptionsRequest struct {
 type DeleteDhcpOptionsResult struct {
 }
 
+type DeleteFlowLogsRequest struct {
+	DryRun     *bool
+	FlowLogIds []string // required
+}
+
+type DeleteFlowLogsResult struct {
+	Unsuccessful []UnsuccessfulItem
+}
+
 type DeleteInternetGatewayRequest struct {
 	DryRun            *bool
 	InternetGatewayId string // required
@@ -1294,6 +1326,19 @@ type DescribeExportImageTasksRequest struct {
 type DescribeExportImageTasksResult struct {
 	ExportImageTasks []ExportImageTask
 	NextToken        string
+}
+
+type DescribeFlowLogsRequest struct {
+	DryRun     *bool
+	Filter     []Filter
+	FlowLogIds []string
+	MaxResults *int
+	NextToken  string
+}
+
+type DescribeFlowLogsResult struct {
+	FlowLogs  []FlowLog
+	NextToken string
 }
 
 type DescribeHostsRequest struct {
@@ -1969,6 +2014,18 @@ type DescribeVpnGatewaysResult struct {
 	VpnGateways []VpnGateway
 }
 
+type DestinationOptionsRequest struct {
+	FileFormat               string // values: DestinationFileFormat
+	HiveCompatiblePartitions *bool
+	PerHourPartition         *bool
+}
+
+type DestinationOptionsResponse struct {
+	FileFormat               string // values: DestinationFileFormat
+	HiveCompatiblePartitions bool
+	PerHourPartition         bool
+}
+
 type DetachInternetGatewayRequest struct {
 	DryRun            *bool
 	InternetGatewayId string // required
@@ -2369,6 +2426,25 @@ type ExportTaskS3LocationRequest struct {
 type Filter struct {
 	Name   string
 	Values []string
+}
+
+type FlowLog struct {
+	CreationTime             time.Time
+	DeliverLogsErrorMessage  string
+	DeliverLogsPermissionArn string
+	DeliverCrossAccountRole  string
+	DeliverLogsStatus        string
+	FlowLogId                string
+	FlowLogStatus            string
+	LogGroupName             string
+	ResourceId               string
+	TrafficType              string // values: TrafficType
+	LogDestinationType       string // values: LogDestinationType
+	LogDestination           string
+	LogFormat                string
+	Tags                     []Tag
+	MaxAggregationInterval   int
+	DestinationOptions       *DestinationOptionsResponse
 }
 
 type FpgaDeviceInfo struct {
