@@ -15,6 +15,9 @@ var ErrNotFound = errors.New("no such machine")
 // ErrHeld says that the guest has not let go of a disk or network card yet.
 var ErrHeld = errors.New("the guest holds on to the device")
 
+// ErrRestarting says that a guest is being restarted for a snapshot.
+var ErrRestarting = errors.New("the guest is being restarted for it")
+
 // ErrNoScreen says that a machine has no display.
 var ErrNoScreen = errors.New("the machine has no display")
 
@@ -173,7 +176,10 @@ type Driver interface {
 	// guest goes on meanwhile. A copy is a qcow2 file: it is made as Copy.Partial and becomes Copy.To when it is
 	// whole; of one that cannot be made neither stays. The guest's powering off, Stop, and the driver's end do not
 	// harm it, the hypervisor's sudden end does. Asking again for the same copies is no error.
-	Snapshot(ctx context.Context, id string, copies []Copy) error
+	//
+	// With reboot the guest is restarted, as by Reboot with that grace, and the moment is that when it is down. This
+	// takes time, which is not waited for: ErrRestarting says to ask again.
+	Snapshot(ctx context.Context, id string, copies []Copy, reboot time.Duration) error
 	// Remove ends the machine and deletes all that is left of it but volumes. Removing an unknown one is no error.
 	Remove(ctx context.Context, id string) error
 	// List gives every machine that has anything on this host.

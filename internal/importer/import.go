@@ -313,6 +313,9 @@ func (im *Importer) collect(ctx context.Context) error {
 		for t := range store.ExportTasksOpen.By(snap, "yes") {
 			open[strings.TrimPrefix(t.Data.Key, Key(""))] = true
 		}
+		for i := range store.Images.All(snap) { // copies have their source's
+			open[strings.TrimPrefix(i.Data.Key, Key(""))] = true
+		}
 		for s := range store.Snapshots.All(snap) { // and what images are not alone with
 			open[strings.TrimPrefix(s.Data.Key, Key(""))] = true
 			open[s.ID] = true // pending: its data comes first

@@ -180,6 +180,8 @@ type Ask struct {
 	What     string `json:"what"` // "console", "screen", "snapshot"; "image-url" is asked the other way (see Images)
 	Instance string `json:"instance"`
 	Max      int    `json:"max,omitempty"`
+	// Reboot says that the guest is to be restarted for the snapshot (compute.Driver.Snapshot).
+	Reboot bool `json:"reboot,omitempty"`
 	// Copies are what a snapshot is to copy.
 	Copies []compute.Copy `json:"copies,omitempty"`
 }

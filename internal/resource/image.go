@@ -48,6 +48,8 @@ type Image struct {
 	Protected      bool      `json:"protected,omitempty"`
 	Cooldown       bool      `json:"cooldown,omitempty"`
 	ProtectedUntil time.Time `json:"protected_until,omitzero"`
+	// CopyToken is the client token of the CopyImage that made it, and a digest of its parameters.
+	CopyToken string `json:"copy_token,omitempty"`
 	// FileSystem says that the disk has no boot sector: it is a file system, and needs a kernel.
 	FileSystem bool `json:"file_system,omitempty"`
 	// ProductCodes never go away once they are there, and instances have them too.

@@ -22,6 +22,8 @@ type Snapshot struct {
 	Zone string `json:"zone,omitempty"`
 	// CutAt is when it was certain what is in it; zero while that is still to be done.
 	CutAt time.Time `json:"cut,omitzero"`
+	// Reboot says that a running guest is to be restarted, and that what is in the snapshot is settled when it is down.
+	Reboot bool `json:"reboot,omitempty"`
 	// Format and Base are those of the volume, while the snapshot is pending.
 	Format string     `json:"format,omitempty"`
 	Base   *ImageData `json:"base,omitempty"`

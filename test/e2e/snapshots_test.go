@@ -48,6 +48,19 @@ func TestSnapshots(t *testing.T) {
 	if got := c.login(key, i, "sha256sum < /dev/"+copied); got != sum {
 		t.Errorf("the volume of the snapshot has %q, the disk had %q", got, sum)
 	}
+	// An image of the running instance: restarted for it, or not.
+	mine := c.text("ImageId", "create-image", "--instance-id", i.ID, "--name", "mine", "--block-device-mappings", "DeviceName=/dev/sdg,NoDevice=")
+	c.aws("ec2", "wait", "image-available", "--image-ids", mine)
+	fresh := c.launch(mine, "snap", "1")[0]
+	copied = ""
+	eventually(t, "the new instance has its data volume", time.Minute, func() bool {
+		copied = c.login(key, fresh, "for d in /sys/block/vd*; do case $(head -c 5 /dev/${d##*/}) in first) echo ${d##*/};; esac; done; true")
+		return copied != ""
+	})
+	if got := c.login(key, fresh, "sha256sum < /dev/"+copied); got != sum {
+		t.Errorf("the new instance's data volume has %q, the instance's %q", got, sum)
+	}
+	c.login(key, i, "true") // it is back
 	c.aws("ec2", "detach-volume", "--volume-id", vol)
 	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	last := c.text("SnapshotId", "create-snapshot", "--volume-id", vol)

@@ -332,7 +332,7 @@ func (d *Driver) DropNIC(_ context.Context, id, nic string) error {
 }
 
 // Snapshot implements compute.Driver: the copies of disks without bytes are whole at once, and nowhere.
-func (d *Driver) Snapshot(_ context.Context, id string, copies []compute.Copy) error {
+func (d *Driver) Snapshot(_ context.Context, id string, copies []compute.Copy, _ time.Duration) error {
 	return d.devices(id, func(m *machine) error {
 		for _, c := range copies {
 			if !slices.ContainsFunc(m.status.Disks, func(have compute.Disk) bool { return have.Name == c.Disk }) {

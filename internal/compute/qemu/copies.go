@@ -24,20 +24,8 @@ func copyName(c compute.Copy) string { return filepath.Base(c.To) }
 
 // snapshot implements Driver.Snapshot. The lock is held.
 func (m *machine) snapshot(ctx context.Context, copies []compute.Copy) (err error) {
-	known := 0
-	for _, c := range copies {
-		if !validID.MatchString(copyName(c)) || len(copyName(c)) > maxDiskName || m.indexOf(c.Disk) < 0 {
-			return fmt.Errorf("no copy %s of disk %q is possible", copyName(c), c.Disk)
-		}
-		if _, err := os.Lstat(c.To); err == nil || slices.ContainsFunc(m.rec.Copies, func(have compute.Copy) bool { return have.To == c.To }) {
-			known++
-		}
-	}
-	if known == len(copies) {
-		return nil
-	}
-	if known > 0 {
-		return errors.New("some of the copies are there, and others are not: they would not be of one moment")
+	if done, err := m.haveCopies(copies); done || err != nil {
+		return err
 	}
 	c, err := m.connected(ctx)
 	if err != nil {
@@ -85,6 +73,58 @@ func (m *machine) snapshot(ctx context.Context, copies []compute.Copy) (err erro
 	}
 	m.wake()
 	return nil
+}
+
+// haveCopies says whether copies are there, or under way: all of them.
+func (m *machine) haveCopies(copies []compute.Copy) (bool, error) {
+	known := 0
+	for _, c := range copies {
+		if !validID.MatchString(copyName(c)) || len(copyName(c)) > maxDiskName || m.indexOf(c.Disk) < 0 {
+			return false, fmt.Errorf("no copy %s of disk %q is possible", copyName(c), c.Disk)
+		}
+		if _, err := os.Lstat(c.To); err == nil || slices.ContainsFunc(m.rec.Copies, func(have compute.Copy) bool { return have.To == c.To }) {
+			known++
+		}
+	}
+	if known > 0 && known < len(copies) {
+		return false, errors.New("some of the copies are there, and others are not: they would not be of one moment")
+	}
+	return known == len(copies), nil
+}
+
+// snapshotDown restarts the guest and makes the copies when it is down. What is wanted is in the record: should we end
+// meanwhile, the next driver carries it out. If the copies fail then, they are made of the running guest, which is not
+// restarted twice.
+func (m *machine) snapshotDown(ctx context.Context, copies []compute.Copy, grace time.Duration) error {
+	if done, err := m.haveCopies(copies); done || err != nil {
+		return err
+	}
+	same := func(a, b compute.Copy) bool { return a.To == b.To }
+	if slices.EqualFunc(m.rec.Rebooted, copies, same) {
+		return m.snapshot(ctx, copies)
+	}
+	if !slices.EqualFunc(m.rec.AtReboot, copies, same) {
+		if len(m.rec.AtReboot) > 0 {
+			return fmt.Errorf("for another snapshot: %w", compute.ErrRestarting)
+		}
+		m.rec.AtReboot = slices.Clone(copies)
+		if err := m.ask(ctx, time.Now().Add(grace)); err != nil { // which saves the record
+			return err
+		}
+	}
+	return compute.ErrRestarting
+}
+
+// copyDown makes the copies that are to be made while the guest is down.
+func (m *machine) copyDown(ctx context.Context) {
+	copies := m.rec.AtReboot
+	if len(copies) == 0 {
+		return
+	}
+	m.rec.AtReboot, m.rec.Rebooted = nil, copies
+	if err := m.snapshot(ctx, copies); err != nil {
+		m.d.log.Error("snapshot of a guest that is down failed", "machine", m.id, "err", err)
+	}
 }
 
 // prepareCopy makes the file of a copy and gives it to QEMU. It gives the names of the bitmaps that the disk has.
@@ -214,7 +254,7 @@ func (m *machine) loseCopies() {
 			m.d.log.Error("rest of a snapshot stays", "machine", m.id, "snapshot", copyName(copy), "err", err)
 		}
 	}
-	m.rec.Copies = nil
+	m.rec.Copies, m.rec.AtReboot, m.rec.Rebooted = nil, nil, nil
 }
 
 func (m *machine) forgetCopies(copies []compute.Copy) error {

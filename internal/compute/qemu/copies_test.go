@@ -2,6 +2,7 @@ package qemu
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -104,7 +105,7 @@ func TestSnapshot(t *testing.T) {
 	first := []compute.Copy{copyOf(0, "snap-0", ""), copyOf(1, "snap-1", "")}
 	began := time.Now()
 	for range 2 {
-		if err := d.Snapshot(t.Context(), id, first); err != nil {
+		if err := d.Snapshot(t.Context(), id, first, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,7 +130,7 @@ func TestSnapshot(t *testing.T) {
 	// The next one has what changed since, and the machine's end waits for it.
 	write(m.Disks[0].Name, "write -z 20M 1M")
 	clear(content[20<<20 : 21<<20])
-	if err := d.Snapshot(t.Context(), id, []compute.Copy{copyOf(0, "snap-2", "snap-0"), copyOf(1, "snap-3", "snap-unknown")}); err != nil {
+	if err := d.Snapshot(t.Context(), id, []compute.Copy{copyOf(0, "snap-2", "snap-0"), copyOf(1, "snap-3", "snap-unknown")}, 0); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Stop(t.Context(), id, 0); err != nil {
@@ -147,14 +148,42 @@ func TestSnapshot(t *testing.T) {
 		t.Errorf("note %q", note)
 	}
 
+	// With a restart the copy is of the moment when the guest is down, at the latest after the grace, and it is one restart.
+	if err := d.Start(t.Context(), m, nil); err != nil {
+		t.Fatal(err)
+	}
+	down := []compute.Copy{copyOf(0, "snap-6", "")}
+	if err := d.Snapshot(t.Context(), id, down, 500*time.Millisecond); !errors.Is(err, compute.ErrRestarting) {
+		t.Fatal(err)
+	}
+	write(m.Disks[0].Name, "write -P 5 30M 1M") // as its file systems are written out
+	copy(content[30<<20:], bytes.Repeat([]byte{5}, 1<<20))
+	computetest.Await(t, "the snapshot at the restart", func() bool {
+		err := d.Snapshot(t.Context(), id, down, 500*time.Millisecond)
+		if err != nil && !errors.Is(err, compute.ErrRestarting) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
+	arrives("snap-6")
+	if _, got, _ := read("snap-6", nil); !bytes.Equal(got, content) {
+		t.Error("the copy is not of the moment when the guest was down")
+	}
+	if rec, err := loadRecord(filepath.Join(dir, "machines", id)); err != nil || len(rec.AtReboot) > 0 || !rec.RebootBy.IsZero() {
+		t.Errorf("it would be restarted again: %+v, %v", rec, err)
+	}
+	if err := d.Stop(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+
 	// A hypervisor that dies leaves no half copy.
 	if err := d.Start(t.Context(), m, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Snapshot(t.Context(), id, []compute.Copy{{Disk: "vol-none", To: filepath.Join(dir, "snap-4")}}); err == nil {
+	if err := d.Snapshot(t.Context(), id, []compute.Copy{{Disk: "vol-none", To: filepath.Join(dir, "snap-4")}}, 0); err == nil {
 		t.Error("copied a disk that is not there")
 	}
-	if err := d.Snapshot(t.Context(), id, []compute.Copy{copyOf(0, "snap-5", "")}); err != nil {
+	if err := d.Snapshot(t.Context(), id, []compute.Copy{copyOf(0, "snap-5", "")}, 0); err != nil {
 		t.Fatal(err)
 	}
 	list, err := d.List(t.Context())

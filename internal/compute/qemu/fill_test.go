@@ -201,7 +201,7 @@ func TestFill(t *testing.T) {
 	if filled() {
 		t.Error("filled before the snapshot: nothing was tested")
 	}
-	if err := d.Snapshot(t.Context(), id, []compute.Copy{{Disk: v.Name, To: snap}}); err != nil {
+	if err := d.Snapshot(t.Context(), id, []compute.Copy{{Disk: v.Name, To: snap}}, 0); err != nil {
 		t.Fatal(err)
 	}
 	computetest.Await(t, "the snapshot", func() bool { _, err := os.Lstat(snap); return err == nil })

@@ -111,6 +111,7 @@ func (m *machine) await(ctx context.Context, timer <-chan time.Time, done func()
 
 // reset restarts the guest at once, in the same process.
 func (m *machine) reset(ctx context.Context, c *qmp.Client) error {
+	m.copyDown(ctx)
 	if err := c.Do(ctx, "system_reset", nil, nil); err != nil {
 		return err
 	}
@@ -274,6 +275,7 @@ func (m *machine) lookRunning(ctx context.Context, c *qmp.Client) time.Duration 
 		return whenever
 	}
 	if m.guestReset.Load() { // it restarted by itself
+		m.copyDown(ctx)
 		m.rec.RebootBy = time.Time{}
 		if err := m.rec.save(m.dir); err != nil {
 			m.d.log.Error("state of a machine not saved", "machine", m.id, "err", err)

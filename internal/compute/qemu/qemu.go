@@ -288,8 +288,13 @@ func (d *Driver) DropNIC(ctx context.Context, id, nic string) error {
 }
 
 // Snapshot implements compute.Driver.
-func (d *Driver) Snapshot(ctx context.Context, id string, copies []compute.Copy) error {
-	return d.withRunning(ctx, id, "snapshot disks of", func(m *machine) error { return m.snapshot(ctx, copies) })
+func (d *Driver) Snapshot(ctx context.Context, id string, copies []compute.Copy, reboot time.Duration) error {
+	return d.withRunning(ctx, id, "snapshot disks of", func(m *machine) error {
+		if reboot > 0 {
+			return m.snapshotDown(ctx, copies, reboot)
+		}
+		return m.snapshot(ctx, copies)
+	})
 }
 
 // withRunning does something with a running machine, locked.

@@ -49,6 +49,10 @@ type record struct {
 	// Ports says in which root port each device of the running machine is, by its id; there are Slots.
 	Ports map[string]int `json:"ports,omitempty"`
 	Slots int            `json:"slots,omitempty"`
+	// AtReboot are the snapshots that are to be made when the guest is down, while it is being restarted for them, and
+	// Rebooted those for which that is over.
+	AtReboot []compute.Copy `json:"at_reboot,omitempty"`
+	Rebooted []compute.Copy `json:"rebooted,omitempty"`
 	// Copies are the snapshots of disks that are being made.
 	Copies []compute.Copy `json:"copies,omitempty"`
 }

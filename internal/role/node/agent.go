@@ -413,7 +413,11 @@ func (n *Node) answer(ctx context.Context, q *nodeapi.Ask) *nodeapi.Answer {
 		}
 		a.Data = data
 	case "snapshot":
-		if err := n.deps.Compute.Snapshot(ctx, q.Instance, q.Copies); err != nil {
+		reboot := time.Duration(0)
+		if q.Reboot {
+			reboot = n.cfg.Grace
+		}
+		if err := n.deps.Compute.Snapshot(ctx, q.Instance, q.Copies, reboot); err != nil {
 			a.Error = err.Error()
 		}
 	default:

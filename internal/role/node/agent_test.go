@@ -131,7 +131,7 @@ func (d *driver) SetDisk(_ context.Context, id string, disk compute.Disk) error 
 }
 
 // Snapshot implements compute.Driver.
-func (d *driver) Snapshot(_ context.Context, id string, copies []compute.Copy) error {
+func (d *driver) Snapshot(_ context.Context, id string, copies []compute.Copy, _ time.Duration) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.note("snapshot %s %d", id, len(copies))

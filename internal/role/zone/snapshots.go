@@ -12,6 +12,7 @@ import (
 	"karri.dev/internal/block"
 	"karri.dev/internal/chunks"
 	"karri.dev/internal/compute"
+	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/qcow2"
 	"karri.dev/internal/resource"
@@ -146,6 +147,7 @@ func (z *Zone) cutOnce(ctx context.Context, group []*resource.Snapshot) error {
 		}
 		if z.running(snap, v) {
 			node, ask.Instance = store.Instances.Get(snap, v.Attachment.InstanceID).Node, v.Attachment.InstanceID
+			ask.Reboot = ask.Reboot || s.Reboot
 			ask.Copies = append(ask.Copies, compute.Copy{Disk: v.ID, To: z.deps.Volumes.CopyPath(s.ID), Since: s.Since})
 			continue
 		}
@@ -346,6 +348,12 @@ func (z *Zone) changeSnapshots(ctx context.Context, list []*resource.Snapshot, c
 			next := *now
 			change(&next)
 			if err := store.Snapshots.Put(tx, &next); err != nil {
+				return err
+			}
+			if next.State == "pending" {
+				continue
+			}
+			if err := lifecycle.SettleImages(tx, &next); err != nil {
 				return err
 			}
 		}

@@ -47,52 +47,53 @@ type newVolume struct {
 	volume      resource.Volume // without id and owner
 }
 
-// joined joins the image's mappings and the request's: a request's mapping of a device takes the image's place, and
-// may say only what is to differ.
-func joined(img *resource.Image, asked []shape.BlockDeviceMapping) ([]resource.ImageMapping, error) {
-	mappings := slices.Clone(img.Mappings)
+// mergeMappings joins an image's or an instance's mappings and a request's: a request's mapping of a device takes the
+// other's place, and may say only what is to differ. Disks of the host are kept where an image is made, which shows
+// them; there are none here, as with most types in EC2, which ignores them at a launch.
+func mergeMappings(have []resource.ImageMapping, asked []shape.BlockDeviceMapping, root string, keepVirtual bool) ([]resource.ImageMapping, error) {
+	mappings := slices.Clone(have)
 	for _, m := range asked {
 		at := slices.IndexFunc(mappings, func(have resource.ImageMapping) bool { return sameDevice(have.Device, m.DeviceName) })
-		root := img.RootDeviceType == "ebs" && sameDevice(m.DeviceName, img.RootDeviceName)
-		if m.Ebs == nil {
-			// NoDevice, which has no value, or a disk of the host: there are none here, as with most types in EC2,
-			// which then ignores the mapping.
-			if root {
+		isRoot := root != "" && sameDevice(m.DeviceName, root)
+		if m.Ebs == nil { // NoDevice, which has no value, or a disk of the host
+			if isRoot {
 				return nil, errMapping("The root device '%s' cannot be left out", m.DeviceName)
 			}
 			if at >= 0 {
 				mappings = slices.Delete(mappings, at, at+1)
+			}
+			if m.VirtualName != "" && keepVirtual {
+				mappings = append(mappings, resource.ImageMapping{Device: m.DeviceName, Virtual: m.VirtualName})
 			}
 			continue
 		}
 		next := resource.ImageMapping{Device: m.DeviceName, DeleteOnEnd: true}
 		if at >= 0 {
 			next = mappings[at]
+			next.Virtual = ""
 		}
-		{
-			e := m.Ebs
-			if root && e.SnapshotId != "" && e.SnapshotId != next.SnapshotID {
-				return nil, errMapping("The snapshot of the root device '%s' cannot be changed", m.DeviceName)
-			}
-			next.SnapshotID = pick(e.SnapshotId, next.SnapshotID)
-			if e.VolumeType != "" && e.VolumeType != next.Type {
-				next.Type, next.IOPS, next.Throughput = e.VolumeType, 0, 0
-			}
-			if e.DeleteOnTermination != nil {
-				next.DeleteOnEnd = *e.DeleteOnTermination
-			}
-			if e.VolumeSize != nil {
-				next.SizeGiB = *e.VolumeSize
-			}
-			if e.Iops != nil {
-				next.IOPS = *e.Iops
-			}
-			if e.Throughput != nil {
-				next.Throughput = *e.Throughput
-			}
-			if next.SizeGiB == 0 && next.SnapshotID == "" {
-				return nil, errMissing("size/snapshot")
-			}
+		e := m.Ebs
+		if isRoot && at >= 0 && e.SnapshotId != "" && e.SnapshotId != next.SnapshotID {
+			return nil, errMapping("The snapshot of the root device '%s' cannot be changed", m.DeviceName)
+		}
+		next.SnapshotID = pick(e.SnapshotId, next.SnapshotID)
+		if e.VolumeType != "" && e.VolumeType != next.Type {
+			next.Type, next.IOPS, next.Throughput = e.VolumeType, 0, 0
+		}
+		if e.DeleteOnTermination != nil {
+			next.DeleteOnEnd = *e.DeleteOnTermination
+		}
+		if e.VolumeSize != nil {
+			next.SizeGiB = *e.VolumeSize
+		}
+		if e.Iops != nil {
+			next.IOPS = *e.Iops
+		}
+		if e.Throughput != nil {
+			next.Throughput = *e.Throughput
+		}
+		if next.SizeGiB == 0 && next.SnapshotID == "" {
+			return nil, errMissing("size/snapshot")
 		}
 		if at >= 0 {
 			mappings[at] = next
@@ -103,7 +104,28 @@ func joined(img *resource.Image, asked []shape.BlockDeviceMapping) ([]resource.I
 	return mappings, nil
 }
 
-// planVolumes gives the volumes that come of an image's mappings and a request's.
+// mappedDisk gives what a mapping asks of a volume of a size.
+func mappedDisk(m resource.ImageMapping, gib int) disk {
+	d := disk{kind: pick(m.Type, volumetype.Default), gib: gib}
+	if m.IOPS != 0 {
+		d.iops = &m.IOPS
+	}
+	if m.Throughput != 0 {
+		d.throughput = &m.Throughput
+	}
+	return d
+}
+
+// joined gives the mappings of a launch.
+func joined(img *resource.Image, asked []shape.BlockDeviceMapping) ([]resource.ImageMapping, error) {
+	root := ""
+	if img.RootDeviceType == "ebs" {
+		root = img.RootDeviceName
+	}
+	return mergeMappings(img.Mappings, asked, root, false)
+}
+
+// planVolumes gives the volumes of a launch. Who may launch an image may use its snapshots, and not others for that.
 func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Image, asked []shape.BlockDeviceMapping) ([]newVolume, error) {
 	mappings, err := joined(img, asked)
 	if err != nil {
@@ -114,15 +136,20 @@ func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Ima
 		if m.Virtual != "" {
 			continue
 		}
-		v := resource.Volume{Type: pick(m.Type, volumetype.Default)}
-		d := disk{kind: v.Type, gib: m.SizeGiB}
-		if m.IOPS != 0 {
-			d.iops = &m.IOPS
+		d := mappedDisk(m, m.SizeGiB)
+		v := resource.Volume{Type: d.kind}
+		var snap *resource.Snapshot
+		if m.SnapshotID != "" {
+			own := slices.ContainsFunc(img.Mappings, func(of resource.ImageMapping) bool {
+				return of.SnapshotID == m.SnapshotID && sameDevice(of.Device, m.Device)
+			})
+			if snap = store.Snapshots.Get(r, m.SnapshotID); snap == nil || !own || snap.AccountID != img.AccountID {
+				if snap, err = findSnapshot(r, info, m.SnapshotID); err != nil {
+					return nil, err
+				}
+			}
 		}
-		if m.Throughput != 0 {
-			d.throughput = &m.Throughput
-		}
-		if err := s.fillVolume(r, info, &v, d, m.SnapshotID); err != nil {
+		if err := s.fillVolume(&v, d, snap); err != nil {
 			return nil, err
 		}
 		out = append(out, newVolume{m.Device, m.DeleteOnEnd, v})

@@ -45,7 +45,7 @@ func errManifest(format string, args ...any) *awserr.Error {
 	return awserr.New("InvalidManifest", format, args...)
 }
 
-// RegisterImage makes an image of a bundle in S3: the manifest is checked now, the parts when they are read.
+// RegisterImage makes an image of snapshots, or of a bundle in S3, of which the manifest is checked now, the parts when they are read.
 func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequest) (*shape.RegisterImageResult, error) {
 	info, err := s.begin(ctx, in)
 	if err != nil {
@@ -53,7 +53,7 @@ func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequ
 	}
 	if in.ImageLocation == "" {
 		if len(in.BlockDeviceMappings) > 0 || in.RootDeviceName != "" {
-			return nil, errUnsupported("Images cannot be registered from snapshots yet: give the ImageLocation of a bundle.")
+			return s.registerSnapshots(ctx, info, in)
 		}
 		return nil, errMissing("ImageLocation")
 	}

@@ -218,10 +218,7 @@ func (s *Service) CopySnapshot(ctx context.Context, in *shape.CopySnapshotReques
 		if from.State != "completed" {
 			return awserr.New("IncorrectState", "The snapshot '%s' is in the '%s' state.", from.ID, from.State)
 		}
-		made = &resource.Snapshot{
-			Owned: s.owned(info, tags), ID: s.IDs.Resource("snap-"), VolumeID: "vol-ffffffff", SizeGiB: from.SizeGiB, Description: in.Description,
-			State: "completed", Progress: 100, CompletedAt: s.now(), Data: from.Data,
-		}
+		made = s.copyOf(info, from, in.Description, tags)
 		return store.Snapshots.Put(tx, made)
 	})
 	if err != nil {

@@ -30,9 +30,23 @@ func imageOperations() map[string]members {
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
 		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
 		"RegisterImage": {
-			on: "image:+", used: "DryRun Architecture BlockDeviceMappings BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",
-			refused: "BillingProducts EnaSupport SriovNetSupport TpmSupport UefiData ImdsSupport",
-			note:    "From a bundle (ImageLocation) whose signature a certificate of the account's must have made.",
+			on: "image:+", used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
+				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",
+			refused:  "BillingProducts SriovNetSupport TpmSupport UefiData ImdsSupport BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
+			harmless: map[string]string{"EnaSupport": "guests have virtio cards, and all are as fast"},
+			note:     "From the caller's own snapshots, or from a bundle (ImageLocation) whose signature a certificate of the account's must have made.",
+		},
+		"CreateImage": {
+			on: "image:+ instance:InstanceId snapshot:+",
+			used: "DryRun BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
+				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput Description InstanceId Name NoReboot TagSpecifications",
+			refused: "BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
+		},
+		"CopyImage": {
+			on:      "image:+ image:SourceImageId",
+			used:    "DryRun ClientToken CopyImageTags Description Name SourceImageId SourceRegion TagSpecifications",
+			refused: "DestinationOutpostArn Encrypted KmsKeyId",
+			note:    "Within the region.",
 		},
 		"DeregisterImage":                      {on: "image:ImageId", used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
 		"DescribeImages":                       {used: pageMembers + "ImageIds Owners ExecutableUsers IncludeDeprecated", harmless: map[string]string{"IncludeDisabled": "no image is disabled"}},

@@ -9,7 +9,6 @@ import (
 	"strconv"
 
 	"karri.dev/internal/aws/awserr"
-	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/chunks"
 	"karri.dev/internal/filter"
@@ -66,7 +65,13 @@ func (s *Service) CreateVolume(ctx context.Context, in *shape.CreateVolumeReques
 			return awserr.New("InvalidZone.NotFound", "The zone '%s' does not exist.", in.AvailabilityZone)
 		}
 		next := *v
-		if err := s.fillVolume(tx, info, &next, disk{kind: v.Type, gib: number(in.Size), iops: in.Iops, throughput: in.Throughput}, in.SnapshotId); err != nil {
+		var snap *resource.Snapshot
+		if in.SnapshotId != "" {
+			if snap, err = findSnapshot(tx, info, in.SnapshotId); err != nil {
+				return err
+			}
+		}
+		if err := s.fillVolume(&next, disk{kind: v.Type, gib: number(in.Size), iops: in.Iops, throughput: in.Throughput}, snap); err != nil {
 			return err
 		}
 		made = &next
@@ -97,14 +102,10 @@ func number(p *int) int {
 	return *p
 }
 
-// fillVolume gives a new volume its size, its limits, and what it begins with.
-func (s *Service) fillVolume(r store.Reader, info *call.Info, v *resource.Volume, d disk, snapshotID string) (err error) {
+// fillVolume gives a new volume its size, its limits, and what it begins with: a snapshot, or nothing.
+func (s *Service) fillVolume(v *resource.Volume, d disk, snap *resource.Snapshot) (err error) {
 	v.Format = "raw"
-	if snapshotID != "" {
-		snap, err := findSnapshot(r, info, snapshotID)
-		if err != nil {
-			return err
-		}
+	if snap != nil {
 		if snap.State != "completed" {
 			return awserr.New("IncorrectState", "The snapshot '%s' is in the '%s' state.", snap.ID, snap.State)
 		}
