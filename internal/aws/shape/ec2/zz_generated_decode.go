@@ -252,6 +252,21 @@ func decodeConnectionTrackingSpecificationRequest(d *wire.Decoder, n *wire.Node,
 	v.UdpTimeout = d.IntPtr(n.Take("UdpTimeout"))
 }
 
+func decodeCopyImageRequest(d *wire.Decoder, n *wire.Node, v *CopyImageRequest) {
+	d.Require(n, "Name", "SourceImageId", "SourceRegion")
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.Description = d.String(n.Take("Description"))
+	v.Encrypted = d.BoolPtr(n.Take("Encrypted"))
+	v.KmsKeyId = d.String(n.Take("KmsKeyId"))
+	v.Name = d.String(n.Take("Name"))
+	v.SourceImageId = d.String(n.Take("SourceImageId"))
+	v.SourceRegion = d.String(n.Take("SourceRegion"))
+	v.DestinationOutpostArn = d.String(n.Take("DestinationOutpostArn"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.CopyImageTags = d.BoolPtr(n.Take("CopyImageTags"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
 func decodeCopySnapshotRequest(d *wire.Decoder, n *wire.Node, v *CopySnapshotRequest) {
 	d.Require(n, "SourceRegion", "SourceSnapshotId")
 	v.Description = d.String(n.Take("Description"))
@@ -319,6 +334,17 @@ func decodeCreateFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *CreateFlowLog
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 	v.MaxAggregationInterval = d.IntPtr(n.Take("MaxAggregationInterval"))
 	v.DestinationOptions = wire.Struct(d, n, "DestinationOptions", decodeDestinationOptionsRequest)
+}
+
+func decodeCreateImageRequest(d *wire.Decoder, n *wire.Node, v *CreateImageRequest) {
+	d.Require(n, "InstanceId", "Name")
+	v.BlockDeviceMappings = wire.List(d, n, "BlockDeviceMapping", "", decodeBlockDeviceMapping)
+	v.Description = d.String(n.Take("Description"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.Name = d.String(n.Take("Name"))
+	v.NoReboot = d.BoolPtr(n.Take("NoReboot"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
 }
 
 func decodeCreateInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateInternetGatewayRequest) {

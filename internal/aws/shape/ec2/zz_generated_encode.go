@@ -574,6 +574,13 @@ func appendConnectionTrackingSpecificationResponse(b []byte, v *ConnectionTracki
 	return b
 }
 
+func appendCopyImageResult(b []byte, v *CopyImageResult) []byte {
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	return b
+}
+
 func appendCopySnapshotResult(b []byte, v *CopySnapshotResult) []byte {
 	if v.SnapshotId != "" {
 		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
@@ -649,6 +656,13 @@ func appendCreateFlowLogsResult(b []byte, v *CreateFlowLogsResult) []byte {
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</unsuccessful>"...)
+	return b
+}
+
+func appendCreateImageResult(b []byte, v *CreateImageResult) []byte {
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
 	return b
 }
 

@@ -256,6 +256,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "CopyImage"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCopyImageRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CopyImageResponse", appendCopyImageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CopyImage(ctx, in.(*CopyImageRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CopySnapshot"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCopySnapshotRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -319,6 +329,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).CreateFlowLogs(ctx, in.(*CreateFlowLogsRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CreateImage"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateImageRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateImageResponse", appendCreateImageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateImage(ctx, in.(*CreateImageRequest))
 			},
 		},
 		{

@@ -468,6 +468,24 @@ type ConnectionTrackingSpecificationResponse struct {
 	UdpTimeout            int
 }
 
+type CopyImageRequest struct {
+	ClientToken           string
+	Description           string
+	Encrypted             *bool
+	KmsKeyId              string
+	Name                  string // required
+	SourceImageId         string // required
+	SourceRegion          string // required
+	DestinationOutpostArn string
+	DryRun                *bool
+	CopyImageTags         *bool
+	TagSpecifications     []TagSpecification
+}
+
+type CopyImageResult struct {
+	ImageId string
+}
+
 type CopySnapshotRequest struct {
 	Description           string
 	DestinationOutpostArn string
@@ -563,6 +581,20 @@ type CreateFlowLogsResult struct {
 	ClientToken  string
 	FlowLogIds   []string
 	Unsuccessful []UnsuccessfulItem
+}
+
+type CreateImageRequest struct {
+	BlockDeviceMappings []BlockDeviceMapping
+	Description         string
+	DryRun              *bool
+	InstanceId          string // required
+	Name                string // required
+	NoReboot            *bool
+	TagSpecifications   []TagSpecification
+}
+
+type CreateImageResult struct {
+	ImageId string
 }
 
 type CreateInternetGatewayRequest struct {
