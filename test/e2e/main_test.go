@@ -26,7 +26,11 @@ var shared struct {
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asClient) != "" {
-		if err := goClient(context.Background()); err != nil {
+		client := goClient
+		if os.Getenv(asClient) == "identity" {
+			client = goIdentity
+		}
+		if err := client(context.Background()); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}

@@ -58,6 +58,12 @@ func TestPeople(t *testing.T) {
 		t.Fatalf("boto3: %v %s\n%s", err, out, stderr.String())
 	}
 
+	sdk := c.ns.command(t.Context(), os.Args[0])
+	sdk.Env = append(c.env, asClient+"=identity", "HOME="+dir)
+	if out, err := sdk.CombinedOutput(); err != nil {
+		t.Errorf("Go SDK: %v %s", err, out)
+	}
+
 	// Logins at a shell, as the guide says.
 	login := func(stdin string, args ...string) (key, string, error) {
 		cmd := c.ns.command(context.Background(), shared.karri, append([]string{"login", "--endpoint", c.url, "--json"}, args...)...)
