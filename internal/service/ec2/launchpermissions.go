@@ -35,21 +35,21 @@ func launchKeys(a *authz.Asking, k policy.Key) (policy.Value, bool) {
 	if !ok {
 		return policy.Value{}, false
 	}
-	switch {
-	case k.Name == "ec2:instancetype" && a.Kind() == "instance":
-		return policy.String(pick(in.InstanceType, defaultType)), true
-	case k.Name == "ec2:tenancy" && a.Kind() == "instance":
-		return policy.String("default"), true // no other is taken
-	case k.Name == "ec2:instanceprofile" && a.Kind() == "instance" && in.IamInstanceProfile != nil:
-		if p, err := findProfile(a.Reader, a.Info, in.IamInstanceProfile); err == nil && p != nil {
-			return policy.String(p.ARN()), true
+	switch a.Kind() {
+	case "instance":
+		if v, ok := launchedKey(a, in, k.Name); ok {
+			return v, true
 		}
-	case (k.Name == "ec2:subnet" || k.Name == "ec2:vpc") && a.Kind() == "network-interface":
-		if s := store.Subnets.Get(a.Reader, launchSubnet(in)); s != nil && subnets.mine(a.Info, s) {
-			if k.Name == "ec2:vpc" {
-				return vpcKey(&s.Owned, s.VPCID)
-			}
+	case "network-interface":
+		s := store.Subnets.Get(a.Reader, launchSubnet(in))
+		if s == nil || !subnets.mine(a.Info, s) {
+			break
+		}
+		switch k.Name {
+		case "ec2:subnet":
 			return policy.String(subnetARN(&s.Owned, s.ID)), true
+		case "ec2:vpc":
+			return vpcKey(&s.Owned, s.VPCID)
 		}
 	}
 	given, ok := a.Given.(*shape.RunInstancesRequest)
@@ -65,6 +65,42 @@ func launchKeys(a *authz.Asking, k policy.Key) (policy.Value, bool) {
 		return policy.String(string(appendARN(nil, a.Info, "launch-template", t.ID))), true
 	case "ec2:islaunchtemplateresource":
 		return policy.Bool(!overrides(given, a.Kind())), true
+	}
+	return policy.Value{}, false
+}
+
+// launchedKey gives the keys of an instance that is to be: what the request leaves out has the value that it will have.
+func launchedKey(a *authz.Asking, in *shape.RunInstancesRequest, key string) (policy.Value, bool) {
+	imds := in.MetadataOptions
+	if imds == nil {
+		imds = &shape.InstanceMetadataOptionsRequest{}
+	}
+	switch key {
+	case "ec2:instancetype":
+		return policy.String(pick(in.InstanceType, defaultType)), true
+	case "ec2:tenancy":
+		return policy.String("default"), true // no other is taken
+	case "ec2:ebsoptimized":
+		return policy.Bool(in.EbsOptimized != nil && *in.EbsOptimized), true
+	case "ec2:instancemarkettype":
+		return policy.String("on-demand"), true
+	case "ec2:metadatahttptokens":
+		return policy.String(pick(imds.HttpTokens, "optional")), true
+	case "ec2:metadatahttpendpoint":
+		return policy.String(pick(imds.HttpEndpoint, "enabled")), true
+	case "ec2:metadatahttpputresponsehoplimit":
+		if imds.HttpPutResponseHopLimit == nil {
+			return policy.Int(1), true
+		}
+		return policy.Int(int64(*imds.HttpPutResponseHopLimit)), true
+	case "ec2:rootdevicetype":
+		if img, err := findImage(a.Reader, a.Info, in.ImageId); err == nil {
+			return policy.String(img.RootDeviceType), true
+		}
+	case "ec2:instanceprofile":
+		if p, err := findProfile(a.Reader, a.Info, in.IamInstanceProfile); err == nil && p != nil {
+			return policy.String(p.ARN()), true
+		}
 	}
 	return policy.Value{}, false
 }

@@ -34,9 +34,7 @@ func runInstancesMembers() members {
 		on: "image:ImageId instance:+ network-interface:+ subnet:SubnetId,NetworkInterfaces.SubnetId? " +
 			"security-group:SecurityGroupIds,SecurityGroups,NetworkInterfaces.Groups? network-interface:NetworkInterfaces.NetworkInterfaceId? key-pair:KeyName? " +
 			"launch-template:LaunchTemplate.LaunchTemplateId,LaunchTemplate.LaunchTemplateName? placement-group:Placement.GroupName?",
-		keys: "ec2:AvailabilityZone=Placement.AvailabilityZone ec2:EbsOptimized=EbsOptimized " +
-			"ec2:MetadataHttpTokens=MetadataOptions.HttpTokens ec2:MetadataHttpEndpoint=MetadataOptions.HttpEndpoint " +
-			"ec2:MetadataHttpPutResponseHopLimit=MetadataOptions.HttpPutResponseHopLimit ec2:KeyPairName=KeyName",
+		keys: "ec2:AvailabilityZone=Placement.AvailabilityZone ec2:KeyPairName=KeyName",
 		also: launchUses, more: launchKeys, whole: wholeLaunch,
 		used: "DryRun ImageId InstanceType KernelId RamdiskId KeyName MinCount MaxCount ClientToken UserData Monitoring SecurityGroupIds SecurityGroups " +
 			"SubnetId PrivateIpAddress DisableApiTermination InstanceInitiatedShutdownBehavior TagSpecifications MetadataOptions " +
