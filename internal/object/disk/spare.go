@@ -34,7 +34,7 @@ type spareFS struct {
 	engine *Engine
 	name   string
 
-	waiting atomic.Bool // for space
+	waiting atomic.Int32 // writes that wait for space
 
 	mu   sync.Mutex
 	held bool // the spare file is there
@@ -72,10 +72,10 @@ func (s *spareFS) refill() {
 
 // do repeats fn while there is no space.
 func (s *spareFS) do(fn func() error) error {
-	err := fn()
-	for ; full(err) && s.more(); err = fn() {
+	err, waits := fn(), false
+	for ; full(err) && s.more(&waits); err = fn() {
 	}
-	if err == nil && s.waiting.Load() && s.waiting.Swap(false) {
+	if waits && s.waiting.Add(-1) == 0 && err == nil {
 		s.engine.log.Warn("object engine: there is space for the index again")
 	}
 	return err
@@ -83,14 +83,17 @@ func (s *spareFS) do(fn func() error) error {
 
 func full(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
-// more says whether another attempt is worth while.
-func (s *spareFS) more() bool {
+// more says whether another attempt is worth while. Several writes may wait, and that one has found space says nothing of
+// the others: waits is that of this one.
+func (s *spareFS) more(waits *bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.held {
 		return s.release()
 	}
-	if !s.waiting.Swap(true) {
+	if !*waits {
+		*waits = true
+		s.waiting.Add(1)
 		s.engine.log.Error("object engine: the index's disk is full: nothing can be changed until there is space", "folder", path.Dir(s.name))
 	}
 	if since := s.engine.closingFor(); since > spareEnd {
@@ -129,7 +132,7 @@ func spareFor(total int64) int64 { return min(spareSize, total/16) }
 
 // ready refuses changes while the index waits.
 func (s *spareFS) ready() error {
-	if s.waiting.Load() {
+	if s.waiting.Load() > 0 {
 		return fmt.Errorf("%w for the index", object.ErrNoSpace)
 	}
 	return nil

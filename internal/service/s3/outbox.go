@@ -71,7 +71,7 @@ func (o *outbox) begin(queue string, held int, now time.Time) (work, shorten boo
 	return work, shorten
 }
 
-func (o *outbox) end(queue string, now time.Time, err error) {
+func (o *outbox) end(queue string, now time.Time, progress bool, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	delete(o.busy, queue)
@@ -80,6 +80,9 @@ func (o *outbox) end(queue string, now time.Time, err error) {
 		delete(o.next, queue)
 		delete(o.why, queue)
 		return
+	}
+	if progress {
+		o.fail[queue] = 0
 	}
 	wait := min(shortWait<<min(o.fail[queue], 16), longWait)
 	o.fail[queue]++
@@ -122,13 +125,14 @@ func (s *Service) RunOutbox(ctx context.Context) error {
 					s.outbox.pause(queue)
 					return
 				}
+				progress := false
 				if err == nil {
-					err = s.workOff(ctx, queue)
+					progress, err = s.workOff(ctx, queue)
 				}
 				if err != nil && ctx.Err() == nil {
 					s.log.Warn("s3: a queue waits", "queue", queue, "err", err)
 				}
-				s.outbox.end(queue, s.now(), err)
+				s.outbox.end(queue, s.now(), progress, err)
 			})
 		}
 		select {
@@ -140,12 +144,12 @@ func (s *Service) RunOutbox(ctx context.Context) error {
 	}
 }
 
-// workOff does what a queue asks for until it is empty or something fails.
-func (s *Service) workOff(ctx context.Context, queue string) error {
+// workOff does what a queue asks for until it is empty or something fails, and says whether anything was done.
+func (s *Service) workOff(ctx context.Context, queue string) (progress bool, err error) {
 	for {
 		notes, err := s.engine.Notes(ctx, queue, noteBatch)
 		if err != nil || len(notes) == 0 {
-			return err
+			return progress, err
 		}
 		var done []uint64
 		for _, n := range notes {
@@ -155,10 +159,11 @@ func (s *Service) workOff(ctx context.Context, queue string) error {
 			done = append(done, n.ID)
 		}
 		if len(done) > 0 {
+			progress = true
 			err = errors.Join(err, s.engine.DropNotes(ctx, queue, done...))
 		}
 		if err != nil {
-			return errors.Join(err, s.age(ctx, queue))
+			return progress, errors.Join(err, s.age(ctx, queue))
 		}
 	}
 }
