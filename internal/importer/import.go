@@ -38,7 +38,10 @@ func (im *Importer) importImage(ctx context.Context, task *resource.ImportTask) 
 	if err != nil {
 		return spaceError(err)
 	}
-	if len(disks) > 1 && (task.SnapshotID != "" || im.cfg.RootDevice != "ebs") {
+	if v := task.Volume; v != nil && len(disks) == 1 && gib(disks[0].Size()) > v.SizeGiB {
+		return &BadImage{Reason: fmt.Sprintf("The disk has %d GiB, and the volume only %d", gib(disks[0].Size()), v.SizeGiB)}
+	}
+	if len(disks) > 1 && (task.Volume != nil || task.SnapshotID != "" || im.cfg.RootDevice != "ebs") {
 		return &BadImage{Reason: fmt.Sprintf("The image has %d disks: exactly one can be imported here", len(disks))}
 	}
 	list := make([]imported, len(disks))
@@ -58,7 +61,7 @@ func (im *Importer) importImage(ctx context.Context, task *resource.ImportTask) 
 // source is a disk that is to be imported.
 type source struct {
 	image.Disk
-	object object.Object
+	object file
 	of     resource.ImportDisk
 }
 
@@ -71,11 +74,11 @@ type imported struct {
 // open finds a task's disks: those of an archive come one by one. What it gives is to be closed, also with an error.
 func (im *Importer) open(ctx context.Context, task *resource.ImportTask) (out []source, err error) {
 	for _, d := range task.Disks {
-		o, err := im.object(ctx, task.AccountID, d)
+		o, err := im.file(ctx, task.AccountID, d)
 		if err != nil {
 			return out, err
 		}
-		r := object.NewReaderAt(o)
+		r := object.NewRangeReaderAt(o, o.Size())
 		list, err := image.InspectAll(r, r.Size(), image.Format(d.Format), 0)
 		var bad *BadImage
 		if errors.As(err, &bad) {
@@ -92,12 +95,12 @@ func (im *Importer) open(ctx context.Context, task *resource.ImportTask) (out []
 		}
 		for n, info := range list {
 			if n > 0 {
-				if o, err = im.object(ctx, task.AccountID, d); err != nil {
+				if o, err = im.file(ctx, task.AccountID, d); err != nil {
 					return out, err
 				}
 				d.DeviceName = ""
 			}
-			disk, err := image.Open(object.NewReaderAt(o), info)
+			disk, err := image.Open(object.NewRangeReaderAt(o, o.Size()), info)
 			out = append(out, source{disk, o, d})
 			if err != nil {
 				return out, err
@@ -219,6 +222,9 @@ func (im *Importer) finish(ctx context.Context, id string, disks []imported) err
 			t.Disks[n].Size = d.data.VirtualSize
 		}
 		root := disks[0].data
+		if t.Volume != nil {
+			return im.addVolume(tx, t, owned, root)
+		}
 		if t.SnapshotID != "" {
 			return store.Snapshots.Put(tx, &resource.Snapshot{
 				Owned: owned, ID: t.SnapshotID, VolumeID: noVolume, SizeGiB: gib(root.VirtualSize), Description: t.Description,

@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/image"
 	"karri.dev/internal/jail"
 	"karri.dev/internal/object"
@@ -36,6 +37,8 @@ type Config struct {
 	RootDevice string
 	// RetryPause is waited before a task that failed for a reason of ours is tried again; 0 means 5 s.
 	RetryPause time.Duration
+	// PartsPause is waited before it is looked again for parts that were not uploaded yet; 0 means 10 s.
+	PartsPause time.Duration
 	Reserve    int64 // bytes that a task leaves free on the file system; 0 means 256 MiB
 }
 
@@ -54,6 +57,8 @@ type Deps struct {
 	Objects   object.Engine
 	Converter Converter
 	Bundles   *rsa.PrivateKey // opens bundles; nil: none
+	// AddVolume puts a new volume into a transaction, within its account's quotas and its zone's room.
+	AddVolume func(tx *store.Tx, v *resource.Volume) error
 	Now       func() time.Time
 	Log       *slog.Logger
 }
@@ -68,6 +73,7 @@ type Importer struct {
 	mu      sync.Mutex
 	running map[string]context.CancelCauseFunc // by task, or image of a bundle
 	tries   map[string]int                     // that failed for a reason of ours
+	waiting map[string]time.Time               // for their parts: when to look again
 }
 
 // New makes an importer.
@@ -78,10 +84,13 @@ func New(cfg Config, deps Deps) *Importer {
 	if cfg.RetryPause == 0 {
 		cfg.RetryPause = 5 * time.Second
 	}
+	if cfg.PartsPause == 0 {
+		cfg.PartsPause = 10 * time.Second
+	}
 	if cfg.Reserve == 0 {
 		cfg.Reserve = 256 << 20
 	}
-	return &Importer{cfg: cfg, deps: deps, running: map[string]context.CancelCauseFunc{}, tries: map[string]int{}}
+	return &Importer{cfg: cfg, deps: deps, running: map[string]context.CancelCauseFunc{}, tries: map[string]int{}, waiting: map[string]time.Time{}}
 }
 
 // CreateBucket makes the system bucket's record.
@@ -152,6 +161,9 @@ func (im *Importer) step(ctx context.Context, work chan struct{}) {
 			}
 			continue
 		}
+		if im.waits(task.ID) {
+			continue
+		}
 		if !im.start(ctx, work, task.ID, func(ctx context.Context) { im.carryOut(ctx, task) }) {
 			return
 		}
@@ -192,6 +204,10 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 		log.Info("disk imported", "as", task.Target(), "after", im.deps.Now().Sub(began).Round(time.Millisecond))
 		return
 	}
+	if errors.Is(err, errWaiting) && ctx.Err() == nil {
+		im.wait(ctx, task, err)
+		return
+	}
 	message, ended := im.why(ctx, log, task.ID, err)
 	if !ended {
 		return
@@ -202,9 +218,37 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 	}
 }
 
+// wait looks again later whether a task's parts have come, or ends it.
+func (im *Importer) wait(ctx context.Context, task *resource.ImportTask, why error) {
+	if task.Volume != nil && im.deps.Now().Before(task.Volume.Expires) {
+		im.reporter(ctx, task.ID)("Pending: "+why.Error(), 0)
+		im.mu.Lock()
+		im.waiting[task.ID] = im.deps.Now().Add(im.cfg.PartsPause)
+		im.mu.Unlock()
+		time.AfterFunc(im.cfg.PartsPause, im.poke)
+		return
+	}
+	if err := im.end(ctx, task.ID, "ClientError: The task has expired: "+why.Error()); err != nil {
+		im.deps.Log.Error("cannot end an expired import", "task", task.ID, "error", err)
+	}
+}
+
+// waits says whether it is too early to look again for a task's parts.
+func (im *Importer) waits(id string) bool {
+	im.mu.Lock()
+	defer im.mu.Unlock()
+	until, ok := im.waiting[id]
+	if ok && im.deps.Now().Before(until) {
+		return true
+	}
+	delete(im.waiting, id)
+	return false
+}
+
 // why says in words for its owner why a task failed; not ended: it is tried again.
 func (im *Importer) why(ctx context.Context, log *slog.Logger, id string, err error) (message string, ended bool) {
 	var bad *BadImage
+	var refused *awserr.Error
 	switch {
 	case errors.Is(context.Cause(ctx), errCancelled):
 		return "Cancelled by the user", true
@@ -212,6 +256,8 @@ func (im *Importer) why(ctx context.Context, log *slog.Logger, id string, err er
 		return "", false // we are being stopped: the task is done again
 	case errors.As(err, &bad):
 		return "ClientError: " + bad.Reason, true
+	case errors.As(err, &refused):
+		return "ClientError: " + refused.Message, true
 	case errors.Is(err, object.ErrNoSpace):
 		return "ServerError: There is not enough disk space in the cloud for this image", true
 	case errors.Is(err, jail.ErrNoJail):

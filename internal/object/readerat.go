@@ -14,7 +14,7 @@ const (
 // ReaderAt reads an object at any place. Parts of it are kept, so that small reads are cheap. Its methods may be
 // called concurrently.
 type ReaderAt struct {
-	object Object
+	object Ranger
 	size   int64
 
 	mu    sync.Mutex
@@ -28,9 +28,17 @@ type objectPart struct {
 	err  error
 }
 
+// Ranger gives bytes from a place on; an Object does.
+type Ranger interface {
+	Range(offset, length int64) (io.ReadCloser, error)
+}
+
 // NewReaderAt makes a reader of an open object.
-func NewReaderAt(o Object) *ReaderAt {
-	return &ReaderAt{object: o, size: o.Meta().Size, parts: map[int64]*objectPart{}}
+func NewReaderAt(o Object) *ReaderAt { return NewRangeReaderAt(o, o.Meta().Size) }
+
+// NewRangeReaderAt makes a reader of what has a size.
+func NewRangeReaderAt(o Ranger, size int64) *ReaderAt {
+	return &ReaderAt{object: o, size: size, parts: map[int64]*objectPart{}}
 }
 
 // Size is the object's.

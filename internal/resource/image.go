@@ -85,28 +85,44 @@ type ImageData struct {
 	SHA256      string `json:"sha256"` // hex, of the object
 }
 
-// ImportTask is an ImportImage or an ImportSnapshot task.
+// ImportTask is an ImportImage, an ImportSnapshot or an ImportVolume task.
 type ImportTask struct {
 	Owned
-	ID            string       `json:"id"` // import-ami-…, import-snap-…
-	ClientToken   string       `json:"client_token,omitempty"`
-	Description   string       `json:"description,omitempty"`
-	Architecture  string       `json:"architecture"`
-	Platform      string       `json:"platform,omitempty"`
-	BootMode      string       `json:"boot_mode,omitempty"`
-	RoleName      string       `json:"role_name,omitempty"`
-	Disks         []ImportDisk `json:"disks"`
-	Status        string       `json:"status"`         // "active", "completed", "deleting", "deleted" (cancelled or failed)
-	StatusMessage string       `json:"status_message"` // "pending", "converting", …, or why it failed
-	Progress      int          `json:"progress"`       // percent
-	ImageID       string       `json:"image,omitempty"`
-	SnapshotID    string       `json:"snapshot,omitempty"` // of an ImportSnapshot task
-	Cancel        bool         `json:"cancel,omitempty"`
-	EndedAt       time.Time    `json:"ended,omitzero"`
+	ID            string        `json:"id"` // import-ami-…, import-snap-…, import-vol-…
+	ClientToken   string        `json:"client_token,omitempty"`
+	Description   string        `json:"description,omitempty"`
+	Architecture  string        `json:"architecture"`
+	Platform      string        `json:"platform,omitempty"`
+	BootMode      string        `json:"boot_mode,omitempty"`
+	RoleName      string        `json:"role_name,omitempty"`
+	Disks         []ImportDisk  `json:"disks"`
+	Status        string        `json:"status"`         // "active", "completed", "deleting", "deleted" (cancelled or failed)
+	StatusMessage string        `json:"status_message"` // "pending", "converting", …, or why it failed
+	Progress      int           `json:"progress"`       // percent
+	ImageID       string        `json:"image,omitempty"`
+	SnapshotID    string        `json:"snapshot,omitempty"` // of an ImportSnapshot task
+	Volume        *ImportVolume `json:"volume,omitempty"`   // of an ImportVolume task
+	Cancel        bool          `json:"cancel,omitempty"`
+	EndedAt       time.Time     `json:"ended,omitzero"`
 }
 
 // Target is the id of what the task makes.
-func (t *ImportTask) Target() string { return t.ImageID + t.SnapshotID }
+func (t *ImportTask) Target() string {
+	if t.Volume != nil {
+		return t.Volume.ID
+	}
+	return t.ImageID + t.SnapshotID
+}
+
+// ImportVolume is what an ImportVolume task makes. Its disk's Key is a manifest, whose parts may come later.
+type ImportVolume struct {
+	ID      string    `json:"id"`
+	Zone    string    `json:"zone"`
+	SizeGiB int       `json:"size_gib"`
+	Bytes   int64     `json:"bytes"` // of the image's file
+	URL     string    `json:"url"`   // of the manifest, as it was given
+	Expires time.Time `json:"expires"`
+}
 
 // ExportTask is an ExportImage task.
 type ExportTask struct {
@@ -139,4 +155,5 @@ type ImportDisk struct {
 	Key         string `json:"key"`
 	Size        int64  `json:"size"`               // bytes of the disk once converted, 0 until known
 	SnapshotID  string `json:"snapshot,omitempty"` // that was made of it
+	Manifest    string `json:"manifest,omitempty"` // SHA-256 of Key, which is a manifest of parts
 }

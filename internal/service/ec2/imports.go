@@ -244,7 +244,7 @@ func (s *Service) DescribeImportImageTasks(ctx context.Context, in *shape.Descri
 	}
 	list, next, err := list(s, r, info, importTasks, selection[resource.ImportTask]{
 		op: "DescribeImportImageTasks", ids: in.ImportTaskIds, max: in.MaxResults, token: in.NextToken, least: 1,
-		match: func(t *resource.ImportTask) bool { return t.SnapshotID == "" && (match == nil || match(t)) },
+		match: func(t *resource.ImportTask) bool { return t.ImageID != "" && (match == nil || match(t)) },
 	})
 	if err != nil {
 		return nil, err
@@ -272,18 +272,23 @@ func (s *Service) CancelImportTask(ctx context.Context, in *shape.CancelImportTa
 			return err
 		}
 		out.PreviousState, out.State = task.Status, importDeleting
-		switch task.Status {
-		case importCompleted, importDeleted:
-			return awserr.New("IncorrectState", "The import task '%s' is %s and cannot be cancelled.", task.ID, task.Status)
-		case importDeleting:
-			return nil
-		}
-		next := *task
-		next.Cancel, next.Status, next.StatusMessage = true, importDeleting, "cancelled by the user"
-		return store.ImportTasks.Put(tx, &next)
+		return cancelImport(tx, task)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// cancelImport marks a task for the importer to give up.
+func cancelImport(tx *store.Tx, task *resource.ImportTask) error {
+	switch task.Status {
+	case importCompleted, importDeleted:
+		return awserr.New("IncorrectState", "The import task '%s' is %s and cannot be cancelled.", task.ID, task.Status)
+	case importDeleting:
+		return nil
+	}
+	next := *task
+	next.Cancel, next.Status, next.StatusMessage = true, importDeleting, "cancelled by the user"
+	return store.ImportTasks.Put(tx, &next)
 }

@@ -25,6 +25,17 @@ func imageOperations() map[string]members {
 			used: "DryRun ClientToken Description DiskImageFormat ImageId S3ExportLocation RoleName TagSpecifications",
 			note: "Images that were imported or registered from bundles; not yet those made of snapshots.",
 		},
+		"ImportVolume": {
+			on: "volume:+", used: "DryRun AvailabilityZone Description Image.Bytes Image.Format Image.ImportManifestUrl Volume.Size",
+			note: "The manifest and its parts must be in this cloud's S3, and readable by the caller.",
+		},
+		"ImportInstance": {
+			on:      "instance:+",
+			refused: "Description DiskImages LaunchSpecification", harmless: map[string]string{"DryRun": "it is refused anyway", "Platform": "it is refused anyway"},
+			note: "Refused: use ImportImage and RunInstances.",
+		},
+		"DescribeConversionTasks":  {used: "DryRun ConversionTaskIds", note: "Tasks of ImportVolume."},
+		"CancelConversionTask":     {used: "DryRun ConversionTaskId", harmless: map[string]string{"ReasonMessage": "AWS does not show it either"}},
 		"DescribeExportImageTasks": {used: pageMembers + "ExportImageTaskIds"},
 		"CancelExportTask":         {on: "export-image-task:ExportTaskId", used: "ExportTaskId", note: "Tasks of ExportImage."},
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},

@@ -43,6 +43,7 @@ type cloud struct {
 	consoles   map[string]string
 	objects    map[string]bool
 	content    map[string]string
+	denied     map[string]bool // objects
 }
 
 func (c *cloud) Console(_ context.Context, id string, most int) ([]byte, error) {
@@ -61,6 +62,9 @@ func (c *cloud) Screen(_ context.Context, id string) ([]byte, error) {
 }
 
 func (c *cloud) Exists(ctx context.Context, bucket, key string) error {
+	if c.denied[bucket+"/"+key] {
+		return awserr.New("AccessDenied", "not %s/%s", bucket, key)
+	}
 	if !c.objects[call.From(ctx).AccountID+"/"+bucket+"/"+key] {
 		return awserr.New("NoSuchKey", "no %s/%s", bucket, key)
 	}

@@ -1,0 +1,122 @@
+package importer
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+func addVolume(tx *store.Tx, v *resource.Volume) error {
+	if v.Zone == "full" {
+		return awserr.New("InsufficientVolumeCapacity", "There is not enough capacity")
+	}
+	return store.Volumes.Put(tx, v)
+}
+
+// parted gives the fixture a manifest of a disk in parts of these sizes, and a task for it.
+func (f *fixture) parted(zone string, size int, data []byte, sizes ...int) (parts [][]byte) {
+	f.t.Helper()
+	doc := fmt.Sprintf(`<manifest><version>2010-11-15</version><file-format>RAW</file-format><import><size>%d</size><volume-size>1</volume-size><parts count="%d">`, len(data), len(sizes))
+	at := 0
+	for i, n := range sizes {
+		doc += fmt.Sprintf(`<part index="%d"><byte-range start="%d" end="%d"/><key>part%d</key></part>`, i, at, at+n-1, i)
+		parts = append(parts, data[at:at+n])
+		at += n
+	}
+	doc += "</parts></import></manifest>"
+	f.put("mine-1", "manifest", []byte(doc))
+	sum := sha256.Sum256([]byte(doc))
+	f.update(func(tx *store.Tx) error {
+		return store.ImportTasks.Put(tx, &resource.ImportTask{
+			Owned: resource.Owned{AccountID: account, Region: "us-east-1"}, ID: "import-vol-1", Status: "active",
+			Disks:  []resource.ImportDisk{{Format: "raw", Bucket: "mine", Key: "manifest", Manifest: hex.EncodeToString(sum[:])}},
+			Volume: &resource.ImportVolume{ID: "vol-1", Zone: zone, SizeGiB: size, Bytes: int64(len(data)), Expires: time.Now().Add(time.Hour)},
+		})
+	})
+	return parts
+}
+
+// A volume is made of parts, the last of which comes after the task began.
+func TestImportVolume(t *testing.T) {
+	f := setup(t)
+	data := bytes.Repeat(sector, 5000) // 2.5 MB
+	parts := f.parted("us-east-1a", 3, data, 1<<20, 1000, len(data)-1<<20-1000)
+	f.put("mine-1", "part0", parts[0])
+	f.put("mine-1", "part1", parts[1])
+	f.run(upper)
+	f.await("import-vol-1", func(t *resource.ImportTask) bool { return strings.Contains(t.StatusMessage, "2 of 3") })
+	f.put("mine-1", "part2", parts[2])
+	task := f.await("import-vol-1", ended)
+	v := store.Volumes.Get(f.store.Snapshot(), "vol-1")
+	if task.Status != "completed" || v == nil || v.SizeGiB != 3 || v.Base == nil || v.Zone != "us-east-1a" || v.AccountID != account || v.State != resource.VolumeCreating {
+		t.Fatalf("%+v %+v", task, v)
+	}
+	if !bytes.Equal(f.content(*v.Base), data) {
+		t.Error("the volume has other bytes")
+	}
+	f.kill()
+	im := New(Config{Scratch: f.scratch}, Deps{Store: f.store, Objects: f.objects, Now: time.Now})
+	if err := im.collect(t.Context()); err != nil || len(f.keys()) != 1 {
+		t.Errorf("%v, %v", f.keys(), err)
+	}
+}
+
+func TestImportVolumesThatFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		zone   string
+		change func(f *fixture, parts [][]byte)
+		want   string
+	}{
+		"part of another size": {"", func(f *fixture, _ [][]byte) { f.put("mine-1", "part1", sector[:3]) }, "Part 1 has 3 bytes"},
+		"manifest changed":     {"", func(f *fixture, _ [][]byte) { f.put("mine-1", "manifest", []byte("<manifest/>")) }, "manifest was changed"},
+		"no room":              {"full", func(*fixture, [][]byte) {}, "not enough capacity"},
+		"expired": {"", func(f *fixture, _ [][]byte) {
+			f.put("mine-1", "part1", nil)
+			f.update(func(tx *store.Tx) error {
+				next := *store.ImportTasks.Get(tx, "import-vol-1")
+				v := *next.Volume
+				v.Expires = time.Now()
+				next.Volume = &v
+				next.Disks[0].Bucket = "mine"
+				return store.ImportTasks.Put(tx, &next)
+			})
+			f.forget("part0")
+		}, "expired"},
+		"bucket of another": {"", func(f *fixture, _ [][]byte) {
+			f.update(func(tx *store.Tx) error {
+				return store.Buckets.Put(tx, &resource.Bucket{Name: "mine", Engine: "mine-1", AccountID: stranger})
+			})
+		}, "not the account's"},
+		"cancelled": {"", func(f *fixture, _ [][]byte) {
+			f.forget("part0")
+			f.update(func(tx *store.Tx) error {
+				next := *store.ImportTasks.Get(tx, "import-vol-1")
+				next.Cancel, next.Status = true, "deleting"
+				return store.ImportTasks.Put(tx, &next)
+			})
+		}, "Cancelled"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := setup(t)
+			parts := f.parted(c.zone, 1, sector, 256, 256)
+			f.put("mine-1", "part0", parts[0])
+			f.put("mine-1", "part1", parts[1])
+			c.change(f, parts)
+			f.run(upper)
+			if task := f.await("import-vol-1", ended); task.Status != "deleted" || !strings.Contains(task.StatusMessage, c.want) {
+				t.Errorf("%+v", task)
+			}
+			if store.Volumes.Len(f.store.Snapshot()) != 0 {
+				t.Error("there is a volume")
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+package ec2
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
+	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/importmanifest"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
+)
+
+// conversionLife is how long a conversion task waits for its parts.
+const conversionLife = 7 * 24 * time.Hour
+
+// s3Object gives the bucket and key that a URL of this cloud's S3 names. Nothing is fetched from it.
+func s3Object(raw string) (bucket, key string, ok bool) {
+	u, err := url.Parse(raw)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", "", false
+	}
+	path := strings.TrimPrefix(u.Path, "/")
+	for _, old := range []string{"services/objectstorage/", "services/Walrus/"} { // Eucalyptus's
+		path = strings.TrimPrefix(path, old)
+	}
+	if bucket, _, ok = strings.Cut(u.Hostname(), ".s3."); ok {
+		return bucket, path, path != ""
+	}
+	bucket, key, ok = strings.Cut(path, "/")
+	return bucket, key, ok && bucket != "" && key != ""
+}
+
+// ImportVolume begins to make a volume of a disk image that is in S3 in parts, or will be.
+func (s *Service) ImportVolume(ctx context.Context, in *shape.ImportVolumeRequest) (*shape.ImportVolumeResult, error) {
+	info, err := s.begin(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case in.AvailabilityZone == "":
+		return nil, errMissing("AvailabilityZone")
+	case in.Image == nil || in.Image.ImportManifestUrl == "":
+		return nil, errMissing("Image.ImportManifestUrl")
+	case in.Image.Format == "":
+		return nil, errMissing("Image.Format")
+	case in.Volume == nil || in.Volume.Size == 0:
+		return nil, errMissing("Volume.Size")
+	case in.Volume.Size < 1 || in.Volume.Size > 16384:
+		return nil, awserr.New("InvalidParameterValue", "Volume of %dGiB is invalid: it must have from 1 to 16384 GiB", in.Volume.Size)
+	case len(in.Description) > maxDescription:
+		return nil, awserr.New("InvalidParameterValue", "The description has more than %d characters.", maxDescription)
+	}
+	if err := oneOf("format", strings.ToUpper(in.Image.Format), "VMDK", "RAW", "VHD"); err != nil {
+		return nil, err
+	}
+	disk, err := s.manifest(ctx, in.Image)
+	if err != nil {
+		return nil, err
+	}
+	task := &resource.ImportTask{
+		Owned: s.owned(info, nil), ID: s.IDs.Resource(conversions.prefix), Description: in.Description, Disks: []resource.ImportDisk{disk},
+		Status: importActive, StatusMessage: "Pending",
+		Volume: &resource.ImportVolume{
+			ID: s.IDs.Resource(volumes.prefix), Zone: in.AvailabilityZone, SizeGiB: int(in.Volume.Size), Bytes: in.Image.Bytes, URL: in.Image.ImportManifestUrl,
+			Expires: s.now().Add(conversionLife),
+		},
+	}
+	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
+		if z := store.Zones.Get(tx, in.AvailabilityZone); z == nil || z.Region != info.Region {
+			return awserr.New("InvalidZone.NotFound", "The zone '%s' does not exist.", in.AvailabilityZone)
+		}
+		if err := checkRoom(tx, in.AvailabilityZone, task.Volume.SizeGiB); err != nil {
+			return err
+		}
+		return store.ImportTasks.Put(tx, task)
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := shapeConversion(s.Store.Snapshot(), task)
+	return &shape.ImportVolumeResult{ConversionTask: &out}, nil
+}
+
+// manifest reads the manifest of an image. Its parts need not be there yet, but the caller must be allowed to read what
+// it names.
+func (s *Service) manifest(ctx context.Context, in *shape.DiskImageDetail) (disk resource.ImportDisk, err error) {
+	wrong := func(format string, args ...any) error {
+		return awserr.New("InvalidParameter", "The manifest at Image.ImportManifestUrl cannot be used: "+format, args...)
+	}
+	bucket, key, ok := s3Object(in.ImportManifestUrl)
+	if !ok {
+		return disk, wrong("the URL names no object in S3")
+	}
+	raw, err := s.Objects.Read(ctx, bucket, key, importmanifest.MaxBytes)
+	if err != nil {
+		if awserr.Code(err) == "" {
+			return disk, err
+		}
+		return disk, wrong("s3://%s/%s does not exist in this cloud, or cannot be read by the caller", bucket, key)
+	}
+	m, err := importmanifest.Parse(raw)
+	var bad *importmanifest.Invalid
+	switch {
+	case errors.As(err, &bad):
+		return disk, wrong("%s", bad.Reason)
+	case err != nil:
+		return disk, err
+	case m.Format != strings.ToLower(in.Format):
+		return disk, wrong("it is of the format %.20q, and the request says %s", m.Format, in.Format)
+	case m.Size != in.Bytes:
+		return disk, wrong("its image has %d bytes, and the request says %d", m.Size, in.Bytes)
+	}
+	for _, p := range m.Parts {
+		switch err := s.Objects.Exists(ctx, bucket, p.Key); awserr.Code(err) {
+		case "NoSuchKey", "NotFound":
+		default:
+			return disk, wrong("the part %s cannot be read by the caller", p.Key)
+		case "":
+			if err != nil {
+				return disk, err
+			}
+		}
+	}
+	sum := sha256.Sum256(raw)
+	return resource.ImportDisk{Format: m.Format, Bucket: bucket, Key: key, Manifest: hex.EncodeToString(sum[:])}, nil
+}
+
+// AddVolume puts a volume that was imported into a transaction.
+func (s *Service) AddVolume(tx *store.Tx, v *resource.Volume) error {
+	info := &call.Info{Caller: call.Caller{AccountID: v.AccountID}, Region: v.Region}
+	return s.Quotas.Within(tx, info, func(tx *store.Tx) error { return addVolume(tx, v) })
+}
+
+// ImportInstance is refused.
+func (s *Service) ImportInstance(ctx context.Context, in *shape.ImportInstanceRequest) (*shape.ImportInstanceResult, error) {
+	if _, err := s.begin(ctx, in); err != nil {
+		return nil, err
+	}
+	return nil, errUnsupported("This cloud imports no instances: import the disks as an image with ImportImage, and launch that.")
+}
+
+// shapeConversion shows a conversion task.
+func shapeConversion(_ store.Reader, t *resource.ImportTask) shape.ConversionTask {
+	v, d := t.Volume, t.Disks[0]
+	volume, done := &shape.DiskImageVolumeDescription{Size: int64(v.SizeGiB)}, v.Bytes*int64(t.Progress)/100
+	if t.Status == importCompleted {
+		volume.Id = v.ID
+	}
+	state := map[string]string{importActive: "active", importDeleting: "cancelling", importDeleted: "cancelled", importCompleted: "completed"}[t.Status]
+	return shape.ConversionTask{
+		ConversionTaskId: t.ID, ExpirationTime: awsTime(v.Expires), State: state, StatusMessage: t.StatusMessage, Tags: shapeTags(t.Tags),
+		ImportVolume: &shape.ImportVolumeTaskDetails{
+			AvailabilityZone: v.Zone, BytesConverted: done, Description: t.Description, Volume: volume,
+			Image: &shape.DiskImageDescription{Format: strings.ToUpper(d.Format), ImportManifestUrl: v.URL, Size: v.Bytes},
+		},
+	}
+}
+
+// DescribeConversionTasks lists the tasks of ImportVolume.
+func (s *Service) DescribeConversionTasks(ctx context.Context, in *shape.DescribeConversionTasksRequest) (*shape.DescribeConversionTasksResult, error) {
+	info, r, err := s.read(ctx, in, in.DryRun)
+	if err != nil {
+		return nil, err
+	}
+	list, _, err := list(s, r, info, conversions, selection[resource.ImportTask]{
+		op: "DescribeConversionTasks", ids: in.ConversionTaskIds, match: func(t *resource.ImportTask) bool { return t.Volume != nil },
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.DescribeConversionTasksResult{ConversionTasks: showAll(r, list, shapeConversion)}, nil
+}
+
+// CancelConversionTask asks the importer to give a task up.
+func (s *Service) CancelConversionTask(ctx context.Context, in *shape.CancelConversionTaskRequest) (*shape.CancelConversionTaskResult, error) {
+	info, err := s.begin(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	if in.ConversionTaskId == "" {
+		return nil, errMissing("conversionTaskId")
+	}
+	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
+		task, err := conversions.find(tx, info, in.ConversionTaskId)
+		if err != nil {
+			return err
+		}
+		return cancelImport(tx, task)
+	})
+	return &shape.CancelConversionTaskResult{}, err
+}
