@@ -7,7 +7,7 @@ func permissionsOf() map[string]string {
 		instance = "instance:InstanceId"
 	)
 	return map[string]string{
-		"AllocateHosts": "*", "PurchaseReservedInstancesOffering": "*", "RequestSpotInstances": "*",
+		"CancelConversionTask": "*", "AllocateHosts": "*", "PurchaseReservedInstancesOffering": "*", "RequestSpotInstances": "*",
 		"EnableSerialConsoleAccess": "*", "DisableSerialConsoleAccess": "*", "GetSerialConsoleAccessStatus": "*",
 		"EnableImageBlockPublicAccess": "*", "DisableImageBlockPublicAccess": "*", "GetImageBlockPublicAccessState": "*",
 		"GetConsoleScreenshot": instance, "GetLaunchTemplateData": instance, "GetPasswordData": instance,
