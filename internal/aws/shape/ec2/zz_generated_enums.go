@@ -164,6 +164,14 @@ const (
 	ConnectivityTypePublic  = "public"
 )
 
+// Values of ConversionTaskState.
+const (
+	ConversionTaskStateActive     = "active"
+	ConversionTaskStateCancelling = "cancelling"
+	ConversionTaskStateCancelled  = "cancelled"
+	ConversionTaskStateCompleted  = "completed"
+)
+
 // Values of CopyTagsFromSource.
 const (
 	CopyTagsFromSourceVolume = "volume"
