@@ -118,14 +118,13 @@ func (s *Service) manifest(ctx context.Context, in *shape.DiskImageDetail) (disk
 		return disk, wrong("its image has %d bytes, and the request says %d", m.Size, in.Bytes)
 	}
 	for _, p := range m.Parts {
-		switch err := s.Objects.Exists(ctx, bucket, p.Key); awserr.Code(err) {
-		case "NoSuchKey", "NotFound":
+		err := s.Objects.Exists(ctx, bucket, p.Key)
+		switch code := awserr.Code(err); {
+		case err == nil, code == "NoSuchKey", code == "NotFound":
+		case code == "":
+			return disk, err
 		default:
 			return disk, wrong("the part %s cannot be read by the caller", p.Key)
-		case "":
-			if err != nil {
-				return disk, err
-			}
 		}
 	}
 	sum := sha256.Sum256(raw)
