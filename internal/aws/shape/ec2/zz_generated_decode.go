@@ -205,6 +205,13 @@ func decodeBlockDeviceMapping(d *wire.Decoder, n *wire.Node, v *BlockDeviceMappi
 	v.NoDevice = d.String(n.Take("NoDevice"))
 }
 
+func decodeCancelConversionTaskRequest(d *wire.Decoder, n *wire.Node, v *CancelConversionTaskRequest) {
+	d.Require(n, "ConversionTaskId")
+	v.ConversionTaskId = d.String(n.Take("ConversionTaskId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.ReasonMessage = d.String(n.Take("ReasonMessage"))
+}
+
 func decodeCancelExportTaskRequest(d *wire.Decoder, n *wire.Node, v *CancelExportTaskRequest) {
 	d.Require(n, "ExportTaskId")
 	v.ExportTaskId = d.String(n.Take("ExportTaskId"))
@@ -841,6 +848,11 @@ func decodeDescribeAvailabilityZonesRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDescribeConversionTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeConversionTasksRequest) {
+	v.ConversionTaskIds = wire.Scalars(d, n, "ConversionTaskId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDescribeCustomerGatewaysRequest(d *wire.Decoder, n *wire.Node, v *DescribeCustomerGatewaysRequest) {
 	v.CustomerGatewayIds = wire.Scalars(d, n, "CustomerGatewayId", "", d.String)
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
@@ -1375,6 +1387,19 @@ func decodeDisassociateVpcCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *Dis
 	v.AssociationId = d.String(n.Take("AssociationId"))
 }
 
+func decodeDiskImage(d *wire.Decoder, n *wire.Node, v *DiskImage) {
+	v.Description = d.String(n.Take("Description"))
+	v.Image = wire.Struct(d, n, "Image", decodeDiskImageDetail)
+	v.Volume = wire.Struct(d, n, "Volume", decodeVolumeDetail)
+}
+
+func decodeDiskImageDetail(d *wire.Decoder, n *wire.Node, v *DiskImageDetail) {
+	d.Require(n, "Bytes", "Format", "ImportManifestUrl")
+	v.Bytes = d.Long(n.Take("Bytes"))
+	v.Format = d.String(n.Take("Format"))
+	v.ImportManifestUrl = d.String(n.Take("ImportManifestUrl"))
+}
+
 func decodeDnsOptionsSpecification(d *wire.Decoder, n *wire.Node, v *DnsOptionsSpecification) {
 	v.DnsRecordIpType = d.String(n.Take("DnsRecordIpType"))
 	v.PrivateDnsOnlyForInboundResolverEndpoint = d.BoolPtr(n.Take("PrivateDnsOnlyForInboundResolverEndpoint"))
@@ -1612,6 +1637,29 @@ func decodeImportImageRequest(d *wire.Decoder, n *wire.Node, v *ImportImageReque
 	v.BootMode = d.String(n.Take("BootMode"))
 }
 
+func decodeImportInstanceLaunchSpecification(d *wire.Decoder, n *wire.Node, v *ImportInstanceLaunchSpecification) {
+	v.AdditionalInfo = d.String(n.Take("AdditionalInfo"))
+	v.Architecture = d.String(n.Take("Architecture"))
+	v.GroupIds = wire.Scalars(d, n, "GroupId", "", d.String)
+	v.GroupNames = wire.Scalars(d, n, "GroupName", "", d.String)
+	v.InstanceInitiatedShutdownBehavior = d.String(n.Take("InstanceInitiatedShutdownBehavior"))
+	v.InstanceType = d.String(n.Take("InstanceType"))
+	v.Monitoring = d.BoolPtr(n.Take("Monitoring"))
+	v.Placement = wire.Struct(d, n, "Placement", decodePlacement)
+	v.PrivateIpAddress = d.String(n.Take("PrivateIpAddress"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.UserData = wire.Struct(d, n, "UserData", decodeUserData)
+}
+
+func decodeImportInstanceRequest(d *wire.Decoder, n *wire.Node, v *ImportInstanceRequest) {
+	d.Require(n, "Platform")
+	v.Description = d.String(n.Take("Description"))
+	v.DiskImages = wire.List(d, n, "DiskImage", "", decodeDiskImage)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.LaunchSpecification = wire.Struct(d, n, "LaunchSpecification", decodeImportInstanceLaunchSpecification)
+	v.Platform = d.String(n.Take("Platform"))
+}
+
 func decodeImportKeyPairRequest(d *wire.Decoder, n *wire.Node, v *ImportKeyPairRequest) {
 	d.Require(n, "KeyName", "PublicKeyMaterial")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1630,6 +1678,15 @@ func decodeImportSnapshotRequest(d *wire.Decoder, n *wire.Node, v *ImportSnapsho
 	v.KmsKeyId = d.String(n.Take("KmsKeyId"))
 	v.RoleName = d.String(n.Take("RoleName"))
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
+func decodeImportVolumeRequest(d *wire.Decoder, n *wire.Node, v *ImportVolumeRequest) {
+	d.Require(n, "AvailabilityZone", "Image", "Volume")
+	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
+	v.Description = d.String(n.Take("Description"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.Image = wire.Struct(d, n, "Image", decodeDiskImageDetail)
+	v.Volume = wire.Struct(d, n, "Volume", decodeVolumeDetail)
 }
 
 func decodeInstanceBlockDeviceMappingSpecification(d *wire.Decoder, n *wire.Node, v *InstanceBlockDeviceMappingSpecification) {
@@ -2640,6 +2697,10 @@ func decodeUserBucket(d *wire.Decoder, n *wire.Node, v *UserBucket) {
 	v.S3Key = d.String(n.Take("S3Key"))
 }
 
+func decodeUserData(d *wire.Decoder, n *wire.Node, v *UserData) {
+	v.Data = d.String(n.Take("Data"))
+}
+
 func decodeUserIdGroupPair(d *wire.Decoder, n *wire.Node, v *UserIdGroupPair) {
 	v.Description = d.String(n.Take("Description"))
 	v.GroupId = d.String(n.Take("GroupId"))
@@ -2654,6 +2715,11 @@ func decodeVCpuCountRangeRequest(d *wire.Decoder, n *wire.Node, v *VCpuCountRang
 	d.Require(n, "Min")
 	v.Min = d.Int(n.Take("Min"))
 	v.Max = d.IntPtr(n.Take("Max"))
+}
+
+func decodeVolumeDetail(d *wire.Decoder, n *wire.Node, v *VolumeDetail) {
+	d.Require(n, "Size")
+	v.Size = d.Long(n.Take("Size"))
 }
 
 func decodeVpnConnectionOptionsSpecification(d *wire.Decoder, n *wire.Node, v *VpnConnectionOptionsSpecification) {

@@ -474,6 +474,11 @@ func appendBlockDeviceMapping(b []byte, v *BlockDeviceMapping) []byte {
 	return b
 }
 
+func appendCancelConversionTaskResult(b []byte, v *CancelConversionTaskResult) []byte {
+	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
 func appendCancelExportTaskResult(b []byte, v *CancelExportTaskResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -571,6 +576,41 @@ func appendConnectionTrackingSpecificationResponse(b []byte, v *ConnectionTracki
 	b = wire.AppendInt(b, "tcpEstablishedTimeout", int64(v.TcpEstablishedTimeout))
 	b = wire.AppendInt(b, "udpStreamTimeout", int64(v.UdpStreamTimeout))
 	b = wire.AppendInt(b, "udpTimeout", int64(v.UdpTimeout))
+	return b
+}
+
+func appendConversionTask(b []byte, v *ConversionTask) []byte {
+	if v.ConversionTaskId != "" {
+		b = wire.AppendString(b, "conversionTaskId", v.ConversionTaskId)
+	}
+	if v.ExpirationTime != "" {
+		b = wire.AppendString(b, "expirationTime", v.ExpirationTime)
+	}
+	if v.ImportInstance != nil {
+		b = append(b, "<importInstance>"...)
+		b = appendImportInstanceTaskDetails(b, v.ImportInstance)
+		b = append(b, "</importInstance>"...)
+	}
+	if v.ImportVolume != nil {
+		b = append(b, "<importVolume>"...)
+		b = appendImportVolumeTaskDetails(b, v.ImportVolume)
+		b = append(b, "</importVolume>"...)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
 	return b
 }
 
@@ -1307,6 +1347,17 @@ func appendDescribeAvailabilityZonesResult(b []byte, v *DescribeAvailabilityZone
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</availabilityZoneInfo>"...)
+	return b
+}
+
+func appendDescribeConversionTasksResult(b []byte, v *DescribeConversionTasksResult) []byte {
+	b = append(b, "<conversionTasks>"...)
+	for i := range v.ConversionTasks {
+		b = append(b, "<item>"...)
+		b = appendConversionTask(b, &v.ConversionTasks[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</conversionTasks>"...)
 	return b
 }
 
@@ -2392,6 +2443,28 @@ func appendDisassociateVpcCidrBlockResult(b []byte, v *DisassociateVpcCidrBlockR
 	return b
 }
 
+func appendDiskImageDescription(b []byte, v *DiskImageDescription) []byte {
+	if v.Checksum != "" {
+		b = wire.AppendString(b, "checksum", v.Checksum)
+	}
+	if v.Format != "" {
+		b = wire.AppendString(b, "format", v.Format)
+	}
+	if v.ImportManifestUrl != "" {
+		b = wire.AppendString(b, "importManifestUrl", v.ImportManifestUrl)
+	}
+	b = wire.AppendInt(b, "size", v.Size)
+	return b
+}
+
+func appendDiskImageVolumeDescription(b []byte, v *DiskImageVolumeDescription) []byte {
+	if v.Id != "" {
+		b = wire.AppendString(b, "id", v.Id)
+	}
+	b = wire.AppendInt(b, "size", v.Size)
+	return b
+}
+
 func appendDiskInfo(b []byte, v *DiskInfo) []byte {
 	b = wire.AppendInt(b, "sizeInGB", v.SizeInGB)
 	b = wire.AppendInt(b, "count", int64(v.Count))
@@ -3410,6 +3483,64 @@ func appendImportImageTask(b []byte, v *ImportImageTask) []byte {
 	return b
 }
 
+func appendImportInstanceResult(b []byte, v *ImportInstanceResult) []byte {
+	if v.ConversionTask != nil {
+		b = append(b, "<conversionTask>"...)
+		b = appendConversionTask(b, v.ConversionTask)
+		b = append(b, "</conversionTask>"...)
+	}
+	return b
+}
+
+func appendImportInstanceTaskDetails(b []byte, v *ImportInstanceTaskDetails) []byte {
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.Platform != "" {
+		b = wire.AppendString(b, "platform", v.Platform)
+	}
+	if v.Volumes != nil {
+		b = append(b, "<volumes>"...)
+		for i := range v.Volumes {
+			b = append(b, "<item>"...)
+			b = appendImportInstanceVolumeDetailItem(b, &v.Volumes[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</volumes>"...)
+	}
+	return b
+}
+
+func appendImportInstanceVolumeDetailItem(b []byte, v *ImportInstanceVolumeDetailItem) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	b = wire.AppendInt(b, "bytesConverted", v.BytesConverted)
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.Image != nil {
+		b = append(b, "<image>"...)
+		b = appendDiskImageDescription(b, v.Image)
+		b = append(b, "</image>"...)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	if v.Volume != nil {
+		b = append(b, "<volume>"...)
+		b = appendDiskImageVolumeDescription(b, v.Volume)
+		b = append(b, "</volume>"...)
+	}
+	return b
+}
+
 func appendImportKeyPairResult(b []byte, v *ImportKeyPairResult) []byte {
 	if v.KeyFingerprint != "" {
 		b = wire.AppendString(b, "keyFingerprint", v.KeyFingerprint)
@@ -3472,6 +3603,36 @@ func appendImportSnapshotTask(b []byte, v *ImportSnapshotTask) []byte {
 			b = append(b, "</item>"...)
 		}
 		b = append(b, "</tagSet>"...)
+	}
+	return b
+}
+
+func appendImportVolumeResult(b []byte, v *ImportVolumeResult) []byte {
+	if v.ConversionTask != nil {
+		b = append(b, "<conversionTask>"...)
+		b = appendConversionTask(b, v.ConversionTask)
+		b = append(b, "</conversionTask>"...)
+	}
+	return b
+}
+
+func appendImportVolumeTaskDetails(b []byte, v *ImportVolumeTaskDetails) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	b = wire.AppendInt(b, "bytesConverted", v.BytesConverted)
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.Image != nil {
+		b = append(b, "<image>"...)
+		b = appendDiskImageDescription(b, v.Image)
+		b = append(b, "</image>"...)
+	}
+	if v.Volume != nil {
+		b = append(b, "<volume>"...)
+		b = appendDiskImageVolumeDescription(b, v.Volume)
+		b = append(b, "</volume>"...)
 	}
 	return b
 }

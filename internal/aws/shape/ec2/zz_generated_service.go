@@ -224,6 +224,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CancelConversionTask"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCancelConversionTaskRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CancelConversionTaskResponse", appendCancelConversionTaskResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CancelConversionTask(ctx, in.(*CancelConversionTaskRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CancelExportTask"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCancelExportTaskRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -949,6 +961,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeConversionTasks"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeConversionTasksRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeConversionTasksResponse", appendDescribeConversionTasksResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeConversionTasks(ctx, in.(*DescribeConversionTasksRequest))
 			},
 		},
 		{
@@ -1964,6 +1988,16 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "ImportInstance"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeImportInstanceRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ImportInstanceResponse", appendImportInstanceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ImportInstance(ctx, in.(*ImportInstanceRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ImportKeyPair"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeImportKeyPairRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1981,6 +2015,16 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ImportSnapshot(ctx, in.(*ImportSnapshotRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "ImportVolume"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeImportVolumeRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ImportVolumeResponse", appendImportVolumeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ImportVolume(ctx, in.(*ImportVolumeRequest))
 			},
 		},
 		{

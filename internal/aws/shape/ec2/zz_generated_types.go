@@ -371,6 +371,15 @@ type BlockDeviceMapping struct {
 	NoDevice    string
 }
 
+type CancelConversionTaskRequest struct {
+	ConversionTaskId string // required
+	DryRun           *bool
+	ReasonMessage    string
+}
+
+type CancelConversionTaskResult struct {
+}
+
 type CancelExportTaskRequest struct {
 	ExportTaskId string // required
 }
@@ -466,6 +475,16 @@ type ConnectionTrackingSpecificationResponse struct {
 	TcpEstablishedTimeout int
 	UdpStreamTimeout      int
 	UdpTimeout            int
+}
+
+type ConversionTask struct {
+	ConversionTaskId string
+	ExpirationTime   string
+	ImportInstance   *ImportInstanceTaskDetails
+	ImportVolume     *ImportVolumeTaskDetails
+	State            string // values: ConversionTaskState
+	StatusMessage    string
+	Tags             []Tag
 }
 
 type CopyImageRequest struct {
@@ -1322,6 +1341,15 @@ type DescribeAvailabilityZonesRequest struct {
 
 type DescribeAvailabilityZonesResult struct {
 	AvailabilityZones []AvailabilityZone
+}
+
+type DescribeConversionTasksRequest struct {
+	ConversionTaskIds []string
+	DryRun            *bool
+}
+
+type DescribeConversionTasksResult struct {
+	ConversionTasks []ConversionTask
 }
 
 type DescribeCustomerGatewaysRequest struct {
@@ -2214,6 +2242,30 @@ type DisassociateVpcCidrBlockResult struct {
 	VpcId                    string
 }
 
+type DiskImage struct {
+	Description string
+	Image       *DiskImageDetail
+	Volume      *VolumeDetail
+}
+
+type DiskImageDescription struct {
+	Checksum          string
+	Format            string // values: DiskImageFormat
+	ImportManifestUrl string
+	Size              int64
+}
+
+type DiskImageDetail struct {
+	Bytes             int64  // required
+	Format            string // required; values: DiskImageFormat
+	ImportManifestUrl string // required
+}
+
+type DiskImageVolumeDescription struct {
+	Id   string
+	Size int64
+}
+
 type DiskInfo struct {
 	SizeInGB int64
 	Count    int
@@ -2812,6 +2864,49 @@ type ImportImageTask struct {
 	BootMode              string // values: BootModeValues
 }
 
+type ImportInstanceLaunchSpecification struct {
+	AdditionalInfo                    string
+	Architecture                      string // values: ArchitectureValues
+	GroupIds                          []string
+	GroupNames                        []string
+	InstanceInitiatedShutdownBehavior string // values: ShutdownBehavior
+	InstanceType                      string // values: InstanceType
+	Monitoring                        *bool
+	Placement                         *Placement
+	PrivateIpAddress                  string
+	SubnetId                          string
+	UserData                          *UserData
+}
+
+type ImportInstanceRequest struct {
+	Description         string
+	DiskImages          []DiskImage
+	DryRun              *bool
+	LaunchSpecification *ImportInstanceLaunchSpecification
+	Platform            string // required; values: PlatformValues
+}
+
+type ImportInstanceResult struct {
+	ConversionTask *ConversionTask
+}
+
+type ImportInstanceTaskDetails struct {
+	Description string
+	InstanceId  string
+	Platform    string // values: PlatformValues
+	Volumes     []ImportInstanceVolumeDetailItem
+}
+
+type ImportInstanceVolumeDetailItem struct {
+	AvailabilityZone string
+	BytesConverted   int64
+	Description      string
+	Image            *DiskImageDescription
+	Status           string
+	StatusMessage    string
+	Volume           *DiskImageVolumeDescription
+}
+
 type ImportKeyPairRequest struct {
 	DryRun            *bool
 	KeyName           string // required
@@ -2850,6 +2945,26 @@ type ImportSnapshotTask struct {
 	ImportTaskId       string
 	SnapshotTaskDetail *SnapshotTaskDetail
 	Tags               []Tag
+}
+
+type ImportVolumeRequest struct {
+	AvailabilityZone string // required
+	Description      string
+	DryRun           *bool
+	Image            *DiskImageDetail // required
+	Volume           *VolumeDetail    // required
+}
+
+type ImportVolumeResult struct {
+	ConversionTask *ConversionTask
+}
+
+type ImportVolumeTaskDetails struct {
+	AvailabilityZone string
+	BytesConverted   int64
+	Description      string
+	Image            *DiskImageDescription
+	Volume           *DiskImageVolumeDescription
 }
 
 type InferenceAcceleratorInfo struct {
@@ -5318,6 +5433,10 @@ type UserBucketDetails struct {
 	S3Key    string
 }
 
+type UserData struct {
+	Data string
+}
+
 type UserIdGroupPair struct {
 	Description            string
 	GroupId                string
@@ -5393,6 +5512,10 @@ type VolumeAttachment struct {
 	DeleteOnTermination   bool
 	AssociatedResource    string
 	InstanceOwningService string
+}
+
+type VolumeDetail struct {
+	Size int64 // required
 }
 
 type VolumeModification struct {
