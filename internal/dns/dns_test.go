@@ -5,7 +5,10 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 )
@@ -123,4 +126,78 @@ func FuzzAnswer(f *testing.F) {
 			t.Fatalf("answer to %v: %v", q, err)
 		}
 	})
+}
+
+// asker is one question's way back.
+type asker struct {
+	dns.ResponseWriter
+	from string
+	got  chan *dns.Msg
+}
+
+func (a *asker) RemoteAddr() net.Addr {
+	return net.UDPAddrFromAddrPort(netip.MustParseAddrPort(a.from))
+}
+
+func (a *asker) WriteMsg(m *dns.Msg) error {
+	a.got <- m
+	return nil
+}
+
+// TestOneCallerLeavesRoom: a caller whose questions nobody answers does not keep another one from its answers.
+func TestOneCallerLeavesRoom(t *testing.T) {
+	server, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	go func() { // answers what is called fast.*, and nothing else
+		buf := make([]byte, 1500)
+		for {
+			n, from, err := server.ReadFrom(buf)
+			if err != nil {
+				return
+			}
+			q := new(dns.Msg)
+			if q.Unpack(buf[:n]) != nil || !strings.HasPrefix(q.Question[0].Name, "fast") {
+				continue
+			}
+			m := new(dns.Msg)
+			m.SetReply(q)
+			if b, err := m.Pack(); err == nil {
+				_, _ = server.WriteTo(b, from)
+			}
+		}
+	}()
+	zone := NewZone("ec2.internal", nil)
+	r := New(Config{Zone: func() *Zone { return zone }, Upstreams: []netip.AddrPort{server.LocalAddr().(*net.UDPAddr).AddrPort()}})
+	question := func(name string) *dns.Msg {
+		q := new(dns.Msg)
+		q.SetQuestion(name, dns.TypeA)
+		return q
+	}
+	var flood sync.WaitGroup
+	for range callerBurst {
+		flood.Go(func() {
+			r.ServeDNS(&asker{from: "10.0.0.10:1", got: make(chan *dns.Msg, 1)}, question("slow.example."))
+		})
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for len(r.forwards) < callerOpen && time.Now().Before(deadline) {
+		time.Sleep(time.Millisecond)
+	}
+	if n := len(r.forwards); n > callerOpen {
+		t.Errorf("one caller has %d questions under way", n)
+	}
+	for range 50 {
+		a := &asker{from: "10.0.0.11:1", got: make(chan *dns.Msg, 1)}
+		r.ServeDNS(a, question("fast.example."))
+		if m := <-a.got; m.Rcode != dns.RcodeSuccess {
+			t.Fatalf("the other caller gets %s", dns.RcodeToString[m.Rcode])
+		}
+	}
+	flood.Wait()
+	if len(r.open) != 0 {
+		t.Errorf("%d callers are remembered", len(r.open))
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/miekg/dns"
@@ -35,7 +36,8 @@ type Forward struct {
 const (
 	callerRate  = 500 // questions a second and caller, EC2's limit being 1024 packets
 	callerBurst = 500
-	maxForwards = 64 // at a time
+	maxForwards = 256 // at a time
+	callerOpen  = 16  // questions of one caller that wait for somebody else's answer
 	upstreamFor = 3 * time.Second
 	idleFor     = 5 * time.Second // of a TCP connection
 	maxUDP      = 1232            // bytes of an answer by UDP
@@ -47,6 +49,9 @@ type Resolver struct {
 	cfg      Config
 	limits   *callers.Limits
 	forwards chan struct{}
+
+	mu   sync.Mutex
+	open map[netip.Addr]int // questions of a caller that are being answered
 }
 
 // New makes a Resolver.
@@ -57,7 +62,7 @@ func New(cfg Config) *Resolver {
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{}).DialContext
 	}
-	return &Resolver{cfg: cfg, limits: callers.New(callerRate, callerBurst, cfg.Now), forwards: make(chan struct{}, maxForwards)}
+	return &Resolver{cfg: cfg, limits: callers.New(callerRate, callerBurst, cfg.Now), forwards: make(chan struct{}, maxForwards), open: map[netip.Addr]int{}}
 }
 
 // Servers gives a server for each socket; whoever starts one ends it with Shutdown.
@@ -78,15 +83,35 @@ func (r *Resolver) Servers(packets []net.PacketConn, listeners []net.Listener) [
 // ServeDNS answers one message.
 func (r *Resolver) ServeDNS(w dns.ResponseWriter, q *dns.Msg) {
 	from, _ := netip.ParseAddrPort(w.RemoteAddr().String())
-	if !r.limits.Allow(from.Addr()) {
+	if !r.limits.Allow(from.Addr()) || !r.enter(from.Addr()) {
 		return
 	}
+	defer r.leave(from.Addr())
 	_, tcp := w.RemoteAddr().(*net.TCPAddr)
 	m := r.Answer(q, tcp)
 	if m == nil {
 		return
 	}
 	_ = w.WriteMsg(m) // a client that is gone needs no answer
+}
+
+// enter counts a caller's questions, so that one whose servers do not answer leaves room for the others.
+func (r *Resolver) enter(caller netip.Addr) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open[caller] >= callerOpen {
+		return false
+	}
+	r.open[caller]++
+	return true
+}
+
+func (r *Resolver) leave(caller netip.Addr) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open[caller]--; r.open[caller] == 0 {
+		delete(r.open, caller)
+	}
 }
 
 // Answer gives the answer to a message, nil for silence.

@@ -251,3 +251,43 @@ func TestMetadataIsOnesOwn(t *testing.T) {
 		t.Errorf("the token travels %d hops", ttl)
 	}
 }
+
+// TestNoWindow: while rules change in every way, no packet passes that neither the old nor the new ones let through.
+func TestNoWindow(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t, nil)
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				h.attacker.send(h.honest(17, udpTo(uint16(i), 8, []byte(marker))))
+			}
+		}
+	})
+	rulesOf := h.v.Groups[0].Rules
+	extra := nic(9, "subnet-a", "10.0.0.19", "sg-h", "sg-x")
+	for i := range 40 {
+		v := h.v
+		v.Groups = []network.Group{{ID: "sg-h", Rules: append([]network.Rule(nil), rulesOf...)}}
+		switch i % 4 {
+		case 0: // a rule more
+			v.Groups[0].Rules = append(v.Groups[0].Rules, tcp(1000+i, "0.0.0.0/0"))
+		case 1: // an interface with a combination of groups of its own
+			v.Groups = append(v.Groups, network.Group{ID: "sg-x", Rules: []network.Rule{all(true)}})
+			v.Interfaces = append(append([]network.Interface(nil), v.Interfaces...), extra)
+		case 2: // everything is written anew, because somebody else wrote
+			h.router().run("nft", "add table inet other")
+		case 3: // another driver takes over
+			h.d.Close()
+			h.d = newDriver(t, h.host, Config{Name: h.d.cfg.Name}, nil)
+		}
+		apply(t, h.d, state(v))
+	}
+	close(stop)
+	flood.Wait()
+	h.attack(t) // looks at all that the victim's card has seen
+}

@@ -4,13 +4,16 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"karri.dev/internal/network/rules"
+	"karri.dev/internal/nodeapi"
 )
 
 // Floods: what guests of a VPC share in the kernel is shared out.
@@ -123,4 +126,57 @@ func eventually(t testing.TB, what string, ok func() bool) {
 			t.Fatalf("waited in vain until %s", what)
 		}
 	}
+}
+
+// TestServicesUnderLoad: one guest floods the router's services, and another one gets every answer.
+func TestServicesUnderLoad(t *testing.T) {
+	t.Parallel()
+	h := newHostile(t, metadata{"vpc-h 10.0.0.10": nodeapi.Metadata{}, "vpc-h 10.0.0.12": nodeapi.Metadata{UserData: []byte("mine")}})
+	// Connections that say nothing, to all services: as many as are let in, and more.
+	var knocks sync.WaitGroup
+	for _, at := range []string{"169.254.169.254:80", "10.0.0.2:53", "169.254.169.252:8773"} {
+		for range 40 {
+			knocks.Go(func() {
+				if c, err := h.a.knock(at); err == nil {
+					t.Cleanup(func() { c.Close() })
+				}
+			})
+		}
+	}
+	knocks.Wait()
+	stop := make(chan struct{})
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		q := new(dns.Msg)
+		q.SetQuestion("ip-10-0-0-12.ec2.internal.", dns.TypeA)
+		b, err := q.Pack()
+		if err != nil {
+			return
+		}
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			port := uint16(1024 + i%60000)
+			h.attacker.send(
+				ether(rules.TapMAC, h.a.nic.MAC, 0x0800, ip4("10.0.0.10", "10.0.0.2", 17, uint16(i), 0, false, udpTo(port, 53, b))),
+				ether(rules.TapMAC, h.a.nic.MAC, 0x0800, ip4("10.0.0.10", "169.254.169.254", 6, uint16(i), 0, false, syn("10.0.0.10", "169.254.169.254", port, 80, ""))),
+			)
+		}
+	})
+	for range 40 {
+		if code, text := h.c.get("/latest/user-data"); code != 200 || text != "mine" {
+			t.Errorf("metadata: %d %q", code, text)
+		}
+		if ip := h.c.ask("udp", "10.0.0.2", "ip-10-0-0-11.ec2.internal.", dns.TypeA); ip != "10.0.0.11" {
+			t.Errorf("name: %s", ip)
+		}
+		if ip := h.c.ask("tcp", "10.0.0.2", "ip-10-0-0-11.ec2.internal.", dns.TypeA); ip != "10.0.0.11" {
+			t.Errorf("name by TCP: %s", ip)
+		}
+	}
+	close(stop)
+	flood.Wait()
 }
