@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/xml"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 
@@ -134,6 +135,41 @@ func TestVPNByPackets(t *testing.T) {
 	ask(p, p.alice, ec2.DeleteVpnConnection, shape.DeleteVpnConnectionRequest{VpnConnectionId: id})
 	p.eventually("the connection is gone", func() bool { return describe().State == resource.VPNDeleted })
 	g1.CannotReach("192.168.7.1:7")
+
+	// By BGP: what the company's router tells is in the route table, and on the other node, too.
+	id = ask(p, p.alice, ec2.CreateVpnConnection, shape.CreateVpnConnectionRequest{Type: "ipsec.1", CustomerGatewayId: describe().CustomerGatewayId, VpnGatewayId: vgw.ID}).VpnConnection.VpnConnectionId
+	p.eventually("the connection with BGP is available", func() bool { return describe().State == resource.VPNAvailable })
+	tunnels = customerTunnels(t, describe().CustomerGatewayConfiguration)
+	call := func() {
+		p.eventually("the company calls", func() bool {
+			_, err := company.Call(tunnels[0])
+			return err == nil
+		})
+	}
+	call()
+	inside := netip.MustParsePrefix(describe().Options.TunnelOptions[0].TunnelInsideCidr).Addr().Next()
+	company.BGP(inside.Next().String(), inside.String(), 65000, 64512, "192.168.7.0/24")
+	p.eventually("the telemetry says so", func() bool { return status() == "UP DOWN" && describe().VgwTelemetry[0].AcceptedRouteCount == 1 })
+	for _, g := range []*netlab.Guest{g1, g2} {
+		g.Reaches("192.168.7.1:7")
+	}
+	routes := ask(p, p.alice, ec2.DescribeRouteTables, shape.DescribeRouteTablesRequest{RouteTableIds: []string{v.MainRouteTable}}).RouteTables[0].Routes
+	if r := routes[len(routes)-1]; r.DestinationCidrBlock != "192.168.7.0/24" || r.GatewayId != vgw.ID || r.Origin != "EnableVgwRoutePropagation" || r.State != "active" {
+		t.Errorf("%+v", routes)
+	}
+
+	// Another node takes the gateway over.
+	was := store.VPNGateways.Get(p.Store.Snapshot(), vgw.ID).Node
+	p.down(was)
+	p.eventually("the gateway moves", func() bool { return store.VPNGateways.Get(p.Store.Snapshot(), vgw.ID).Node != was })
+	p.up(was)
+	call()
+	p.eventually("the tunnel is up again", func() bool { return status() == "UP DOWN" })
+	for _, g := range []*netlab.Guest{g1, g2} {
+		g.Reaches("192.168.7.1:7")
+	}
+	ask(p, p.alice, ec2.DeleteVpnConnection, shape.DeleteVpnConnectionRequest{VpnConnectionId: id})
+	p.eventually("the connection is gone", func() bool { return describe().State == resource.VPNDeleted })
 	ask(p, p.alice, ec2.DetachVpnGateway, shape.DetachVpnGatewayRequest{VpcId: v.ID, VpnGatewayId: vgw.ID})
 	ask(p, p.alice, ec2.DeleteVpnGateway, shape.DeleteVpnGatewayRequest{VpnGatewayId: vgw.ID})
 }
