@@ -33,6 +33,7 @@ func TestEvents(t *testing.T) {
 		"Action": {"RunInstances"}, "ImageId": {"ami-1"}, "UserData": {"c2VjcmV0"}, "ClientToken": {"t"},
 		"LaunchTemplate.UserData": {"c2VjcmV0"}, "Long": {strings.Repeat("é", 1000)},
 	}, "", "", ""))
+	w.Record(New(info(root, "ec2", "CreateVpnConnection"), url.Values{"Options.TunnelOptions.1.PreSharedKey": {"hush"}, "VpnGatewayId": {"vgw-1"}}, "", "", ""))
 	w.Record(New(info(user, "ec2", "ImportKeyPair"), url.Values{"PublicKeyMaterial": {"ssh-rsa"}, "NextToken": {"n"}}, "", "InvalidKeyPair.Duplicate", "no"))
 	w.Record(New(info(call.Caller{}, "s3", "GetObject"), url.Values{"x-amz-server-side-encryption-customer-key": {"hush"}}, "bucket/key\n", "AccessDenied", "Access Denied"))
 	role := call.Caller{

@@ -106,9 +106,16 @@ func newCloud(t *testing.T) *cloud {
 // newCloudWith is newCloud with further arguments of `karri up`.
 func newCloudWith(t *testing.T, args ...string) *cloud {
 	t.Helper()
+	c := prepareCloud(t, args...)
+	c.up()
+	return c
+}
+
+// prepareCloud makes the namespace of a cloud that is not up yet.
+func prepareCloud(t *testing.T, args ...string) *cloud {
+	t.Helper()
 	c := &cloud{t: t, args: args, ns: newNamespace(t, "cloud"), dir: filepath.Join(shared.dir, strings.ReplaceAll(t.Name(), "/", "-")), url: "http://" + api}
 	t.Cleanup(func() { c.down(c.ns, c.dir) })
-	c.up()
 	return c
 }
 

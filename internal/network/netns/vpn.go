@@ -293,6 +293,8 @@ func (t *tunnel) daemon() (*vici.Conn, error) {
 // last two thirds of the DPD timeout, after the third that dpd_delay waits before it asks.
 func charonConfig(dir string, t network.VPNTunnel) string {
 	return fmt.Sprintf(`%s {
+	user = nobody
+	group = nogroup
 	load_modular = no
 	load = random nonce aes sha1 sha2 hmac kdf gmp openssl kernel-libipsec kernel-netlink socket-default vici
 	install_routes = no

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"karri.dev/internal/network"
 	"karri.dev/internal/network/netlab"
+	"karri.dev/internal/vici"
 )
 
 func vpnConnection(n int, customer string, routes ...string) network.VPNConnection {
@@ -96,6 +98,15 @@ func TestVPN(t *testing.T) {
 	}
 	waitReady(t, d, 4)
 	ga.cannotReach("192.168.7.1:7")
+	if conn, err := vici.Dial(filepath.Join(d.tunnelDir(), c1.Tunnels[0].ID, "vici"), time.Second); err != nil {
+		t.Error(err)
+	} else {
+		pid, err := conn.PID()
+		conn.Close()
+		if status, err2 := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid)); err != nil || err2 != nil || strings.Contains(string(status), "Uid:\t0") {
+			t.Errorf("who reads what strangers send is root: %v, %v\n%s", err, err2, status)
+		}
+	}
 
 	t.Run("attacks on the call", func(t *testing.T) {
 		for name, tun := range map[string]netlab.Tunnel{
