@@ -110,7 +110,7 @@ const hidden = "HIDDEN_DUE_TO_SECURITY_REASONS"
 
 // secret lists names of parameters (lower case) whose values never are recorded; a part of the name is enough, as is a
 // name above it in the request.
-var secret = []string{"secret", "password", "userdata", "token", "signature", "privatekey", "credential", "customerkey", "assertion", "authenticationcode", "presignedurl"}
+var secret = []string{"secret", "password", "userdata", "token", "signature", "privatekey", "credential", "customerkey", "assertion", "authenticationcode", "presignedurl", "sharedkey"}
 
 // public are names that have such a part and no secrets.
 var public = []string{
