@@ -71,7 +71,7 @@ func (a *Asking) Makes(kind string, keys Keys) {
 		return
 	}
 	a.keys = keys
-	a.new(a.engine.kinds[a.Info.Service+":"+kind], kind, "")
+	a.new(nil, a.engine.kinds[a.Info.Service+":"+kind], kind, "")
 	a.keys = nil
 }
 
@@ -157,12 +157,15 @@ func (a *Asking) make(t *term) {
 	if t.kind.New != nil {
 		name = t.kind.New(a.Info, members)
 	}
-	a.new(t.kind, t.name, name)
+	a.new(t, t.kind, t.name, name)
 }
 
-func (a *Asking) new(kind *Kind, typ, name string) {
+func (a *Asking) new(t *term, kind *Kind, typ, name string) {
 	a.about(kind, typ, name)
 	a.looked, a.tagged = true, true // it is not there yet
+	if t != nil && t.optional && !a.hasTags() {
+		return
+	}
 	a.decideNamed(a.op.action)
 	if a.err == nil && a.op.specs != nil && a.hasTags() {
 		a.made = a.Info.Operation

@@ -22,7 +22,8 @@ type Entry struct {
 	//	address:Nested.Member            members of members, through lists too
 	//	volume:+                         the call makes one: TYPE/*. Tags for it in TagSpecifications or Tags are its
 	//	                                 aws:RequestTag, and for EC2 they need ec2:CreateTags as well
-	//	user:+UserName,Path              likewise, with the members that its ARN is made of
+	//	security-group-rule:+?           likewise, but asked for only where there are tags for it
+	//	user:+UserName,Path              as volume:+, with the members that its ARN is made of
 	//
 	// "" or "*" is a call without resources.
 	On string

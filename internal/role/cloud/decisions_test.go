@@ -220,6 +220,11 @@ func TestEC2Decisions(t *testing.T) {
 	d.put(func(tx *store.Tx) error {
 		i := *store.Instances.Get(tx, victims["instance"])
 		i.Tags = resource.Tags{"owner": "nobody", "team": "red"}
+		v := *store.Volumes.Get(tx, victims["volume"])
+		v.ID, v.Attachment = "vol-0aaaaaaaaaaaaaaa2", &resource.VolumeAttachment{InstanceID: i.ID, Device: "/dev/sdf", State: resource.Attached}
+		if err := store.Volumes.Put(tx, &v); err != nil {
+			return err
+		}
 		return store.Instances.Put(tx, &i)
 	})
 	all := func(action string) string { return allowed(action, "*") }
@@ -251,6 +256,12 @@ func TestEC2Decisions(t *testing.T) {
 		{"a profile", "AssociateIamInstanceProfile", &shapeec2.AssociateIamInstanceProfileRequest{InstanceId: victims["instance"], IamInstanceProfile: &shapeec2.IamInstanceProfileSpecification{Name: "web"}}, []string{all("ec2:*")}, no},
 		{"a profile with leave", "AssociateIamInstanceProfile", &shapeec2.AssociateIamInstanceProfileRequest{InstanceId: victims["instance"], IamInstanceProfile: &shapeec2.IamInstanceProfileSpecification{Name: "web"}}, []string{all("ec2:*"), all("iam:PassRole")}, ""},
 		{"a snapshot of the volume", "CreateSnapshot", &shapeec2.CreateSnapshotRequest{VolumeId: victims["volume"]}, []string{allowed("ec2:CreateSnapshot", "arn:aws:ec2:*::snapshot/*")}, no},
+		{"a rule", "AuthorizeSecurityGroupIngress", &shapeec2.AuthorizeSecurityGroupIngressRequest{GroupId: "sg-0aaaaaaaaaaaaaaa1"}, []string{allowed("ec2:AuthorizeSecurityGroupIngress", "arn:aws:ec2:*:*:security-group/*")}, ""},
+		{"a rule with tags", "AuthorizeSecurityGroupIngress", &shapeec2.AuthorizeSecurityGroupIngressRequest{GroupId: "sg-0aaaaaaaaaaaaaaa1", TagSpecifications: []shapeec2.TagSpecification{{ResourceType: "security-group-rule", Tags: []shapeec2.Tag{{Key: "a", Value: "b"}}}}}, []string{all("ec2:AuthorizeSecurityGroupIngress")}, no},
+		{"an image of a snapshot", "RegisterImage", &shapeec2.RegisterImageRequest{BlockDeviceMappings: []shapeec2.BlockDeviceMapping{{Ebs: &shapeec2.EbsBlockDevice{SnapshotId: victims["snapshot"]}}}}, []string{allowed("ec2:RegisterImage", "arn:aws:ec2:*::image/*")}, no},
+		{"an interface in a subnet", "CreateNetworkInterface", &shapeec2.CreateNetworkInterfaceRequest{SubnetId: "subnet-0aaaaaaaaaaaaaaa1"}, []string{allowed("ec2:CreateNetworkInterface", "arn:aws:ec2:*:*:subnet/*"), allowed("ec2:CreateNetworkInterface", "arn:aws:ec2:*:*:network-interface/*", `"ArnLike":{"ec2:Subnet":"arn:aws:ec2:*:*:subnet/subnet-0aaaaaaaaaaaaaaa1","ec2:Vpc":"arn:aws:ec2:*:*:vpc/*"}`)}, ""},
+		{"an interface in another", "CreateNetworkInterface", &shapeec2.CreateNetworkInterfaceRequest{SubnetId: "subnet-0aaaaaaaaaaaaaaa2"}, []string{allowed("ec2:CreateNetworkInterface", "arn:aws:ec2:*:*:subnet/*"), allowed("ec2:CreateNetworkInterface", "arn:aws:ec2:*:*:network-interface/*", `"ArnLike":{"ec2:Subnet":"arn:aws:ec2:*:*:subnet/subnet-0aaaaaaaaaaaaaaa1"}`)}, no},
+		{"snapshots of an instance", "CreateSnapshots", &shapeec2.CreateSnapshotsRequest{InstanceSpecification: &shapeec2.InstanceSpecification{InstanceId: victims["instance"]}}, []string{all("ec2:CreateSnapshots"), deniedOn("ec2:CreateSnapshots", "arn:aws:ec2:*:*:volume/*")}, no},
 		{"another region", "DescribeInstances", &shapeec2.DescribeInstancesRequest{}, []string{allowed("ec2:*", "*", `"StringEquals":{"aws:RequestedRegion":"eu-west-1"}`)}, no},
 	} {
 		d.policies("", tt.allows...)

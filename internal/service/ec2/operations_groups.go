@@ -16,11 +16,11 @@ func groupOperations() map[string]members {
 		"DescribeSecurityGroups":     {used: pageMembers + "GroupIds GroupNames"},
 		"DescribeSecurityGroupRules": {used: pageMembers + "SecurityGroupRuleIds"},
 		"AuthorizeSecurityGroupIngress": {
-			on:   "security-group:GroupId,GroupName security-group-rule:+",
+			on:   "security-group:GroupId,GroupName security-group-rule:+?",
 			used: target + "GroupName TagSpecifications", refused: noTarget, harmless: peering,
 			note: "Groups of other accounts cannot be named in a rule.",
 		},
-		"AuthorizeSecurityGroupEgress": {on: "security-group:GroupId security-group-rule:+", used: target + "TagSpecifications", refused: noTarget, harmless: peering},
+		"AuthorizeSecurityGroupEgress": {on: "security-group:GroupId security-group-rule:+?", used: target + "TagSpecifications", refused: noTarget, harmless: peering},
 		"RevokeSecurityGroupIngress":   {on: "security-group:GroupId,GroupName", used: target + "GroupName SecurityGroupRuleIds", refused: noTarget, harmless: peering},
 		"RevokeSecurityGroupEgress":    {on: "security-group:GroupId", used: target + "SecurityGroupRuleIds", refused: noTarget, harmless: peering},
 	}

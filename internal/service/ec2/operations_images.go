@@ -41,7 +41,7 @@ func imageOperations() map[string]members {
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
 		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
 		"RegisterImage": {
-			on: "image:+", used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
+			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
 				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",
 			refused:  "BillingProducts SriovNetSupport TpmSupport UefiData ImdsSupport BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
 			harmless: map[string]string{"EnaSupport": "guests have virtio cards, and all are as fast"},

@@ -7,7 +7,7 @@ func volumeOperations() map[string]members {
 		"DescribeSnapshots": {used: pageMembers + "SnapshotIds OwnerIds RestorableByUserIds"},
 		"CreateSnapshot":    {on: "snapshot:+ volume:VolumeId", used: "DryRun Description VolumeId TagSpecifications", refused: "OutpostArn"},
 		"CreateSnapshots": {
-			on: "snapshot:+ instance:InstanceSpecification.InstanceId",
+			on: "snapshot:+ instance:InstanceSpecification.InstanceId", also: volumesOfInstance,
 			used: "DryRun Description InstanceSpecification.InstanceId InstanceSpecification.ExcludeBootVolume InstanceSpecification.ExcludeDataVolumeIds " +
 				"TagSpecifications CopyTagsFromSource",
 			refused: "OutpostArn",

@@ -135,7 +135,7 @@ func vpcOperations() map[string]members {
 		"DescribeVpcEndpoints":          {used: pageMembers + "VpcEndpointIds"},
 		"DescribeVpcEndpointServices":   {used: pageMembers + "ServiceNames"},
 		"CreateVpcPeeringConnection":    {on: "vpc-peering-connection:+ vpc:VpcId", used: "DryRun PeerOwnerId PeerVpcId VpcId PeerRegion TagSpecifications", note: "PeerRegion must be the region."},
-		"AcceptVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
+		"AcceptVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", also: acceptedVPC, used: "DryRun VpcPeeringConnectionId"},
 		"RejectVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
 		"DeleteVpcPeeringConnection":    {on: "vpc-peering-connection:VpcPeeringConnectionId", used: "DryRun VpcPeeringConnectionId"},
 		"DescribeVpcPeeringConnections": {used: pageMembers + "VpcPeeringConnectionIds"},

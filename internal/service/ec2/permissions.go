@@ -20,6 +20,9 @@ func Permissions() authz.Service {
 		if m.on == "" {
 			m.on = more[name]
 		}
+		if m.more == nil && strings.HasPrefix(name, "Create") {
+			m.more = madeIn
+		}
 		if m.on != "" || m.also != nil || strings.HasPrefix(name, "Describe") {
 			s.Table[name] = authz.Entry{On: m.on, Keys: m.keys, Also: m.also, More: m.more, Whole: m.whole}
 		}
