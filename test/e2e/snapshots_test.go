@@ -32,7 +32,7 @@ func TestSnapshots(t *testing.T) {
 		c.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", snap)
 	}
 	// A volume of the first snapshot is there at once, and has what was on the disk then; also after the cloud's death.
-	sum := c.login(key, i, "echo first > /tmp/first; dd if=/tmp/first of=/dev/"+disk+" conv=notrunc; sync; sha256sum < /dev/"+disk)
+	sum := c.login(key, i, "echo first > /tmp/first; dd if=/tmp/first of=/dev/"+disk+" conv=notrunc 2>/dev/null; sync; head -c 54525952 /dev/"+disk+" | sha256sum")
 	began := time.Now()
 	again := c.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--snapshot-id", first)
 	c.aws("ec2", "wait", "volume-available", "--volume-ids", again)
@@ -45,7 +45,7 @@ func TestSnapshots(t *testing.T) {
 	})
 	c.proc.kill()
 	c.up()
-	if got := c.login(key, i, "sha256sum < /dev/"+copied); got != sum {
+	if got := c.login(key, i, "head -c 54525952 /dev/"+copied+" | sha256sum"); got != sum {
 		t.Errorf("the volume of the snapshot has %q, the disk had %q", got, sum)
 	}
 	// An image of the running instance: restarted for it, or not.
@@ -57,7 +57,7 @@ func TestSnapshots(t *testing.T) {
 		copied = c.login(key, fresh, "for d in /sys/block/vd*; do case $(head -c 5 /dev/${d##*/}) in first) echo ${d##*/};; esac; done; true")
 		return copied != ""
 	})
-	if got := c.login(key, fresh, "sha256sum < /dev/"+copied); got != sum {
+	if got := c.login(key, fresh, "head -c 54525952 /dev/"+copied+" | sha256sum"); got != sum {
 		t.Errorf("the new instance's data volume has %q, the instance's %q", got, sum)
 	}
 	c.login(key, i, "true") // it is back

@@ -121,10 +121,11 @@ func (s *Service) GetLaunchTemplateData(ctx context.Context, in *shape.GetLaunch
 	if !inst.State.Alive() {
 		return nil, awserr.New("IncorrectInstanceState", "The instance '%s' is terminated.", inst.ID)
 	}
+	terminates := inst.APITermination
 	show := s.shapeInstance(r, inst)
 	out := &shape.ResponseLaunchTemplateData{
 		KernelId: inst.KernelID, RamDiskId: inst.RamdiskID, ImageId: inst.ImageID, InstanceType: inst.Type, KeyName: inst.KeyName,
-		Monitoring: &shape.LaunchTemplatesMonitoring{Enabled: inst.Monitoring}, DisableApiTermination: inst.APITermination,
+		Monitoring: &shape.LaunchTemplatesMonitoring{Enabled: inst.Monitoring}, DisableApiTermination: &terminates,
 		InstanceInitiatedShutdownBehavior: inst.OnShutdown, UserData: base64.StdEncoding.EncodeToString(inst.UserData),
 		Placement: &shape.LaunchTemplatePlacement{
 			AvailabilityZone: inst.Zone, Tenancy: "default", GroupName: show.Placement.GroupName, PartitionNumber: inst.Partition,

@@ -220,7 +220,7 @@ func ofTemplateIMDS(value func(*shape.LaunchTemplateInstanceMetadataOptions) str
 var versionFilters = &filter.Set[*shape.LaunchTemplateVersion]{
 	Fields: map[string]func(*shape.LaunchTemplateVersion) []string{
 		"create-time":        func(v *shape.LaunchTemplateVersion) []string { return one(awsTime(v.CreateTime)) },
-		"ebs-optimized":      func(v *shape.LaunchTemplateVersion) []string { return yes(v.LaunchTemplateData.EbsOptimized) },
+		"ebs-optimized":      func(v *shape.LaunchTemplateVersion) []string { return yes(isTrue(v.LaunchTemplateData.EbsOptimized)) },
 		"http-endpoint":      ofTemplateIMDS(func(m *shape.LaunchTemplateInstanceMetadataOptions) string { return m.HttpEndpoint }),
 		"http-tokens":        ofTemplateIMDS(func(m *shape.LaunchTemplateInstanceMetadataOptions) string { return m.HttpTokens }),
 		"image-id":           ofData(func(d *shape.ResponseLaunchTemplateData) string { return imageID(d.ImageId) }),
