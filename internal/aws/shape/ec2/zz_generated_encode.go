@@ -6644,7 +6644,9 @@ func appendResponseLaunchTemplateData(b []byte, v *ResponseLaunchTemplateData) [
 	if v.KernelId != "" {
 		b = wire.AppendString(b, "kernelId", v.KernelId)
 	}
-	b = wire.AppendBool(b, "ebsOptimized", v.EbsOptimized)
+	if v.EbsOptimized != nil {
+		b = wire.AppendBool(b, "ebsOptimized", *v.EbsOptimized)
+	}
 	if v.IamInstanceProfile != nil {
 		b = append(b, "<iamInstanceProfile>"...)
 		b = appendLaunchTemplateIamInstanceProfileSpecification(b, v.IamInstanceProfile)
@@ -6690,7 +6692,9 @@ func appendResponseLaunchTemplateData(b []byte, v *ResponseLaunchTemplateData) [
 	if v.RamDiskId != "" {
 		b = wire.AppendString(b, "ramDiskId", v.RamDiskId)
 	}
-	b = wire.AppendBool(b, "disableApiTermination", v.DisableApiTermination)
+	if v.DisableApiTermination != nil {
+		b = wire.AppendBool(b, "disableApiTermination", *v.DisableApiTermination)
+	}
 	if v.InstanceInitiatedShutdownBehavior != "" {
 		b = wire.AppendString(b, "instanceInitiatedShutdownBehavior", v.InstanceInitiatedShutdownBehavior)
 	}
@@ -6797,7 +6801,9 @@ func appendResponseLaunchTemplateData(b []byte, v *ResponseLaunchTemplateData) [
 		b = appendLaunchTemplateInstanceMaintenanceOptions(b, v.MaintenanceOptions)
 		b = append(b, "</maintenanceOptions>"...)
 	}
-	b = wire.AppendBool(b, "disableApiStop", v.DisableApiStop)
+	if v.DisableApiStop != nil {
+		b = wire.AppendBool(b, "disableApiStop", *v.DisableApiStop)
+	}
 	return b
 }
 

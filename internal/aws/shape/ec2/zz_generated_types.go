@@ -4791,7 +4791,7 @@ type ResponseError struct {
 
 type ResponseLaunchTemplateData struct {
 	KernelId                          string
-	EbsOptimized                      bool
+	EbsOptimized                      *bool
 	IamInstanceProfile                *LaunchTemplateIamInstanceProfileSpecification
 	BlockDeviceMappings               []LaunchTemplateBlockDeviceMapping
 	NetworkInterfaces                 []LaunchTemplateInstanceNetworkInterfaceSpecification
@@ -4801,7 +4801,7 @@ type ResponseLaunchTemplateData struct {
 	Monitoring                        *LaunchTemplatesMonitoring
 	Placement                         *LaunchTemplatePlacement
 	RamDiskId                         string
-	DisableApiTermination             bool
+	DisableApiTermination             *bool
 	InstanceInitiatedShutdownBehavior string // values: ShutdownBehavior
 	UserData                          string
 	TagSpecifications                 []LaunchTemplateTagSpecification
@@ -4820,7 +4820,7 @@ type ResponseLaunchTemplateData struct {
 	InstanceRequirements              *InstanceRequirements
 	PrivateDnsNameOptions             *LaunchTemplatePrivateDnsNameOptions
 	MaintenanceOptions                *LaunchTemplateInstanceMaintenanceOptions
-	DisableApiStop                    bool
+	DisableApiStop                    *bool
 }
 
 type RestoreManagedPrefixListVersionRequest struct {
