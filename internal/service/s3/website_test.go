@@ -64,7 +64,7 @@ func TestWebsite(t *testing.T) {
 	for _, path := range []string{"/", "/docs/", "/none"} {
 		w := ask("GET", site, path)
 		check("private "+path, w, http.StatusForbidden, "Code: AccessDenied", "")
-		if kind := w.Header().Get("Content-Type"); kind != "text/html; charset=utf-8" || len(w.Header()["x-amz-request-id"]) == 0 {
+		if kind := w.Header().Get("Content-Type"); kind != "text/html; charset=utf-8" || written(w, "x-amz-request-id") == "" {
 			t.Errorf("%v", w.Header())
 		}
 	}
@@ -113,7 +113,7 @@ func TestWebsite(t *testing.T) {
 	if w.Header().Get("Content-Type") != "text/html" {
 		t.Errorf("%v", w.Header())
 	}
-	check("not modified", ask("GET", site, "/", "If-None-Match", w.Header()["ETag"][0]), http.StatusNotModified, "", "")
+	check("not modified", ask("GET", site, "/", "If-None-Match", written(w, "ETag")), http.StatusNotModified, "", "")
 	check("range", ask("GET", site, "/", "Range", "bytes=1-2"), http.StatusPartialContent, "om", "")
 	if w := ask("HEAD", site, "/"); w.Code != http.StatusOK || w.Body.Len() > 0 || w.Header().Get("Content-Length") != "4" {
 		t.Errorf("head: %d %q %v", w.Code, w.Body, w.Header())
@@ -124,4 +124,14 @@ func TestWebsite(t *testing.T) {
 	if string(c.get(t, "site", "index.html")) != "home" {
 		t.Error("somebody has changed it")
 	}
+}
+
+// written gives a header by the name that S3 writes, which is not always Go's.
+func written(w *httptest.ResponseRecorder, name string) string {
+	for k, v := range w.Header() {
+		if k == name {
+			return v[0]
+		}
+	}
+	return ""
 }
