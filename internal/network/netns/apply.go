@@ -54,6 +54,16 @@ func (d *Driver) verify() {
 }
 
 func (d *Driver) apply(ctx context.Context, state network.State) error {
+	if done, err := d.applyMembers(state); done || err != nil {
+		return err
+	}
+	d.whole = false
+	err := d.applyAll(ctx, state)
+	d.whole = err == nil
+	return err
+}
+
+func (d *Driver) applyAll(ctx context.Context, state network.State) error {
 	previous := map[string]network.VPC{}
 	samePool := false
 	if d.last != nil {

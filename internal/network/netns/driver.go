@@ -83,6 +83,7 @@ type Driver struct {
 	nats     map[string]*space // of NAT gateways, virtual private gateways and VPN tunnels
 	adopted  bool
 	last     *network.State
+	whole    bool // last is in force, as far as is known
 	compiled rules.Host
 	closed   bool
 

@@ -49,10 +49,16 @@ func (f *filter) apply(want []rules.Table) error {
 	} else {
 		b.difference(f.have, want)
 	}
+	return f.send(b, gen, want)
+}
+
+// send writes a batch that was made at a generation and leads to want.
+func (f *filter) send(b *batch, gen uint32, want []rules.Table) error {
 	if b.err != nil {
 		return b.err
 	}
 	if b.count == 0 {
+		f.have = want
 		return nil
 	}
 	f.writes.Add(int64(b.count))
