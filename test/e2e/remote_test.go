@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// remote is a cloud whose zone serves its volumes to two nodes, each process on its own machine.
+type remote struct {
+	*cloud
+	zoneNS  namespace
+	zoneDir string
+	zone    *process
+	nodes   []*node
+	restart func()
+}
+
+func newRemote(t *testing.T) *remote {
+	l := newLAN(t)
+	base := filepath.Join(shared.dir, "remote")
+	dir := func(name string) string { return filepath.Join(base, name) }
+	t.Cleanup(func() { os.RemoveAll(base) })
+	r := &remote{cloud: &cloud{t: t, ns: l.plug("cloud", "10.99.0.1"), dir: dir("cloud"), url: "https://10.99.0.1:8773"}, zoneDir: dir("zone")}
+	r.zoneNS = l.plug("zone", "10.99.0.2")
+	must(t, "ip", "-n", r.ns.name, "route", "add", "198.51.100.0/24", "dev", "eth0")
+	start(t, r.ns, "cloud.log", "cloud", "--data-dir", r.dir, "--api-addr", "10.99.0.1:8773", "--store-listen", "10.99.0.1:2379", "--import-root-device", "ebs")
+	r.clients(r.dir)
+	token := func(role string) string {
+		return strings.TrimSpace(r.karri("token", "create", "--data-dir", r.dir, "--role", role, "--zone", "us-east-1a"))
+	}
+	zoneToken := token("zone")
+	r.restart = func() {
+		r.zone = start(t, r.zoneNS, "zone.log", "zone", "--data-dir", r.zoneDir, "--cloud", r.url, "--join", zoneToken, "--listen", "10.99.0.2:8774", "--placement", "round-robin")
+	}
+	t.Cleanup(func() { r.zone.kill(); r.cloud.down(r.zoneNS, r.zoneDir) })
+	r.restart()
+	for i, name := range []string{"node1", "node2"} {
+		n := &node{dir: dir(name), underlay: "10.99.0.1" + strconv.Itoa(i+1)}
+		n.ns = l.plug(name, n.underlay)
+		n.proc = start(t, n.ns, name+".log", "node", "--data-dir", n.dir, "--cloud", r.url, "--join", token("node"), "--underlay", n.underlay, "--public-interface", "eth0", "--node-name", name)
+		t.Cleanup(func() { n.proc.kill(); r.cloud.down(n.ns, n.dir) })
+		r.nodes = append(r.nodes, n)
+	}
+	r.karri("status", "--wait", "--data-dir", r.dir)
+	return r
+}
+
+// server gives the process that serves the zone's volumes.
+func (r *remote) server() int {
+	r.t.Helper()
+	text, err := os.ReadFile(filepath.Join(r.zoneDir, "volume-server", "lock"))
+	pid, convErr := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil || convErr != nil {
+		r.t.Fatalf("server of volumes: %v %v", err, convErr)
+	}
+	return pid
+}
+
+// on gives the node that has an instance's machine.
+func (r *remote) on(id string) *node {
+	r.t.Helper()
+	for _, n := range r.nodes {
+		if _, err := os.Stat(filepath.Join(n.dir, "node", "machines", id)); err == nil {
+			return n
+		}
+	}
+	r.t.Fatalf("no node has %s", id)
+	return nil
+}
+
+// disk gives the guest's name of a volume.
+func (r *remote) disk(key string, i instance, vol string) string {
+	r.t.Helper()
+	serial := strings.Replace(vol, "-", "", 1)
+	name := ""
+	eventually(r.t, "the guest has the disk", time.Minute, func() bool {
+		name = r.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+serial+" ] && echo /dev/${d##*/}; done; true")
+		return name != ""
+	})
+	return name
+}
+
+// TestRemoteVolumes: guests of two nodes use volumes that the zone serves from a third machine, whatever process dies.
+func TestRemoteVolumes(t *testing.T) {
+	r := newRemote(t)
+	image, key := r.tinyImage(), r.keyPair("remote")
+	r.openPort("22")
+	two := r.launch(image, "remote", "2") // from volumes, over the network
+	if r.on(two[0].ID) == r.on(two[1].ID) {
+		t.Fatal("both are on one node")
+	}
+	i := two[0]
+	vol := r.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1", "--volume-type", "gp3")
+	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	attach := func(i instance) {
+		t.Helper()
+		r.login(key, i, "true")
+		r.aws("ec2", "attach-volume", "--volume-id", vol, "--instance-id", i.ID, "--device", "/dev/sdf")
+		eventually(t, "the volume is attached", time.Minute, func() bool {
+			return r.text("Volumes[0].Attachments[0].State", "describe-volumes", "--volume-ids", vol) == "attached"
+		})
+	}
+	attach(i)
+	disk := r.disk(key, i, vol)
+
+	// A guest writes on while the server is killed, and the zone, and its node's process.
+	r.login(key, i, "cat > /root/w <<'END'\n"+
+		"n=0\nwhile [ $n -lt 40 ]; do\n  printf 'line %04d\\n' $n | dd of="+disk+" bs=4096 seek=$n conv=fsync,notrunc 2>/dev/null || echo failed $n\n"+
+		"  n=$((n+1)); sleep 0.2\ndone\necho done\nEND\nsetsid sh /root/w > /root/out 2>&1 < /dev/null &")
+	first := r.server()
+	for _, kill := range []func(){
+		func() { must(t, "kill", "-9", strconv.Itoa(first)) },
+		func() { r.zone.kill(); r.restart() },
+	} {
+		time.Sleep(time.Second)
+		kill()
+	}
+	eventually(t, "the server is there again", time.Minute, func() bool { return r.server() != first })
+	second := r.server()
+	eventually(t, "the guest has written", 2*time.Minute, func() bool {
+		return strings.HasSuffix(r.login(key, i, "cat /root/out"), "done")
+	})
+	if out := r.login(key, i, "cat /root/out"); out != "done" {
+		t.Errorf("the guest saw errors: %s", out)
+	}
+	if r.server() != second {
+		t.Error("the server did not outlive the zone")
+	}
+
+	// It grows under the guest.
+	r.aws("ec2", "modify-volume", "--volume-id", vol, "--size", "8", "--iops", "4000")
+	eventually(t, "the volume is modified", time.Minute, func() bool {
+		return r.text("VolumesModifications[0].ModificationState", "describe-volumes-modifications", "--volume-ids", vol) == "completed"
+	})
+	if got := r.login(key, i, "cat /sys/block/"+filepath.Base(disk)+"/size"); got != "16777216" {
+		t.Errorf("the guest sees %s sectors", got)
+	}
+
+	// Its node dies with its guest. By force the volume comes to the other node's.
+	dead := r.on(i.ID)
+	dead.proc.kill()
+	machine := filepath.Join(dead.dir, "node", "machines", i.ID, "machine.json")
+	var rec struct {
+		Process struct {
+			PID int `json:"pid"`
+		} `json:"process"`
+	}
+	data, err := os.ReadFile(machine)
+	if err == nil {
+		err = json.Unmarshal(data, &rec)
+	}
+	if err != nil || rec.Process.PID == 0 {
+		t.Fatalf("%v: %s", err, data)
+	}
+	must(t, "kill", "-STOP", strconv.Itoa(rec.Process.PID)) // it is not dead: it is cut off
+	r.aws("ec2", "detach-volume", "--volume-id", vol, "--force")
+	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	attach(two[1])
+	disk = r.disk(key, two[1], vol)
+	var want []string
+	for n := range 40 {
+		want = append(want, fmt.Sprintf("line %04d", n))
+	}
+	if got := r.login(key, two[1], "dd if="+disk+" bs=4096 count=40 2>/dev/null | tr -d '\\000'"); got != strings.Join(want, "\n") {
+		t.Errorf("on the other node: %q", got)
+	}
+	must(t, "kill", "-CONT", strconv.Itoa(rec.Process.PID)) // it can write no more
+}
