@@ -28,6 +28,8 @@ type Spec struct {
 	ID        string // "vol-…", a file name
 	SizeBytes int64  // as guests see it: whole MiB, at most 64 TiB
 	Format    string
+	// Key makes the file a LUKS container with the qcow2 file in it; nil: it is not encrypted.
+	Key []byte
 }
 
 // Driver keeps volumes. All methods may be called concurrently, and are idempotent; what they have acknowledged

@@ -69,6 +69,11 @@ type Disk struct {
 	Export string `json:"export,omitempty"`
 	Format string `json:"format,omitempty"` // of a volume: "raw" or "qcow2"
 	Limits Limits `json:"limits,omitzero"`
+
+	// Encrypted says that a volume's file, which is of format qcow2, is in a LUKS container, and Key opens it. A driver
+	// keeps no key on its disk: what Status shows may lack it.
+	Encrypted bool   `json:"encrypted,omitempty"`
+	Key       string `json:"key,omitempty"`
 }
 
 // Volume says that the disk outlives the machine.
@@ -101,6 +106,8 @@ type Copy struct {
 	// Since names an earlier copy of the disk, if there is one that the caller still has. The driver may then copy
 	// only what has changed since, and says so in the file's note (qcow2.Note): it lies over that one.
 	Since string `json:"since,omitempty"`
+	// Key is that of the copy, which is in a LUKS container, too; "" for a disk that is not encrypted.
+	Key string `json:"key,omitempty"`
 }
 
 // Partial is the copy's file while it is being made.

@@ -52,7 +52,7 @@ func Up(ctx context.Context, cfg UpConfig, log *slog.Logger, out io.Writer) erro
 	if err != nil {
 		return err
 	}
-	z := zone.New(zone.Config{Name: cfg.Zone, Placement: policy, PublicPool: cfg.Cloud.PublicPool, Domain: cfg.Cloud.Domain, RoleKey: p.role.RoleKey}, zone.Deps{
+	z := zone.New(zone.Config{Name: cfg.Zone, Placement: policy, PublicPool: cfg.Cloud.PublicPool, Domain: cfg.Cloud.Domain, RoleKey: p.role.RoleKey, VolumeKeys: p.role.VolumeKeys}, zone.Deps{
 		Store: p.store, Log: log, Now: time.Now,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) {
 			return p.role.Links.URL(p.api.url(cfg.Cloud), img.ID), nil

@@ -23,6 +23,7 @@ import (
 	"karri.dev/internal/resource"
 	"karri.dev/internal/role/zone"
 	"karri.dev/internal/store"
+	"karri.dev/internal/volumekey"
 )
 
 // Zone runs the zone role until ctx ends.
@@ -71,7 +72,7 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	if err != nil {
 		return err
 	}
-	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey, Storage: cfg.StorageListen}, zone.Deps{
+	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey, VolumeKeys: volumekey.New(w.ImageKey), Storage: cfg.StorageListen}, zone.Deps{
 		Store: st, Log: log, Now: time.Now,
 		Flows:    (&flowlogs.Deliverer{Store: st, Now: time.Now, Log: log}).Deliver,
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return links.URL(m.Cloud, img.ID), nil },

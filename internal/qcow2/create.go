@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 )
 
 // What Create makes: clusters of 64 KiB, and a first-level table for the largest size.
@@ -20,11 +19,19 @@ const (
 	noteOffset  = headerSize + 8 // after the end of the header's extensions
 )
 
+// Target is what a qcow2 file is written to: a file, or a container in one.
+type Target interface {
+	io.ReaderAt
+	io.WriterAt
+	Truncate(size int64) error
+	Sync() error
+}
+
 // Create makes an empty qcow2 file. It names no base: who opens it says what is below. note is kept where the format
 // has the name of one, for Note; whoever opens the file must say what is below, or that nothing is. The first-level
 // table is made for the largest size at once (it is a hole), so that the disk grows by its header alone. Clusters:
 // header, refcount table, refcount block, first-level table.
-func Create(f *os.File, size int64, note string) error {
+func Create(f Target, size int64, note string) error {
 	if len(note) > maxNote {
 		return fmt.Errorf("qcow2: a note of %d bytes", len(note))
 	}
@@ -71,7 +78,7 @@ func Note(f io.ReaderAt) (string, error) {
 }
 
 // Grow makes the disk in a file of Create's larger. Nobody else may have it open.
-func Grow(f *os.File, size int64) error {
+func Grow(f Target, size int64) error {
 	h := make([]byte, headerSize)
 	if _, err := io.ReadFull(io.NewSectionReader(f, 0, headerSize), h); err != nil {
 		return err

@@ -15,6 +15,7 @@ type Snapshot struct {
 	Reason      string        `json:"reason,omitempty"` // of an error
 	CompletedAt time.Time     `json:"completed,omitzero"`
 	Data        ImageData     `json:"data"`
+	Encrypted   bool          `json:"encrypted,omitempty"`
 	Public      bool          `json:"public,omitempty"`
 	Accounts    []string      `json:"accounts,omitempty"` // that may make volumes of it
 	Lock        *SnapshotLock `json:"lock,omitempty"`
@@ -27,6 +28,8 @@ type Snapshot struct {
 	// Format and Base are those of the volume, while the snapshot is pending.
 	Format string     `json:"format,omitempty"`
 	Base   *ImageData `json:"base,omitempty"`
+	// Key is the volume's, likewise.
+	Key []byte `json:"key,omitempty"`
 	// Since is an earlier snapshot of the volume, whose data is needed while this one is pending.
 	Since string `json:"since,omitempty"`
 }

@@ -39,6 +39,10 @@ type Volume struct {
 	Made    bool `json:"made,omitempty"`
 	MadeGiB int  `json:"made_gib,omitempty"`
 
+	Encrypted bool `json:"encrypted,omitempty"`
+	// Key is that of an encrypted volume, sealed (package volumekey).
+	Key []byte `json:"key,omitempty"`
+
 	Attachment   *VolumeAttachment   `json:"attachment,omitempty"` // nil: not attached
 	Modification *VolumeModification `json:"modification,omitempty"`
 }

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -96,7 +97,7 @@ func TestRemoteVolumes(t *testing.T) {
 		t.Fatal("both are on one node")
 	}
 	i := two[0]
-	vol := r.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1", "--volume-type", "gp3")
+	vol := r.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1", "--volume-type", "gp3", "--encrypted")
 	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	attach := func(i instance) {
 		t.Helper()
@@ -131,6 +132,10 @@ func TestRemoteVolumes(t *testing.T) {
 	}
 	if r.server() != second {
 		t.Error("the server did not outlive the zone")
+	}
+
+	if text, err := os.ReadFile(filepath.Join(r.zoneDir, "volumes", vol)); err != nil || bytes.Contains(text, []byte("line 00")) {
+		t.Errorf("what was written can be read in the zone's file: %v", err)
 	}
 
 	// It grows under the guest.

@@ -28,9 +28,9 @@ func Run(t *testing.T, h Harness) {
 }
 
 func life(t *testing.T, h Harness) {
-	for _, format := range []string{block.Raw, block.Qcow2} {
+	for _, v := range []block.Spec{{Format: block.Raw}, {Format: block.Qcow2}, {Format: block.Qcow2, Key: []byte("0123456789abcdef")}} {
 		d := h.Open(t)
-		v := block.Spec{ID: id, SizeBytes: 1 << 40, Format: format}
+		v.ID, v.SizeBytes = id, 1<<40
 		if err := d.Grow(t.Context(), v); !errors.Is(err, block.ErrNotFound) {
 			t.Errorf("grew what is not there: %v", err)
 		}

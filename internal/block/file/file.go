@@ -17,6 +17,7 @@ import (
 
 	"karri.dev/internal/block"
 	"karri.dev/internal/durable"
+	"karri.dev/internal/luks"
 	"karri.dev/internal/qcow2"
 )
 
@@ -62,6 +63,8 @@ func check(v block.Spec) error {
 		return fmt.Errorf("volume id %q is not valid", v.ID)
 	case v.SizeBytes <= 0 || v.SizeBytes > maxSize || v.SizeBytes%mib != 0:
 		return fmt.Errorf("volume %s: a size of %d bytes is not possible", v.ID, v.SizeBytes)
+	case v.Key != nil && v.Format != block.Qcow2:
+		return fmt.Errorf("volume %s: an encrypted one is of format qcow2", v.ID)
 	case v.Format != block.Raw && v.Format != block.Qcow2:
 		return fmt.Errorf("volume %s: format %q is not known", v.ID, v.Format)
 	}
@@ -84,9 +87,15 @@ func (d *Driver) Create(_ context.Context, v block.Spec) error {
 		return wrap(v.ID, err)
 	}
 	defer os.Remove(f.Name()) // no file is there any more once it has its name
-	if v.Format == block.Qcow2 {
+	switch {
+	case v.Key != nil:
+		var c *luks.Disk
+		if c, err = luks.Format(f, v.Key); err == nil {
+			err = qcow2.Create(c, v.SizeBytes, "")
+		}
+	case v.Format == block.Qcow2:
 		err = qcow2.Create(f, v.SizeBytes, "")
-	} else {
+	default:
 		err = f.Truncate(v.SizeBytes)
 	}
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
@@ -115,7 +124,13 @@ func (d *Driver) Grow(_ context.Context, v block.Spec) error {
 		if unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
 			return nil
 		}
-		return wrap(v.ID, qcow2.Grow(f, v.SizeBytes))
+		var to qcow2.Target = f
+		if v.Key != nil {
+			if to, err = luks.Open(f, v.Key); err != nil {
+				return wrap(v.ID, err)
+			}
+		}
+		return wrap(v.ID, qcow2.Grow(to, v.SizeBytes))
 	}
 	fi, err := f.Stat()
 	if err == nil && fi.Size() < v.SizeBytes {

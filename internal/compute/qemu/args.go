@@ -75,8 +75,9 @@ type files struct {
 	taps            []*os.File
 }
 
-// diskFiles are a disk's files: that of its data, nil if another host has it, and of its base, nil if none.
-type diskFiles struct{ base, data *os.File }
+// diskFiles are a disk's files: that of its data, nil if another host has it, of its base, and of its key,
+// nil if there is none.
+type diskFiles struct{ base, data, key *os.File }
 
 // host is what the command line takes from here rather than from the machine.
 type host struct {
@@ -212,6 +213,9 @@ func (c *command) disk(i int, d compute.Disk, f diskFiles) {
 		p.data = exportPath(d.Name)
 	} else {
 		p.data = c.path(f.data, d.Name)
+	}
+	if f.key != nil { // opened anew through /proc
+		c.add("-object", fmt.Sprintf("secret,id=%s,file=/proc/self/fd/%d", keyID(d.Name), c.fd(f.key)))
 	}
 	for _, n := range blockNodes(d, p) {
 		text, _ := json.Marshal(n) // strings, numbers, booleans

@@ -12,6 +12,7 @@ import (
 
 	"karri.dev/internal/compute"
 	"karri.dev/internal/durable"
+	"karri.dev/internal/luks"
 	"karri.dev/internal/qcow2"
 	"karri.dev/internal/qmp"
 )
@@ -84,6 +85,11 @@ func (m *machine) haveCopies(copies []compute.Copy) (bool, error) {
 		}
 		if _, err := os.Lstat(c.To); err == nil || slices.ContainsFunc(m.rec.Copies, func(have compute.Copy) bool { return have.To == c.To }) {
 			known++
+		}
+	}
+	for _, c := range copies {
+		if known < len(copies) && m.rec.Machine.Disks[m.indexOf(c.Disk)].Encrypted != (c.Key != "") {
+			return false, fmt.Errorf("a copy of disk %s must be encrypted as the disk is", c.Disk)
 		}
 	}
 	if known > 0 && known < len(copies) {
@@ -162,17 +168,31 @@ func (m *machine) prepareCopy(ctx context.Context, c *qmp.Client, copy compute.C
 		return nil, err
 	}
 	defer f.Close()
-	if err := qcow2.Create(f, size, note); err != nil {
+	var to qcow2.Target = f
+	if copy.Key != "" {
+		if to, err = luks.Format(f, []byte(copy.Key)); err != nil {
+			return nil, err
+		}
+	}
+	if err := qcow2.Create(to, size, note); err != nil {
 		return nil, err
 	}
 	path, err := passFile(ctx, c, f, copyName(copy))
 	if err != nil {
 		return nil, err
 	}
-	return bitmaps, c.Do(ctx, "blockdev-add", map[string]any{
-		"driver": "qcow2", "node-name": copyName(copy), "backing": nil,
-		"file": map[string]any{"driver": "file", "filename": path},
-	}, nil)
+	file := map[string]any{"driver": "file", "filename": path}
+	if copy.Key != "" {
+		if err := giveKey(ctx, c, copyName(copy), copy.Key); err != nil {
+			return nil, err
+		}
+		file = map[string]any{"driver": "luks", "key-secret": keyID(copyName(copy)), "file": file}
+	}
+	err = c.Do(ctx, "blockdev-add", map[string]any{"driver": "qcow2", "node-name": copyName(copy), "backing": nil, "file": file}, nil)
+	if err == nil && copy.Key != "" {
+		err = dropKey(ctx, c, copyName(copy))
+	}
+	return bitmaps, err
 }
 
 // job is a job as QEMU tells of it.

@@ -32,6 +32,8 @@ func checkDisk(d compute.Disk) error {
 		return fmt.Errorf("disk %s: export %q is not valid", d.Name, d.BaseExport)
 	case d.Volume() && d.Format == "raw" && d.Base != "":
 		return fmt.Errorf("disk %s: a raw volume has no base", d.Name)
+	case d.Encrypted && (!d.Volume() || d.Format != "qcow2" || d.Key == ""):
+		return fmt.Errorf("disk %s: it is encrypted, and its key is not known", d.Name)
 	case !d.Volume() && d.Base == "":
 		return fmt.Errorf("disk %s: no base", d.Name)
 	}
@@ -97,7 +99,12 @@ func blockNodes(d compute.Disk, p diskPaths) []map[string]any {
 		file = served(d.Export, p.data)
 	}
 	file["node-name"], file["discard"], file["cache"] = d.Name+".file", "unmap", cache
-	return append(nodes, file, top)
+	nodes = append(nodes, file)
+	if d.Encrypted {
+		nodes = append(nodes, luksNode(d.Name))
+		top["file"] = d.Name + luksSuffix
+	}
+	return append(nodes, top)
 }
 
 // served gives a node for what somebody serves on a socket.

@@ -128,8 +128,18 @@ func (m *machine) plug(ctx context.Context, c *qmp.Client, d compute.Disk) (err 
 	if d.Export != "" {
 		p.data = exportPath(d.Name)
 	}
+	if d.Encrypted {
+		if err := giveKey(ctx, c, d.Name, d.Key); err != nil {
+			return err
+		}
+	}
 	for _, n := range blockNodes(d, p) {
 		if err := c.Do(ctx, "blockdev-add", n, nil); err != nil {
+			return err
+		}
+	}
+	if d.Encrypted {
+		if err := dropKey(ctx, c, d.Name); err != nil {
 			return err
 		}
 	}
@@ -306,7 +316,7 @@ func unplugRest(ctx context.Context, c *qmp.Client, name string) error {
 	if err != nil {
 		return err
 	}
-	for _, node := range []string{name, name + ".file", name + ".base", name + ".cut"} {
+	for _, node := range []string{name, name + luksSuffix, name + ".file", name + ".base", name + ".cut"} {
 		if have[node] {
 			if err := deleteNode(ctx, c, node); err != nil {
 				return err
@@ -400,8 +410,12 @@ func (m *machine) cut(ctx context.Context, c *qmp.Client, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Do(ctx, "blockdev-del", map[string]any{"node-name": name + ".file"}, nil); err != nil {
-		return err
+	for _, node := range []string{name + luksSuffix, name + ".file"} {
+		if have[node] {
+			if err := c.Do(ctx, "blockdev-del", map[string]any{"node-name": node}, nil); err != nil {
+				return err
+			}
+		}
 	}
 	m.unexport(name)
 	return dropFiles(ctx, c, name)

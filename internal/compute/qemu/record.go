@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"karri.dev/internal/compute"
@@ -77,6 +78,16 @@ func loadRecord(dir string) (record, error) {
 
 func (r record) save(dir string) error {
 	r.Version = 1
+	r.Machine.Disks, r.Copies, r.Rebooted = slices.Clone(r.Machine.Disks), slices.Clone(r.Copies), slices.Clone(r.Rebooted)
+	for i := range r.Machine.Disks {
+		r.Machine.Disks[i].Key = ""
+	}
+	for i := range r.Copies {
+		r.Copies[i].Key = ""
+	}
+	for i := range r.Rebooted {
+		r.Rebooted[i].Key = ""
+	}
 	data, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
 		return err

@@ -117,6 +117,11 @@ func (m *machine) startSteps(ctx context.Context, spec compute.Machine, taps []*
 		if err := setLimits(ctx, m.client, disk); err != nil {
 			return err
 		}
+		if disk.Encrypted {
+			if err := dropKey(ctx, m.client, disk.Name); err != nil {
+				return err
+			}
+		}
 	}
 	if err := m.client.Do(ctx, "cont", nil, nil); err != nil {
 		return err
@@ -181,7 +186,10 @@ func (m *machine) open(spec compute.Machine, taps []*os.File, opened *[]io.Close
 	*opened = append(*opened, f.exports)
 	for _, disk := range spec.Disks {
 		files, err := m.openDisk(disk)
-		for _, file := range []*os.File{files.base, files.data} {
+		if err == nil && disk.Encrypted {
+			files.key, err = keyFile(disk.Key)
+		}
+		for _, file := range []*os.File{files.base, files.data, files.key} {
 			if file != nil {
 				*opened = append(*opened, file)
 			}

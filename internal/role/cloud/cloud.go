@@ -58,6 +58,7 @@ import (
 	"karri.dev/internal/signup"
 	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
+	"karri.dev/internal/volumekey"
 )
 
 // Config is what the cloud is.
@@ -117,6 +118,7 @@ type Cloud struct {
 	Links      *imagelink.Signer
 	EC2        *ec2.Service // for calls without HTTP: simulation
 	Events     *audit.Recent
+	VolumeKeys *volumekey.Keys
 	RoleKey    *seal.Sealer // of the credentials of instances' roles; zones have it too
 
 	Chunks   *chunks.Store
@@ -175,6 +177,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	if c.RoleKey, err = instancerole.NewSealer(deps.Sealer.Derive("image links")); err != nil {
 		panic(err) // a derived key has the right size
 	}
+	c.VolumeKeys = volumekey.New(deps.Sealer.Derive("image links"))
 	c.roles = instancerole.New(instancerole.Deps{
 		Store: deps.Store, Sessions: c.Identity, Roles: c.Authz, Sealer: c.RoleKey, Now: deps.Now, Log: deps.Log,
 	})
@@ -204,7 +207,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	}))
 	c.EC2 = ec2.New(ec2.Config{Domain: cfg.Domain, PublicPool: cfg.PublicPool, SnapshotPatience: 10 * time.Second}, ec2.Deps{
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(), Sealer: c.RoleKey,
-		Console: consoles{c}, Objects: readable{c.objects}, Logs: c.objects, Roles: c.Authz, Quotas: c.Quotas, Log: deps.Log,
+		Console: consoles{c}, Objects: readable{c.objects}, Logs: c.objects, Roles: c.Authz, Quotas: c.Quotas, VolumeKeys: c.VolumeKeys, Log: deps.Log,
 	})
 	c.Door.Register(shapeec2.Service(), c.EC2)
 	if deps.Mail != nil {

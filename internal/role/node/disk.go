@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
+	"karri.dev/internal/compute"
 	"karri.dev/internal/durable"
 	"karri.dev/internal/nodeapi"
 )
@@ -64,11 +66,31 @@ func (d disk) desired() (*nodeapi.Desired, error) {
 }
 
 func (d disk) setDesired(s *nodeapi.Desired) error {
-	data, err := json.Marshal(s)
+	data, err := json.Marshal(withoutKeys(s))
 	if err != nil {
 		return err
 	}
 	return durable.WriteFile(d.desiredPath(), data, 0o600)
+}
+
+// withoutKeys gives a desired state without the keys of volumes, which no disk gets: after a restart the zone says them
+// again, and machines that need them wait for that.
+func withoutKeys(s *nodeapi.Desired) *nodeapi.Desired {
+	out := *s
+	out.Instances = slices.Clone(s.Instances)
+	for i := range out.Instances {
+		m := &out.Instances[i].Machine
+		m.Disks = slices.Clone(m.Disks)
+		for j := range m.Disks {
+			m.Disks[j].Key = ""
+		}
+	}
+	return &out
+}
+
+// keyless says that a key of the machine's volumes is not known.
+func keyless(m compute.Machine) bool {
+	return slices.ContainsFunc(m.Disks, func(d compute.Disk) bool { return d.Encrypted && d.Key == "" })
 }
 
 // instance reads an instance's record. An unreadable one counts as unknown.

@@ -49,6 +49,9 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 	case resource.PowerGone:
 		settled = s.State == compute.Absent && !local.known
 	}
+	if inst.Power == resource.PowerOn && s.State != compute.Running && keyless(inst.Machine) {
+		settled = true // until the zone speaks
+	}
 	if f, failed := n.failure(inst); failed && (f.final || n.deps.Now().Before(f.retry)) {
 		settled = true // for now
 	}

@@ -13,6 +13,7 @@ import (
 	"karri.dev/internal/chunks"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/lifecycle"
+	"karri.dev/internal/luks"
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/qcow2"
 	"karri.dev/internal/resource"
@@ -148,7 +149,11 @@ func (z *Zone) cutOnce(ctx context.Context, group []*resource.Snapshot) error {
 		if z.running(snap, v) {
 			node, ask.Instance = store.Instances.Get(snap, v.Attachment.InstanceID).Node, v.Attachment.InstanceID
 			ask.Reboot = ask.Reboot || s.Reboot
-			ask.Copies = append(ask.Copies, compute.Copy{Disk: v.ID, To: z.deps.Volumes.CopyPath(s.ID), Since: s.Since})
+			key, err := z.keyOf(s)
+			if err != nil {
+				return err
+			}
+			ask.Copies = append(ask.Copies, compute.Copy{Disk: v.ID, To: z.deps.Volumes.CopyPath(s.ID), Since: s.Since, Key: key})
 			continue
 		}
 		if err := z.copyDirectly(ctx, v.ID, s); err != nil {
@@ -254,7 +259,7 @@ func (z *Zone) fillOnce(ctx context.Context, s *resource.Snapshot) error {
 	err = z.changeSnapshots(ctx, []*resource.Snapshot{s}, func(next *resource.Snapshot) {
 		next.State, next.Progress, next.CompletedAt = "completed", 100, z.deps.Now().UTC().Truncate(time.Millisecond)
 		next.Data = resource.ImageData{Key: chunks.ListKey(s.ID), Format: chunks.Format, VirtualSize: int64(s.SizeGiB) * gib, Size: int64(n.Blocks) * chunks.Size}
-		next.Format, next.Base, next.Since = "", nil, ""
+		next.Format, next.Base, next.Key, next.Since = "", nil, nil, ""
 	})
 	if err == nil {
 		z.deps.Log.Info("snapshot completed", "snapshot", s.ID, "blocks", n.Blocks, "new", n.New, "after", z.deps.Now().Sub(began).Round(time.Millisecond))
@@ -279,21 +284,29 @@ func (z *Zone) store(ctx context.Context, s *resource.Snapshot, name string) (ch
 			}
 		}
 	}
+	var r io.ReaderAt = f
+	secret, err := z.keyOf(s)
+	if err == nil && secret != "" {
+		r, err = luks.Open(f, []byte(secret))
+	}
+	if err != nil {
+		return chunks.Stored{}, err
+	}
 	key := chunks.ListKey(s.ID)
 	if name != s.ID { // ours
-		disk, below, err := z.openCopy(ctx, f, s)
+		disk, below, err := z.openCopy(ctx, f, r, s)
 		if err != nil {
 			return chunks.Stored{}, err
 		}
 		defer below.Close()
 		return z.deps.Chunks.Save(ctx, key, disk, progress)
 	}
-	since, err := qcow2.Note(f)
+	since, err := qcow2.Note(r)
 	if err != nil {
 		return chunks.Stored{}, err
 	}
 	if since == "" {
-		disk, err := qcow2.Open(f, nil)
+		disk, err := qcow2.Open(r, nil)
 		if err != nil {
 			return chunks.Stored{}, err
 		}
@@ -307,29 +320,37 @@ func (z *Zone) store(ctx context.Context, s *resource.Snapshot, name string) (ch
 	if err != nil {
 		return chunks.Stored{}, err
 	}
-	disk, err := qcow2.Open(f, below)
+	disk, err := qcow2.Open(r, below)
 	if err != nil {
 		return chunks.Stored{}, err
 	}
 	return z.deps.Chunks.SaveChanges(ctx, key, disk, parent, disk.Own, progress)
 }
 
-// openCopy opens the copy of a volume's file, over what the volume is over.
-func (z *Zone) openCopy(ctx context.Context, f *os.File, s *resource.Snapshot) (sparse.Disk, io.Closer, error) {
+// keyOf gives the key of a pending snapshot's copy, "" for none.
+func (z *Zone) keyOf(s *resource.Snapshot) (string, error) {
+	if s.Key == nil {
+		return "", nil
+	}
+	return z.cfg.VolumeKeys.Open(s.AccountID, s.VolumeID, s.Key)
+}
+
+// openCopy opens the copy of a volume's file, over what the volume is over. r is what is in f.
+func (z *Zone) openCopy(ctx context.Context, f *os.File, r io.ReaderAt, s *resource.Snapshot) (sparse.Disk, io.Closer, error) {
 	nothing := io.NopCloser(nil)
 	if s.Format == block.Raw {
 		disk, err := sparse.NewFile(f)
 		return disk, nothing, err
 	}
 	if s.Base == nil {
-		disk, err := qcow2.Open(f, nil)
+		disk, err := qcow2.Open(r, nil)
 		return disk, nothing, err
 	}
 	below, c, err := z.deps.OpenData(ctx, s.Base)
 	if err != nil {
 		return nil, nil, err
 	}
-	disk, err := qcow2.Open(f, below)
+	disk, err := qcow2.Open(r, below)
 	if err != nil {
 		c.Close()
 		return nil, nil, err
@@ -366,7 +387,7 @@ func (z *Zone) fail(ctx context.Context, list []*resource.Snapshot, why error) {
 	z.deps.Log.Error("snapshot failed", "snapshot", list[0].ID, "of", len(list), "error", why)
 	err := z.changeSnapshots(ctx, list, func(next *resource.Snapshot) {
 		next.State, next.Reason = "error", "The snapshot could not be made: "+why.Error()
-		next.Format, next.Base, next.Since = "", nil, ""
+		next.Format, next.Base, next.Key, next.Since = "", nil, nil, ""
 	})
 	if err != nil && ctx.Err() == nil {
 		z.deps.Log.Error("failure of a snapshot not written", "snapshot", list[0].ID, "error", err)

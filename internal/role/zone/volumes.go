@@ -23,8 +23,14 @@ import (
 
 const gib = 1 << 30
 
-func spec(v *resource.Volume) block.Spec {
-	return block.Spec{ID: v.ID, SizeBytes: int64(v.SizeGiB) * gib, Format: v.Format}
+func (z *Zone) spec(v *resource.Volume) (block.Spec, error) {
+	s := block.Spec{ID: v.ID, SizeBytes: int64(v.SizeGiB) * gib, Format: v.Format}
+	if v.Key == nil {
+		return s, nil
+	}
+	key, err := z.cfg.VolumeKeys.Open(v.AccountID, v.ID, v.Key)
+	s.Key = []byte(key)
+	return s, err
 }
 
 // storageOvercommit is how often the room for volumes is promised: their files are sparse.
@@ -132,7 +138,10 @@ func (z *Zone) running(r store.Reader, v *resource.Volume) bool {
 
 // make makes a volume's file, as large as the volume is.
 func (z *Zone) make(ctx context.Context, v *resource.Volume) error {
-	s := spec(v)
+	s, err := z.spec(v)
+	if err != nil {
+		return err
+	}
 	if v.Made {
 		return z.deps.Volumes.Grow(ctx, s)
 	}
@@ -263,6 +272,14 @@ func (z *Zone) whereFor(node *resource.Node) func(*resource.Volume) (compute.Dis
 	return func(v *resource.Volume) (d compute.Disk, there bool) {
 		if z.deps.Volumes == nil || !z.isMade(v) || z.isCopied(v.ID) {
 			return d, false
+		}
+		if v.Key != nil {
+			var err error
+			d.Encrypted = true
+			if d.Key, err = z.cfg.VolumeKeys.Open(v.AccountID, v.ID, v.Key); err != nil {
+				z.deps.Log.Error("key of a volume not opened", "volume", v.ID, "error", err)
+				return d, false
+			}
 		}
 		if node.Local {
 			d.Path = z.deps.Volumes.Path(v.ID)

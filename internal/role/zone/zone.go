@@ -29,6 +29,7 @@ import (
 	"karri.dev/internal/seal"
 	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
+	"karri.dev/internal/volumekey"
 )
 
 // Config is how a zone behaves.
@@ -39,6 +40,8 @@ type Config struct {
 	Domain     string // of public DNS names
 	// RoleKey opens the credentials of instances' roles; nil: instances get none.
 	RoleKey *seal.Sealer
+	// VolumeKeys opens the keys of encrypted volumes.
+	VolumeKeys *volumekey.Keys
 	// Storage is where nodes reach the zone's volumes; "" = only a node in this process does.
 	Storage string
 	// NodeGrace is how long a node may be away before it counts as down; 0 means 30 s.

@@ -91,6 +91,9 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, vpcs, account)
 	for _, region := range regions(tx) {
 		store.ImageSettings.Delete(tx, account+"/"+region)
+		for _, setting := range []string{"snapshot-block-public-access/", "ebs-encryption-by-default/"} {
+			store.Settings.Delete(tx, setting+account+"/"+region)
+		}
 	}
 	return nil
 }

@@ -89,6 +89,9 @@ func mergeMappings(have []resource.ImageMapping, asked []shape.BlockDeviceMappin
 		if e.Iops != nil {
 			next.IOPS = *e.Iops
 		}
+		if e.Encrypted != nil {
+			next.Encrypted = e.Encrypted
+		}
 		if e.Throughput != nil {
 			next.Throughput = *e.Throughput
 		}
@@ -137,6 +140,7 @@ func (s *Service) planVolumes(r store.Reader, info *call.Info, img *resource.Ima
 			continue
 		}
 		d := mappedDisk(m, m.SizeGiB)
+		d.encrypted, d.encrypts = m.Encrypted, encryptsByDefault(r, info)
 		v := resource.Volume{Type: d.kind}
 		var snap *resource.Snapshot
 		if m.SnapshotID != "" {
@@ -174,7 +178,7 @@ func (s *Service) addVolumes(tx *store.Tx, info *call.Info, p *plan, inst *resou
 		v.Attachment = &resource.VolumeAttachment{
 			InstanceID: inst.ID, Device: n.device, State: resource.Attaching, At: inst.LaunchedAt, DeleteOnEnd: n.deleteOnEnd,
 		}
-		if err := addVolume(tx, &v); err != nil {
+		if err := s.addVolume(tx, &v); err != nil {
 			return err
 		}
 	}

@@ -134,7 +134,7 @@ func (s *Service) manifest(ctx context.Context, in *shape.DiskImageDetail) (disk
 // AddVolume puts a volume that was imported into a transaction.
 func (s *Service) AddVolume(tx *store.Tx, v *resource.Volume) error {
 	info := &call.Info{Caller: call.Caller{AccountID: v.AccountID}, Region: v.Region}
-	return s.Quotas.Within(tx, info, func(tx *store.Tx) error { return addVolume(tx, v) })
+	return s.Quotas.Within(tx, info, func(tx *store.Tx) error { return s.addVolume(tx, v) })
 }
 
 // ImportInstance is refused.

@@ -327,6 +327,6 @@ func errNoStorage() error {
 func (s *Service) copyOf(info *call.Info, from *resource.Snapshot, description string, tags resource.Tags) *resource.Snapshot {
 	return &resource.Snapshot{
 		Owned: s.owned(info, tags), ID: s.IDs.Resource("snap-"), VolumeID: "vol-ffffffff", SizeGiB: from.SizeGiB, Description: description,
-		State: "completed", Progress: 100, CompletedAt: s.now(), Data: from.Data,
+		State: "completed", Progress: 100, CompletedAt: s.now(), Data: from.Data, Encrypted: from.Encrypted,
 	}
 }

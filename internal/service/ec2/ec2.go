@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
+	"karri.dev/internal/volumekey"
 )
 
 // Console reads what an instance wrote to its serial console and shows on its display: live, from its node.
@@ -74,7 +75,9 @@ type Deps struct {
 	Logs    LogDelivery // nil: there are no flow logs
 	Quotas  *quota.Keeper
 	Sealer  *seal.Sealer // of VPN connections' secrets; zones have it, too
-	Log     *slog.Logger
+	// VolumeKeys makes the keys of encrypted volumes.
+	VolumeKeys *volumekey.Keys
+	Log        *slog.Logger
 }
 
 // Service serves EC2.

@@ -45,7 +45,7 @@ func (s *Service) CreateSnapshot(ctx context.Context, in *shape.CreateSnapshotRe
 	out := shapeSnapshot(info, made)
 	return &shape.CreateSnapshotResult{
 		Description: out.Description, OwnerId: out.OwnerId, Progress: out.Progress, SnapshotId: out.SnapshotId, StartTime: out.StartTime,
-		State: out.State, StateMessage: out.StateMessage, VolumeId: out.VolumeId, VolumeSize: out.VolumeSize, Tags: out.Tags,
+		State: out.State, StateMessage: out.StateMessage, VolumeId: out.VolumeId, VolumeSize: out.VolumeSize, Tags: out.Tags, Encrypted: out.Encrypted, KmsKeyId: out.KmsKeyId,
 	}, nil
 }
 
@@ -71,7 +71,7 @@ func (s *Service) addSnapshot(tx *store.Tx, info *call.Info, v *resource.Volume,
 	}
 	snap := &resource.Snapshot{
 		Owned: s.owned(info, tags), ID: s.IDs.Resource("snap-"), VolumeID: v.ID, SizeGiB: v.SizeGiB, Description: description, State: "pending",
-		Zone: v.Zone, Format: v.Format, Base: v.Base,
+		Zone: v.Zone, Format: v.Format, Base: v.Base, Encrypted: v.Encrypted, Key: v.Key,
 	}
 	snap.CreatedAt = now
 	var last *resource.Snapshot
@@ -184,7 +184,7 @@ func (s *Service) CreateSnapshots(ctx context.Context, in *shape.CreateSnapshots
 		v := shapeSnapshot(info, snap)
 		out.Snapshots = append(out.Snapshots, shape.SnapshotInfo{
 			Description: v.Description, Tags: v.Tags, VolumeId: v.VolumeId, State: v.State, VolumeSize: v.VolumeSize,
-			StartTime: v.StartTime, Progress: v.Progress, OwnerId: v.OwnerId, SnapshotId: v.SnapshotId,
+			StartTime: v.StartTime, Progress: v.Progress, OwnerId: v.OwnerId, SnapshotId: v.SnapshotId, Encrypted: v.Encrypted,
 		})
 	}
 	return out, nil
@@ -219,6 +219,7 @@ func (s *Service) CopySnapshot(ctx context.Context, in *shape.CopySnapshotReques
 			return awserr.New("IncorrectState", "The snapshot '%s' is in the '%s' state.", from.ID, from.State)
 		}
 		made = s.copyOf(info, from, in.Description, tags)
+		made.Encrypted = made.Encrypted || isTrue(in.Encrypted) || encryptsByDefault(tx, info)
 		return store.Snapshots.Put(tx, made)
 	})
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
+	"karri.dev/internal/volumekey"
 )
 
 const (
@@ -118,7 +119,7 @@ func newCloud(t testing.TB, pools ...string) *cloud {
 	for _, p := range pools {
 		cfg.PublicPool = append(cfg.PublicPool, netip.MustParsePrefix(p))
 	}
-	c.Service = New(cfg, Deps{Store: st, IDs: source, Clock: c.clock, Tokens: page.New(sealer), Sealer: sealer, Console: c, Objects: c, Quotas: quota.New(authz.New(authz.Deps{Store: st}))})
+	c.Service = New(cfg, Deps{Store: st, IDs: source, Clock: c.clock, Tokens: page.New(sealer), Sealer: sealer, Console: c, Objects: c, Quotas: quota.New(authz.New(authz.Deps{Store: st})), VolumeKeys: volumekey.New(make([]byte, 32))})
 	c.image = "ami-0123456789abcdef0"
 	c.write(func(tx *store.Tx) error {
 		for i, name := range []string{"us-east-1a", "us-east-1b"} {

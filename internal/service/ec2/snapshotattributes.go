@@ -109,6 +109,9 @@ func (s *Service) ModifySnapshotAttribute(ctx context.Context, in *shape.ModifyS
 		if err := shareSnapshot(tx, &next, add, remove); err != nil {
 			return err
 		}
+		if snap.Encrypted && len(add) > 0 {
+			return awserr.New("OperationNotPermitted", "Encrypted snapshots with EBS default key cannot be shared")
+		}
 		if next.Public && !snap.Public && publicSnapshots(tx, info) != "unblocked" {
 			return awserr.New("OperationNotPermitted", "Snapshots of this account cannot be made public: block public access is enabled for them.")
 		}

@@ -37,6 +37,7 @@ func shapeSnapshot(info *call.Info, s *resource.Snapshot) shape.Snapshot {
 	out := shape.Snapshot{
 		Description: s.Description, OwnerId: s.AccountID, Progress: strconv.Itoa(s.Progress) + "%", SnapshotId: s.ID, StartTime: s.CreatedAt,
 		State: s.State, StateMessage: s.Reason, VolumeId: s.VolumeID, VolumeSize: s.SizeGiB, StorageTier: "standard",
+		Encrypted: s.Encrypted, KmsKeyId: ebsKeyOf(s.Owned, s.Encrypted),
 	}
 	if s.AccountID == info.AccountID {
 		out.Tags = shapeTags(s.Tags)
@@ -47,7 +48,7 @@ func shapeSnapshot(info *call.Info, s *resource.Snapshot) shape.Snapshot {
 var snapshotFilters = &filter.Set[*resource.Snapshot]{
 	Fields: map[string]func(*resource.Snapshot) []string{
 		"description":  func(s *resource.Snapshot) []string { return []string{s.Description} },
-		"encrypted":    constant[*resource.Snapshot]("false"),
+		"encrypted":    func(s *resource.Snapshot) []string { return one(strconv.FormatBool(s.Encrypted)) },
 		"owner-id":     func(s *resource.Snapshot) []string { return one(s.AccountID) },
 		"progress":     func(s *resource.Snapshot) []string { return one(strconv.Itoa(s.Progress) + "%") },
 		"snapshot-id":  func(s *resource.Snapshot) []string { return one(s.ID) },

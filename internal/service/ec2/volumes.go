@@ -71,11 +71,11 @@ func (s *Service) CreateVolume(ctx context.Context, in *shape.CreateVolumeReques
 				return err
 			}
 		}
-		if err := s.fillVolume(&next, disk{kind: v.Type, gib: number(in.Size), iops: in.Iops, throughput: in.Throughput}, snap); err != nil {
+		if err := s.fillVolume(&next, disk{kind: v.Type, gib: number(in.Size), iops: in.Iops, throughput: in.Throughput, encrypted: in.Encrypted, encrypts: encryptsByDefault(tx, info)}, snap); err != nil {
 			return err
 		}
 		made = &next
-		return addVolume(tx, made)
+		return s.addVolume(tx, made)
 	})
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func (s *Service) CreateVolume(ctx context.Context, in *shape.CreateVolumeReques
 	out := shapeVolume(made)
 	return &shape.CreateVolumeResult{
 		Attachments: out.Attachments, AvailabilityZone: out.AvailabilityZone, CreateTime: out.CreateTime, Encrypted: out.Encrypted, Size: out.Size,
-		SnapshotId: out.SnapshotId, State: out.State, VolumeId: out.VolumeId, Iops: out.Iops, Tags: out.Tags, VolumeType: out.VolumeType, Throughput: out.Throughput,
+		SnapshotId: out.SnapshotId, State: out.State, VolumeId: out.VolumeId, Iops: out.Iops, Tags: out.Tags, VolumeType: out.VolumeType, Throughput: out.Throughput, KmsKeyId: out.KmsKeyId,
 	}, nil
 }
 
@@ -118,13 +118,22 @@ func (s *Service) fillVolume(v *resource.Volume, d disk, snap *resource.Snapshot
 		data := snap.Data
 		v.SnapshotID, v.Format, v.Base = snap.ID, "qcow2", &data
 	}
+	if v.Encrypted, err = encrypts(d, snap); err != nil {
+		return err
+	}
+	if v.Encrypted {
+		v.Format = "qcow2" // which knows what was never written: an encrypted hole would not read as zeros
+	}
 	v.SizeGiB = d.gib
 	v.IOPS, v.Throughput, err = d.fill()
 	return err
 }
 
 // addVolume puts a new volume into the transaction, within the zone's room.
-func addVolume(tx *store.Tx, v *resource.Volume) error {
+func (s *Service) addVolume(tx *store.Tx, v *resource.Volume) error {
+	if err := s.seal(v); err != nil {
+		return err
+	}
 	if err := checkRoom(tx, v.Zone, v.SizeGiB); err != nil {
 		return err
 	}
@@ -178,6 +187,7 @@ func shapeVolume(v *resource.Volume) shape.Volume {
 	out := shape.Volume{
 		Attachments: []shape.VolumeAttachment{}, AvailabilityZone: v.Zone, CreateTime: v.CreatedAt, Size: v.SizeGiB, SnapshotId: v.SnapshotID,
 		State: string(v.State), VolumeId: v.ID, Iops: volumetype.IOPS(v), Tags: shapeTags(v.Tags), VolumeType: v.Type, Throughput: v.Throughput,
+		Encrypted: v.Encrypted, KmsKeyId: ebsKeyOf(v.Owned, v.Encrypted),
 	}
 	if v.Attachment != nil {
 		out.Attachments = append(out.Attachments, shapeAttachment(v))
@@ -211,7 +221,7 @@ var volumeFilters = func() *filter.Set[*resource.Volume] {
 			"attachment.status":                attached(func(a *resource.VolumeAttachment) []string { return one(string(a.State)) }),
 			"availability-zone":                func(v volume) []string { return one(v.Zone) },
 			"create-time":                      func(v volume) []string { return one(awsTime(v.CreatedAt)) },
-			"encrypted":                        constant[volume]("false"),
+			"encrypted":                        func(v volume) []string { return one(strconv.FormatBool(v.Encrypted)) },
 			"fast-restored":                    constant[volume]("false"),
 			"multi-attach-enabled":             constant[volume]("false"),
 			"operator.managed":                 constant[volume]("false"),

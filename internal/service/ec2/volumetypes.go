@@ -10,6 +10,8 @@ type disk struct {
 	kind             string
 	gib              int
 	iops, throughput *int
+	encrypted        *bool
+	encrypts         bool // all new volumes of the account are encrypted
 }
 
 // fill checks a volume's size and limits against its type, in AWS's order, and gives those that hold.
