@@ -42,6 +42,7 @@ type ImageMapping struct {
 	Type        string `json:"type,omitempty"`
 	IOPS        int    `json:"iops,omitempty"`
 	Throughput  int    `json:"throughput,omitempty"`
+	Encrypted   *bool  `json:"encrypted,omitempty"` // nil: as its snapshot is, and as the account wants
 	DeleteOnEnd bool   `json:"delete_on_termination,omitempty"`
 	Virtual     string `json:"virtual,omitempty"` // "ephemeral0": no volume
 }

@@ -103,7 +103,7 @@ func TestRunInstancesRefuses(t *testing.T) {
 		{"volume of no size", func(r *req) {
 			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{}}}
 		}, "MissingParameter"},
-		{"encrypted volume", func(r *req) {
+		{"key of KMS", func(r *req) {
 			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{VolumeSize: ptr(1), Encrypted: ptr(true)}}}
 		}, "UnsupportedOperation"},
 		{"no device", func(r *req) {
