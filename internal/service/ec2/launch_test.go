@@ -104,7 +104,7 @@ func TestRunInstancesRefuses(t *testing.T) {
 			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{}}}
 		}, "MissingParameter"},
 		{"key of KMS", func(r *req) {
-			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{VolumeSize: ptr(1), Encrypted: ptr(true)}}}
+			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", Ebs: &shape.EbsBlockDevice{VolumeSize: ptr(1), Encrypted: ptr(true), KmsKeyId: "alias/mine"}}}
 		}, "UnsupportedOperation"},
 		{"no device", func(r *req) {
 			r.BlockDeviceMappings = []shape.BlockDeviceMapping{{DeviceName: "/dev/sdb", NoDevice: ""}}
