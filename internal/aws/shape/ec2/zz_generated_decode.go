@@ -1326,6 +1326,10 @@ func decodeDetachVpnGatewayRequest(d *wire.Decoder, n *wire.Node, v *DetachVpnGa
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisableEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v *DisableEbsEncryptionByDefaultRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDisableImageBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableImageBlockPublicAccessRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
@@ -1453,6 +1457,10 @@ func decodeEnaSrdUdpSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSr
 	v.EnaSrdUdpEnabled = d.BoolPtr(n.Take("EnaSrdUdpEnabled"))
 }
 
+func decodeEnableEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v *EnableEbsEncryptionByDefaultRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeEnableImageBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *EnableImageBlockPublicAccessRequest) {
 	d.Require(n, "ImageBlockPublicAccessState")
 	v.ImageBlockPublicAccessState = d.String(n.Take("ImageBlockPublicAccessState"))
@@ -1535,6 +1543,14 @@ func decodeGetConsoleScreenshotRequest(d *wire.Decoder, n *wire.Node, v *GetCons
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.InstanceId = d.String(n.Take("InstanceId"))
 	v.WakeUp = d.BoolPtr(n.Take("WakeUp"))
+}
+
+func decodeGetEbsDefaultKmsKeyIdRequest(d *wire.Decoder, n *wire.Node, v *GetEbsDefaultKmsKeyIdRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeGetEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v *GetEbsEncryptionByDefaultRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeGetImageBlockPublicAccessStateRequest(d *wire.Decoder, n *wire.Node, v *GetImageBlockPublicAccessStateRequest) {

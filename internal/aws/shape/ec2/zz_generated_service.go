@@ -1638,6 +1638,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisableEbsEncryptionByDefault"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableEbsEncryptionByDefaultRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableEbsEncryptionByDefaultResponse", appendDisableEbsEncryptionByDefaultResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableEbsEncryptionByDefault(ctx, in.(*DisableEbsEncryptionByDefaultRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisableImageBlockPublicAccess"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisableImageBlockPublicAccessRequest)
@@ -1770,6 +1782,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "EnableEbsEncryptionByDefault"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableEbsEncryptionByDefaultRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableEbsEncryptionByDefaultResponse", appendEnableEbsEncryptionByDefaultResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableEbsEncryptionByDefault(ctx, in.(*EnableEbsEncryptionByDefaultRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "EnableImageBlockPublicAccess"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeEnableImageBlockPublicAccessRequest)
@@ -1881,6 +1905,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetConsoleScreenshot(ctx, in.(*GetConsoleScreenshotRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetEbsDefaultKmsKeyId"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetEbsDefaultKmsKeyIdRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetEbsDefaultKmsKeyIdResponse", appendGetEbsDefaultKmsKeyIdResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetEbsDefaultKmsKeyId(ctx, in.(*GetEbsDefaultKmsKeyIdRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetEbsEncryptionByDefault"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetEbsEncryptionByDefaultRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetEbsEncryptionByDefaultResponse", appendGetEbsEncryptionByDefaultResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetEbsEncryptionByDefault(ctx, in.(*GetEbsEncryptionByDefaultRequest))
 			},
 		},
 		{
