@@ -51,10 +51,10 @@ func TestEncrypted(t *testing.T) {
 	}
 	computetest.AwaitConsole(t, d, id, "WRITTEN vda")
 	to := filepath.Join(dir, "snap-0123456789abcdef0")
-	if d.Snapshot(t.Context(), id, []compute.Copy{{Disk: v.Name, To: to}}) == nil {
+	if d.Snapshot(t.Context(), id, []compute.Copy{{Disk: v.Name, To: to}}, 0) == nil {
 		t.Error("a copy that is not encrypted")
 	}
-	if err := d.Snapshot(t.Context(), id, []compute.Copy{{Disk: v.Name, To: to, Key: key}}); err != nil {
+	if err := d.Snapshot(t.Context(), id, []compute.Copy{{Disk: v.Name, To: to, Key: key}}, 0); err != nil {
 		t.Fatal(err)
 	}
 	computetest.Await(t, "the copy is whole", func() bool { _, err := os.Lstat(to); return err == nil })
