@@ -2357,6 +2357,11 @@ func appendDhcpOptions(b []byte, v *DhcpOptions) []byte {
 	return b
 }
 
+func appendDisableEbsEncryptionByDefaultResult(b []byte, v *DisableEbsEncryptionByDefaultResult) []byte {
+	b = wire.AppendBool(b, "ebsEncryptionByDefault", v.EbsEncryptionByDefault)
+	return b
+}
+
 func appendDisableImageBlockPublicAccessResult(b []byte, v *DisableImageBlockPublicAccessResult) []byte {
 	if v.ImageBlockPublicAccessState != "" {
 		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
@@ -2669,6 +2674,11 @@ func appendEnaSrdUdpSpecificationRequest(b []byte, v *EnaSrdUdpSpecificationRequ
 	return b
 }
 
+func appendEnableEbsEncryptionByDefaultResult(b []byte, v *EnableEbsEncryptionByDefaultResult) []byte {
+	b = wire.AppendBool(b, "ebsEncryptionByDefault", v.EbsEncryptionByDefault)
+	return b
+}
+
 func appendEnableImageBlockPublicAccessResult(b []byte, v *EnableImageBlockPublicAccessResult) []byte {
 	if v.ImageBlockPublicAccessState != "" {
 		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
@@ -2913,6 +2923,21 @@ func appendGetConsoleScreenshotResult(b []byte, v *GetConsoleScreenshotResult) [
 	}
 	if v.InstanceId != "" {
 		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	return b
+}
+
+func appendGetEbsDefaultKmsKeyIdResult(b []byte, v *GetEbsDefaultKmsKeyIdResult) []byte {
+	if v.KmsKeyId != "" {
+		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)
+	}
+	return b
+}
+
+func appendGetEbsEncryptionByDefaultResult(b []byte, v *GetEbsEncryptionByDefaultResult) []byte {
+	b = wire.AppendBool(b, "ebsEncryptionByDefault", v.EbsEncryptionByDefault)
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
 	}
 	return b
 }

@@ -2144,6 +2144,14 @@ type DhcpOptions struct {
 	Tags               []Tag
 }
 
+type DisableEbsEncryptionByDefaultRequest struct {
+	DryRun *bool
+}
+
+type DisableEbsEncryptionByDefaultResult struct {
+	EbsEncryptionByDefault bool
+}
+
 type DisableImageBlockPublicAccessRequest struct {
 	DryRun *bool
 }
@@ -2391,6 +2399,14 @@ type EnaSrdUdpSpecificationRequest struct {
 	EnaSrdUdpEnabled *bool
 }
 
+type EnableEbsEncryptionByDefaultRequest struct {
+	DryRun *bool
+}
+
+type EnableEbsEncryptionByDefaultResult struct {
+	EbsEncryptionByDefault bool
+}
+
 type EnableImageBlockPublicAccessRequest struct {
 	ImageBlockPublicAccessState string // required; values: ImageBlockPublicAccessEnabledState
 	DryRun                      *bool
@@ -2568,6 +2584,23 @@ type GetConsoleScreenshotRequest struct {
 type GetConsoleScreenshotResult struct {
 	ImageData  string
 	InstanceId string
+}
+
+type GetEbsDefaultKmsKeyIdRequest struct {
+	DryRun *bool
+}
+
+type GetEbsDefaultKmsKeyIdResult struct {
+	KmsKeyId string
+}
+
+type GetEbsEncryptionByDefaultRequest struct {
+	DryRun *bool
+}
+
+type GetEbsEncryptionByDefaultResult struct {
+	EbsEncryptionByDefault bool
+	SseType                string // values: SSEType
 }
 
 type GetImageBlockPublicAccessStateRequest struct {
