@@ -77,88 +77,118 @@ func readKey(path string) (*rsa.PrivateKey, error) {
 	return nil, fmt.Errorf("%s is not an RSA key: bundles need one", what)
 }
 
+// bundling is what a command that bundles was told.
+type bundling struct {
+	bundleFlags
+	out, prefix, kernel, ramdisk string
+	mappings, codes              []string
+}
+
 func bundleImageCommand() *cobra.Command {
-	var f bundleFlags
-	var image, out, prefix, kernel, ramdisk string
-	var mappings, codes []string
-	c := &cobra.Command{
-		Use: "bundle-image -i FILE -d DIR", Short: "Bundle an image as the classic AMI tools do", Args: cobra.NoArgs,
-		Long: `Compress, encrypt and cut an image into parts, with a signed manifest. The certificate must be one of your
+	var image string
+	c := bundleCommand("bundle-image -i FILE -d DIR", "Bundle an image as the classic AMI tools do", func(*cobra.Command, *bundling) (string, func(), error) {
+		return image, func() {}, nil
+	})
+	c.Long = `Compress, encrypt and cut an image into parts, with a signed manifest. The certificate must be one of your
 signing certificates (aws iam upload-signing-certificate). With --kernel true the image is a kernel, with --ramdisk true
-a ramdisk; else these name the ones with which the image boots.`,
-		Example: `  openssl req -x509 -newkey rsa:2048 -nodes -keyout pk.pem -out cert.pem -subj /CN=me -days 3650
+a ramdisk; else these name the ones with which the image boots.`
+	c.Example = `  openssl req -x509 -newkey rsa:2048 -nodes -keyout pk.pem -out cert.pem -subj /CN=me -days 3650
   aws iam upload-signing-certificate --certificate-body file://cert.pem
   karri bundle-image -i disk.raw -d out -k pk.pem -c cert.pem
   karri upload-bundle -b images -m out/disk.raw.manifest.xml
-  aws ec2 register-image --name mine --image-location images/disk.raw.manifest.xml`,
+  aws ec2 register-image --name mine --image-location images/disk.raw.manifest.xml`
+	c.Flags().StringVarP(&image, "image", "i", "", "the image: a file or a block device")
+	return c
+}
+
+// bundleCommand makes a command that bundles the image that make gives, a file or a device. done is called afterwards.
+func bundleCommand(use, short string, make func(c *cobra.Command, b *bundling) (image string, done func(), err error)) *cobra.Command {
+	var b bundling
+	c := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s := bundle.Source{Name: prefix, User: f.user, Kind: bundle.Machine, Codes: codes, Random: rand.Reader}
-			switch {
-			case kernel == "true" && ramdisk == "true":
-				return errors.New("an image is a kernel or a ramdisk, not both")
-			case kernel == "true":
-				s.Kind = bundle.Kernel
-			case ramdisk == "true":
-				s.Kind = bundle.Ramdisk
-			default:
-				s.Kernel, s.Ramdisk = kernel, ramdisk
+			s, err := b.source()
+			if err != nil {
+				return err
 			}
-			for _, m := range mappings {
-				virtual, device, ok := strings.Cut(m, "=")
-				if !ok {
-					return fmt.Errorf("-B %s: want VIRTUAL=DEVICE", m)
-				}
-				s.Mappings = append(s.Mappings, bundle.Mapping{Virtual: virtual, Device: device})
+			image, done, err := make(c, &b)
+			if err != nil {
+				return err
 			}
+			defer done()
 			if s.Name == "" {
 				s.Name = filepath.Base(image)
 			}
-			var err error
-			if s.Cloud, err = readCertificate("the cloud's certificate (--ec2cert)", f.cloud); err != nil {
-				return err
+			path, err := b.write(s, image)
+			if err == nil {
+				fmt.Fprintln(c.OutOrStdout(), path)
 			}
-			if s.Certificate, err = readCertificate("your certificate (-c)", f.cert); err != nil {
-				return err
-			}
-			if s.Key, err = readKey(f.key); err != nil {
-				return err
-			}
-			in, err := os.Open(image)
-			if err != nil {
-				return err
-			}
-			defer in.Close()
-			if s.Size, err = in.Seek(0, io.SeekEnd); err != nil { // devices have no size in stat
-				return err
-			}
-			if _, err := in.Seek(0, io.SeekStart); err != nil {
-				return err
-			}
-			s.Image = io.LimitReader(in, s.Size)
-			if err := os.MkdirAll(out, 0o700); err != nil {
-				return err
-			}
-			manifest, err := bundle.Write(s, func(name string) (io.WriteCloser, error) { return os.Create(filepath.Join(out, name)) })
-			if err != nil {
-				return err
-			}
-			path := filepath.Join(out, s.Name+".manifest.xml")
-			if err := os.WriteFile(path, manifest, 0o600); err != nil {
-				return err
-			}
-			fmt.Fprintln(c.OutOrStdout(), path)
-			return nil
+			return err
 		},
 	}
-	f.add(c)
-	c.Flags().StringVarP(&image, "image", "i", "", "the image: a file or a block device")
-	c.Flags().StringVarP(&out, "destination", "d", ".", "the folder for the parts and the manifest")
-	c.Flags().StringVarP(&prefix, "prefix", "p", "", "name of parts and manifest (default: the image's)")
-	c.Flags().StringVar(&kernel, "kernel", "", "id of the kernel with which the image boots, or true: it is a kernel")
-	c.Flags().StringVar(&ramdisk, "ramdisk", "", "id of the ramdisk, or true: it is a ramdisk")
-	c.Flags().StringArrayVarP(&mappings, "block-device-mapping", "B", nil, "VIRTUAL=DEVICE, for example root=/dev/sda1")
-	c.Flags().StringArrayVar(&codes, "productcodes", nil, "a product code")
+	b.add(c)
+	c.Flags().StringVarP(&b.out, "destination", "d", ".", "the folder for the parts and the manifest")
+	c.Flags().StringVarP(&b.prefix, "prefix", "p", "", "name of parts and manifest (default: the image's)")
+	c.Flags().StringVar(&b.kernel, "kernel", "", "id of the kernel with which the image boots, or true: it is a kernel")
+	c.Flags().StringVar(&b.ramdisk, "ramdisk", "", "id of the ramdisk, or true: it is a ramdisk")
+	c.Flags().StringArrayVarP(&b.mappings, "block-device-mapping", "B", nil, "VIRTUAL=DEVICE, for example root=/dev/sda1")
+	c.Flags().StringArrayVar(&b.codes, "productcodes", nil, "a product code")
 	return c
+}
+
+// source says how to bundle, all but what.
+func (b *bundling) source() (s bundle.Source, err error) {
+	s = bundle.Source{Name: b.prefix, User: b.user, Kind: bundle.Machine, Codes: b.codes, Random: rand.Reader}
+	switch {
+	case b.kernel == "true" && b.ramdisk == "true":
+		return s, errors.New("an image is a kernel or a ramdisk, not both")
+	case b.kernel == "true":
+		s.Kind = bundle.Kernel
+	case b.ramdisk == "true":
+		s.Kind = bundle.Ramdisk
+	default:
+		s.Kernel, s.Ramdisk = b.kernel, b.ramdisk
+	}
+	for _, m := range b.mappings {
+		virtual, device, ok := strings.Cut(m, "=")
+		if !ok {
+			return s, fmt.Errorf("-B %s: want VIRTUAL=DEVICE", m)
+		}
+		s.Mappings = append(s.Mappings, bundle.Mapping{Virtual: virtual, Device: device})
+	}
+	if s.Cloud, err = readCertificate("the cloud's certificate (--ec2cert)", b.cloud); err != nil {
+		return s, err
+	}
+	if s.Certificate, err = readCertificate("your certificate (-c)", b.cert); err != nil {
+		return s, err
+	}
+	s.Key, err = readKey(b.key)
+	return s, err
+}
+
+// write bundles an image and gives the manifest's path.
+func (b *bundling) write(s bundle.Source, image string) (string, error) {
+	in, err := os.Open(image)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	if s.Size, err = in.Seek(0, io.SeekEnd); err != nil { // devices have no size in stat
+		return "", err
+	}
+	if _, err := in.Seek(0, io.SeekStart); err != nil {
+		return "", err
+	}
+	s.Image = io.LimitReader(in, s.Size)
+	if err := os.MkdirAll(b.out, 0o700); err != nil {
+		return "", err
+	}
+	manifest, err := bundle.Write(s, func(name string) (io.WriteCloser, error) { return os.Create(filepath.Join(b.out, name)) })
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(b.out, s.Name+".manifest.xml")
+	return path, os.WriteFile(path, manifest, 0o600)
 }
 
 // openManifest reads a manifest's file, for use on one's own bundle.

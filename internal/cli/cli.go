@@ -51,7 +51,7 @@ boto3, Terraform and every other AWS client.
 	}
 	root.AddCommand(upCommand(), cloudCommand(), zoneCommand(), volumeServerCommand(), nodeCommand(), downCommand(),
 		statusCommand(), operationsCommand(), withQuotas(withAccounts(accountCommand())), withUsers(userCommand()), tokenCommand(), nodesCommand(), objectsCommand(),
-		loginCommand(), imageCommand(), storeCommand(), bundleImageCommand(), uploadBundleCommand(), downloadBundleCommand(), unbundleCommand(), deleteBundleCommand(),
+		loginCommand(), imageCommand(), storeCommand(), bundleImageCommand(), bundleVolCommand(), uploadBundleCommand(), downloadBundleCommand(), unbundleCommand(), deleteBundleCommand(),
 		versionCommand())
 	return root
 }

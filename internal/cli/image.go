@@ -38,7 +38,7 @@ key and user data from the metadata service, and lets that key in by SSH as root
 		return nil
 	})
 	build.AddCommand(c, buildDebianCommand())
-	img.AddCommand(build, imageCheckCommand(), imagePrepareCommand())
+	img.AddCommand(build, imageCheckCommand(), imagePrepareCommand(), imageDefaultCommand())
 	return img
 }
 

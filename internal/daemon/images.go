@@ -18,7 +18,7 @@ import (
 type SaveImage struct{ ID, Path string }
 
 func (p *cloudProcess) imageMethods() map[string]admin.Method {
-	return map[string]admin.Method{"image-save": admin.Handle(p.saveImage)}
+	return map[string]admin.Method{"image-save": admin.Handle(p.saveImage), "image-default": admin.Handle(p.imageDefaults)}
 }
 
 // saveImage writes an image's data to a file that must not be there, and gives its format.

@@ -21,27 +21,42 @@ func addVolume(tx *store.Tx, v *resource.Volume) error {
 	return store.Volumes.Put(tx, v)
 }
 
-// parted gives the fixture a manifest of a disk in parts of these sizes, and a task for it.
+// parted gives the fixture a manifest of a raw disk in parts of these sizes, and a task for it.
 func (f *fixture) parted(zone string, size int, data []byte, sizes ...int) (parts [][]byte) {
-	f.t.Helper()
-	doc := fmt.Sprintf(`<manifest><version>2010-11-15</version><file-format>RAW</file-format><import><size>%d</size><volume-size>1</volume-size><parts count="%d">`, len(data), len(sizes))
 	at := 0
+	var keys []string
 	for i, n := range sizes {
-		doc += fmt.Sprintf(`<part index="%d"><byte-range start="%d" end="%d"/><key>part%d</key></part>`, i, at, at+n-1, i)
+		keys = append(keys, fmt.Sprintf("part%d", i))
 		parts = append(parts, data[at:at+n])
 		at += n
 	}
+	f.conversion(zone, size, "raw", keys, sizes)
+	return parts
+}
+
+// inParts gives it a manifest of one part, which is an object, and a task.
+func (f *fixture) inParts(format, key string, n int) {
+	f.conversion("us-east-1a", 8, format, []string{key}, []int{n})
+}
+
+func (f *fixture) conversion(zone string, size int, format string, keys []string, sizes []int) {
+	f.t.Helper()
+	list, at := "", 0
+	for i, n := range sizes {
+		list += fmt.Sprintf(`<part index="%d"><byte-range start="%d" end="%d"/><key>%s</key></part>`, i, at, at+n-1, keys[i])
+		at += n
+	}
+	doc := fmt.Sprintf(`<manifest><version>2010-11-15</version><file-format>%s</file-format><import><size>%d</size><volume-size>1</volume-size><parts count="%d">`, format, at, len(sizes)) + list
 	doc += "</parts></import></manifest>"
 	f.put("mine-1", "manifest", []byte(doc))
 	sum := sha256.Sum256([]byte(doc))
 	f.update(func(tx *store.Tx) error {
 		return store.ImportTasks.Put(tx, &resource.ImportTask{
 			Owned: resource.Owned{AccountID: account, Region: "us-east-1"}, ID: "import-vol-1", Status: "active",
-			Disks:  []resource.ImportDisk{{Format: "raw", Bucket: "mine", Key: "manifest", Manifest: hex.EncodeToString(sum[:])}},
-			Volume: &resource.ImportVolume{ID: "vol-1", Zone: zone, SizeGiB: size, Bytes: int64(len(data)), Expires: time.Now().Add(time.Hour)},
+			Disks:  []resource.ImportDisk{{Format: format, Bucket: "mine", Key: "manifest", Manifest: hex.EncodeToString(sum[:])}},
+			Volume: &resource.ImportVolume{ID: "vol-1", Zone: zone, SizeGiB: size, Bytes: int64(at), Expires: time.Now().Add(time.Hour)},
 		})
 	})
-	return parts
 }
 
 // A volume is made of parts, the last of which comes after the task began.

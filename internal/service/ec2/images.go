@@ -24,6 +24,9 @@ func imageID(id string) string {
 	return id
 }
 
+// ImageID is imageID for others.
+func ImageID(id string) string { return imageID(id) }
+
 // imagePrefix is the id prefix of a kind of image.
 func imagePrefix(kind string) string {
 	switch kind {
