@@ -46,10 +46,7 @@ func (v *volume) build(ctx context.Context, out string) error {
 	if err != nil {
 		return err
 	}
-	leave := slices.Clone(v.excluded)
-	for _, own := range []string{out, staging, filepath.Dir(out)} { // the image is not in itself
-		leave = append(leave, own)
-	}
+	leave := append(slices.Clone(v.excluded), out, staging, filepath.Dir(out)) // the image is not in itself
 	args := []string{"-C", root, "--one-file-system", "--numeric-owner", "--sparse", "--acls", "--xattrs"}
 	for _, path := range leave {
 		abs, err := filepath.Abs(path)

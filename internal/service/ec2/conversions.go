@@ -133,7 +133,8 @@ func (s *Service) manifest(ctx context.Context, in *shape.DiskImageDetail) (disk
 
 // AddVolume puts a volume that was imported into a transaction.
 func (s *Service) AddVolume(tx *store.Tx, v *resource.Volume) error {
-	info := &call.Info{Caller: call.Caller{AccountID: v.AccountID}, Region: v.Region}
+	root := call.Caller{AccountID: v.AccountID, UserID: v.AccountID, ARN: "arn:aws:iam::" + v.AccountID + ":root"}
+	info := &call.Info{Caller: root, Region: v.Region, Service: "ec2", Operation: "ImportVolume"}
 	return s.Quotas.Within(tx, info, func(tx *store.Tx) error { return s.addVolume(tx, v) })
 }
 

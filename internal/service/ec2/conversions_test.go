@@ -101,5 +101,15 @@ func TestImportVolume(t *testing.T) {
 	if v := describe(); v.State != "completed" || !strings.HasPrefix(v.ImportVolume.Volume.Id, "vol-") {
 		t.Errorf("%+v", v)
 	}
+	add := func(gib int) error {
+		return c.Store.Update(t.Context(), func(tx *store.Tx) error {
+			return c.AddVolume(tx, &resource.Volume{
+				Owned: resource.Owned{AccountID: alice, Region: east}, ID: fmt.Sprintf("vol-%d", gib), Zone: "us-east-1a", SizeGiB: gib, Type: "gp2", State: resource.VolumeCreating,
+			})
+		})
+	}
+	c.quota(alice, map[string]int64{"ec2:quota-volumetotalsize": 10})
+	c.code("its volume", add(8), "")
+	c.code("its volume beyond the quota", add(3), "VolumeLimitExceeded")
 	c.code("instances", second(c.ImportInstance(c.alice, &shape.ImportInstanceRequest{Platform: "Windows"})), "UnsupportedOperation")
 }
