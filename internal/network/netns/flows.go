@@ -60,6 +60,8 @@ type flowSum struct {
 // maxFlows bounds the memory of one VPC's interval; what is beyond is told as skipped.
 const maxFlows = 200_000
 
+var broadcast = netip.AddrFrom4([4]byte{255, 255, 255, 255})
+
 // groupDestroy is the multicast group of connections that end.
 const groupDestroy = 3
 
@@ -200,7 +202,7 @@ func (f *flows) passed(e entry) {
 		was = entry{}
 	}
 	there := tuple{e.orig.source, e.reply.source, e.orig.protocol, e.orig.sourcePort, e.reply.sourcePort}
-	if v.own[there.dest] || v.own[e.orig.dest] {
+	if v.own[there.source] || v.own[there.dest] || v.own[e.orig.dest] || there.dest == broadcast { // services, DHCP with them
 		return
 	}
 	back := tuple{there.dest, there.source, there.protocol, there.destPort, there.sourcePort}

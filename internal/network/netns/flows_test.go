@@ -102,6 +102,7 @@ func TestFlowLogs(t *testing.T) {
 	h.host.reaches("198.51.100.1:7")
 	wait("fl-all 1 in 100.64.0.2>10.0.0.10 6:7 ACCEPT", some)
 	h.a.get("/latest/meta-data/")
+	h.attacker.send(ether(broadcastMAC, h.a.nic.MAC, 0x0800, ip4("0.0.0.0", "255.255.255.255", 17, 1, 0, false, udpTo(68, 67, nil))))
 	echo(t, before)
 	wait("fl-all 3 out 10.0.0.12>10.0.0.11 6:7 ACCEPT", some)
 	eventually(t, "an interval without a flow is told", func() bool {
@@ -128,7 +129,7 @@ func TestFlowLogs(t *testing.T) {
 		if k[:9] == "fl-reject" && k[len(k)-6:] != "REJECT" && k[len(k)-6:] != "NODATA" {
 			t.Errorf("a log of rejected flows has %s", k)
 		}
-		for _, own := range []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("10.0.0.2")} {
+		for _, own := range []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("10.0.0.2"), broadcast} {
 			if strings.Contains(k, own.String()) {
 				t.Errorf("the router's services are logged: %s", k)
 			}
