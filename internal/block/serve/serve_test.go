@@ -24,14 +24,14 @@ const vol = "vol-0123456789abcdef0"
 
 // rig is a server with its zone's certificate, and an authority that makes others.
 type rig struct {
-	t    *testing.T
+	t    testing.TB
 	s    *Server
 	ca   *pki.Authority
 	addr string
 	path string
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	ca, err := pki.NewAuthority("test", time.Now)
 	if err != nil {
 		t.Fatal(err)

@@ -130,7 +130,7 @@ func removeGroup(dir string) error {
 		switch {
 		case err == nil || errors.Is(err, os.ErrNotExist):
 			return nil
-		case !errors.Is(err, syscall.EBUSY) || tries == 40:
+		case !errors.Is(err, syscall.EBUSY) || tries == 200:
 			return err
 		}
 		time.Sleep(25 * time.Millisecond)
