@@ -29,7 +29,7 @@ import (
 var secrets = map[string][]string{
 	"iam": {"OldPassword", "NewPassword", "Password", "PrivateKey", "AuthenticationCode1", "AuthenticationCode2", "AddPrivateKey"},
 	"sts": {"SAMLAssertion", "WebIdentityToken", "TokenCode", "TradeInToken", "ContextAssertion"},
-	"ec2": {"UserData", "PresignedUrl", "UploadPolicySignature"},
+	"ec2": {"PreSharedKey", "UserData", "PresignedUrl", "UploadPolicySignature"},
 }
 
 // cautious are members that are hidden without a need.
