@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"io"
 	"sort"
-	"sync"
 
+	"karri.dev/internal/blockcache"
 	"karri.dev/internal/sparse"
 )
 
@@ -19,16 +19,7 @@ type Disk struct {
 	ctx     context.Context // of all reading
 	size    int64
 	entries []Entry
-
-	mu    sync.Mutex
-	cache map[ID]*cached
-	order []ID // of the cache, oldest first
-}
-
-type cached struct {
-	once sync.Once
-	data []byte
-	err  error
+	cache   *blockcache.Cache[ID]
 }
 
 var _ sparse.Disk = (*Disk)(nil)
@@ -39,7 +30,7 @@ func (s *Store) Open(ctx context.Context, key string, size int64) (*Disk, error)
 	if err != nil {
 		return nil, err
 	}
-	return &Disk{s: s, ctx: ctx, size: size, entries: entries, cache: map[ID]*cached{}}, nil
+	return &Disk{s: s, ctx: ctx, size: size, entries: entries, cache: blockcache.New[ID](cachedBlocks)}, nil
 }
 
 // Size implements sparse.Disk.
@@ -79,7 +70,8 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 		if i == len(d.entries) || int64(d.entries[i].Index) != at/Size {
 			clear(part)
 		} else {
-			data, err := d.block(d.entries[i].ID)
+			id := d.entries[i].ID
+			data, err := d.cache.Get(id, func() ([]byte, error) { return d.s.Block(d.ctx, id) })
 			if err != nil {
 				return n, err
 			}
@@ -88,29 +80,4 @@ func (d *Disk) ReadAt(p []byte, off int64) (n int, err error) {
 		n += len(part)
 	}
 	return n, nil
-}
-
-// block reads a block once for all who want it at the same time.
-func (d *Disk) block(id ID) ([]byte, error) {
-	d.mu.Lock()
-	c := d.cache[id]
-	if c == nil {
-		c = new(cached)
-		d.cache[id] = c
-		if d.order = append(d.order, id); len(d.order) > cachedBlocks {
-			delete(d.cache, d.order[0])
-			d.order = d.order[1:]
-		}
-	}
-	d.mu.Unlock()
-	c.once.Do(func() {
-		if c.data, c.err = d.s.Block(d.ctx, id); c.err != nil { // another try is another block
-			d.mu.Lock()
-			defer d.mu.Unlock()
-			if d.cache[id] == c {
-				delete(d.cache, id)
-			}
-		}
-	})
-	return c.data, c.err
 }

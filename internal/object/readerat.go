@@ -3,7 +3,8 @@ package object
 import (
 	"errors"
 	"io"
-	"sync"
+
+	"karri.dev/internal/blockcache"
 )
 
 const (
@@ -16,16 +17,7 @@ const (
 type ReaderAt struct {
 	object Ranger
 	size   int64
-
-	mu    sync.Mutex
-	parts map[int64]*objectPart
-	order []int64 // of parts, oldest first
-}
-
-type objectPart struct {
-	once sync.Once
-	data []byte
-	err  error
+	parts  *blockcache.Cache[int64] // by place
 }
 
 // Ranger gives bytes from a place on; an Object does.
@@ -38,7 +30,7 @@ func NewReaderAt(o Object) *ReaderAt { return NewRangeReaderAt(o, o.Meta().Size)
 
 // NewRangeReaderAt makes a reader of what has a size.
 func NewRangeReaderAt(o Ranger, size int64) *ReaderAt {
-	return &ReaderAt{object: o, size: size, parts: map[int64]*objectPart{}}
+	return &ReaderAt{object: o, size: size, parts: blockcache.New[int64](partsInHand)}
 }
 
 // Size is the object's.
@@ -63,27 +55,14 @@ func (r *ReaderAt) ReadAt(p []byte, off int64) (n int, err error) {
 	return n, nil
 }
 
-// part reads a part once for all who want it at the same time.
 func (r *ReaderAt) part(at int64) ([]byte, error) {
-	r.mu.Lock()
-	p := r.parts[at]
-	if p == nil {
-		p = new(objectPart)
-		r.parts[at] = p
-		if r.order = append(r.order, at); len(r.order) > partsInHand {
-			delete(r.parts, r.order[0])
-			r.order = r.order[1:]
-		}
-	}
-	r.mu.Unlock()
-	p.once.Do(func() {
+	return r.parts.Get(at, func() ([]byte, error) {
 		data := make([]byte, min(readPart, r.size-at))
 		body, err := r.object.Range(at, int64(len(data)))
 		if err == nil {
 			_, err = io.ReadFull(body, data)
 			err = errors.Join(err, body.Close())
 		}
-		p.data, p.err = data, err
+		return data, err
 	})
-	return p.data, p.err
 }
