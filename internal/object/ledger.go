@@ -23,7 +23,6 @@ type Balance struct {
 
 // Ledger knows what all buckets of all engines hold, with the changes that are being committed: engines write into it and
 // keep the same numbers beside their objects. Who must be kept within limits is judged here, one write after the other.
-
 type Ledger struct {
 	mu      sync.Mutex
 	buckets map[string]*entry
@@ -59,6 +58,15 @@ func (l *Ledger) Hold(bucket string, holders ...string) {
 
 // Add counts a change, unless judge refuses it; nil refuses nothing.
 func (l *Ledger) Add(bucket string, change Tally, judge func(Balance) error) error {
+	return l.count(bucket, change, judge, true)
+}
+
+// Judge asks whether a change would be refused now.
+func (l *Ledger) Judge(bucket string, change Tally, judge func(Balance) error) error {
+	return l.count(bucket, change, judge, false)
+}
+
+func (l *Ledger) count(bucket string, change Tally, judge func(Balance) error, stays bool) (err error) {
 	if l == nil {
 		return nil
 	}
@@ -66,11 +74,10 @@ func (l *Ledger) Add(bucket string, change Tally, judge func(Balance) error) err
 	defer l.mu.Unlock()
 	e := l.entry(bucket)
 	l.add(e, change)
-	if judge == nil {
-		return nil
+	if judge != nil {
+		err = judge(l.balance(e, change))
 	}
-	err := judge(l.balance(e, change))
-	if err != nil {
+	if err != nil || !stays {
 		l.add(e, Tally{}.Minus(change))
 	}
 	return err
@@ -81,20 +88,6 @@ func (l *Ledger) add(e *entry, change Tally) {
 	for _, h := range e.holders {
 		l.holders[h] = l.holders[h].Plus(change)
 	}
-}
-
-// Judge asks whether a change would be refused now.
-func (l *Ledger) Judge(bucket string, change Tally, judge func(Balance) error) error {
-	if l == nil {
-		return nil
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	e := l.entry(bucket)
-	l.add(e, change)
-	err := judge(l.balance(e, change))
-	l.add(e, Tally{}.Minus(change))
-	return err
 }
 
 func (l *Ledger) balance(e *entry, change Tally) Balance {
