@@ -32,7 +32,22 @@ func (d *Driver) Apply(ctx context.Context, state network.State) error {
 
 // verify applies the last state again from time to time, which repairs what others changed.
 func (d *Driver) verify() {
-	t := time.NewTicker(d.cfg.Verify)
+	d.every(d.cfg.Verify, func() {
+		if d.last == nil {
+			return
+		}
+		before := d.writes.Load()
+		if err := d.apply(d.ctx, *d.last); err != nil {
+			d.deps.Log.Error("network does not converge", "error", err)
+		} else if n := d.writes.Load() - before; n > 0 {
+			d.deps.Log.Warn("repaired the network: something else had changed it", "changes", n)
+		}
+	})
+}
+
+// every calls do once a period, with d.mu held, until the driver is closed.
+func (d *Driver) every(period time.Duration, do func()) {
+	t := time.NewTicker(period)
 	defer t.Stop()
 	for {
 		select {
@@ -41,13 +56,8 @@ func (d *Driver) verify() {
 		case <-t.C:
 		}
 		d.mu.Lock()
-		if d.last != nil && !d.closed {
-			before := d.writes.Load()
-			if err := d.apply(d.ctx, *d.last); err != nil {
-				d.deps.Log.Error("network does not converge", "error", err)
-			} else if n := d.writes.Load() - before; n > 0 {
-				d.deps.Log.Warn("repaired the network: something else had changed it", "changes", n)
-			}
+		if !d.closed {
+			do()
 		}
 		d.mu.Unlock()
 	}

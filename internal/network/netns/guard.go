@@ -4,7 +4,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-	"time"
 
 	"karri.dev/internal/network/rules"
 )
@@ -17,25 +16,13 @@ import (
 
 // guard counts from time to time.
 func (d *Driver) guard() {
-	t := time.NewTicker(d.cfg.Count)
-	defer t.Stop()
-	for {
-		select {
-		case <-d.ctx.Done():
-			return
-		case <-t.C:
-		}
-		d.mu.Lock()
+	d.every(d.cfg.Count, func() {
 		for _, v := range d.vpcs {
-			if d.closed {
-				break
-			}
 			if err := v.count(d); err != nil {
 				d.deps.Log.Warn("cannot count a VPC's connections", "vpc", v.services.vpcID, "error", err)
 			}
 		}
-		d.mu.Unlock()
-	}
+	})
 }
 
 // count finds out which of the VPC's taps are full.

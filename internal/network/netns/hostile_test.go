@@ -166,8 +166,8 @@ func (c *card) send(frames ...[]byte) {
 	}
 }
 
-// until reads frames that came in until one holds what, and says whether any before it held the marker.
-func (c *card) until(what string) (reached [][]byte) {
+// receive reads frames that came in until visit has seen what it waited for; what names it.
+func (c *card) receive(what string, visit func(frame []byte) bool) {
 	c.t.Helper()
 	_ = unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10})
 	buf := make([]byte, 70_000)
@@ -182,33 +182,36 @@ func (c *card) until(what string) (reached [][]byte) {
 		if l, ok := from.(*unix.SockaddrLinklayer); ok && l.Pkttype == unix.PACKET_OUTGOING {
 			continue
 		}
-		if bytes.Contains(buf[:n], []byte(what)) {
-			return reached
-		}
-		if bytes.Contains(buf[:n], []byte(marker)) {
-			reached = append(reached, bytes.Clone(buf[:n]))
+		if visit(buf[:n]) {
+			return
 		}
 	}
 }
 
-// ttlOf waits for an IPv4 packet that holds what and gives its time to live.
-func (c *card) ttlOf(what string) int {
+// until reads frames until one holds what, and gives those before it that held the marker.
+func (c *card) until(what string) (reached [][]byte) {
 	c.t.Helper()
-	_ = unix.SetsockoptTimeval(c.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: 10})
-	buf := make([]byte, 70_000)
-	for {
-		n, from, err := unix.Recvfrom(c.fd, buf, 0)
-		if err == unix.EINTR {
-			continue
+	c.receive(what, func(frame []byte) bool {
+		if bytes.Contains(frame, []byte(what)) {
+			return true
 		}
-		if err != nil {
-			c.t.Fatalf("waiting for %q: %v", what, err)
+		if bytes.Contains(frame, []byte(marker)) {
+			reached = append(reached, bytes.Clone(frame))
 		}
-		if l, ok := from.(*unix.SockaddrLinklayer); ok && l.Pkttype == unix.PACKET_OUTGOING {
-			continue
+		return false
+	})
+	return reached
+}
+
+// ttlOf waits for an IPv4 packet that holds what and gives its time to live.
+func (c *card) ttlOf(what string) (ttl int) {
+	c.t.Helper()
+	c.receive(what, func(frame []byte) bool {
+		found := len(frame) > 34 && bytes.Contains(bytes.ToLower(frame), bytes.ToLower([]byte(what))) && frame[12] == 8
+		if found {
+			ttl = int(frame[22])
 		}
-		if n > 34 && bytes.Contains(bytes.ToLower(buf[:n]), bytes.ToLower([]byte(what))) && buf[12] == 8 {
-			return int(buf[22])
-		}
-	}
+		return found
+	})
+	return ttl
 }

@@ -153,11 +153,7 @@ func filterSix(v network.VPC, ps []port, joined []network.Peering, overlay bool)
 		s.add(Set{Name: name, Key: []Type{IfName}, Dynamic: true})
 	}
 	s.set(Full, InName)
-	for _, sub := range v.Subnets {
-		if i := slices.IndexFunc(v.RouteTables, func(t network.RouteTable) bool { return t.ID == sub.RouteTable }); i >= 0 {
-			rtb.put(fmt.Sprint(v.RouteTables[i].Index), fmt.Sprint(sub.Index))
-		}
-	}
+	putTables(rtb, v)
 	from := Fields{InName, EtherSource}
 	spoof := []Rule{
 		{In{Fields: Fields{InName, EtherSource, IP6Source}, Set: "bind"}, Do("accept")},
@@ -198,19 +194,9 @@ func filterSix(v network.VPC, ps []port, joined []network.Peering, overlay bool)
 	for _, kind := range []int{133, 135, 136} { // questions for a router and for neighbours, and their answers
 		services = append(services, Rule{Proto{58}, ICMP{Type: kind, Code: -1, V6: true}, Do("accept")})
 	}
-	chains := []Chain{
-		{Name: "antispoof", Base: &Base{"filter", "prerouting", -300, true}, Rules: spoof},
-		{Name: "classify", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{
-			{State{Unknown}, Do("jump fresh")},
-			{SetMark{InGroup, "rtb"}},
-		}},
-		{Name: "fresh", Rules: []Rule{
-			{In{Fields: Fields{InName}, Set: Full}, Do("drop")},
-			{Over{Set: "fresh", Rate: freshConns, Burst: freshConns}, Do("drop")},
-			{Origin{"origin"}},
-		}},
+	chains := slices.Concat([]Chain{{Name: "antispoof", Base: &Base{"filter", "prerouting", -300, true}, Rules: spoof}}, classify(), []Chain{
 		{Name: "services", Base: &Base{"filter", "input", 0, true}, Rules: append(services, Rule{Proto{17}, Ports{547, 547}, Do("accept")})},
-	}
+	})
 	if overlay { // no route on another host is meant
 		chains = append(chains, Chain{Name: "overlay", Base: &Base{"filter", "postrouting", 310, false}, Rules: []Rule{{Name{OutName, OverlayName}, MarkAs(0)}}})
 	}

@@ -212,18 +212,14 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 		eipIn.put(a.Private.String(), a.Public.String())
 		eipOut.put(a.Public.String(), a.Private.String())
 	}
-	for _, sub := range v.Subnets {
-		if i := slices.IndexFunc(v.RouteTables, func(t network.RouteTable) bool { return t.ID == sub.RouteTable }); i >= 0 {
-			rtb.put(fmt.Sprint(v.RouteTables[i].Index), fmt.Sprint(sub.Index))
-		}
-	}
+	putTables(rtb, v)
 	resolver.put("", ResolverAddr.String())
 	if a, ok := VPCResolver(v); ok {
 		resolver.put("", a.String())
 	}
 
 	from := Fields{InName, EtherSource}
-	chains := []Chain{
+	chains := slices.Concat([]Chain{
 		{Name: "antispoof", Base: &Base{"filter", "prerouting", -300, true}, Rules: []Rule{
 			{In{Fields: Fields{InName, EtherSource, IPSource}, Set: "bind"}, Do("accept")},
 			{In{Fields: from, Set: "nosdc"}, Do("accept")},
@@ -246,15 +242,7 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 			{Over{Set: "fragments", Rate: fragmentPackets, Burst: fragmentBurst}, Do("drop")},
 			{Over{Set: "fragment_bytes", Rate: fragmentBytes, Burst: 2 * fragmentBytes, Bytes: true}, Do("drop")},
 		}},
-		{Name: "classify", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{
-			{State{Unknown}, Do("jump fresh")},
-			{SetMark{InGroup, "rtb"}},
-		}},
-		{Name: "fresh", Rules: []Rule{
-			{In{Fields: Fields{InName}, Set: Full}, Do("drop")},
-			{Over{Set: "fresh", Rate: freshConns, Burst: freshConns}, Do("drop")},
-			{Origin{"origin"}},
-		}},
+	}, classify(), []Chain{
 		{Name: "eip_dnat", Base: &Base{"nat", "prerouting", -100, false}, Rules: []Rule{{Name{InName, GatewayName}, NAT{Map: "eip_in"}}}},
 		{Name: "eip_snat", Base: &Base{"nat", "postrouting", 100, false}, Rules: []Rule{{Name{OutName, GatewayName}, NAT{Source: true, Map: "eip_out"}}}},
 		{Name: "egress", Base: &Base{"filter", "postrouting", 300, false}, Rules: []Rule{
@@ -280,7 +268,7 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 			{Prefix{IPDest, host(APIAddr)}, Proto{6}, Ports{443, 443}, Do("accept")},
 			{Prefix{IPDest, host(APIAddr)}, Proto{6}, Ports{8773, 8773}, Do("accept")},
 		}},
-	}
+	})
 	spoof := &chains[0]
 	for _, p := range joined { // a VPC's names are not its peers' to ask for, as in EC2
 		own := &chains[slices.IndexFunc(chains, func(c Chain) bool { return c.Name == "services" })]
@@ -318,6 +306,30 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 	chains = append(chains, groups(four, s, v, ps, gates, joined, gateway, overlay)...)
 	chains = logDenied(s, v, chains)
 	return Table{Family: "ip", Name: TableName, Sets: s.all(), Chains: chains}
+}
+
+// putTables says which route table a subnet's packets go by.
+func putTables(rtb *growing, v network.VPC) {
+	for _, sub := range v.Subnets {
+		if i := slices.IndexFunc(v.RouteTables, func(t network.RouteTable) bool { return t.ID == sub.RouteTable }); i >= 0 {
+			rtb.put(fmt.Sprint(v.RouteTables[i].Index), fmt.Sprint(sub.Index))
+		}
+	}
+}
+
+// classify gives the chains that mark a packet with its route table, and judge and mark those that begin a connection.
+func classify() []Chain {
+	return []Chain{
+		{Name: "classify", Base: &Base{"filter", "prerouting", -150, false}, Rules: []Rule{
+			{State{Unknown}, Do("jump fresh")},
+			{SetMark{InGroup, "rtb"}},
+		}},
+		{Name: "fresh", Rules: []Rule{
+			{In{Fields: Fields{InName}, Set: Full}, Do("drop")},
+			{Over{Set: "fresh", Rate: freshConns, Burst: freshConns}, Do("drop")},
+			{Origin{"origin"}},
+		}},
+	}
 }
 
 // ConnMark is the mark of connections that a tap began.
