@@ -106,9 +106,7 @@ func (s *Service) CreateVpcEndpoint(ctx context.Context, in *shape.CreateVpcEndp
 	if err != nil {
 		return nil, err
 	}
-	plain := *in
-	plain.ClientToken, plain.DryRun = "", nil
-	token, err := tokenOf(in.ClientToken, plain)
+	token, err := tokenOfRequest(in)
 	if err != nil {
 		return nil, err
 	}

@@ -136,9 +136,7 @@ func (s *Service) CreateFlowLogs(ctx context.Context, in *shape.CreateFlowLogsRe
 	if err != nil {
 		return nil, err
 	}
-	plain := *in
-	plain.ClientToken, plain.DryRun = "", nil
-	token, err := tokenOf(in.ClientToken, plain)
+	token, err := tokenOfRequest(in)
 	if err != nil {
 		return nil, err
 	}

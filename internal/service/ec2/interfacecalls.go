@@ -134,9 +134,7 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *shape.CreateNe
 	if err != nil {
 		return nil, err
 	}
-	plain := *in
-	plain.ClientToken, plain.DryRun = "", nil
-	token, err := tokenOf(in.ClientToken, plain)
+	token, err := tokenOfRequest(in)
 	if err != nil {
 		return nil, err
 	}

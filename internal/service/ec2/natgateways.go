@@ -91,9 +91,7 @@ func (s *Service) CreateNatGateway(ctx context.Context, in *shape.CreateNatGatew
 	if err != nil {
 		return nil, err
 	}
-	plain := *in
-	plain.ClientToken, plain.DryRun = "", nil
-	token, err := tokenOf(in.ClientToken, plain)
+	token, err := tokenOfRequest(in)
 	if err != nil {
 		return nil, err
 	}

@@ -123,9 +123,7 @@ func (s *Service) CreateManagedPrefixList(ctx context.Context, in *shape.CreateM
 	if err != nil {
 		return nil, err
 	}
-	plain := *in
-	plain.ClientToken, plain.DryRun = "", nil
-	token, err := tokenOf(in.ClientToken, plain)
+	token, err := tokenOfRequest(in)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"reflect"
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
@@ -27,6 +28,16 @@ func tokenOf(token string, parameters ...any) (clientToken, error) {
 	}
 	sum := sha256.Sum256(data)
 	return clientToken{token + " " + hex.EncodeToString(sum[:8])}, nil
+}
+
+// tokenOfRequest is tokenOf with all of a request (a pointer to a struct) but its ClientToken and DryRun.
+func tokenOfRequest(in any) (clientToken, error) {
+	given := reflect.ValueOf(in).Elem()
+	rest := reflect.New(given.Type()).Elem()
+	rest.Set(given)
+	rest.FieldByName("ClientToken").SetZero()
+	rest.FieldByName("DryRun").SetZero()
+	return tokenOf(given.FieldByName("ClientToken").String(), rest.Interface())
 }
 
 // same says whether what has the stored token was made by a call with this one.

@@ -1,6 +1,8 @@
 package ec2
 
 import (
+	"cmp"
+	"fmt"
 	"math/rand/v2"
 	"net/netip"
 	"regexp"
@@ -78,27 +80,51 @@ func checkRange(name string, v *int, least, most int) error {
 	return nil
 }
 
-// choices gives the values of a list of structures with one member each, checked against those allowed.
-func choices[T, V any](name string, list []T, value func(T) V, text func(V) string, allowed ...V) ([]V, error) {
+// takeFrom sets to to what a list asks for, each once and checked against what is allowed; an empty list changes nothing.
+func takeFrom[V comparable](to *[]V, name string, list, allowed []V) error {
 	var out []V
-	for _, item := range list {
-		v := value(item)
-		if !slices.ContainsFunc(allowed, func(a V) bool { return text(a) == text(v) }) {
-			return nil, errValue(text(v), name)
+	for _, v := range list {
+		if !slices.Contains(allowed, v) {
+			return errValue(fmt.Sprint(v), name)
 		}
-		if !slices.ContainsFunc(out, func(o V) bool { return text(o) == text(v) }) {
+		if !slices.Contains(out, v) {
 			out = append(out, v)
 		}
 	}
-	return out, nil
+	if len(out) > 0 {
+		*to = out
+	}
+	return nil
 }
 
-func same(s string) string { return s }
+// AWS wraps each value of these lists in a structure of its own.
+
+func wordsOf[T ~struct{ Value string }](list []T) (out []string) {
+	for _, v := range list {
+		out = append(out, struct{ Value string }(v).Value)
+	}
+	return out
+}
+
+func numbersOf[T ~struct{ Value *int }](list []T) (out []int) {
+	for _, v := range list {
+		out = append(out, number(struct{ Value *int }(v).Value))
+	}
+	return out
+}
+
+func wrapped[T ~struct{ Value V }, V any](list []V) (out []T) {
+	for _, v := range list {
+		out = append(out, T(struct{ Value V }{v}))
+	}
+	return out
+}
 
 var (
 	encryptions = []string{"AES128", "AES256", "AES128-GCM-16", "AES256-GCM-16"}
 	integrities = []string{"SHA1", "SHA2-256", "SHA2-384", "SHA2-512"}
 	phase1DH    = []int{2, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}
+	ikeVersions = []string{"ikev1", "ikev2"}
 	phase2DH    = []int{2, 5, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24}
 )
 
@@ -162,37 +188,20 @@ func readTunnel(in *shape.VpnTunnelOptionsSpecification, o resource.VPNTunnelOpt
 }
 
 func readAlgorithms(in *shape.VpnTunnelOptionsSpecification, o resource.VPNTunnelOptions) (resource.VPNTunnelOptions, error) {
-	var errs [7]error
-	words := func(i int, to *[]string, got []string, err error) {
-		if errs[i] = err; len(got) > 0 {
-			*to = got
-		}
+	ike := wordsOf(in.IKEVersions)
+	for i, v := range ike {
+		ike[i] = strings.ToLower(v)
 	}
-	numbers := func(i int, to *[]int, got []int, err error) {
-		if errs[i] = err; len(got) > 0 {
-			*to = got
-		}
-	}
-	e1, err := choices("Phase1EncryptionAlgorithms", in.Phase1EncryptionAlgorithms, func(v shape.Phase1EncryptionAlgorithmsRequestListValue) string { return v.Value }, same, encryptions...)
-	words(0, &o.Phase1.Encryption, e1, err)
-	e2, err := choices("Phase2EncryptionAlgorithms", in.Phase2EncryptionAlgorithms, func(v shape.Phase2EncryptionAlgorithmsRequestListValue) string { return v.Value }, same, encryptions...)
-	words(1, &o.Phase2.Encryption, e2, err)
-	i1, err := choices("Phase1IntegrityAlgorithms", in.Phase1IntegrityAlgorithms, func(v shape.Phase1IntegrityAlgorithmsRequestListValue) string { return v.Value }, same, integrities...)
-	words(2, &o.Phase1.Integrity, i1, err)
-	i2, err := choices("Phase2IntegrityAlgorithms", in.Phase2IntegrityAlgorithms, func(v shape.Phase2IntegrityAlgorithmsRequestListValue) string { return v.Value }, same, integrities...)
-	words(3, &o.Phase2.Integrity, i2, err)
-	g1, err := choices("Phase1DHGroupNumbers", in.Phase1DHGroupNumbers, func(v shape.Phase1DHGroupNumbersRequestListValue) int { return number(v.Value) }, strconv.Itoa, phase1DH...)
-	numbers(4, &o.Phase1.Groups, g1, err)
-	g2, err := choices("Phase2DHGroupNumbers", in.Phase2DHGroupNumbers, func(v shape.Phase2DHGroupNumbersRequestListValue) int { return number(v.Value) }, strconv.Itoa, phase2DH...)
-	numbers(5, &o.Phase2.Groups, g2, err)
-	v, err := choices("IKEVersions", in.IKEVersions, func(v shape.IKEVersionsRequestListValue) string { return strings.ToLower(v.Value) }, same, "ikev1", "ikev2")
-	words(6, &o.Versions, v, err)
-	for _, err := range errs {
-		if err != nil {
-			return o, err
-		}
-	}
-	return o, nil
+	err := cmp.Or(
+		takeFrom(&o.Phase1.Encryption, "Phase1EncryptionAlgorithms", wordsOf(in.Phase1EncryptionAlgorithms), encryptions),
+		takeFrom(&o.Phase2.Encryption, "Phase2EncryptionAlgorithms", wordsOf(in.Phase2EncryptionAlgorithms), encryptions),
+		takeFrom(&o.Phase1.Integrity, "Phase1IntegrityAlgorithms", wordsOf(in.Phase1IntegrityAlgorithms), integrities),
+		takeFrom(&o.Phase2.Integrity, "Phase2IntegrityAlgorithms", wordsOf(in.Phase2IntegrityAlgorithms), integrities),
+		takeFrom(&o.Phase1.Groups, "Phase1DHGroupNumbers", numbersOf(in.Phase1DHGroupNumbers), phase1DH),
+		takeFrom(&o.Phase2.Groups, "Phase2DHGroupNumbers", numbersOf(in.Phase2DHGroupNumbers), phase2DH),
+		takeFrom(&o.Versions, "IKEVersions", ike, ikeVersions),
+	)
+	return o, err
 }
 
 // shapeTunnel shows a tunnel's options: those that were asked for.
@@ -206,26 +215,12 @@ func shapeTunnel(t *resource.VPNTunnel, psk string) shape.TunnelOption {
 	if o.Fuzz != nil {
 		out.RekeyFuzzPercentage = *o.Fuzz
 	}
-	for _, v := range o.Phase1.Encryption {
-		out.Phase1EncryptionAlgorithms = append(out.Phase1EncryptionAlgorithms, shape.Phase1EncryptionAlgorithmsListValue{Value: v})
-	}
-	for _, v := range o.Phase2.Encryption {
-		out.Phase2EncryptionAlgorithms = append(out.Phase2EncryptionAlgorithms, shape.Phase2EncryptionAlgorithmsListValue{Value: v})
-	}
-	for _, v := range o.Phase1.Integrity {
-		out.Phase1IntegrityAlgorithms = append(out.Phase1IntegrityAlgorithms, shape.Phase1IntegrityAlgorithmsListValue{Value: v})
-	}
-	for _, v := range o.Phase2.Integrity {
-		out.Phase2IntegrityAlgorithms = append(out.Phase2IntegrityAlgorithms, shape.Phase2IntegrityAlgorithmsListValue{Value: v})
-	}
-	for _, v := range o.Phase1.Groups {
-		out.Phase1DHGroupNumbers = append(out.Phase1DHGroupNumbers, shape.Phase1DHGroupNumbersListValue{Value: v})
-	}
-	for _, v := range o.Phase2.Groups {
-		out.Phase2DHGroupNumbers = append(out.Phase2DHGroupNumbers, shape.Phase2DHGroupNumbersListValue{Value: v})
-	}
-	for _, v := range o.Versions {
-		out.IkeVersions = append(out.IkeVersions, shape.IKEVersionsListValue{Value: v})
-	}
+	out.Phase1EncryptionAlgorithms = wrapped[shape.Phase1EncryptionAlgorithmsListValue](o.Phase1.Encryption)
+	out.Phase2EncryptionAlgorithms = wrapped[shape.Phase2EncryptionAlgorithmsListValue](o.Phase2.Encryption)
+	out.Phase1IntegrityAlgorithms = wrapped[shape.Phase1IntegrityAlgorithmsListValue](o.Phase1.Integrity)
+	out.Phase2IntegrityAlgorithms = wrapped[shape.Phase2IntegrityAlgorithmsListValue](o.Phase2.Integrity)
+	out.Phase1DHGroupNumbers = wrapped[shape.Phase1DHGroupNumbersListValue](o.Phase1.Groups)
+	out.Phase2DHGroupNumbers = wrapped[shape.Phase2DHGroupNumbersListValue](o.Phase2.Groups)
+	out.IkeVersions = wrapped[shape.IKEVersionsListValue](o.Versions)
 	return out
 }
