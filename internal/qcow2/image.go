@@ -144,9 +144,6 @@ func (i *Image) lookers(ctx context.Context, progress func(int)) (mark func(from
 // Size is the length of the file.
 func (i *Image) Size() int64 { return (i.first() + i.data) * cluster }
 
-// DataSize is how much of it is the disk's.
-func (i *Image) DataSize() int64 { return i.data * cluster }
-
 // first is the first cluster of data.
 func (i *Image) first() int64 { return 2 + i.refs + i.l1 + int64(len(i.tables)) }
 
