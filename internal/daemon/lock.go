@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"karri.dev/internal/durable"
 )
 
 // lock is held on a data directory by the process that serves it. The kernel lets go of it when the process
@@ -16,18 +18,19 @@ import (
 type lock struct{ file *os.File }
 
 // acquire takes the data directory for this process and writes its process id there.
-func acquire(dir string) (*lock, error) {
+func acquire(dir string) (*lock, error) { return acquireIn(dir, durable.Handover) }
+
+func acquireIn(dir string, wait time.Duration) (*lock, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil { // QEMU's user must get to its own files below
 		return nil, err
 	}
-	f, err := os.OpenFile(under(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := durable.Lock(under(dir, "lock"), wait)
+	if errors.Is(err, durable.ErrLocked) {
+		pid, _ := os.ReadFile(under(dir, "lock"))
+		return nil, fmt.Errorf("%s is in use by Karri process %s", dir, strings.TrimSpace(string(pid)))
+	}
 	if err != nil {
 		return nil, err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		pid, _ := os.ReadFile(f.Name())
-		f.Close()
-		return nil, fmt.Errorf("%s is in use by Karri process %s", dir, strings.TrimSpace(string(pid)))
 	}
 	if err := errors.Join(f.Truncate(0), write(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
 		f.Close()
@@ -46,7 +49,7 @@ func (l *lock) release() { l.file.Close() }
 // stopHolder ends the process that holds the data directory, if any, and waits until it let go.
 func stopHolder(ctx context.Context, dir string) error {
 	for asked := false; ; asked = true {
-		l, err := acquire(dir)
+		l, err := acquireIn(dir, 0)
 		if err == nil {
 			l.release()
 			return nil

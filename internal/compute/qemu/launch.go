@@ -75,6 +75,21 @@ func listen(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// listening says whether a process holds the QMP socket of the machine in dir.
+func listening(dir string) bool {
+	return atSocket(dir, func(path string) error {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		if err := unix.Connect(fd, &unix.SockaddrUnix{Name: path}); err != nil && !errors.Is(err, unix.EAGAIN) { // a full backlog
+			return err
+		}
+		return nil
+	}) == nil
+}
+
 // atSocket calls do with a path of the QMP socket that is short enough for the kernel, whatever the
 // directory's own is.
 func atSocket(dir string, do func(path string) error) error {

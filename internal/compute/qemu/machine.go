@@ -148,6 +148,10 @@ func (m *machine) adopt() {
 // killLaunch ends a process of the machine, if there is one, that the record does not name.
 func (m *machine) killLaunch() error {
 	id, ok := findLaunch(m.dir)
+	// One that is not hypervisor yet cannot be told from others, but it holds the socket already.
+	for deadline := time.Now().Add(10 * time.Second); !ok && listening(m.dir) && time.Now().Before(deadline); id, ok = findLaunch(m.dir) {
+		time.Sleep(time.Millisecond)
+	}
 	if !ok {
 		return nil
 	}

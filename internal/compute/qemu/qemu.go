@@ -20,9 +20,8 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"karri.dev/internal/compute"
+	"karri.dev/internal/durable"
 )
 
 var _ compute.Driver = (*Driver)(nil)
@@ -103,7 +102,7 @@ func New(cfg Config, log *slog.Logger) (*Driver, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("compute: %w", err)
 	}
-	if d.lock, err = lockDir(cfg.Dir); err != nil {
+	if d.lock, err = durable.Lock(filepath.Join(cfg.Dir, ".lock"), durable.Handover); err != nil {
 		return nil, fmt.Errorf("compute: %w", err)
 	}
 	if d.root {
@@ -135,18 +134,6 @@ func kvmGroups(root bool) ([]int, error) {
 	default:
 		return nil, fmt.Errorf("/dev/kvm (mode %04o, group %d) is open to root only and machines do not run as root: chgrp kvm /dev/kvm && chmod 660 /dev/kvm", fi.Mode().Perm(), st.Gid)
 	}
-}
-
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, ".lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("%s is in use by another Karri process: %w", dir, err)
-	}
-	return f, nil
 }
 
 // adopt makes a machine of every directory.
