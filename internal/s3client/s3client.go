@@ -1,5 +1,5 @@
-// Package s3client puts, gets and deletes objects over S3's own protocol, and calls EC2: what the command line needs of
-// a cloud, with the credentials that AWS's tools read from the environment.
+// Package s3client speaks S3's own protocol with an endpoint: Endpoint is for whoever needs any request, Client is what the
+// command line needs of a cloud, with the credentials that AWS's tools read from the environment.
 package s3client
 
 import (
@@ -9,7 +9,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
@@ -22,14 +21,8 @@ import (
 	"karri.dev/internal/aws/sigv4"
 )
 
-// Client speaks to one endpoint.
-type Client struct {
-	endpoint    string
-	region      string
-	credentials sigv4.Credentials
-	http        *http.Client
-	now         func() time.Time
-}
+// Client is what the command line needs of an endpoint.
+type Client struct{ Endpoint }
 
 // FromEnvironment makes a client of what karrirc exports: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
 // AWS_SESSION_TOKEN, AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL or S3_URL, AWS_REGION, AWS_CA_BUNDLE.
@@ -42,19 +35,23 @@ func FromEnvironment(getenv func(string) string) (*Client, error) {
 		}
 		return ""
 	}
-	c := &Client{
-		endpoint: strings.TrimSuffix(first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_URL"), "/"),
-		region:   first("AWS_REGION", "AWS_DEFAULT_REGION"),
-		credentials: sigv4.Credentials{
+	endpoint := strings.TrimSuffix(first("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "S3_URL"), "/")
+	c := &Client{Endpoint{
+		Region: first("AWS_REGION", "AWS_DEFAULT_REGION"),
+		Credentials: sigv4.Credentials{
 			AccessKeyID: first("AWS_ACCESS_KEY_ID", "AWS_ACCESS_KEY"), Secret: first("AWS_SECRET_ACCESS_KEY", "AWS_SECRET_KEY"), Token: getenv("AWS_SESSION_TOKEN"),
 		},
-		now: time.Now,
+		Now: time.Now,
+	}}
+	if c.Region == "" {
+		c.Region = "us-east-1"
 	}
-	if c.region == "" {
-		c.region = "us-east-1"
-	}
-	if c.endpoint == "" || c.credentials.AccessKeyID == "" || c.credentials.Secret == "" {
+	if endpoint == "" || c.Credentials.AccessKeyID == "" || c.Credentials.Secret == "" {
 		return nil, errors.New("no cloud: source its karrirc, or set AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY")
+	}
+	var err error
+	if c.Base, err = url.Parse(endpoint); err != nil {
+		return nil, fmt.Errorf("endpoint: %w", err)
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	if path := getenv("AWS_CA_BUNDLE"); path != "" {
@@ -68,35 +65,26 @@ func FromEnvironment(getenv func(string) string) (*Client, error) {
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
 	}
-	c.http = &http.Client{Transport: transport}
+	c.HTTP = &http.Client{Transport: transport}
 	return c, nil
 }
 
-// Error is what S3 answered.
-type Error struct {
-	Status  int    `xml:"-"`
-	Code    string `xml:"Code"`
-	Message string `xml:"Message"`
+// send sends a request and says in the error what it was.
+func (c *Client) send(ctx context.Context, q Request) (*http.Response, error) {
+	a, err := c.Send(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("%s s3://%s/%s: %w", q.Method, q.Bucket, q.Key, err)
+	}
+	return a, nil
 }
 
-func (e *Error) Error() string { return fmt.Sprintf("%s (%d): %s", e.Code, e.Status, e.Message) }
-
-// do sends a request; the answer is a success.
-func (c *Client) do(ctx context.Context, method, bucket, key string, body []byte) (*http.Response, error) {
-	u, err := url.Parse(c.endpoint)
+// done sends a request whose answer says nothing but success.
+func (c *Client) done(ctx context.Context, q Request) error {
+	a, err := c.send(ctx, q)
 	if err != nil {
-		return nil, fmt.Errorf("endpoint: %w", err)
+		return err
 	}
-	u.Path = "/" + bucket
-	if key != "" {
-		u.Path += "/" + key
-	}
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	sigv4.Sign(r, c.credentials, c.region, "s3", digest(body), c.now())
-	return c.send(r, fmt.Sprintf("%s s3://%s/%s", method, bucket, key))
+	return a.Body.Close()
 }
 
 func digest(body []byte) string {
@@ -104,65 +92,36 @@ func digest(body []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// send sends a signed request; the answer is a success. what says what it is about.
-func (c *Client) send(r *http.Request, what string) (*http.Response, error) {
-	resp, err := c.http.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", what, err)
-	}
-	if resp.StatusCode/100 == 2 {
-		return resp, nil
-	}
-	defer resp.Body.Close()
-	e := &Error{Status: resp.StatusCode, Code: resp.Status}
-	if text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10)); err == nil {
-		_ = xml.Unmarshal(text, e) // what is not XML says no more than the status
-		var ec2 struct {
-			Errors []*Error `xml:"Errors>Error"`
-		}
-		if xml.Unmarshal(text, &ec2) == nil && len(ec2.Errors) > 0 {
-			e.Code, e.Message = ec2.Errors[0].Code, ec2.Errors[0].Message
-		}
-	}
-	return nil, fmt.Errorf("%s: %w", what, e)
-}
-
 // Put writes an object.
 func (c *Client) Put(ctx context.Context, bucket, key string, body []byte) error {
-	resp, err := c.do(ctx, http.MethodPut, bucket, key, body)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return c.done(ctx, Request{Method: http.MethodPut, Bucket: bucket, Key: key, Body: bytes.NewReader(body), Size: int64(len(body)), SHA256: digest(body)})
+}
+
+// PutFile writes an object of size bytes, whose SHA-256 is known, as hex.
+func (c *Client) PutFile(ctx context.Context, bucket, key string, body io.Reader, size int64, sha256 string) error {
+	return c.done(ctx, Request{Method: http.MethodPut, Bucket: bucket, Key: key, Body: io.NopCloser(body), Size: size, SHA256: sha256})
 }
 
 // Create makes a bucket; one that is the caller's already is no error.
 func (c *Client) Create(ctx context.Context, bucket string) error {
-	resp, err := c.do(ctx, http.MethodPut, bucket, "", nil)
+	err := c.done(ctx, Request{Method: http.MethodPut, Bucket: bucket, SHA256: digest(nil)})
 	var e *Error
 	if errors.As(err, &e) && e.Code == "BucketAlreadyOwnedByYou" {
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return err
 }
 
 // Get opens an object.
 func (c *Client) Get(ctx context.Context, bucket, key string) (io.ReadCloser, error) {
-	resp, err := c.do(ctx, http.MethodGet, bucket, key, nil)
+	a, err := c.send(ctx, Request{Method: http.MethodGet, Bucket: bucket, Key: key, SHA256: digest(nil)})
 	if err != nil {
 		return nil, err
 	}
-	return resp.Body, nil
+	return a.Body, nil
 }
 
 // Delete deletes an object.
 func (c *Client) Delete(ctx context.Context, bucket, key string) error {
-	resp, err := c.do(ctx, http.MethodDelete, bucket, key, nil)
-	if err != nil {
-		return err
-	}
-	return resp.Body.Close()
+	return c.done(ctx, Request{Method: http.MethodDelete, Bucket: bucket, Key: key, SHA256: digest(nil)})
 }

@@ -12,8 +12,8 @@ import (
 	"net/url"
 	"time"
 
-	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/object"
+	"karri.dev/internal/s3client"
 )
 
 const (
@@ -27,71 +27,48 @@ const (
 
 // client speaks S3 with one service account.
 type client struct {
-	base *url.URL
-	cfg  Config
-	http *http.Client
+	s3client.Endpoint
+	cfg Config
 }
 
 // failure is what the endpoint has answered.
-type failure struct {
-	Status  int    `xml:"-"`
-	Code    string `xml:"Code"`
-	Message string `xml:"Message"`
-}
+type failure struct{ of *s3client.Error }
 
-func (f *failure) Error() string {
-	return fmt.Sprintf("the object store answers %d %s: %s", f.Status, f.Code, f.Message)
+func (f failure) Error() string {
+	return fmt.Sprintf("the object store answers %d %s: %s", f.of.Status, f.of.Code, f.of.Message)
 }
 
 // Unwrap names what the engine has names for.
-func (f *failure) Unwrap() error {
+func (f failure) Unwrap() error {
 	switch {
-	case f.Status == http.StatusNotFound && f.Code != "NoSuchBucket":
+	case f.of.Status == http.StatusNotFound && f.of.Code != "NoSuchBucket":
 		return fs.ErrNotExist
-	case f.Status == http.StatusInsufficientStorage || f.Code == "QuotaExceeded":
+	case f.of.Status == http.StatusInsufficientStorage || f.of.Code == "QuotaExceeded":
 		return object.ErrNoSpace
 	}
 	return object.ErrOffline
 }
 
-func (f *failure) temporary() bool {
-	return f.Status >= 500 && f.Status != http.StatusInsufficientStorage || f.Status == http.StatusTooManyRequests || f.Code == "RequestTimeout"
+func (f failure) temporary() bool {
+	return f.of.Status >= 500 && f.of.Status != http.StatusInsufficientStorage || f.of.Status == http.StatusTooManyRequests || f.of.Code == "RequestTimeout"
 }
 
-// send sends a request once. The answer is a success.
+// named gives an error the engine's names.
+func named(err error) error {
+	var answer *s3client.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &answer):
+		return failure{answer}
+	}
+	return fmt.Errorf("%w: %w", object.ErrOffline, err)
+}
+
+// send sends a request once. The answer is a success. The bytes are sealed: what is changed on its way does not open.
 func (c *client) send(ctx context.Context, method, key string, query url.Values, header http.Header, body io.Reader, size int64) (*http.Response, error) {
-	u := *c.base
-	u.Path = "/" + c.cfg.Bucket
-	if key != "" {
-		u.Path += "/" + key
-	}
-	u.RawQuery = query.Encode()
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
-	if r.ContentLength = size; size == 0 {
-		r.Body = http.NoBody
-	}
-	// The bytes are sealed: what is changed on its way does not open.
-	sigv4.Sign(r, c.cfg.Credentials, c.cfg.Region, "s3", sigv4.UnsignedPayload, c.cfg.Now())
-	a, err := c.http.Do(r)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", object.ErrOffline, err)
-	}
-	if a.StatusCode/100 == 2 {
-		return a, nil
-	}
-	defer a.Body.Close()
-	f := &failure{Code: http.StatusText(a.StatusCode)}
-	if text, err := io.ReadAll(io.LimitReader(a.Body, 64<<10)); err == nil {
-		_ = xml.Unmarshal(text, f) // what is no XML says no more than the status
-	}
-	f.Status = a.StatusCode
-	return nil, f
+	a, err := c.Send(ctx, s3client.Request{Method: method, Bucket: c.cfg.Bucket, Key: key, Query: query, Header: header, Body: body, Size: size})
+	return a, named(err)
 }
 
 // repeat sends what can be repeated until it is answered.
@@ -99,7 +76,7 @@ func (c *client) repeat(ctx context.Context, method, key string, query url.Value
 	pause := 100 * time.Millisecond
 	for n := 1; ; n++ {
 		a, err := c.send(ctx, method, key, query, header, bytes.NewReader(body), int64(len(body)))
-		var f *failure
+		var f failure
 		if err == nil || n == attempts || ctx.Err() != nil || errors.As(err, &f) && !f.temporary() {
 			return a, err
 		}
@@ -120,17 +97,9 @@ func (c *client) call(ctx context.Context, method, key string, query url.Values,
 	if err != nil {
 		return nil, err
 	}
-	text, err := io.ReadAll(io.LimitReader(a.Body, 16<<20))
-	if err := errors.Join(err, a.Body.Close()); err != nil {
-		return nil, fmt.Errorf("%w: %w", object.ErrOffline, err)
-	}
-	// Some answers begin with a 200 and tell of an error then.
-	f := &failure{Status: a.StatusCode}
-	if err := xml.Unmarshal(text, &struct {
-		XMLName xml.Name `xml:"Error"`
-		*failure
-	}{failure: f}); err == nil {
-		return nil, f
+	text, err := s3client.Read(a)
+	if err != nil {
+		return nil, named(err)
 	}
 	if out == nil {
 		return a.Header, nil
@@ -164,21 +133,3 @@ type (
 		NextID    string `xml:"NextUploadIdMarker"`
 	}
 )
-
-// guard ends a context when nothing has moved for stallTime.
-type guard struct {
-	cancel context.CancelFunc
-	timer  *time.Timer
-}
-
-func newGuard(ctx context.Context) (context.Context, *guard) {
-	ctx, cancel := context.WithCancel(ctx)
-	return ctx, &guard{cancel, time.AfterFunc(stallTime, cancel)}
-}
-
-func (g *guard) moved() { g.timer.Reset(stallTime) }
-
-func (g *guard) end() {
-	g.timer.Stop()
-	g.cancel()
-}

@@ -15,6 +15,7 @@ import (
 
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/s3client"
 )
 
 // files are objects in the endpoint's bucket.
@@ -42,14 +43,14 @@ func (f *files) Read(ctx context.Context, id uint64, offset, length int64) (io.R
 	if length > 0 {
 		span += strconv.FormatInt(offset+length-1, 10)
 	}
-	ctx, g := newGuard(ctx)
+	ctx, g := s3client.NewGuard(ctx, stallTime)
 	a, err := f.client.repeat(ctx, http.MethodGet, f.key(id), nil, http.Header{"Range": {span}}, nil)
 	if err != nil {
-		g.end()
+		g.End()
 		return nil, err
 	}
 	if a.StatusCode != http.StatusPartialContent && offset > 0 {
-		g.end()
+		g.End()
 		return nil, errors.Join(fmt.Errorf("%w: the object store knows no ranges", object.ErrOffline), a.Body.Close())
 	}
 	if length > 0 {
@@ -65,17 +66,17 @@ type limited struct {
 
 type download struct {
 	io.ReadCloser
-	guard *guard
+	guard *s3client.Guard
 }
 
 func (d *download) Read(p []byte) (int, error) {
 	n, err := d.ReadCloser.Read(p)
-	d.guard.moved()
+	d.guard.Moved()
 	return n, err
 }
 
 func (d *download) Close() error {
-	d.guard.end()
+	d.guard.End()
 	return d.ReadCloser.Close()
 }
 
@@ -166,6 +167,6 @@ func (f *files) Usage(context.Context) (total, free int64, err error) {
 }
 
 func (f *files) Close() error {
-	f.client.http.CloseIdleConnections()
+	f.client.HTTP.CloseIdleConnections()
 	return nil
 }

@@ -27,6 +27,7 @@ import (
 	"karri.dev/internal/durable"
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/s3client"
 )
 
 // Config says where the index and the bytes are.
@@ -73,9 +74,9 @@ func Open(cfg Config) (*disk.Engine, error) {
 	if cfg.HTTP == nil {
 		cfg.HTTP = Transport()
 	}
-	c := &client{base: u, cfg: cfg, http: &http.Client{Transport: cfg.HTTP, CheckRedirect: func(*http.Request, []*http.Request) error {
+	c := &client{s3client.Endpoint{Base: u, Region: cfg.Region, Credentials: cfg.Credentials, Now: cfg.Now, HTTP: &http.Client{Transport: cfg.HTTP, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return http.ErrUseLastResponse
-	}}}
+	}}}, cfg}
 	return disk.Open(disk.Config{
 		Dir: cfg.Dir, FS: cfg.FS, Files: &files{client: c, torn: map[uint64][]string{}}, ScrubRate: -1, Sealer: cfg.Sealer, Ledger: cfg.Ledger, Now: cfg.Now, Log: cfg.Log,
 	})

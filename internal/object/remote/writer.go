@@ -13,6 +13,7 @@ import (
 
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/s3client"
 )
 
 const (
@@ -63,14 +64,14 @@ type part struct {
 type sending struct {
 	pipe  *io.PipeWriter
 	left  int64
-	guard *guard
+	guard *s3client.Guard
 	done  chan struct{}
 	etag  string
 	err   error
 }
 
 func (f *files) send(ctx context.Context, id uint64, query url.Values, size int64) *sending {
-	ctx, g := newGuard(ctx)
+	ctx, g := s3client.NewGuard(ctx, stallTime)
 	r, w := io.Pipe()
 	s := &sending{pipe: w, left: size, guard: g, done: make(chan struct{})}
 	go func() {
@@ -91,7 +92,7 @@ func (f *files) send(ctx context.Context, id uint64, query url.Values, size int6
 }
 
 func (s *sending) write(p []byte) error {
-	s.guard.moved()
+	s.guard.Moved()
 	n, err := s.pipe.Write(p)
 	s.left -= int64(n)
 	if err != nil {
@@ -106,10 +107,10 @@ func (s *sending) write(p []byte) error {
 
 // end waits for the acknowledgement.
 func (s *sending) end() error {
-	s.guard.moved()
+	s.guard.Moved()
 	s.pipe.Close()
 	<-s.done
-	s.guard.end()
+	s.guard.End()
 	if s.err == nil && s.left != 0 {
 		return object.ErrLength
 	}
@@ -119,7 +120,7 @@ func (s *sending) end() error {
 // cut ends it, so that the endpoint keeps nothing.
 func (s *sending) cut() {
 	s.pipe.CloseWithError(context.Canceled)
-	s.guard.end()
+	s.guard.End()
 	<-s.done
 }
 

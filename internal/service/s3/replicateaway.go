@@ -11,19 +11,18 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/checksum"
 	"karri.dev/internal/object"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/s3client"
 )
 
 // away is a bucket at a target.
 type away struct {
 	*targetClient
 	bucket string
-	now    func() time.Time
 	part   int64 // size above which a body goes in parts, in bytes; and theirs
 }
 
@@ -40,7 +39,7 @@ func (s *Service) replicateAway(ctx context.Context, b *resource.Bucket, o objec
 	if c == nil {
 		return errCannot
 	}
-	to := away{c, bucket, s.now, s.cfg.ReplicaPart}
+	to := away{c, bucket, s.cfg.ReplicaPart}
 	if n.Marker {
 		if err := may("ReplicateDelete"); err != nil {
 			return err
@@ -81,8 +80,14 @@ func (a away) partSize(size int64) int64 {
 	return max(part, (size+maxParts-1)/maxParts)
 }
 
+// ask is call about the bucket.
+func (a away) ask(ctx context.Context, q s3client.Request, out any) (http.Header, error) {
+	q.Bucket = a.bucket
+	return a.call(ctx, q, out)
+}
+
 func (a away) put(ctx context.Context, key string, query url.Values, h http.Header, body io.Reader, size int64, etag *string) error {
-	got, err := a.call(ctx, a.now(), http.MethodPut, a.bucket, key, query, h, body, size, nil)
+	got, err := a.ask(ctx, s3client.Request{Method: http.MethodPut, Key: key, Query: query, Header: h, Body: body, Size: size}, nil)
 	if err == nil && etag != nil {
 		*etag = got.Get("ETag")
 	}
@@ -91,15 +96,15 @@ func (a away) put(ctx context.Context, key string, query url.Values, h http.Head
 
 // mark puts a delete marker there, unless there is nothing, or one already.
 func (a away) mark(ctx context.Context, key string) error {
-	_, err := a.call(ctx, a.now(), http.MethodHead, a.bucket, key, nil, nil, nil, 0, nil)
-	var failed *targetError
+	_, err := a.ask(ctx, s3client.Request{Method: http.MethodHead, Key: key}, nil)
+	var failed *s3client.Error
 	switch {
-	case errors.As(err, &failed) && failed.status == http.StatusNotFound:
+	case errors.As(err, &failed) && failed.Status == http.StatusNotFound:
 		return nil
 	case err != nil:
 		return err
 	}
-	_, err = a.call(ctx, a.now(), http.MethodDelete, a.bucket, key, nil, http.Header{"X-Amz-Replication-Status": {"REPLICA"}}, nil, 0, nil)
+	_, err = a.ask(ctx, s3client.Request{Method: http.MethodDelete, Key: key, Header: http.Header{"X-Amz-Replication-Status": {"REPLICA"}}}, nil)
 	return err
 }
 
@@ -133,7 +138,7 @@ func (a away) putParts(ctx context.Context, o object.Object) (err error) {
 	var upload struct {
 		ID string `xml:"UploadId"`
 	}
-	if _, err := a.call(ctx, a.now(), http.MethodPost, a.bucket, m.Key, url.Values{"uploads": {""}}, h, nil, 0, &upload); err != nil {
+	if _, err := a.ask(ctx, s3client.Request{Method: http.MethodPost, Key: m.Key, Query: url.Values{"uploads": {""}}, Header: h}, &upload); err != nil {
 		return err
 	}
 	named := url.Values{"uploadId": {upload.ID}}
@@ -143,7 +148,7 @@ func (a away) putParts(ctx context.Context, o object.Object) (err error) {
 		}
 		abort, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookTime)
 		defer cancel()
-		_, _ = a.call(abort, a.now(), http.MethodDelete, a.bucket, m.Key, named, nil, nil, 0, nil) // best effort: the target's lifecycle does the rest
+		_, _ = a.ask(abort, s3client.Request{Method: http.MethodDelete, Key: m.Key, Query: named}, nil) // best effort: the target's lifecycle does the rest
 	}()
 	type part struct {
 		PartNumber int
@@ -177,15 +182,15 @@ func (a away) putParts(ctx context.Context, o object.Object) (err error) {
 		h.Set("X-Amz-Checksum-"+m.ChecksumAlgorithm, m.Checksum)
 		h.Set("X-Amz-Checksum-Type", checksum.FullObject)
 	}
-	_, err = a.call(ctx, a.now(), http.MethodPost, a.bucket, m.Key, named, h, bytes.NewReader(text), int64(len(text)), nil)
+	_, err = a.ask(ctx, s3client.Request{Method: http.MethodPost, Key: m.Key, Query: named, Header: h, Body: bytes.NewReader(text), Size: int64(len(text))}, nil)
 	return err
 }
 
 // lost says that a replication has failed for good.
 func lost(err error) bool {
-	var failed *targetError
+	var failed *s3client.Error
 	if errors.As(err, &failed) {
-		return failed.forGood()
+		return forGood(failed)
 	}
 	var refused *awserr.Error
 	return errors.Is(err, errCannot) || errors.As(err, &refused) && refused.Status/100 == 4
@@ -200,7 +205,7 @@ func (s *Service) checkAway(ctx context.Context, b *resource.Bucket, bucket, tar
 	if c == nil || !validBucketName(bucket) {
 		return invalidRequest("Destination bucket must exist.")
 	}
-	versions, err := c.versioned(ctx, s.now(), bucket)
+	versions, err := c.versioned(ctx, bucket)
 	switch {
 	case err != nil:
 		s.log.Warn("s3: a replication target does not answer", "target", target, "bucket", bucket, "err", err)

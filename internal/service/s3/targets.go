@@ -1,14 +1,12 @@
 package s3
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/xml"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -17,6 +15,7 @@ import (
 
 	"karri.dev/internal/aws/sigv4"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/s3client"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
 )
@@ -57,9 +56,8 @@ type targets struct {
 }
 
 type targetClient struct {
-	of   *resource.ReplicaTarget
-	http *http.Client
-	keys sigv4.Credentials
+	s3client.Endpoint
+	of *resource.ReplicaTarget
 }
 
 // target finds a target of an account; nil if there is none.
@@ -77,9 +75,12 @@ func (s *Service) target(r store.Reader, account, name string) (*targetClient, e
 	if err != nil {
 		return nil, fmt.Errorf("secret key of target %s: %w", t.Name, err)
 	}
-	c := &targetClient{of: t, keys: sigv4.Credentials{AccessKeyID: t.AccessKey, Secret: string(secret)}}
-	transport := (*http.Transport)(nil)
-	c.http, transport = caller()
+	base, err := url.Parse(t.Endpoint)
+	if err != nil {
+		return nil, fmt.Errorf("endpoint of target %s: %w", t.Name, err)
+	}
+	client, transport := caller()
+	c := &targetClient{s3client.Endpoint{Base: base, Region: t.Region, Credentials: sigv4.Credentials{AccessKeyID: t.AccessKey, Secret: string(secret)}, HTTP: client, Now: s.now}, t}
 	transport.ResponseHeaderTimeout = stallTime
 	if t.CA != "" {
 		pool := x509.NewCertPool()
@@ -90,7 +91,7 @@ func (s *Service) target(r store.Reader, account, name string) (*targetClient, e
 		s.targets.made = map[string]*targetClient{}
 	}
 	if old := s.targets.made[t.Key()]; old != nil {
-		old.http.CloseIdleConnections()
+		old.HTTP.CloseIdleConnections()
 	}
 	s.targets.made[t.Key()] = c
 	return c, nil
@@ -99,69 +100,26 @@ func (s *Service) target(r store.Reader, account, name string) (*targetClient, e
 // stallTime is how long no byte may move, and how long an answer may take.
 const stallTime = time.Minute
 
-// targetError is what a target has answered.
-type targetError struct {
-	status        int
-	Code, Message string
-}
-
-func (e *targetError) Error() string {
-	return fmt.Sprintf("the target answers %d %s: %s", e.status, e.Code, e.Message)
-}
-
 // forGood says that asking again will not help.
-func (e *targetError) forGood() bool {
-	return e.status == http.StatusNotImplemented || e.status/100 == 4 && e.status != http.StatusRequestTimeout && e.status != http.StatusTooManyRequests &&
+func forGood(e *s3client.Error) bool {
+	return e.Status == http.StatusNotImplemented || e.Status/100 == 4 && e.Status != http.StatusRequestTimeout && e.Status != http.StatusTooManyRequests &&
 		e.Code != "RequestTimeout" && e.Code != "RequestTimeTooSkewed" && e.Code != "SlowDown" && e.Code != "OperationAborted"
 }
 
-// call sends one request; an answer that is no success is a *targetError. out, if not nil, takes the answer's XML.
-func (c *targetClient) call(ctx context.Context, now time.Time, method, bucket, key string, query url.Values, header http.Header, body io.Reader, size int64, out any) (http.Header, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stalled := time.AfterFunc(2*stallTime, cancel)
-	defer stalled.Stop()
-	u, err := url.Parse(c.of.Endpoint)
-	if err != nil {
-		return nil, err
+// call sends one request; an answer that is no success is an *s3client.Error. out, if not nil, takes the answer's XML.
+func (c *targetClient) call(ctx context.Context, q s3client.Request, out any) (http.Header, error) {
+	ctx, guard := s3client.NewGuard(ctx, 2*stallTime)
+	defer guard.End()
+	if q.Body != nil {
+		q.Body = guard.Reader(q.Body)
 	}
-	u.Path = "/" + bucket
-	if key != "" {
-		u.Path += "/" + key
-	}
-	u.RawQuery = query.Encode()
-	if body != nil {
-		body = &moving{body, stalled}
-	}
-	r, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		return nil, err
-	}
-	if header != nil {
-		r.Header = header.Clone()
-	}
-	if r.ContentLength = size; size == 0 {
-		r.Body = http.NoBody
-	}
-	sigv4.Sign(r, c.keys, c.of.Region, "s3", sigv4.UnsignedPayload, now)
-	a, err := c.http.Do(r)
+	a, err := c.Send(ctx, q)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", c.of.Name, err)
 	}
-	defer a.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(a.Body, 1<<20))
+	text, err := s3client.Read(a)
 	if err != nil {
 		return nil, fmt.Errorf("target %s: %w", c.of.Name, err)
-	}
-	failed := &targetError{status: a.StatusCode, Code: http.StatusText(a.StatusCode)}
-	if a.StatusCode/100 != 2 {
-		_ = xml.Unmarshal(text, failed) // what is no XML says no more than the status
-		return nil, failed
-	}
-	if bytes.Contains(text, []byte("<Error>")) { // some answers begin with a 200
-		_ = xml.Unmarshal(text, failed)
-		failed.status = http.StatusInternalServerError
-		return nil, failed
 	}
 	if out != nil {
 		if err := xml.Unmarshal(text, out); err != nil {
@@ -171,22 +129,11 @@ func (c *targetClient) call(ctx context.Context, now time.Time, method, bucket, 
 	return a.Header, nil
 }
 
-// moving puts a timer off while bytes move.
-type moving struct {
-	io.Reader
-	stalled *time.Timer
-}
-
-func (m *moving) Read(p []byte) (int, error) {
-	m.stalled.Reset(2 * stallTime)
-	return m.Reader.Read(p)
-}
-
 // versioned says whether a bucket there keeps versions.
-func (c *targetClient) versioned(ctx context.Context, now time.Time, bucket string) (bool, error) {
+func (c *targetClient) versioned(ctx context.Context, bucket string) (bool, error) {
 	var v struct{ Status string }
 	ctx, cancel := context.WithTimeout(ctx, hookTime)
 	defer cancel()
-	_, err := c.call(ctx, now, http.MethodGet, bucket, "", url.Values{"versioning": {""}}, nil, nil, 0, &v)
+	_, err := c.call(ctx, s3client.Request{Method: http.MethodGet, Bucket: bucket, Query: url.Values{"versioning": {""}}}, &v)
 	return v.Status == enabled, err
 }
