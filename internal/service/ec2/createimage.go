@@ -81,8 +81,10 @@ func (s *Service) CreateImage(ctx context.Context, in *shape.CreateImageRequest)
 				made.Tags = withTag(made.Tags, resource.DisplayTag, display)
 			}
 		}
-		var own []resource.ImageMapping
+		var own []resource.ImageMapping // their snapshots are made below; until then the volumes stand for them
+		volumes := map[string]*resource.Volume{}
 		for _, v := range volumesOf(tx, inst) {
+			volumes[v.Attachment.Device] = v
 			own = append(own, resource.ImageMapping{
 				Device: v.Attachment.Device, SnapshotID: v.ID, SizeGiB: v.SizeGiB, Type: v.Type, IOPS: v.IOPS, Throughput: v.Throughput, DeleteOnEnd: v.Attachment.DeleteOnEnd,
 			})
@@ -95,8 +97,8 @@ func (s *Service) CreateImage(ctx context.Context, in *shape.CreateImageRequest)
 		}
 		now := s.now()
 		for i, m := range made.Mappings {
-			v := store.Volumes.Get(tx, m.SnapshotID) // of the instance's own: there are no snapshots of them yet
-			if v == nil {
+			v := volumes[m.Device]
+			if v == nil || v.ID != m.SnapshotID {
 				if err := s.checkMapping(tx, info, m); err != nil {
 					return err
 				}
@@ -237,8 +239,6 @@ func (s *Service) CopyImage(ctx context.Context, in *shape.CopyImageRequest) (*s
 		return nil, errMissing("SourceImageId")
 	case in.SourceRegion != info.Region:
 		return nil, awserr.New("InvalidParameterValue", "Value (%s) for parameter SourceRegion is invalid. This cloud has the one region %s.", in.SourceRegion, info.Region)
-	case len(in.ClientToken) > maxClientToken:
-		return nil, awserr.New("InvalidParameterValue", "The client token has more than %d characters.", maxClientToken)
 	}
 	if err := checkImageName(in.Name, in.Description); err != nil {
 		return nil, err
@@ -247,24 +247,16 @@ func (s *Service) CopyImage(ctx context.Context, in *shape.CopyImageRequest) (*s
 	if err != nil {
 		return nil, err
 	}
-	var sum string
-	if in.ClientToken != "" {
-		plain := *in
-		plain.ClientToken, plain.DryRun = "", nil
-		sum = in.ClientToken + "/" + digest(&plain)
+	token, err := tokenOfRequest(in)
+	if err != nil {
+		return nil, err
 	}
 	var made *resource.Image
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		for old := range store.ImagesByOwner.By(tx, ownerKey(info)) {
-			if in.ClientToken == "" || len(old.CopyToken) < len(in.ClientToken) || old.CopyToken[:len(in.ClientToken)] != in.ClientToken {
-				continue
-			}
-			if old.CopyToken == sum {
+			if token.same(old.CopyToken) {
 				made = old
-				return nil
-			}
-			if old.CopyToken[len(in.ClientToken)] == '/' {
-				return awserr.New("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).")
+				return token.check(old.CopyToken)
 			}
 		}
 		from, err := findImage(tx, info, in.SourceImageId)
@@ -282,7 +274,7 @@ func (s *Service) CopyImage(ctx context.Context, in *shape.CopyImageRequest) (*s
 		next := *from
 		made = &next
 		made.Owned, made.ID, made.Name, made.Description = s.owned(info, nil), s.IDs.Resource(imagePrefix(from.Kind)), in.Name, pick(in.Description, from.Description)
-		made.Public, made.LaunchAccounts, made.Protected, made.Cooldown, made.CopyToken = false, nil, false, false, sum
+		made.Public, made.LaunchAccounts, made.Protected, made.Cooldown, made.CopyToken = false, nil, false, false, token.token
 		made.DeprecatedAt, made.ProtectedUntil = time.Time{}, time.Time{}
 		if isTrue(in.CopyImageTags) && from.AccountID == info.AccountID {
 			made.Tags = maps.Clone(from.Tags)

@@ -77,6 +77,16 @@ func TestCreateImage(t *testing.T) {
 		_, err := c.CreateImage(c.alice, &r.in)
 		c.code(what, err, r.code)
 	}
+	// The place of a snapshot takes no volume: neither another account's, nor one of the instance's own.
+	theirs, err := c.CreateVolume(c.bob, &shape.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: ptr(1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.made(theirs.VolumeId)
+	for _, volume := range []string{theirs.VolumeId, data.ID} {
+		_, err := c.CreateImage(c.alice, &shape.CreateImageRequest{Name: "mine", InstanceId: id, BlockDeviceMappings: []shape.BlockDeviceMapping{{DeviceName: "/dev/sdg", Ebs: &shape.EbsBlockDevice{SnapshotId: volume, VolumeSize: ptr(9)}}}})
+		c.code("a volume for a snapshot", err, "InvalidParameterValue")
+	}
 	_, err = c.CreateImage(c.bob, &shape.CreateImageRequest{InstanceId: id, Name: "mine"})
 	c.code("of another account's instance", err, "InvalidInstanceID.NotFound")
 
