@@ -72,6 +72,7 @@ func TestRolesApart(t *testing.T) {
 		return start(t, zoneNS, "zone.log", "zone", "--data-dir", dir("zone"), "--cloud", c.url, "--join", zoneToken, "--listen", "10.99.0.2:8774", "--placement", "round-robin")
 	}
 	zoneProc := startZone()
+	t.Cleanup(func() { zoneProc.kill(); c.down(zoneNS, dir("zone")) }) // its server of volumes outlives it
 
 	// Without a good token nothing gets in.
 	stranger := l.plug("stranger", "10.99.0.66")
