@@ -96,11 +96,19 @@ func (f *flows) update(state network.VPC, want rules.VPC, index map[string]int) 
 	if f.stop == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		f.stop = cancel
+		counting := make(chan struct{})
 		f.done.Go(func() {
-			if err := f.run(ctx); err != nil {
-				f.d.deps.Log.Error("flow logs ended", "vpc", f.vpc, "error", err)
+			begun := sync.OnceFunc(func() { close(counting) })
+			for err := f.run(ctx, begun); err != nil && ctx.Err() == nil; err = f.run(ctx, begun) {
+				f.d.deps.Log.Error("flow logs begin anew", "vpc", f.vpc, "error", err)
+				f.skipped = true // what passed meanwhile
+				select {
+				case <-ctx.Done():
+				case <-time.After(time.Second):
+				}
 			}
 		})
+		<-counting // what comes after the state is in force is logged
 	}
 }
 
@@ -112,8 +120,9 @@ func (f *flows) close() {
 	}
 }
 
-// run collects until ctx ends, and hands over the last interval then.
-func (f *flows) run(ctx context.Context) error {
+// run collects until ctx ends, and hands over the last interval then. It calls counting once, when it has begun.
+func (f *flows) run(ctx context.Context, counting func()) error {
+	defer counting() // also when it could not begin
 	table, err := f.space.openConntrack()
 	if err != nil {
 		return err
@@ -134,6 +143,7 @@ func (f *flows) run(ctx context.Context) error {
 	if err := table.dump(func(e entry) { f.counted[e.id] = e }); err != nil { // what was before is nobody's
 		return err
 	}
+	counting()
 	next := time.Now().Add(f.d.cfg.Flows)
 	buf := make([]byte, 64<<10)
 	for ctx.Err() == nil {
