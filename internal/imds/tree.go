@@ -134,6 +134,7 @@ func putInterface(put func(path, value string), m nodeapi.Metadata, i nodeapi.In
 	at := "network/interfaces/macs/" + i.MAC + "/"
 	put(at+"device-number", strconv.Itoa(i.DeviceIndex))
 	put(at+"interface-id", i.ID)
+	put(at+"ipv4-prefix", strings.Join(i.Prefixes, "\n"))
 	put(at+"local-hostname", m.PrivateName)
 	put(at+"local-ipv4s", i.PrivateIP)
 	put(at+"mac", i.MAC)

@@ -102,6 +102,7 @@ type Interface struct {
 	VPCCIDRs    []string `json:"vpc_cidrs"`
 	GroupIDs    []string `json:"group_ids"`
 	GroupNames  []string `json:"group_names"`
+	Prefixes    []string `json:"prefixes,omitempty"` // of IPv4
 }
 
 // FromNode is one message of a node: exactly one field is set.

@@ -1,6 +1,9 @@
 package resource
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Interface is a network interface (ENI).
 type Interface struct {
@@ -27,6 +30,7 @@ type Interface struct {
 
 	Secondary []PrivateAddress `json:"secondary,omitempty"` // further IPv4 addresses
 	IPv6      []string         `json:"ipv6,omitempty"`
+	Prefixes  []string         `json:"prefixes,omitempty"`  // delegated to it, of its subnet's ranges
 	Kind      string           `json:"kind,omitempty"`      // "nat_gateway", "vpc_endpoint"; "" = "interface"
 	Requester string           `json:"requester,omitempty"` // the service that made it and keeps it, "" = its owner
 	Token     string           `json:"token,omitempty"`     // the client token that it was made with, and a digest of the parameters
@@ -51,6 +55,27 @@ func (e *Interface) SetAddresses(all []PrivateAddress) {
 	first := all[0]
 	e.PrivateIP, e.PublicIP, e.AllocationID, e.AssociationID = first.PrivateIP, first.PublicIP, first.AllocationID, first.AssociationID
 	e.Secondary = all[1:len(all):len(all)]
+}
+
+// IPv4Prefixes gives its delegated prefixes of IPv4.
+func (e *Interface) IPv4Prefixes() (out []string) {
+	for _, s := range e.Prefixes {
+		if p, err := netip.ParsePrefix(s); err == nil && p.Addr().Is4() {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// DelegatedIPv4 gives every address of its delegated IPv4 prefixes.
+func (e *Interface) DelegatedIPv4() (out []netip.Addr) {
+	for _, s := range e.IPv4Prefixes() {
+		p := netip.MustParsePrefix(s)
+		for ip := p.Addr(); p.Contains(ip); ip = ip.Next() {
+			out = append(out, ip)
+		}
+	}
+	return out
 }
 
 // Address is an elastic IP.

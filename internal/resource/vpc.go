@@ -51,3 +51,21 @@ type DHCPOptions struct {
 	ID      string              `json:"id"`
 	Values  map[string][]string `json:"values"` // "domain-name-servers": ["AmazonProvidedDNS"]
 }
+
+// CIDRReservation is a range of a subnet that the cloud picks no addresses of by itself, or only delegated prefixes.
+type CIDRReservation struct {
+	Owned
+	ID          string `json:"id"` // scr-…
+	SubnetID    string `json:"subnet"`
+	CIDR        string `json:"cidr"`
+	ForPrefixes bool   `json:"for_prefixes,omitempty"` // the type "prefix", else "explicit"
+	Description string `json:"description,omitempty"`
+}
+
+// Type is how AWS calls what the range is for.
+func (c *CIDRReservation) Type() string {
+	if c.ForPrefixes {
+		return "prefix"
+	}
+	return "explicit"
+}

@@ -296,6 +296,10 @@ var (
 	SubnetsByOwner = index(Subnets, "owner", func(s *resource.Subnet) []string { return []string{s.OwnedBy()} })
 	SubnetsByVPC   = index(Subnets, "vpc", func(s *resource.Subnet) []string { return []string{s.VPCID} })
 
+	CIDRReservations         = table("cidr-reservations", 1, func(c *resource.CIDRReservation) string { return c.ID })
+	CIDRReservationsByOwner  = index(CIDRReservations, "owner", func(c *resource.CIDRReservation) []string { return []string{c.OwnedBy()} })
+	CIDRReservationsBySubnet = index(CIDRReservations, "subnet", func(c *resource.CIDRReservation) []string { return []string{c.SubnetID} })
+
 	SecurityGroups        = table("security-groups", 1, func(g *resource.SecurityGroup) string { return g.ID })
 	SecurityGroupsByOwner = index(SecurityGroups, "owner", func(g *resource.SecurityGroup) []string { return []string{g.OwnedBy()} })
 	SecurityGroupsByVPC   = index(SecurityGroups, "vpc", func(g *resource.SecurityGroup) []string { return []string{g.VPCID} })
@@ -327,6 +331,9 @@ var (
 		}
 		for _, ip := range e.IPv6 {
 			out = append(out, e.VPCID+"/"+ip)
+		}
+		for _, ip := range e.DelegatedIPv4() {
+			out = append(out, e.VPCID+"/"+ip.String())
 		}
 		return out
 	})

@@ -41,6 +41,9 @@ func neighboursOf(r store.Reader, v *resource.VPC, domain string) *neighbours {
 				n.public = append(n.public, network.Name{Name: resource.PublicName(v.Region, a.PublicIP, domain), IP: addr(a.PrivateIP)})
 			}
 		}
+		for _, g := range e.Groups {
+			n.members[g] = append(n.members[g], e.DelegatedIPv4()...)
+		}
 		inst := store.Instances.Get(r, e.InstanceID)
 		if inst == nil || inst.Node == "" {
 			continue
@@ -56,6 +59,9 @@ func neighboursOf(r store.Reader, v *resource.VPC, domain string) *neighbours {
 			remote := network.Remote{ID: e.ID, PrivateIP: ip, MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID}
 			for _, a := range e.Secondary {
 				remote.Others = append(remote.Others, netip.PrefixFrom(addr(a.PrivateIP), 32))
+			}
+			for _, p := range e.Prefixes {
+				remote.Others = append(remote.Others, prefix(p))
 			}
 			n.placed = append(n.placed, placed{remote, inst.Node})
 		}

@@ -167,6 +167,9 @@ func networkInterface(e *resource.Interface) network.Interface {
 	for _, a := range e.Secondary {
 		out.Secondary = append(out.Secondary, network.Address{Private: addr(a.PrivateIP), Public: addr(a.PublicIP)})
 	}
+	for _, p := range e.Prefixes {
+		out.Prefixes = append(out.Prefixes, prefix(p))
+	}
 	return out
 }
 

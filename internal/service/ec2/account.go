@@ -68,6 +68,7 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	each(tx, store.LaunchTemplatesByOwner, account, func(t *resource.LaunchTemplate) { deleteVersions(tx, t) })
 	removeAll(tx, templates, account)
 	removeAll(tx, placementGroups, account)
+	removeAll(tx, cidrReservations, account)
 	removeAll(tx, flowLogs, account)
 	removeAll(tx, natGateways, account)
 	removeAll(tx, vpcEndpoints, account)

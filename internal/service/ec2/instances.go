@@ -120,6 +120,9 @@ func (s *Service) shapeInstanceInterface(r store.Reader, e *resource.Interface) 
 	for _, ip := range e.IPv6 {
 		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.InstanceIpv6Address{Ipv6Address: ip})
 	}
+	for _, p := range e.IPv4Prefixes() {
+		out.Ipv4Prefixes = append(out.Ipv4Prefixes, shape.InstanceIpv4Prefix{Ipv4Prefix: p})
+	}
 	v := interfaceView{e, r, s.cfg.Domain}
 	for i, a := range e.Addresses() {
 		address := shape.InstancePrivateIpAddress{Primary: i == 0, PrivateDnsName: resource.PrivateName(e.Region, a.PrivateIP), PrivateIpAddress: a.PrivateIP}

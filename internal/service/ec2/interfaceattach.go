@@ -80,8 +80,8 @@ func (s *Service) attachable(r store.Reader, e *resource.Interface, inst *resour
 		if len(inst.Interfaces) >= t.MaxInterfaces() {
 			return awserr.New("AttachmentLimitExceeded", "Interface count %d exceeds the limit for %s", len(inst.Interfaces)+1, t.Name)
 		}
-		if len(e.Addresses()) > t.AddressesPerInterface() {
-			return awserr.New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
+		if err := addressesFit(t, len(e.Addresses()), len(e.Prefixes)); err != nil {
+			return err
 		}
 	}
 	return nil

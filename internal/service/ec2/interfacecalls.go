@@ -23,7 +23,8 @@ const (
 type interfaceSpec struct {
 	ip        string
 	secondary []string
-	count     int // of further addresses that the cloud picks
+	count     int      // of further addresses that the cloud picks
+	prefixes  []string // delegated ones, of IPv4; "" is one that the cloud picks
 }
 
 // readAddresses gathers the addresses of a request from the places where they can be said.
@@ -41,14 +42,11 @@ func readAddresses(ip string, list []shape.PrivateIpAddressSpecification, count 
 			spec.secondary = append(spec.secondary, a.PrivateIpAddress)
 		}
 	}
-	if count != nil {
-		if *count < 1 || *count > maxSecondary {
-			return spec, errValue(itoa(*count), "secondaryPrivateIpAddressCount")
-		}
-		if len(spec.secondary) > 0 {
-			return spec, errCombination("The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together")
-		}
-		spec.count = *count
+	if spec.count, err = furtherCount(count); err != nil {
+		return spec, err
+	}
+	if count != nil && len(spec.secondary) > 0 {
+		return spec, errCombination("The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together")
 	}
 	seen := map[string]bool{}
 	for _, a := range append(one(spec.ip), spec.secondary...) {
@@ -64,6 +62,17 @@ func readAddresses(ip string, list []shape.PrivateIpAddressSpecification, count 
 	return spec, nil
 }
 
+// furtherCount checks a number of further addresses.
+func furtherCount(count *int) (int, error) {
+	switch {
+	case count == nil:
+		return 0, nil
+	case *count < 1 || *count > maxSecondary:
+		return 0, errValue(itoa(*count), "secondaryPrivateIpAddressCount")
+	}
+	return *count, nil
+}
+
 // takeAddress gives a private address of a subnet: the one asked for, if it is free, or any. taken has those
 // that were taken in this call and are not in the store yet.
 func takeAddress(r store.Reader, sub *resource.Subnet, want string, taken map[string]bool, rnd *rand.Rand) (string, error) {
@@ -73,7 +82,8 @@ func takeAddress(r store.Reader, sub *resource.Subnet, want string, taken map[st
 		return taken[ip.String()] || store.InterfacesByIP.One(r, sub.VPCID+"/"+ip.String()) != nil
 	}
 	if want == "" {
-		ip, ok := room.Free(rnd.Uint32(), used)
+		kept := reservationsOf(r, sub)
+		ip, ok := room.Free(rnd.Uint32(), func(ip netip.Addr) bool { return used(ip) || kept.overlap(netip.PrefixFrom(ip, 32)) })
 		if !ok {
 			return "", awserr.New("InsufficientFreeAddressesInSubnet", "The specified subnet '%s' does not have enough free addresses to satisfy the request.", sub.ID)
 		}
@@ -106,6 +116,9 @@ func giveAddresses(r store.Reader, e *resource.Interface, sub *resource.Subnet, 
 		}
 		e.Secondary = append(e.Secondary, resource.PrivateAddress{PrivateIP: ip})
 	}
+	if err := giveIPv4Prefixes(r, e, sub, spec.prefixes, taken, rnd); err != nil {
+		return err
+	}
 	v := store.VPCs.Get(r, sub.VPCID)
 	e.VPCID, e.SubnetID, e.Zone, e.MAC = v.ID, sub.ID, sub.Zone, mac(v.VNI, netip.MustParseAddr(e.PrivateIP))
 	return nil
@@ -128,6 +141,9 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *shape.CreateNe
 	}
 	spec, err := readAddresses(in.PrivateIpAddress, in.PrivateIpAddresses, in.SecondaryPrivateIpAddressCount)
 	if err != nil {
+		return nil, err
+	}
+	if err := spec.readPrefixes(prefixTexts(in.Ipv4Prefixes), in.Ipv4PrefixCount); err != nil {
 		return nil, err
 	}
 	tags, err := tagsOnCreate(in.TagSpecifications, "network-interface")

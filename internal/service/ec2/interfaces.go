@@ -61,6 +61,7 @@ func (s *Service) shapeInterface(r store.Reader, e *resource.Interface) shape.Ne
 		}
 		out.PrivateIpAddresses = append(out.PrivateIpAddresses, address)
 	}
+	out.Ipv4Prefixes = shapePrefixes(e.IPv4Prefixes())
 	for _, ip := range e.IPv6 {
 		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.NetworkInterfaceIpv6Address{Ipv6Address: ip})
 	}

@@ -86,6 +86,11 @@ var (
 		func(v *resource.Subnet) string { return v.ID }, func(v *resource.Subnet) *resource.Owned { return &v.Owned },
 		"InvalidSubnetID.NotFound", "",
 	}
+	cidrReservations = &kind[resource.CIDRReservation]{
+		"scr-", "subnet CIDR reservation", "subnet-cidr-reservation", store.CIDRReservations, store.CIDRReservationsByOwner,
+		func(v *resource.CIDRReservation) string { return v.ID }, func(v *resource.CIDRReservation) *resource.Owned { return &v.Owned },
+		"InvalidSubnetCidrReservationID.NotFound", "",
+	}
 	groups = &kind[resource.SecurityGroup]{
 		"sg-", "security group", "security-group", store.SecurityGroups, store.SecurityGroupsByOwner,
 		func(v *resource.SecurityGroup) string { return v.ID }, func(v *resource.SecurityGroup) *resource.Owned { return &v.Owned },

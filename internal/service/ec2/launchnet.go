@@ -92,7 +92,10 @@ func interfaceOf(e *shape.InstanceNetworkInterfaceSpecification, instances int) 
 	if n.addresses, err = readAddresses(e.PrivateIpAddress, e.PrivateIpAddresses, e.SecondaryPrivateIpAddressCount); err != nil {
 		return n, err
 	}
-	if instances > 1 && (n.addresses.ip != "" || len(n.addresses.secondary) > 0) {
+	if err := n.addresses.readPrefixes(prefixTexts(e.Ipv4Prefixes), e.Ipv4PrefixCount); err != nil {
+		return n, err
+	}
+	if instances > 1 && (n.addresses.ip != "" || len(n.addresses.secondary)+len(e.Ipv4Prefixes) > 0) {
 		return n, errOneAddress()
 	}
 	if n.existing == "" {
@@ -101,7 +104,7 @@ func interfaceOf(e *shape.InstanceNetworkInterfaceSpecification, instances int) 
 	switch {
 	case instances > 1:
 		return n, errCombination("A network interface may only be given when one instance is launched")
-	case n.subnet != "" || len(n.groupIDs) > 0 || n.addresses.ip != "" || len(n.addresses.secondary)+n.addresses.count > 0 || n.description != "" || isTrue(n.public):
+	case n.subnet != "" || len(n.groupIDs) > 0 || n.addresses.ip != "" || len(n.addresses.secondary)+n.addresses.count+len(n.addresses.prefixes) > 0 || n.description != "" || isTrue(n.public):
 		return n, errCombination("A network interface that exists may not be given together with a subnet, security groups, addresses or a description")
 	case isTrue(e.DeleteOnTermination):
 		return n, errCombination("A network interface that exists stays when the instance ends; change that after the launch")
@@ -191,7 +194,7 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 			}
 			c.subnet = sub
 		}
-		addresses := 1 + len(n.addresses.secondary) + n.addresses.count
+		addresses, prefixes := 1+len(n.addresses.secondary)+n.addresses.count, len(n.addresses.prefixes)
 		if n.existing != "" {
 			e, err := interfaces.find(r, info, n.existing)
 			if err != nil {
@@ -203,7 +206,7 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 			if slices.ContainsFunc(p.cards, func(o card) bool { return o.existing != nil && o.existing.ID == e.ID }) {
 				return awserr.New("InvalidParameterValue", "The network interface '%s' is given twice", e.ID)
 			}
-			c.existing, c.subnet, addresses = e, store.Subnets.Get(r, e.SubnetID), len(e.Addresses())
+			c.existing, c.subnet, addresses, prefixes = e, store.Subnets.Get(r, e.SubnetID), len(e.Addresses()), len(e.Prefixes)
 		}
 		if c.subnet.Zone != p.subnet.Zone {
 			return errCombination("You may not attach a network interface to an instance if they are not in the same availability zone")
@@ -211,8 +214,8 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 		if c.subnet.VPCID != p.vpc.ID {
 			return errUnsupported("Interfaces of one instance in several VPCs are not supported by this cloud.")
 		}
-		if addresses > p.kind.AddressesPerInterface() {
-			return awserr.New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
+		if err := addressesFit(p.kind, addresses, prefixes); err != nil {
+			return err
 		}
 		if c.public = c.subnet.MapPublicIP && len(p.nets) == 1; n.public != nil {
 			c.public = *n.public

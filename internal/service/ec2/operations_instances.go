@@ -43,14 +43,14 @@ func runInstancesMembers() members {
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +
-			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount IamInstanceProfile",
+			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.Ipv4Prefixes NetworkInterfaces.Ipv4PrefixCount IamInstanceProfile",
 		refused: "BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate " +
 			"InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
 			"ElasticGpuSpecification ElasticInferenceAccelerators HibernationOptions LicenseSpecifications EnclaveOptions DisableApiStop " +
 			"CpuOptions.AmdSevSnp CapacityReservationSpecification.CapacityReservationTarget " +
 			"Placement.Affinity Placement.HostId Placement.SpreadDomain Placement.HostResourceGroupArn " +
 			"NetworkInterfaces.AssociateCarrierIpAddress " +
-			"NetworkInterfaces.Ipv6AddressCount NetworkInterfaces.Ipv6Addresses NetworkInterfaces.Ipv4Prefixes NetworkInterfaces.Ipv4PrefixCount " +
+			"NetworkInterfaces.Ipv6AddressCount NetworkInterfaces.Ipv6Addresses " +
 			"NetworkInterfaces.Ipv6Prefixes NetworkInterfaces.Ipv6PrefixCount NetworkInterfaces.PrimaryIpv6 NetworkInterfaces.EnaSrdSpecification " +
 			"NetworkInterfaces.ConnectionTrackingSpecification",
 		harmless: map[string]string{"AdditionalInfo": "reserved by AWS"},

@@ -39,6 +39,9 @@ func vpcOperations() map[string]members {
 				"EnableResourceNameDnsAAAARecordOnLaunch EnableLniAtDeviceIndex DisableLniAtDeviceIndex",
 			note: "Host names are of the kind ip-name.",
 		},
+		"CreateSubnetCidrReservation":                {on: "subnet-cidr-reservation:+ subnet:SubnetId", used: "DryRun SubnetId Cidr ReservationType Description TagSpecifications", note: "Ranges of IPv4."},
+		"GetSubnetCidrReservations":                  {on: "subnet:SubnetId", used: pageMembers + "SubnetId"},
+		"DeleteSubnetCidrReservation":                {on: "subnet-cidr-reservation:SubnetCidrReservationId", used: "DryRun SubnetCidrReservationId"},
 		"CreateRouteTable":                           {on: "route-table:+ vpc:VpcId", used: "DryRun VpcId TagSpecifications ClientToken"},
 		"DeleteRouteTable":                           {on: "route-table:RouteTableId", used: "DryRun RouteTableId"},
 		"AssociateRouteTable":                        {on: "route-table:RouteTableId subnet:SubnetId?", used: "DryRun RouteTableId SubnetId", refused: "GatewayId"},
@@ -76,8 +79,8 @@ func vpcOperations() map[string]members {
 		"RestoreManagedPrefixListVersion":            {on: "prefix-list:PrefixListId", used: "DryRun PrefixListId PreviousVersion CurrentVersion", note: "The last 100 versions are kept."},
 		"CreateNetworkInterface": {
 			on:      "network-interface:+ subnet:SubnetId security-group:Groups?",
-			used:    "DryRun Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount InterfaceType SubnetId TagSpecifications ClientToken",
-			refused: "Ipv6AddressCount Ipv6Addresses Ipv4Prefixes Ipv4PrefixCount Ipv6Prefixes Ipv6PrefixCount EnablePrimaryIpv6 ConnectionTrackingSpecification",
+			used:    "DryRun Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount InterfaceType SubnetId TagSpecifications ClientToken Ipv4Prefixes Ipv4PrefixCount",
+			refused: "Ipv6AddressCount Ipv6Addresses Ipv6Prefixes Ipv6PrefixCount EnablePrimaryIpv6 ConnectionTrackingSpecification",
 		},
 		"DeleteNetworkInterface": {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId"},
 		"AttachNetworkInterface": {
@@ -95,10 +98,9 @@ func vpcOperations() map[string]members {
 		"DescribeNetworkInterfaceAttribute": {used: "DryRun NetworkInterfaceId Attribute"},
 		"ResetNetworkInterfaceAttribute":    {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId SourceDestCheck"},
 		"AssignPrivateIpAddresses": {
-			on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment",
-			refused: "Ipv4Prefixes Ipv4PrefixCount",
+			on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment Ipv4Prefixes Ipv4PrefixCount",
 		},
-		"UnassignPrivateIpAddresses": {on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses", refused: "Ipv4Prefixes"},
+		"UnassignPrivateIpAddresses": {on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses Ipv4Prefixes"},
 		"CreateNatGateway": {
 			on:   "natgateway:+ subnet:SubnetId elastic-ip:AllocationId? elastic-ip:SecondaryAllocationIds?",
 			used: "DryRun AllocationId ClientToken SubnetId TagSpecifications ConnectivityType PrivateIpAddress SecondaryAllocationIds SecondaryPrivateIpAddresses SecondaryPrivateIpAddressCount",

@@ -8,6 +8,7 @@ import (
 	"karri.dev/internal/aws/awserr"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/instancetype"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -18,19 +19,21 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *shape.Assign
 	if err != nil {
 		return nil, err
 	}
-	count := 0
-	if in.SecondaryPrivateIpAddressCount != nil {
-		count = *in.SecondaryPrivateIpAddressCount
+	var spec interfaceSpec
+	if spec.count, err = furtherCount(in.SecondaryPrivateIpAddressCount); err != nil {
+		return nil, err
 	}
+	spec.secondary = in.PrivateIpAddresses
 	switch {
 	case in.NetworkInterfaceId == "":
 		return nil, errMissing("networkInterfaceId")
-	case len(in.PrivateIpAddresses) == 0 && in.SecondaryPrivateIpAddressCount == nil:
+	case len(in.PrivateIpAddresses)+len(in.Ipv4Prefixes) == 0 && in.SecondaryPrivateIpAddressCount == nil && in.Ipv4PrefixCount == nil:
 		return nil, awserr.New("MissingParameter", "Either privateIpAddresses or secondaryPrivateIpAddressCount must be given")
 	case len(in.PrivateIpAddresses) > 0 && in.SecondaryPrivateIpAddressCount != nil:
 		return nil, errCombination("The parameters privateIpAddresses and secondaryPrivateIpAddressCount cannot be used together")
-	case in.SecondaryPrivateIpAddressCount != nil && (count < 1 || count > maxSecondary):
-		return nil, errValue(itoa(count), "secondaryPrivateIpAddressCount")
+	}
+	if err := spec.readPrefixes(in.Ipv4Prefixes, in.Ipv4PrefixCount); err != nil {
+		return nil, err
 	}
 	rnd := s.random()
 	out := &shape.AssignPrivateIpAddressesResult{NetworkInterfaceId: in.NetworkInterfaceId}
@@ -43,7 +46,7 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *shape.Assign
 		sub := store.Subnets.Get(tx, e.SubnetID)
 		next, taken := *e, map[string]bool{}
 		next.Secondary = slices.Clone(e.Secondary)
-		for _, want := range append(slices.Clone(in.PrivateIpAddresses), make([]string, count)...) {
+		for _, want := range append(slices.Clone(spec.secondary), make([]string, spec.count)...) {
 			if want != "" && slices.ContainsFunc(next.Addresses(), func(a resource.PrivateAddress) bool { return a.PrivateIP == want }) {
 				if want == e.PrivateIP {
 					return awserr.New("InvalidParameterValue", "Address %s is the primary address of %s", want, e.ID)
@@ -62,6 +65,10 @@ func (s *Service) AssignPrivateIpAddresses(ctx context.Context, in *shape.Assign
 			next.Secondary = append(next.Secondary, resource.PrivateAddress{PrivateIP: ip})
 			out.AssignedPrivateIpAddresses = append(out.AssignedPrivateIpAddresses, shape.AssignedPrivateIpAddress{PrivateIpAddress: ip})
 		}
+		if err := giveIPv4Prefixes(tx, &next, sub, spec.prefixes, taken, rnd); err != nil {
+			return err
+		}
+		out.AssignedIpv4Prefixes = shapePrefixes(next.Prefixes[len(e.Prefixes):])
 		if err := s.checkAddressLimit(tx, &next); err != nil {
 			return err
 		}
@@ -96,22 +103,34 @@ func (s *Service) unassign(tx *store.Tx, e *resource.Interface, ips []string) er
 	return store.Interfaces.Put(tx, &next)
 }
 
+// addressesFit checks an interface's number of addresses and delegated prefixes, of which each counts like one, for an
+// instance type; nil is none.
+func addressesFit(t *instancetype.Type, addresses, prefixes int) error {
+	most := maxSecondary + 1
+	if t != nil {
+		most = t.AddressesPerInterface()
+	}
+	switch {
+	case prefixes > 0 && t != nil && t.Hypervisor != "nitro":
+		return errUnsupported("Delegated prefixes are supported for Nitro instances only; the instance type '%s' is none.", t.Name)
+	case addresses+prefixes > most:
+		return awserr.New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
+	}
+	return nil
+}
+
 // checkAddressLimit holds an interface to its instance type's number of addresses.
 func (s *Service) checkAddressLimit(r store.Reader, e *resource.Interface) error {
-	most := maxSecondary + 1
 	if inst := store.Instances.Get(r, e.InstanceID); inst != nil {
 		types, err := s.Types.At(r)
 		if err != nil {
 			return err
 		}
 		if t := types.Get(inst.Type); t != nil {
-			most = t.AddressesPerInterface()
+			return addressesFit(t, len(e.Addresses()), len(e.Prefixes))
 		}
 	}
-	if len(e.Addresses()) > most {
-		return awserr.New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
-	}
-	return nil
+	return addressesFit(nil, len(e.Addresses()), len(e.Prefixes))
 }
 
 // UnassignPrivateIpAddresses takes further addresses from an interface.
@@ -120,7 +139,7 @@ func (s *Service) UnassignPrivateIpAddresses(ctx context.Context, in *shape.Unas
 	if err != nil {
 		return nil, err
 	}
-	if len(in.PrivateIpAddresses) == 0 {
+	if len(in.PrivateIpAddresses)+len(in.Ipv4Prefixes) == 0 {
 		return nil, errMissing("privateIpAddresses")
 	}
 	err = s.update(ctx, nil, func(tx *store.Tx) error {
@@ -133,7 +152,17 @@ func (s *Service) UnassignPrivateIpAddresses(ctx context.Context, in *shape.Unas
 				return awserr.New("InvalidParameterValue", "Some of [%s] are not assigned to interface %s", strings.Join(in.PrivateIpAddresses, ", "), e.ID)
 			}
 		}
-		return s.unassign(tx, e, in.PrivateIpAddresses)
+		for _, p := range in.Ipv4Prefixes {
+			if !slices.Contains(e.IPv4Prefixes(), p) {
+				return awserr.New("InvalidParameterValue", "Some of [%s] are not assigned to interface %s", strings.Join(in.Ipv4Prefixes, ", "), e.ID)
+			}
+		}
+		next := *e
+		next.Prefixes = slices.DeleteFunc(slices.Clone(e.Prefixes), func(p string) bool { return slices.Contains(in.Ipv4Prefixes, p) })
+		if err := store.Interfaces.Put(tx, &next); err != nil {
+			return err
+		}
+		return s.unassign(tx, &next, in.PrivateIpAddresses)
 	})
 	if err != nil {
 		return nil, err

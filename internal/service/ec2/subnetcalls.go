@@ -168,6 +168,9 @@ func (s *Service) DeleteSubnet(ctx context.Context, in *shape.DeleteSubnetReques
 				return err
 			}
 		}
+		for _, c := range reservationsOf(tx, sub) {
+			store.CIDRReservations.Delete(tx, c.ID)
+		}
 		store.Subnets.Delete(tx, sub.ID)
 		return nil
 	})

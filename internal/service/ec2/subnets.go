@@ -21,7 +21,7 @@ func available(r store.Reader, sub *resource.Subnet) int {
 	}
 	n := int(cidr.Subnet(p).Size())
 	for e := range store.InterfacesBySubnet.By(r, sub.ID) {
-		n -= len(e.Addresses())
+		n -= len(e.Addresses()) + len(e.DelegatedIPv4())
 	}
 	return n
 }

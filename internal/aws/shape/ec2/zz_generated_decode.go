@@ -524,6 +524,16 @@ func decodeCreateSnapshotsRequest(d *wire.Decoder, n *wire.Node, v *CreateSnapsh
 	v.CopyTagsFromSource = d.String(n.Take("CopyTagsFromSource"))
 }
 
+func decodeCreateSubnetCidrReservationRequest(d *wire.Decoder, n *wire.Node, v *CreateSubnetCidrReservationRequest) {
+	d.Require(n, "SubnetId", "Cidr", "ReservationType")
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.Cidr = d.String(n.Take("Cidr"))
+	v.ReservationType = d.String(n.Take("ReservationType"))
+	v.Description = d.String(n.Take("Description"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
 func decodeCreateSubnetRequest(d *wire.Decoder, n *wire.Node, v *CreateSubnetRequest) {
 	d.Require(n, "VpcId")
 	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
@@ -755,6 +765,12 @@ func decodeDeleteSecurityGroupRequest(d *wire.Decoder, n *wire.Node, v *DeleteSe
 func decodeDeleteSnapshotRequest(d *wire.Decoder, n *wire.Node, v *DeleteSnapshotRequest) {
 	d.Require(n, "SnapshotId")
 	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDeleteSubnetCidrReservationRequest(d *wire.Decoder, n *wire.Node, v *DeleteSubnetCidrReservationRequest) {
+	d.Require(n, "SubnetCidrReservationId")
+	v.SubnetCidrReservationId = d.String(n.Take("SubnetCidrReservationId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -1601,6 +1617,15 @@ func decodeGetSerialConsoleAccessStatusRequest(d *wire.Decoder, n *wire.Node, v 
 
 func decodeGetSnapshotBlockPublicAccessStateRequest(d *wire.Decoder, n *wire.Node, v *GetSnapshotBlockPublicAccessStateRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeGetSubnetCidrReservationsRequest(d *wire.Decoder, n *wire.Node, v *GetSubnetCidrReservationsRequest) {
+	d.Require(n, "SubnetId")
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
 func decodeHibernationOptionsRequest(d *wire.Decoder, n *wire.Node, v *HibernationOptionsRequest) {

@@ -928,6 +928,15 @@ func appendCreateSnapshotsResult(b []byte, v *CreateSnapshotsResult) []byte {
 	return b
 }
 
+func appendCreateSubnetCidrReservationResult(b []byte, v *CreateSubnetCidrReservationResult) []byte {
+	if v.SubnetCidrReservation != nil {
+		b = append(b, "<subnetCidrReservation>"...)
+		b = appendSubnetCidrReservation(b, v.SubnetCidrReservation)
+		b = append(b, "</subnetCidrReservation>"...)
+	}
+	return b
+}
+
 func appendCreateSubnetResult(b []byte, v *CreateSubnetResult) []byte {
 	if v.Subnet != nil {
 		b = append(b, "<subnet>"...)
@@ -1244,6 +1253,15 @@ func appendDeleteSecurityGroupResult(b []byte, v *DeleteSecurityGroupResult) []b
 
 func appendDeleteSnapshotResult(b []byte, v *DeleteSnapshotResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteSubnetCidrReservationResult(b []byte, v *DeleteSubnetCidrReservationResult) []byte {
+	if v.DeletedSubnetCidrReservation != nil {
+		b = append(b, "<deletedSubnetCidrReservation>"...)
+		b = appendSubnetCidrReservation(b, v.DeletedSubnetCidrReservation)
+		b = append(b, "</deletedSubnetCidrReservation>"...)
+	}
 	return b
 }
 
@@ -3021,6 +3039,27 @@ func appendGetSerialConsoleAccessStatusResult(b []byte, v *GetSerialConsoleAcces
 func appendGetSnapshotBlockPublicAccessStateResult(b []byte, v *GetSnapshotBlockPublicAccessStateResult) []byte {
 	if v.State != "" {
 		b = wire.AppendString(b, "state", v.State)
+	}
+	return b
+}
+
+func appendGetSubnetCidrReservationsResult(b []byte, v *GetSubnetCidrReservationsResult) []byte {
+	b = append(b, "<subnetIpv4CidrReservationSet>"...)
+	for i := range v.SubnetIpv4CidrReservations {
+		b = append(b, "<item>"...)
+		b = appendSubnetCidrReservation(b, &v.SubnetIpv4CidrReservations[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</subnetIpv4CidrReservationSet>"...)
+	b = append(b, "<subnetIpv6CidrReservationSet>"...)
+	for i := range v.SubnetIpv6CidrReservations {
+		b = append(b, "<item>"...)
+		b = appendSubnetCidrReservation(b, &v.SubnetIpv6CidrReservations[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</subnetIpv6CidrReservationSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
 	return b
 }
@@ -7777,6 +7816,37 @@ func appendSubnetCidrBlockState(b []byte, v *SubnetCidrBlockState) []byte {
 	}
 	if v.StatusMessage != "" {
 		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
+	return b
+}
+
+func appendSubnetCidrReservation(b []byte, v *SubnetCidrReservation) []byte {
+	if v.SubnetCidrReservationId != "" {
+		b = wire.AppendString(b, "subnetCidrReservationId", v.SubnetCidrReservationId)
+	}
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
+	}
+	if v.Cidr != "" {
+		b = wire.AppendString(b, "cidr", v.Cidr)
+	}
+	if v.ReservationType != "" {
+		b = wire.AppendString(b, "reservationType", v.ReservationType)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
 	}
 	return b
 }

@@ -1091,6 +1091,12 @@ const (
 	SubnetCidrBlockStateCodeFailed         = "failed"
 )
 
+// Values of SubnetCidrReservationType.
+const (
+	SubnetCidrReservationTypePrefix   = "prefix"
+	SubnetCidrReservationTypeExplicit = "explicit"
+)
+
 // Values of SubnetState.
 const (
 	SubnetStatePending                    = "pending"

@@ -530,6 +530,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateSubnetCidrReservation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateSubnetCidrReservationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateSubnetCidrReservationResponse", appendCreateSubnetCidrReservationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateSubnetCidrReservation(ctx, in.(*CreateSubnetCidrReservationRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateTags"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateTagsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -815,6 +827,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteSubnet(ctx, in.(*DeleteSubnetRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteSubnetCidrReservation"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteSubnetCidrReservationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteSubnetCidrReservationResponse", appendDeleteSubnetCidrReservationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteSubnetCidrReservation(ctx, in.(*DeleteSubnetCidrReservationRequest))
 			},
 		},
 		{
@@ -2023,6 +2047,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).GetSnapshotBlockPublicAccessState(ctx, in.(*GetSnapshotBlockPublicAccessStateRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetSubnetCidrReservations"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetSubnetCidrReservationsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetSubnetCidrReservationsResponse", appendGetSubnetCidrReservationsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetSubnetCidrReservations(ctx, in.(*GetSubnetCidrReservationsRequest))
 			},
 		},
 		{

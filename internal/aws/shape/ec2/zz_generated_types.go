@@ -861,6 +861,19 @@ type CreateSnapshotsResult struct {
 	Snapshots []SnapshotInfo
 }
 
+type CreateSubnetCidrReservationRequest struct {
+	SubnetId          string // required
+	Cidr              string // required
+	ReservationType   string // required; values: SubnetCidrReservationType
+	Description       string
+	DryRun            *bool
+	TagSpecifications []TagSpecification
+}
+
+type CreateSubnetCidrReservationResult struct {
+	SubnetCidrReservation *SubnetCidrReservation
+}
+
 type CreateSubnetRequest struct {
 	TagSpecifications  []TagSpecification
 	AvailabilityZone   string
@@ -1211,6 +1224,15 @@ type DeleteSnapshotRequest struct {
 }
 
 type DeleteSnapshotResult struct {
+}
+
+type DeleteSubnetCidrReservationRequest struct {
+	SubnetCidrReservationId string // required
+	DryRun                  *bool
+}
+
+type DeleteSubnetCidrReservationResult struct {
+	DeletedSubnetCidrReservation *SubnetCidrReservation
 }
 
 type DeleteSubnetRequest struct {
@@ -2683,6 +2705,20 @@ type GetSnapshotBlockPublicAccessStateRequest struct {
 
 type GetSnapshotBlockPublicAccessStateResult struct {
 	State string // values: SnapshotBlockPublicAccessState
+}
+
+type GetSubnetCidrReservationsRequest struct {
+	Filters    []Filter
+	SubnetId   string // required
+	DryRun     *bool
+	NextToken  string
+	MaxResults *int
+}
+
+type GetSubnetCidrReservationsResult struct {
+	SubnetIpv4CidrReservations []SubnetCidrReservation
+	SubnetIpv6CidrReservations []SubnetCidrReservation
+	NextToken                  string
 }
 
 type GpuDeviceInfo struct {
@@ -5314,6 +5350,16 @@ type Subnet struct {
 type SubnetCidrBlockState struct {
 	State         string // values: SubnetCidrBlockStateCode
 	StatusMessage string
+}
+
+type SubnetCidrReservation struct {
+	SubnetCidrReservationId string
+	SubnetId                string
+	Cidr                    string
+	ReservationType         string // values: SubnetCidrReservationType
+	OwnerId                 string
+	Description             string
+	Tags                    []Tag
 }
 
 type SubnetConfiguration struct {
