@@ -38,10 +38,12 @@ func (im *Importer) importImage(ctx context.Context, task *resource.ImportTask) 
 	if err != nil {
 		return spaceError(err)
 	}
-	if v := task.Volume; v != nil && len(disks) == 1 && gib(disks[0].Size()) > v.SizeGiB {
-		return &BadImage{Reason: fmt.Sprintf("The disk has %d GiB, and the volume only %d", gib(disks[0].Size()), v.SizeGiB)}
+	for n, v := range task.Volumes { // their formats have one disk a file
+		if size := gib(disks[n].Size()); size > v.SizeGiB {
+			return &BadImage{Reason: fmt.Sprintf("The disk has %d GiB, and the volume only %d", size, v.SizeGiB)}
+		}
 	}
-	if len(disks) > 1 && (task.Volume != nil || task.SnapshotID != "" || im.cfg.RootDevice != "ebs") {
+	if len(disks) > 1 && !task.Conversion() && (task.SnapshotID != "" || im.cfg.RootDevice != "ebs") {
 		return &BadImage{Reason: fmt.Sprintf("The image has %d disks: exactly one can be imported here", len(disks))}
 	}
 	list := make([]imported, len(disks))
@@ -197,9 +199,12 @@ func (c counter) Write(p []byte) (int, error) { return len(p), c(len(p)) }
 const MaxDisks = 20
 
 // diskID names the data of a task's disk: the first one's is that of what the task makes, and further ones are of
-// snapshots, whose ids follow from the image's.
+// volumes, or of snapshots, whose ids follow from the image's.
 func diskID(task *resource.ImportTask, n int) string {
-	if n == 0 {
+	switch {
+	case n < len(task.Volumes):
+		return task.Volumes[n].ID
+	case n == 0:
 		return task.Target()
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s disk %d", task.Target(), n))
@@ -222,7 +227,14 @@ func (im *Importer) finish(ctx context.Context, id string, disks []imported) err
 			t.Disks[n].Size = d.data.VirtualSize
 		}
 		root := disks[0].data
-		if t.Volume != nil {
+		if t.InstanceID != "" {
+			var data []resource.ImageData
+			for _, d := range disks {
+				data = append(data, d.data)
+			}
+			return im.deps.AddInstance(tx, t, data)
+		}
+		if t.Conversion() {
 			return im.addVolume(tx, t, owned, root)
 		}
 		if t.SnapshotID != "" {

@@ -59,8 +59,10 @@ type Deps struct {
 	Bundles   *rsa.PrivateKey // opens bundles; nil: none
 	// AddVolume puts a new volume into a transaction, within its account's quotas and its zone's room.
 	AddVolume func(tx *store.Tx, v *resource.Volume) error
-	Now       func() time.Time
-	Log       *slog.Logger
+	// AddInstance likewise puts the instance of a task, with its volumes over the data of the task's disks.
+	AddInstance func(tx *store.Tx, t *resource.ImportTask, disks []resource.ImageData) error
+	Now         func() time.Time
+	Log         *slog.Logger
 }
 
 // Importer is a reconciler; one process of the cloud runs it.
@@ -220,7 +222,7 @@ func (im *Importer) carryOut(ctx context.Context, task *resource.ImportTask) {
 
 // wait looks again later whether a task's parts have come, or ends it.
 func (im *Importer) wait(ctx context.Context, task *resource.ImportTask, why error) {
-	if task.Volume != nil && im.deps.Now().Before(task.Volume.Expires) {
+	if task.Conversion() && im.deps.Now().Before(task.Volumes[0].Expires) {
 		im.reporter(ctx, task.ID)("Pending: "+why.Error(), 0)
 		im.mu.Lock()
 		im.waiting[task.ID] = im.deps.Now().Add(im.cfg.PartsPause)

@@ -59,7 +59,7 @@ func setup(t *testing.T) *fixture {
 func (f *fixture) run(c Converter) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	i := New(Config{Scratch: f.scratch, RootDevice: f.rootDevice, RetryPause: time.Millisecond, PartsPause: 10 * time.Millisecond}, Deps{AddVolume: addVolume, Store: f.store, Objects: f.objects, Converter: c, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
+	i := New(Config{Scratch: f.scratch, RootDevice: f.rootDevice, RetryPause: time.Millisecond, PartsPause: 10 * time.Millisecond}, Deps{AddVolume: addVolume, AddInstance: addInstance, Store: f.store, Objects: f.objects, Converter: c, Now: time.Now, Log: slog.New(slog.DiscardHandler)})
 	go func() { done <- i.Run(ctx) }()
 	f.stop = func() {
 		cancel()

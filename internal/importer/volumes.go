@@ -141,8 +141,9 @@ func (j *joined) Close() (err error) {
 
 // addVolume makes the volume of a task, over the data that was imported.
 func (im *Importer) addVolume(tx *store.Tx, t *resource.ImportTask, owned resource.Owned, data resource.ImageData) error {
+	v := t.Volumes[0]
 	return im.deps.AddVolume(tx, &resource.Volume{
-		Owned: owned, ID: t.Volume.ID, Zone: t.Volume.Zone, SizeGiB: t.Volume.SizeGiB, Type: "gp2", State: resource.VolumeCreating,
+		Owned: owned, ID: v.ID, Zone: v.Zone, SizeGiB: v.SizeGiB, Type: "gp2", State: resource.VolumeCreating,
 		Format: "qcow2", Base: &data,
 	})
 }

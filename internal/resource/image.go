@@ -1,6 +1,9 @@
 package resource
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // ImageState is an EC2 image state.
 type ImageState string
@@ -85,36 +88,43 @@ type ImageData struct {
 	SHA256      string `json:"sha256"` // hex, of the object
 }
 
-// ImportTask is an ImportImage, an ImportSnapshot or an ImportVolume task.
+// ImportTask is an ImportImage, an ImportSnapshot, an ImportVolume or an ImportInstance task.
 type ImportTask struct {
 	Owned
-	ID            string        `json:"id"` // import-ami-…, import-snap-…, import-vol-…
-	ClientToken   string        `json:"client_token,omitempty"`
-	Description   string        `json:"description,omitempty"`
-	Architecture  string        `json:"architecture"`
-	Platform      string        `json:"platform,omitempty"`
-	BootMode      string        `json:"boot_mode,omitempty"`
-	RoleName      string        `json:"role_name,omitempty"`
-	Disks         []ImportDisk  `json:"disks"`
-	Status        string        `json:"status"`         // "active", "completed", "deleting", "deleted" (cancelled or failed)
-	StatusMessage string        `json:"status_message"` // "pending", "converting", …, or why it failed
-	Progress      int           `json:"progress"`       // percent
-	ImageID       string        `json:"image,omitempty"`
-	SnapshotID    string        `json:"snapshot,omitempty"` // of an ImportSnapshot task
-	Volume        *ImportVolume `json:"volume,omitempty"`   // of an ImportVolume task
-	Cancel        bool          `json:"cancel,omitempty"`
-	EndedAt       time.Time     `json:"ended,omitzero"`
+	ID            string         `json:"id"` // import-ami-…, import-snap-…, import-vol-…, import-i-…
+	ClientToken   string         `json:"client_token,omitempty"`
+	Description   string         `json:"description,omitempty"`
+	Architecture  string         `json:"architecture"`
+	Platform      string         `json:"platform,omitempty"`
+	BootMode      string         `json:"boot_mode,omitempty"`
+	RoleName      string         `json:"role_name,omitempty"`
+	Disks         []ImportDisk   `json:"disks"`
+	Status        string         `json:"status"`         // "active", "completed", "deleting", "deleted" (cancelled or failed)
+	StatusMessage string         `json:"status_message"` // "pending", "converting", …, or why it failed
+	Progress      int            `json:"progress"`       // percent
+	ImageID       string         `json:"image,omitempty"`
+	SnapshotID    string         `json:"snapshot,omitempty"` // of an ImportSnapshot task
+	Volumes       []ImportVolume `json:"volumes,omitempty"`  // of ImportVolume and ImportInstance tasks: what each disk becomes
+	InstanceID    string         `json:"instance,omitempty"` // of an ImportInstance task
+	// Launch is how an imported instance is made: a RunInstances request, in JSON. ImageID is that of an image which
+	// nobody sees: it stands for what an image says of its instances.
+	Launch  json.RawMessage `json:"launch,omitempty"`
+	Cancel  bool            `json:"cancel,omitempty"`
+	EndedAt time.Time       `json:"ended,omitzero"`
 }
 
-// Target is the id of what the task makes.
+// Target is the id under which the data of the task's first disk is kept: that of what the task makes.
 func (t *ImportTask) Target() string {
-	if t.Volume != nil {
-		return t.Volume.ID
+	if t.Conversion() {
+		return t.Volumes[0].ID
 	}
 	return t.ImageID + t.SnapshotID
 }
 
-// ImportVolume is what an ImportVolume task makes. Its disk's Key is a manifest, whose parts may come later.
+// Conversion says that the task is of the old way: its disks' keys are manifests, whose parts may come later.
+func (t *ImportTask) Conversion() bool { return len(t.Volumes) > 0 }
+
+// ImportVolume is what a disk of an ImportVolume or ImportInstance task becomes.
 type ImportVolume struct {
 	ID      string    `json:"id"`
 	Zone    string    `json:"zone"`

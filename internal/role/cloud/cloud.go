@@ -220,7 +220,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
 	if deps.Converter != nil {
 		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir, RootDevice: cfg.RootDevice}, importer.Deps{
-			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Bundles: deps.Bundles, AddVolume: c.EC2.AddVolume, Now: deps.Now, Log: deps.Log,
+			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Bundles: deps.Bundles, AddVolume: c.EC2.AddVolume, AddInstance: c.EC2.AddInstance, Now: deps.Now, Log: deps.Log,
 		})
 	}
 	return c

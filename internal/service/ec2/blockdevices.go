@@ -44,7 +44,7 @@ func checkMappings(mappings []shape.BlockDeviceMapping) error {
 type newVolume struct {
 	device      string
 	deleteOnEnd bool
-	volume      resource.Volume // without id and owner
+	volume      resource.Volume // without owner, and without an id if it is a new one
 }
 
 // mergeMappings joins an image's or an instance's mappings and a request's: a request's mapping of a device takes the
@@ -174,7 +174,7 @@ func (s *Service) addVolumes(tx *store.Tx, info *call.Info, p *plan, inst *resou
 		v := n.volume
 		v.Owned = inst.Owned
 		v.Tags = p.tags["volume"]
-		v.ID, v.Zone, v.State = s.IDs.Resource("vol-"), inst.Zone, resource.VolumeCreating
+		v.ID, v.Zone, v.State = pick(v.ID, s.IDs.Resource("vol-")), inst.Zone, resource.VolumeCreating
 		v.Attachment = &resource.VolumeAttachment{
 			InstanceID: inst.ID, Device: n.device, State: resource.Attaching, At: inst.LaunchedAt, DeleteOnEnd: n.deleteOnEnd,
 		}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"karri.dev/internal/aws/awserr"
-	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/importmanifest"
 	"karri.dev/internal/resource"
@@ -46,37 +45,24 @@ func (s *Service) ImportVolume(ctx context.Context, in *shape.ImportVolumeReques
 	switch {
 	case in.AvailabilityZone == "":
 		return nil, errMissing("AvailabilityZone")
-	case in.Image == nil || in.Image.ImportManifestUrl == "":
-		return nil, errMissing("Image.ImportManifestUrl")
-	case in.Image.Format == "":
-		return nil, errMissing("Image.Format")
-	case in.Volume == nil || in.Volume.Size == 0:
-		return nil, errMissing("Volume.Size")
-	case in.Volume.Size < 1 || in.Volume.Size > 16384:
-		return nil, awserr.New("InvalidParameterValue", "Volume of %dGiB is invalid: it must have from 1 to 16384 GiB", in.Volume.Size)
 	case len(in.Description) > maxDescription:
 		return nil, awserr.New("InvalidParameterValue", "The description has more than %d characters.", maxDescription)
 	}
-	if err := oneOf("format", strings.ToUpper(in.Image.Format), "VMDK", "RAW", "VHD"); err != nil {
-		return nil, err
-	}
-	disk, err := s.manifest(ctx, in.Image)
+	disk, v, err := s.converted(ctx, in.Image, in.Volume)
 	if err != nil {
 		return nil, err
 	}
+	v.Zone = in.AvailabilityZone
 	task := &resource.ImportTask{
 		Owned: s.owned(info, nil), ID: s.IDs.Resource(conversions.prefix), Description: in.Description, Disks: []resource.ImportDisk{disk},
 		Status: importActive, StatusMessage: "Pending",
-		Volume: &resource.ImportVolume{
-			ID: s.IDs.Resource(volumes.prefix), Zone: in.AvailabilityZone, SizeGiB: int(in.Volume.Size), Bytes: in.Image.Bytes, URL: in.Image.ImportManifestUrl,
-			Expires: s.now().Add(conversionLife),
-		},
+		Volumes: []resource.ImportVolume{v},
 	}
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		if z := store.Zones.Get(tx, in.AvailabilityZone); z == nil || z.Region != info.Region {
 			return awserr.New("InvalidZone.NotFound", "The zone '%s' does not exist.", in.AvailabilityZone)
 		}
-		if err := checkRoom(tx, in.AvailabilityZone, task.Volume.SizeGiB); err != nil {
+		if err := checkRoom(tx, v.Zone, v.SizeGiB); err != nil {
 			return err
 		}
 		return store.ImportTasks.Put(tx, task)
@@ -86,6 +72,29 @@ func (s *Service) ImportVolume(ctx context.Context, in *shape.ImportVolumeReques
 	}
 	out := shapeConversion(s.Store.Snapshot(), task)
 	return &shape.ImportVolumeResult{ConversionTask: &out}, nil
+}
+
+// converted gives the disk of a conversion and the volume that it becomes, as far as requests say it.
+func (s *Service) converted(ctx context.Context, image *shape.DiskImageDetail, volume *shape.VolumeDetail) (disk resource.ImportDisk, v resource.ImportVolume, err error) {
+	switch {
+	case image == nil || image.ImportManifestUrl == "":
+		return disk, v, errMissing("Image.ImportManifestUrl")
+	case image.Format == "":
+		return disk, v, errMissing("Image.Format")
+	case volume == nil || volume.Size == 0:
+		return disk, v, errMissing("Volume.Size")
+	case volume.Size < 1 || volume.Size > 16384:
+		return disk, v, awserr.New("InvalidParameterValue", "Volume of %dGiB is invalid: it must have from 1 to 16384 GiB", volume.Size)
+	}
+	if err := oneOf("format", strings.ToUpper(image.Format), "VMDK", "RAW", "VHD"); err != nil {
+		return disk, v, err
+	}
+	if disk, err = s.manifest(ctx, image); err != nil {
+		return disk, v, err
+	}
+	return disk, resource.ImportVolume{
+		ID: s.IDs.Resource(volumes.prefix), SizeGiB: int(volume.Size), Bytes: image.Bytes, URL: image.ImportManifestUrl, Expires: s.now().Add(conversionLife),
+	}, nil
 }
 
 // manifest reads the manifest of an image. Its parts need not be there yet, but the caller must be allowed to read what
@@ -133,49 +142,62 @@ func (s *Service) manifest(ctx context.Context, in *shape.DiskImageDetail) (disk
 
 // AddVolume puts a volume that was imported into a transaction.
 func (s *Service) AddVolume(tx *store.Tx, v *resource.Volume) error {
-	root := call.Caller{AccountID: v.AccountID, UserID: v.AccountID, ARN: "arn:aws:iam::" + v.AccountID + ":root"}
-	info := &call.Info{Caller: root, Region: v.Region, Service: "ec2", Operation: "ImportVolume"}
+	info := rootOf(&v.Owned, "ImportVolume")
 	return s.Quotas.Within(tx, info, func(tx *store.Tx) error { return s.addVolume(tx, v) })
-}
-
-// ImportInstance is refused.
-func (s *Service) ImportInstance(ctx context.Context, in *shape.ImportInstanceRequest) (*shape.ImportInstanceResult, error) {
-	if _, err := s.begin(ctx, in); err != nil {
-		return nil, err
-	}
-	return nil, errUnsupported("This cloud imports no instances: import the disks as an image with ImportImage, and launch that.")
 }
 
 // shapeConversion shows a conversion task.
 func shapeConversion(_ store.Reader, t *resource.ImportTask) shape.ConversionTask {
-	v, d := t.Volume, t.Disks[0]
-	volume, done := &shape.DiskImageVolumeDescription{Size: int64(v.SizeGiB)}, v.Bytes*int64(t.Progress)/100
-	if t.Status == importCompleted {
-		volume.Id = v.ID
-	}
 	state := map[string]string{importActive: "active", importDeleting: "cancelling", importDeleted: "cancelled", importCompleted: "completed"}[t.Status]
-	return shape.ConversionTask{
-		ConversionTaskId: t.ID, ExpirationTime: awsTime(v.Expires), State: state, StatusMessage: t.StatusMessage, Tags: shapeTags(t.Tags),
-		ImportVolume: &shape.ImportVolumeTaskDetails{
-			AvailabilityZone: v.Zone, BytesConverted: done, Description: t.Description, Volume: volume,
-			Image: &shape.DiskImageDescription{Format: strings.ToUpper(d.Format), ImportManifestUrl: v.URL, Size: v.Bytes},
-		},
+	out := shape.ConversionTask{ConversionTaskId: t.ID, ExpirationTime: awsTime(t.Volumes[0].Expires), State: state, StatusMessage: t.StatusMessage, Tags: shapeTags(t.Tags)}
+	if t.InstanceID != "" {
+		out.ImportInstance = &shape.ImportInstanceTaskDetails{Description: t.Description, InstanceId: t.InstanceID, Platform: t.Platform}
 	}
+	for n, v := range t.Volumes {
+		// Disks are converted one after the other, each in as large a share of the task.
+		done := v.Bytes * int64(min(100, max(0, t.Progress*len(t.Volumes)-100*n))) / 100
+		image := &shape.DiskImageDescription{Format: strings.ToUpper(t.Disks[n].Format), ImportManifestUrl: v.URL, Size: v.Bytes}
+		volume := &shape.DiskImageVolumeDescription{Size: int64(v.SizeGiB)}
+		if t.Status == importCompleted {
+			volume.Id = v.ID
+		}
+		if out.ImportInstance == nil {
+			out.ImportVolume = &shape.ImportVolumeTaskDetails{AvailabilityZone: v.Zone, BytesConverted: done, Description: t.Description, Volume: volume, Image: image}
+			return out
+		}
+		out.ImportInstance.Volumes = append(out.ImportInstance.Volumes, shape.ImportInstanceVolumeDetailItem{
+			AvailabilityZone: v.Zone, BytesConverted: done, Description: t.Disks[n].Description, Volume: volume, Image: image, Status: state, StatusMessage: t.StatusMessage,
+		})
+	}
+	return out
 }
 
-// DescribeConversionTasks lists the tasks of ImportVolume.
+// conversionKind gives the kind of a conversion task with this id.
+func conversionKind(id string) *kind[resource.ImportTask] {
+	if strings.HasPrefix(id, instanceImports.prefix) {
+		return instanceImports
+	}
+	return conversions
+}
+
+// DescribeConversionTasks lists the tasks of ImportVolume and ImportInstance.
 func (s *Service) DescribeConversionTasks(ctx context.Context, in *shape.DescribeConversionTasksRequest) (*shape.DescribeConversionTasksResult, error) {
 	info, r, err := s.read(ctx, in, in.DryRun)
 	if err != nil {
 		return nil, err
 	}
-	list, _, err := list(s, r, info, conversions, selection[resource.ImportTask]{
-		op: "DescribeConversionTasks", ids: in.ConversionTaskIds, match: func(t *resource.ImportTask) bool { return t.Volume != nil },
-	})
-	if err != nil {
-		return nil, err
+	found := []*resource.ImportTask{}
+	if len(in.ConversionTaskIds) == 0 {
+		found, _, err = list(s, r, info, conversions, selection[resource.ImportTask]{op: "DescribeConversionTasks", match: (*resource.ImportTask).Conversion})
 	}
-	return &shape.DescribeConversionTasksResult{ConversionTasks: showAll(r, list, shapeConversion)}, nil
+	for _, id := range in.ConversionTaskIds {
+		task, e := conversionKind(id).find(r, info, id)
+		if e != nil {
+			return nil, e
+		}
+		found = append(found, task)
+	}
+	return &shape.DescribeConversionTasksResult{ConversionTasks: showAll(r, found, shapeConversion)}, err
 }
 
 // CancelConversionTask asks the importer to give a task up.
@@ -188,7 +210,7 @@ func (s *Service) CancelConversionTask(ctx context.Context, in *shape.CancelConv
 		return nil, errMissing("conversionTaskId")
 	}
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		task, err := conversions.find(tx, info, in.ConversionTaskId)
+		task, err := conversionKind(in.ConversionTaskId).find(tx, info, in.ConversionTaskId)
 		if err != nil {
 			return err
 		}

@@ -111,5 +111,4 @@ func TestImportVolume(t *testing.T) {
 	c.quota(alice, map[string]int64{"ec2:quota-volumetotalsize": 10})
 	c.code("its volume", add(8), "")
 	c.code("its volume beyond the quota", add(3), "VolumeLimitExceeded")
-	c.code("instances", second(c.ImportInstance(c.alice, &shape.ImportInstanceRequest{Platform: "Windows"})), "UnsupportedOperation")
 }

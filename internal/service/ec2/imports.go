@@ -244,7 +244,9 @@ func (s *Service) DescribeImportImageTasks(ctx context.Context, in *shape.Descri
 	}
 	list, next, err := list(s, r, info, importTasks, selection[resource.ImportTask]{
 		op: "DescribeImportImageTasks", ids: in.ImportTaskIds, max: in.MaxResults, token: in.NextToken, least: 1,
-		match: func(t *resource.ImportTask) bool { return t.ImageID != "" && (match == nil || match(t)) },
+		match: func(t *resource.ImportTask) bool {
+			return t.ImageID != "" && !t.Conversion() && (match == nil || match(t))
+		},
 	})
 	if err != nil {
 		return nil, err

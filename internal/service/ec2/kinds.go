@@ -46,6 +46,11 @@ var (
 		func(v *resource.ImportTask) string { return v.ID }, func(v *resource.ImportTask) *resource.Owned { return &v.Owned },
 		"InvalidConversionTaskId", "InvalidConversionTaskId.Malformed",
 	}
+	instanceImports = &kind[resource.ImportTask]{
+		"import-i-", "conversion task", "import-instance-task", store.ImportTasks, store.ImportTasksByOwner,
+		func(v *resource.ImportTask) string { return v.ID }, func(v *resource.ImportTask) *resource.Owned { return &v.Owned },
+		"InvalidConversionTaskId", "InvalidConversionTaskId.Malformed",
+	}
 	exportTasks = &kind[resource.ExportTask]{
 		"export-ami-", "export task", "export-image-task", store.ExportTasks, store.ExportTasksByOwner,
 		func(v *resource.ExportTask) string { return v.ID }, func(v *resource.ExportTask) *resource.Owned { return &v.Owned },
@@ -188,7 +193,7 @@ func (k *kind[T]) arn(v *T) string {
 
 func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
-	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "import-vol-", "export-ami-", "pl-", "cgw-", "vgw-", "vpn-":
+	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "import-vol-", "import-i-", "export-ami-", "pl-", "cgw-", "vgw-", "vpn-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
 	case "nat-":
 		return awserr.New(k.absent, "NatGateway %s was not found", id)

@@ -193,6 +193,7 @@ type plan struct {
 	count           int
 	placement       *resource.PlacementGroup
 	volumes         []newVolume
+	id              string // of the only instance, if it is known before
 }
 
 // resolve looks up all that a launch names, in AWS's order.
@@ -319,7 +320,7 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 	for index := range p.count {
 		inst := &resource.Instance{
 			Owned: s.owned(info, p.tags["instance"]),
-			ID:    s.IDs.Resource("i-"), ReservationID: reservation, LaunchIndex: index, ClientToken: p.in.ClientToken,
+			ID:    pick(p.id, s.IDs.Resource("i-")), ReservationID: reservation, LaunchIndex: index, ClientToken: p.in.ClientToken,
 			ImageID: p.image.ID, KernelID: p.kernel, RamdiskID: p.ramdisk, Type: p.kind.Name, VCPUs: p.kind.VCPUs, MemoryMiB: p.kind.MemoryMiB,
 			DiskGiB: p.diskGiB(), Zone: p.subnet.Zone, UserData: p.userData,
 			VPCID: p.vpc.ID, SubnetID: p.subnet.ID, IMDS: p.imds, APITermination: isTrue(p.in.DisableApiTermination), OnShutdown: "terminate",

@@ -30,11 +30,16 @@ func imageOperations() map[string]members {
 			note: "The manifest and its parts must be in this cloud's S3, and readable by the caller.",
 		},
 		"ImportInstance": {
-			on:      "instance:+",
-			refused: "Description DiskImages LaunchSpecification", harmless: map[string]string{"DryRun": "it is refused anyway", "Platform": "it is refused anyway"},
-			note: "Refused: use ImportImage and RunInstances.",
+			on: "instance:+ volume:+ subnet:LaunchSpecification.SubnetId? security-group:LaunchSpecification.GroupIds,LaunchSpecification.GroupNames?",
+			used: "DryRun Description DiskImages.Description DiskImages.Image.Bytes DiskImages.Image.Format DiskImages.Image.ImportManifestUrl DiskImages.Volume.Size Platform " +
+				"LaunchSpecification.Architecture LaunchSpecification.GroupIds LaunchSpecification.GroupNames LaunchSpecification.InstanceInitiatedShutdownBehavior " +
+				"LaunchSpecification.InstanceType LaunchSpecification.Monitoring LaunchSpecification.PrivateIpAddress LaunchSpecification.SubnetId LaunchSpecification.UserData " +
+				"LaunchSpecification.Placement.AvailabilityZone LaunchSpecification.Placement.AvailabilityZoneId LaunchSpecification.Placement.Tenancy LaunchSpecification.Placement.GroupName LaunchSpecification.Placement.GroupId LaunchSpecification.Placement.PartitionNumber",
+			refused: "LaunchSpecification.AdditionalInfo LaunchSpecification.Placement.Affinity LaunchSpecification.Placement.HostId " +
+				"LaunchSpecification.Placement.SpreadDomain LaunchSpecification.Placement.HostResourceGroupArn",
+			note: "The instance is there, stopped, when its disks are converted. Manifests and parts must be in this cloud's S3, and readable by the caller.",
 		},
-		"DescribeConversionTasks":  {used: "DryRun ConversionTaskIds", note: "Tasks of ImportVolume."},
+		"DescribeConversionTasks":  {used: "DryRun ConversionTaskIds", note: "Tasks of ImportVolume and ImportInstance."},
 		"CancelConversionTask":     {used: "DryRun ConversionTaskId", harmless: map[string]string{"ReasonMessage": "AWS does not show it either"}},
 		"DescribeExportImageTasks": {used: pageMembers + "ExportImageTaskIds"},
 		"CancelExportTask":         {on: "export-image-task:ExportTaskId", used: "ExportTaskId", note: "Tasks of ExportImage."},
