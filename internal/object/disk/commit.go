@@ -35,7 +35,8 @@ type tx struct {
 // reader finds records in a snapshot or in a change under way.
 type reader struct {
 	pebble.Reader
-	names *versionNames
+	known      *known
+	committing bool // it is the committer's
 }
 
 // update runs fn in the committer's order and returns once its writes are durable and visible. An error of fn
@@ -63,7 +64,7 @@ func (e *Engine) commitLoop() {
 	defer close(e.applied)
 	for first := range e.updates {
 		t := &tx{batch: e.db.NewIndexedBatch(), tally: tallying{ledger: e.cfg.Ledger}}
-		t.reader = reader{t.batch, e.names}
+		t.reader = reader{t.batch, e.known, true}
 		g := group{tx: t}
 		for u := first; u != nil; u = e.another(len(g.updates), t.batch.Len()) {
 			u.err = u.fn(t)
@@ -145,11 +146,19 @@ func (r reader) has(key []byte) (bool, error) {
 
 // alive answers ErrNoBucket for a dropped bucket.
 func (r reader) alive(bucket string) error {
-	dropped, err := r.has(droppedKey(bucket))
-	if err == nil && dropped {
-		err = object.ErrNoBucket
+	if _, live := r.known.live.Load(bucket); live {
+		return nil
 	}
-	return err
+	dropped, err := r.has(droppedKey(bucket))
+	switch {
+	case err != nil:
+		return err
+	case dropped:
+		return object.ErrNoBucket
+	case r.committing:
+		r.known.live.Store(bucket, nil)
+	}
+	return nil
 }
 
 func damaged(err error) error {
@@ -175,7 +184,7 @@ func (t *tx) remove(key []byte) error {
 
 // views gives readers the snapshot of the last durable commit.
 type views struct {
-	names *versionNames
+	known *known
 	mu    sync.Mutex
 	now   *view
 }
@@ -187,8 +196,8 @@ type view struct {
 	refs int // guarded by views.mu; one is for being the newest
 }
 
-func newViews(db *pebble.DB, names *versionNames) *views {
-	s := &views{names: names}
+func newViews(db *pebble.DB, known *known) *views {
+	s := &views{known: known}
 	s.advance(s.of(db))
 	return s
 }
@@ -196,7 +205,7 @@ func newViews(db *pebble.DB, names *versionNames) *views {
 // of gives the state that the index has now, durable or not.
 func (s *views) of(db *pebble.DB) *view {
 	snap := db.NewSnapshot()
-	return &view{reader: reader{snap, s.names}, snap: snap, refs: 1}
+	return &view{reader: reader{Reader: snap, known: s.known}, snap: snap, refs: 1}
 }
 
 // advance makes v the state that readers see.

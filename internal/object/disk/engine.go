@@ -23,6 +23,9 @@ const InlineMax = 64 << 10
 // separateMin is the smallest value, in bytes, that Pebble keeps apart from its keys: bodies, not entries.
 const separateMin = 1 << 10
 
+// memTable is the size, in bytes, of what the index gathers in memory before it writes a table.
+const memTable = 8 << 20
+
 // Config says where and how an Engine keeps its data; only Dir is required.
 type Config struct {
 	Dir string
@@ -36,7 +39,7 @@ type Config struct {
 	Reserve int64
 	// CollectEvery is the period of the search for files that nothing names. 0 is an hour.
 	CollectEvery time.Duration
-	CacheSize    int64 // of index blocks in memory, in bytes. 0 is 32 MiB.
+	CacheSize    int64 // of index blocks in memory, in bytes. 0 is 24 MiB.
 	// ScrubRate is how fast data files are read to check them, in bytes a second. 0 is 8 MiB; negative: only the index is
 	// checked.
 	ScrubRate int64
@@ -58,7 +61,7 @@ type Engine struct {
 	self []byte // what tells this engine from others
 
 	places []*place // the home place first
-	names  *versionNames
+	known  *known
 	queues queues
 
 	updates chan *update
@@ -93,7 +96,7 @@ func Open(cfg Config) (*Engine, error) {
 		cfg.CollectEvery = time.Hour
 	}
 	if cfg.CacheSize == 0 {
-		cfg.CacheSize = 32 << 20
+		cfg.CacheSize = 24 << 20
 	}
 	if cfg.ScrubRate == 0 {
 		cfg.ScrubRate = 8 << 20
@@ -136,7 +139,7 @@ func (e *Engine) open() error {
 		return err
 	}
 	if e.ids, err = openIDs(e.db); err == nil {
-		e.names, err = openVersionNames(e.db)
+		e.known, err = openKnown(e.db)
 	}
 	if err == nil {
 		e.self, err = random(e.db, keySelf)
@@ -154,7 +157,7 @@ func (e *Engine) open() error {
 		return errors.Join(err, e.db.Close())
 	}
 	e.spare.refill()
-	e.current = newViews(e.db, e.names)
+	e.current = newViews(e.db, e.known)
 	e.garbage = newGarbage()
 	return nil
 }
@@ -164,8 +167,8 @@ func (e *Engine) options() *pebble.Options {
 		FS:                    e.spare,
 		Logger:                pebbleLog{e.log},
 		FormatMajorVersion:    pebble.FormatValueSeparation,
-		CacheSize:             e.cfg.CacheSize,
-		MemTableSize:          16 << 20,
+		CacheSize:             e.cfg.CacheSize + 2*memTable, // Pebble takes its tables in memory, one of them a spare, from the cache
+		MemTableSize:          memTable,
 		L0CompactionThreshold: 4,
 		L0StopWritesThreshold: 24,
 		MaxOpenFiles:          500,

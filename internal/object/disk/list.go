@@ -153,6 +153,7 @@ func (e *Engine) Drop(_ context.Context, bucket string) error {
 		if err := t.dropUploads(bucket); err != nil {
 			return err
 		}
+		t.known.live.Delete(bucket)
 		return t.set(droppedKey(bucket), nil)
 	})
 	if err == nil {

@@ -132,7 +132,7 @@ func (m *merger) start(o object.VersionOptions) error {
 // seqOf gives the place of a version, which need not be there any more.
 func (m *merger) seqOf(key, version string) (seq uint64, found bool, err error) {
 	if version != object.Null {
-		seq, err = m.names.parse(version)
+		seq, err = m.known.parse(version)
 		return seq, err == nil, err
 	}
 	o, err := m.lookup(m.bucket, key, version)

@@ -39,7 +39,7 @@ func (q *queues) count(queue string, n int) {
 // openNotes counts the notes that are there.
 func (e *Engine) openNotes() error {
 	e.queues.n = map[string]int{}
-	return reader{e.db, e.names}.each(tableNotes, func(queue string, _, _ []byte) error {
+	return reader{Reader: e.db, known: e.known}.each(tableNotes, func(queue string, _, _ []byte) error {
 		e.queues.count(queue, 1)
 		return nil
 	})

@@ -228,7 +228,7 @@ func (e *Engine) openDisk(dir string) (*place, error) {
 
 // diskAt gives the disk that was in a folder when the engine was last open, 0 if there was none.
 func (e *Engine) diskAt(dir string) (id uint64, err error) {
-	it, err := reader{e.db, nil}.scan([]byte{tableDisks})
+	it, err := reader{Reader: e.db}.scan([]byte{tableDisks})
 	if err != nil {
 		return 0, err
 	}

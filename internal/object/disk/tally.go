@@ -187,7 +187,7 @@ func replacedUpload(bucket, key, id string, v object.Versioning) func(reader) (o
 
 // openTallies tells the ledger what is stored. An index from before there were such numbers is counted once.
 func (e *Engine) openTallies() error {
-	r := reader{e.db, e.names}
+	r := reader{Reader: e.db, known: e.known}
 	complete, err := r.has(keyTallied)
 	if err != nil {
 		return err

@@ -31,7 +31,7 @@ func openVersionNames(db *pebble.DB) (*versionNames, error) {
 
 // random gives 16 bytes that were once thrown and are kept under a key.
 func random(db *pebble.DB, at []byte) ([]byte, error) {
-	b, err := reader{db, nil}.get(at)
+	b, err := reader{Reader: db}.get(at)
 	if err != nil || b != nil {
 		return b, err
 	}

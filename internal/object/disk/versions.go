@@ -29,7 +29,7 @@ func (r reader) decode(value []byte, key string, full bool) (objectRecord, error
 func (r reader) name(o *objectRecord) {
 	o.VersionID = object.Null
 	if !o.null {
-		o.VersionID = r.names.name(o.seq)
+		o.VersionID = r.known.name(o.seq)
 	}
 }
 
@@ -73,7 +73,7 @@ func (r reader) lookup(bucket, key, version string) (*objectRecord, error) {
 		}
 		return r.older(bucket, key, seq)
 	}
-	seq, err := r.names.parse(version)
+	seq, err := r.known.parse(version)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +125,9 @@ func (r reader) newestOlder(bucket, key string) (o *objectRecord, err error) {
 
 // nullSeq finds the null version in tableOlder.
 func (r reader) nullSeq(bucket, key string) (seq uint64, found bool, err error) {
+	if !r.known.nulls.Load() {
+		return 0, false, nil
+	}
 	v, err := r.get(nullKey(bucket, key))
 	switch {
 	case err != nil || v == nil:
@@ -202,6 +205,7 @@ func (e *Engine) makeRoom(t *tx, bucket string, o *objectRecord) error {
 // shelve puts a version into tableOlder.
 func (t *tx) shelve(bucket string, o *objectRecord) error {
 	if o.null {
+		t.known.nulls.Store(true)
 		if err := t.set(nullKey(bucket, o.Key), binary.BigEndian.AppendUint64(nil, o.seq)); err != nil {
 			return err
 		}
