@@ -93,6 +93,7 @@ func (f *floor) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
 	_, err = w.Write(body)
 	return errors.Join(err, closer.Close())
 }
@@ -137,6 +138,11 @@ func (f *floor) read(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Length", fmt.Sprint(info.Size()-(info.Size()+sealed-1)/sealed*(sealed-plain)))
 	in, out := make([]byte, runBlocks*sealed), make([]byte, 0, runBlocks*plain)
 	for block := uint64(0); ; {
 		n, err := io.ReadFull(file, in)

@@ -9,12 +9,10 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -28,8 +26,6 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
-
-	"karri.dev/internal/aws/sigv4"
 )
 
 type bench struct {
@@ -37,9 +33,11 @@ type bench struct {
 	length time.Duration
 	only   string
 	hello  hello
-	client *http.Client
 	ask    func(profile string) (usage, error)
 	pprof  string // folder for profiles
+
+	mu   sync.Mutex
+	idle map[string][]*client // by address
 }
 
 func main() {
@@ -54,8 +52,7 @@ func main() {
 	server := flag.Bool("serve", false, "be the server")
 	flag.Parse()
 	err := errors.New("-dir is missing")
-	b := &bench{dir: *dir, length: *length, only: *only, pprof: *profiles}
-	b.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512, WriteBufferSize: 256 << 10, ReadBufferSize: 256 << 10, DisableCompression: true}}
+	b := &bench{dir: *dir, length: *length, only: *only, pprof: *profiles, idle: map[string][]*client{}}
 	switch {
 	case *dir == "":
 	case *server:
@@ -131,27 +128,28 @@ func (b *bench) bare(method, path string, body []byte) error {
 	return b.to(b.hello.Plain, method, path, body)
 }
 
-func (b *bench) to(addr, method, path string, body []byte) error {
-	r, err := http.NewRequest(method, "http://"+addr+path, bytes.NewReader(body))
-	if err != nil {
-		return err
+// to sends one on a connection that nobody uses.
+func (b *bench) to(addr, method, path string, body []byte) (err error) {
+	b.mu.Lock()
+	idle := b.idle[addr]
+	var c *client
+	if n := len(idle); n > 0 {
+		c, b.idle[addr] = idle[n-1], idle[:n-1]
 	}
-	sigv4.Sign(r, sigv4.Credentials{AccessKeyID: b.hello.Key, Secret: b.hello.Secret}, region, "s3", "UNSIGNED-PAYLOAD", time.Now())
-	return b.send(r)
-}
-
-func (b *bench) send(r *http.Request) error {
-	a, err := b.client.Do(r)
-	if err != nil {
-		return err
+	b.mu.Unlock()
+	if c == nil {
+		if c, err = b.newClient(addr); err != nil {
+			return err
+		}
 	}
-	defer a.Body.Close()
-	if a.StatusCode >= 300 {
-		text, _ := io.ReadAll(io.LimitReader(a.Body, 1000))
-		return fmt.Errorf("%s %s: %s: %s", r.Method, r.URL, a.Status, text)
+	path, query, _ := strings.Cut(path, "?")
+	if err := c.do(method, path, query, body); err != nil {
+		return errors.Join(err, c.conn.Close())
 	}
-	_, err = io.Copy(io.Discard, a.Body)
-	return err
+	b.mu.Lock()
+	b.idle[addr] = append(b.idle[addr], c)
+	b.mu.Unlock()
+	return nil
 }
 
 func (b *bench) sizes(clients int) error {
@@ -171,12 +169,12 @@ func (b *bench) sizes(clients int) error {
 		steps := []step{
 			{"PUT " + name, func(n int64) error { return b.do(http.MethodPut, key(written.Add(1)), body) }},
 			{"— net/http and all that must be done, PUT " + name, func(int64) error {
-				return b.bare(http.MethodPut, store+fmt.Sprint(name[:2], floored.Add(1)), body)
+				return b.bare(http.MethodPut, fmt.Sprint(store, size, "-", floored.Add(1)), body)
 			}},
 			{"— write and fsync, " + name, func(n int64) error { return b.raw(n, body) }},
 			{"GET " + name, func(n int64) error { return b.do(http.MethodGet, key(1+n%max(1, written.Load())), nil) }},
 			{"— net/http and all that must be done, GET " + name, func(n int64) error {
-				return b.bare(http.MethodGet, store+fmt.Sprint(name[:2], 1+n%max(1, floored.Load())), nil)
+				return b.bare(http.MethodGet, fmt.Sprint(store, size, "-", 1+n%max(1, floored.Load())), nil)
 			}},
 			{"— bare net/http, " + name, func(int64) error { return b.bare(http.MethodGet, fmt.Sprintf("/zeros/%d", size), nil) }},
 			{"HEAD " + name, func(n int64) error { return b.do(http.MethodHead, key(1+n%max(1, written.Load())), nil) }},
@@ -286,9 +284,9 @@ func (b *bench) lists(keys int) error {
 // pages measures pages of a bucket of so many keys below so many prefixes.
 func (b *bench) pages(bucket, prefix string, keys, prefixes int) error {
 	for _, l := range []struct{ name, query string }{
-		{"1,000 keys", "list-type=2&start-after=" + prefix + "/"},
-		{"1,000 prefixes", "list-type=2&delimiter=%%2F&x-id=%d"},
-		{"one prefix", "list-type=2&delimiter=%%2F&prefix=" + prefix + "%%2F"},
+		{"1,000 keys", "list-type=2&start-after=" + prefix + "%%2F"},
+		{"1,000 prefixes", "delimiter=%%2F&list-type=2&x-id=%d"},
+		{"one prefix", "delimiter=%%2F&list-type=2&prefix=" + prefix + "%%2F"},
 	} {
 		err := b.measure(fmt.Sprintf("LIST of %d: %s", keys, l.name), 8, 0, func(n int64) error {
 			return b.do(http.MethodGet, "/"+bucket+"?"+fmt.Sprintf(l.query, n*7%int64(prefixes)), nil)
@@ -339,8 +337,9 @@ func (b *bench) measure(name string, clients, size int, fn func(n int64) error) 
 	all := slices.Concat(times...)
 	slices.Sort(all)
 	rate := float64(len(all)) / took.Seconds()
-	fmt.Printf("| %s | %d | %.0f | %.0f | %v | %v | %v |\n", name, clients, rate, rate*float64(size)/1e6,
-		round(all[len(all)/2]), round(all[len(all)*99/100]), round((after.CPU-before.CPU)/time.Duration(len(all))))
+	n := len(all)
+	fmt.Printf("| %s | %d | %.0f | %.0f | %v | %v | %v | %d | %d |\n", name, clients, rate, rate*float64(size)/1e6,
+		round(all[n/2]), round(all[n*99/100]), round((after.CPU-before.CPU)/time.Duration(n)), (after.Allocations-before.Allocations)/n, (after.Allocated-before.Allocated)/n)
 	return nil
 }
 

@@ -161,6 +161,6 @@ func (b *bench) uploads(n int) error {
 }
 
 func header() {
-	fmt.Fprintln(os.Stdout, "| what | clients | per second | MB/s | p50 | p99 | server CPU |")
-	fmt.Fprintln(os.Stdout, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+	fmt.Fprintln(os.Stdout, "| what | clients | per second | MB/s | p50 | p99 | server CPU | allocations | bytes |")
+	fmt.Fprintln(os.Stdout, "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/pprof"
 	"syscall"
 	"time"
@@ -30,6 +31,8 @@ type hello struct{ Addr, Plain, Key, Secret string }
 type usage struct {
 	CPU time.Duration // user and system, of the process
 	RSS int64         // in bytes, now
+	// Allocations and their bytes, since the beginning.
+	Allocations, Allocated int
 }
 
 const region = "us-east-1"
@@ -83,7 +86,10 @@ func serve(dir string) error {
 		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
 			return err
 		}
-		if err := out.Encode(usage{CPU: time.Duration(u.Utime.Nano() + u.Stime.Nano()), RSS: resident()}); err != nil {
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		answer := usage{time.Duration(u.Utime.Nano() + u.Stime.Nano()), resident(), int(m.Mallocs), int(m.TotalAlloc)}
+		if err := out.Encode(answer); err != nil {
 			return err
 		}
 	}
