@@ -271,12 +271,17 @@ func (c *cloud) describe(ids ...string) []instance {
 	return out
 }
 
+// sshCommand is a command in a guest, from a namespace.
+func (c *cloud) sshCommand(ctx context.Context, key, address, command string) *exec.Cmd {
+	return c.ns.command(ctx, "ssh", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
+		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=3", "root@"+address, command)
+}
+
 // ssh runs a command in a guest from a namespace.
 func (c *cloud) ssh(key, address, command string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	cmd := c.ns.command(ctx, "ssh", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-		"-o", "LogLevel=ERROR", "-o", "ConnectTimeout=3", "root@"+address, command)
+	cmd := c.sshCommand(ctx, key, address, command)
 	out, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(out)), err
 }
@@ -297,6 +302,17 @@ func (c *cloud) login(key string, i instance, command string) string {
 		}
 		time.Sleep(250 * time.Millisecond)
 	}
+}
+
+// diskOf waits until a guest has a volume, and gives its name there.
+func (c *cloud) diskOf(key string, i instance, vol string) (name string) {
+	c.t.Helper()
+	serial := strings.Replace(vol, "-", "", 1)
+	eventually(c.t, "the guest has the disk", time.Minute, func() bool {
+		name = c.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+serial+" ] && echo /dev/${d##*/}; done; true")
+		return name != ""
+	})
+	return name
 }
 
 // terminate ends instances and waits until they are gone.

@@ -111,8 +111,7 @@ func (c *cloud) copyTo(key string, i instance, from, to string) {
 	defer f.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
-	cmd := c.ns.command(ctx, "ssh", "-i", key, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-		"-o", "LogLevel=ERROR", "root@"+i.Public, "cat > "+to+" && chmod 755 "+to)
+	cmd := c.sshCommand(ctx, key, i.Public, "cat > "+to+" && chmod 755 "+to)
 	cmd.Stdin = f
 	if out, err := cmd.CombinedOutput(); err != nil {
 		c.t.Fatalf("copy %s: %v %s", to, err, out)

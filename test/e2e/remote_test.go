@@ -19,7 +19,9 @@ type remote struct {
 	zoneDir string
 	zone    *process
 	nodes   []*node
-	restart func()
+	restart func() // the zone
+
+	restartCloud func()
 }
 
 func newRemote(t *testing.T) *remote {
@@ -30,7 +32,10 @@ func newRemote(t *testing.T) *remote {
 	r := &remote{cloud: &cloud{t: t, ns: l.plug("cloud", "10.99.0.1"), dir: dir("cloud"), url: "https://10.99.0.1:8773"}, zoneDir: dir("zone")}
 	r.zoneNS = l.plug("zone", "10.99.0.2")
 	must(t, "ip", "-n", r.ns.name, "route", "add", "198.51.100.0/24", "dev", "eth0")
-	start(t, r.ns, "cloud.log", "cloud", "--data-dir", r.dir, "--api-addr", "10.99.0.1:8773", "--store-listen", "10.99.0.1:2379", "--import-root-device", "ebs")
+	r.restartCloud = func() {
+		r.proc = start(t, r.ns, "cloud.log", "cloud", "--data-dir", r.dir, "--api-addr", "10.99.0.1:8773", "--store-listen", "10.99.0.1:2379", "--import-root-device", "ebs")
+	}
+	r.restartCloud()
 	r.clients(r.dir)
 	token := func(role string) string {
 		return strings.TrimSpace(r.karri("token", "create", "--data-dir", r.dir, "--role", role, "--zone", "us-east-1a"))
@@ -44,7 +49,11 @@ func newRemote(t *testing.T) *remote {
 	for i, name := range []string{"node1", "node2"} {
 		n := &node{dir: dir(name), underlay: "10.99.0.1" + strconv.Itoa(i+1)}
 		n.ns = l.plug(name, n.underlay)
-		n.proc = start(t, n.ns, name+".log", "node", "--data-dir", n.dir, "--cloud", r.url, "--join", token("node"), "--underlay", n.underlay, "--public-interface", "eth0", "--node-name", name)
+		join := token("node")
+		n.restart = func() {
+			n.proc = start(t, n.ns, name+".log", "node", "--data-dir", n.dir, "--cloud", r.url, "--join", join, "--underlay", n.underlay, "--public-interface", "eth0", "--node-name", name)
+		}
+		n.restart()
 		t.Cleanup(func() { n.proc.kill(); r.cloud.down(n.ns, n.dir) })
 		r.nodes = append(r.nodes, n)
 	}
@@ -75,18 +84,6 @@ func (r *remote) on(id string) *node {
 	return nil
 }
 
-// disk gives the guest's name of a volume.
-func (r *remote) disk(key string, i instance, vol string) string {
-	r.t.Helper()
-	serial := strings.Replace(vol, "-", "", 1)
-	name := ""
-	eventually(r.t, "the guest has the disk", time.Minute, func() bool {
-		name = r.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+serial+" ] && echo /dev/${d##*/}; done; true")
-		return name != ""
-	})
-	return name
-}
-
 // TestRemoteVolumes: guests of two nodes use volumes that the zone serves from a third machine, whatever process dies.
 func TestRemoteVolumes(t *testing.T) {
 	r := newRemote(t)
@@ -108,7 +105,7 @@ func TestRemoteVolumes(t *testing.T) {
 		})
 	}
 	attach(i)
-	disk := r.disk(key, i, vol)
+	disk := r.diskOf(key, i, vol)
 
 	// A guest writes on while the server is killed, and the zone, and its node's process.
 	r.login(key, i, "cat > /root/w <<'END'\n"+
@@ -167,7 +164,7 @@ func TestRemoteVolumes(t *testing.T) {
 	r.aws("ec2", "detach-volume", "--volume-id", vol, "--force")
 	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	attach(two[1])
-	disk = r.disk(key, two[1], vol)
+	disk = r.diskOf(key, two[1], vol)
 	var want []string
 	for n := range 40 {
 		want = append(want, fmt.Sprintf("line %04d", n))

@@ -44,6 +44,7 @@ type node struct {
 	dir      string
 	underlay string
 	proc     *process
+	restart  func()
 }
 
 // Cloud, zone and two nodes as processes of their own, each on its own machine.

@@ -17,11 +17,7 @@ func TestSnapshots(t *testing.T) {
 	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	c.login(key, i, "true")
 	c.aws("ec2", "attach-volume", "--volume-id", vol, "--instance-id", i.ID, "--device", "/dev/sdf")
-	disk := ""
-	eventually(t, "the guest has the disk", time.Minute, func() bool {
-		disk = c.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+strings.Replace(vol, "-", "", 1)+" ] && echo ${d##*/}; done; true")
-		return disk != ""
-	})
+	disk := strings.TrimPrefix(c.diskOf(key, i, vol), "/dev/")
 	c.login(key, i, "echo first > /dev/"+disk+"; dd if=/dev/urandom of=/dev/"+disk+" bs=1M seek=10 count=40; sync")
 	first := c.text("SnapshotId", "create-snapshot", "--volume-id", vol, "--description", "first")
 	c.login(key, i, "echo later > /dev/"+disk+"; sync")
@@ -38,11 +34,7 @@ func TestSnapshots(t *testing.T) {
 	c.aws("ec2", "wait", "volume-available", "--volume-ids", again)
 	t.Logf("volume of a snapshot available after %v, as the aws CLI sees it", time.Since(began))
 	c.aws("ec2", "attach-volume", "--volume-id", again, "--instance-id", i.ID, "--device", "/dev/sdg")
-	copied := ""
-	eventually(t, "the guest has the volume of the snapshot", time.Minute, func() bool {
-		copied = c.login(key, i, "for d in /sys/block/vd*; do [ $(cat $d/serial) = "+strings.Replace(again, "-", "", 1)+" ] && echo ${d##*/}; done; true")
-		return copied != ""
-	})
+	copied := strings.TrimPrefix(c.diskOf(key, i, again), "/dev/")
 	c.proc.kill()
 	c.up()
 	if got := c.login(key, i, "head -c 54525952 /dev/"+copied+" | sha256sum"); got != sum {
