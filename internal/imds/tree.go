@@ -1,6 +1,7 @@
 package imds
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -138,7 +139,7 @@ func putInterface(put func(path, value string), m nodeapi.Metadata, i nodeapi.In
 	put(at+"local-hostname", m.PrivateName)
 	put(at+"local-ipv4s", i.PrivateIP)
 	put(at+"mac", i.MAC)
-	put(at+"owner-id", m.AccountID)
+	put(at+"owner-id", cmp.Or(i.Owner, m.AccountID))
 	put(at+"security-group-ids", strings.Join(i.GroupIDs, "\n"))
 	put(at+"security-groups", strings.Join(i.GroupNames, "\n"))
 	put(at+"subnet-id", i.SubnetID)

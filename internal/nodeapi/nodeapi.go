@@ -103,6 +103,7 @@ type Interface struct {
 	GroupIDs    []string `json:"group_ids"`
 	GroupNames  []string `json:"group_names"`
 	Prefixes    []string `json:"prefixes,omitempty"` // of IPv4
+	Owner       string   `json:"owner,omitempty"`    // its account; "" = the instance's
 }
 
 // FromNode is one message of a node: exactly one field is set.

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -33,7 +34,26 @@ type Interface struct {
 	Prefixes  []string         `json:"prefixes,omitempty"`  // delegated to it, of its subnet's ranges
 	Kind      string           `json:"kind,omitempty"`      // "nat_gateway", "vpc_endpoint"; "" = "interface"
 	Requester string           `json:"requester,omitempty"` // the service that made it and keeps it, "" = its owner
+	Granted   []InterfaceGrant `json:"granted,omitempty"`   // what other accounts may do with it
 	Token     string           `json:"token,omitempty"`     // the client token that it was made with, and a digest of the parameters
+}
+
+// What another account may be let do with an interface, as AWS calls it.
+const (
+	GrantAttach  = "INSTANCE-ATTACH"
+	GrantAddress = "EIP-ASSOCIATE"
+)
+
+// InterfaceGrant is a permission on an interface for another account.
+type InterfaceGrant struct {
+	ID      string `json:"id"` // eni-perm-…
+	Account string `json:"account"`
+	What    string `json:"what"`
+}
+
+// Grants says whether an account is let do this by the interface's owner.
+func (e *Interface) Grants(account, what string) bool {
+	return slices.ContainsFunc(e.Granted, func(g InterfaceGrant) bool { return g.Account == account && g.What == what })
 }
 
 // PrivateAddress is a further private address of an interface, with the elastic IP that it has.

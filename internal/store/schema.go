@@ -325,7 +325,9 @@ var (
 	InterfacesByVPC    = index(Interfaces, "vpc", func(e *resource.Interface) []string { return []string{e.VPCID} })
 	InterfacesBySubnet = index(Interfaces, "subnet", func(e *resource.Interface) []string { return []string{e.SubnetID} })
 	InterfacesByGroup  = index(Interfaces, "group", func(e *resource.Interface) []string { return e.Groups })
-	InterfacesByIP     = unique(Interfaces, "ip", func(e *resource.Interface) (out []string) {
+	// InterfacesByAttachment holds those of instances.
+	InterfacesByAttachment = index(Interfaces, "attachment", func(e *resource.Interface) []string { return some(e.AttachmentID) })
+	InterfacesByIP         = unique(Interfaces, "ip", func(e *resource.Interface) (out []string) {
 		for _, a := range e.Addresses() {
 			out = append(out, some(e.VPCID+"/"+a.PrivateIP)...)
 		}

@@ -120,7 +120,7 @@ func optionalImage(r store.Reader, id string) *nodeapi.Image {
 func metadataInterface(r store.Reader, e *resource.Interface) nodeapi.Interface {
 	out := nodeapi.Interface{
 		ID: e.ID, DeviceIndex: e.DeviceIndex, MAC: e.MAC, PrivateIP: e.PrivateIP, PublicIP: e.PublicIP,
-		SubnetID: e.SubnetID, VPCID: e.VPCID, GroupIDs: e.Groups, Prefixes: e.IPv4Prefixes(),
+		SubnetID: e.SubnetID, VPCID: e.VPCID, GroupIDs: e.Groups, Prefixes: e.IPv4Prefixes(), Owner: e.AccountID,
 	}
 	if s := store.Subnets.Get(r, e.SubnetID); s != nil {
 		out.SubnetCIDR = s.CIDR

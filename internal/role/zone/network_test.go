@@ -116,3 +116,29 @@ func TestPeeredVPCs(t *testing.T) {
 		t.Errorf("a deleted peering: %+v", on)
 	}
 }
+
+// An instance may have an interface of another VPC, another account's too: its node gets both networks.
+func TestInterfaceOfAnotherVPC(t *testing.T) {
+	st := peered(t)
+	err := st.Update(t.Context(), func(tx *store.Tx) error {
+		p := *store.Peerings.Get(tx, "pcx-1")
+		p.State = resource.PeeringDeleted
+		inst := *store.Instances.Get(tx, "i-1")
+		inst.Interfaces = append(slices.Clone(inst.Interfaces), "eni-lent")
+		return errors.Join(store.Peerings.Put(tx, &p), store.Instances.Put(tx, &inst), store.Interfaces.Put(tx, &resource.Interface{
+			Owned: resource.Owned{AccountID: "3", Region: "us-east-1"}, ID: "eni-lent", VPCID: "vpc-3", SubnetID: "subnet-3", MAC: "06:00:00:00:00:08", PrivateIP: "10.1.0.8",
+			Groups: []string{"sg-3"}, InstanceID: "i-1", DeviceIndex: 1,
+		}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := store.Instances.Get(st.Snapshot(), "i-1").Node
+	on := vpcsOn(st, node)
+	if v := on["vpc-3"]; len(on) != 2 || len(v.Interfaces) != 1 || v.Interfaces[0].ID != "eni-lent" || len(v.Groups) != 1 {
+		t.Errorf("%s gets %+v", node, on)
+	}
+	if nodes := nodesOf(st.Snapshot(), "vpc-3"); !slices.Contains(nodes, node) {
+		t.Errorf("a change of the other VPC is told to %v", nodes)
+	}
+}

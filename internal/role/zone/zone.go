@@ -292,6 +292,10 @@ func (z *Zone) instanceChanged(was, is *resource.Instance, vpcs map[string]bool)
 	}
 	if was.Node != is.Node { // others of the VPC have to know where it is
 		vpcs[was.VPCID], vpcs[is.VPCID] = true, true
+		snap := z.deps.Store.Snapshot()
+		for _, e := range append(interfacesOf(snap, was), interfacesOf(snap, is)...) { // some are in other VPCs
+			vpcs[e.VPCID] = true
+		}
 		delete(vpcs, "")
 	}
 	if was.Node != is.Node || was.State != is.State {

@@ -75,6 +75,9 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, vpnConnections, account)
 	removeAll(tx, vpnGateways, account)
 	removeAll(tx, customerGateways, account)
+	if err := endLoans(tx, account); err != nil {
+		return err
+	}
 	removeAll(tx, interfaces, account)
 	removeAll(tx, addresses, account)
 	removeAll(tx, groups, account)
@@ -94,6 +97,35 @@ func DeleteAccount(tx *store.Tx, account string) error {
 		store.ImageSettings.Delete(tx, account+"/"+region)
 		for _, setting := range []string{"snapshot-block-public-access/", "ebs-encryption-by-default/"} {
 			store.Settings.Delete(tx, setting+account+"/"+region)
+		}
+	}
+	return nil
+}
+
+// endLoans takes an account's interfaces from the instances of others, and its addresses from others' interfaces and the
+// other way round.
+func endLoans(tx *store.Tx, account string) error {
+	var lent []*resource.Interface
+	each(tx, store.InterfacesByOwner, account, func(e *resource.Interface) { lent = append(lent, e) })
+	var given []*resource.Address
+	each(tx, store.AddressesByOwner, account, func(a *resource.Address) { given = append(given, a) })
+	for _, e := range lent {
+		for _, p := range e.Addresses() {
+			if a := store.Addresses.Get(tx, p.AllocationID); a != nil && a.AccountID != account {
+				given = append(given, a)
+			}
+		}
+		if e.InstanceID != "" {
+			if err := lifecycle.DetachInterface(tx, e); err != nil {
+				return err
+			}
+		}
+	}
+	for _, a := range given {
+		a := *a
+		a.ManagedBy = ""
+		if err := dissociate(tx, &a); err != nil {
+			return err
 		}
 	}
 	return nil

@@ -153,16 +153,16 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 			if isFalse(in.AllowReassociation) {
 				return awserr.New("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", a.AllocationID, a.AssociationID)
 			}
-			if err := s.dissociate(tx, a); err != nil {
+			if err := dissociate(tx, a); err != nil {
 				return err
 			}
 		}
 		if have.AllocationID != "" {
-			if isFalse(in.AllowReassociation) {
+			if old := store.Addresses.Get(tx, have.AllocationID); isFalse(in.AllowReassociation) || old != nil && !addresses.mine(info, old) {
 				return awserr.New("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", eni.ID, have.AssociationID)
 			}
 			if old := store.Addresses.Get(tx, have.AllocationID); old != nil {
-				if err := s.dissociate(tx, old); err != nil {
+				if err := dissociate(tx, old); err != nil {
 					return err
 				}
 			}
@@ -209,7 +209,7 @@ func (s *Service) associable(tx *store.Tx, info *call.Info, in *shape.AssociateA
 		}
 		id = inst.Interfaces[0]
 	}
-	eni, err := interfaces.find(tx, info, id)
+	eni, err := granted(tx, info, id, resource.GrantAddress)
 	if err != nil {
 		return nil, err
 	}
@@ -223,7 +223,7 @@ func (s *Service) associable(tx *store.Tx, info *call.Info, in *shape.AssociateA
 }
 
 // dissociate takes an elastic IP from its interface.
-func (s *Service) dissociate(tx *store.Tx, a *resource.Address) error {
+func dissociate(tx *store.Tx, a *resource.Address) error {
 	if a.ManagedBy != "" {
 		return errManaged(a)
 	}
@@ -265,11 +265,11 @@ func (s *Service) DisassociateAddress(ctx context.Context, in *shape.Disassociat
 			if a.AssociationID == "" {
 				return nil
 			}
-			return s.dissociate(tx, a)
+			return dissociate(tx, a)
 		}
 		for a := range store.AddressesByOwner.By(tx, ownerKey(info)) {
 			if a.AssociationID == in.AssociationId {
-				return s.dissociate(tx, a)
+				return dissociate(tx, a)
 			}
 		}
 		return awserr.New("InvalidAssociationID.NotFound", "The association ID '%s' does not exist", in.AssociationId)

@@ -127,7 +127,7 @@ func (s *Service) shapeInstanceInterface(r store.Reader, e *resource.Interface) 
 	for i, a := range e.Addresses() {
 		address := shape.InstancePrivateIpAddress{Primary: i == 0, PrivateDnsName: resource.PrivateName(e.Region, a.PrivateIP), PrivateIpAddress: a.PrivateIP}
 		if a.PublicIP != "" {
-			address.Association = &shape.InstanceNetworkInterfaceAssociation{IpOwnerId: ipOwner(e, a), PublicDnsName: publicName(v, a), PublicIp: a.PublicIP}
+			address.Association = &shape.InstanceNetworkInterfaceAssociation{IpOwnerId: ipOwner(r, a), PublicDnsName: publicName(v, a), PublicIp: a.PublicIP}
 		}
 		if i == 0 {
 			out.Association = address.Association

@@ -33,7 +33,10 @@ func (s *Service) AttachNetworkInterface(ctx context.Context, in *shape.AttachNe
 	}
 	id := s.IDs.Resource("eni-attach-")
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		e, err := editable(tx, info, in.NetworkInterfaceId)
+		if in.NetworkInterfaceId == "" {
+			return errMissing("networkInterfaceId")
+		}
+		e, err := granted(tx, info, in.NetworkInterfaceId, resource.GrantAttach)
 		if err != nil {
 			return err
 		}
@@ -61,8 +64,6 @@ func (s *Service) attachable(r store.Reader, e *resource.Interface, inst *resour
 		return awserr.New("InvalidNetworkInterface.InUse", "Interface: [%s] in use.", e.ID)
 	case e.Zone != inst.Zone:
 		return errCombination("You may not attach a network interface to an instance if they are not in the same availability zone")
-	case e.VPCID != inst.VPCID:
-		return errUnsupported("The network interface '%s' is in another VPC than the instance '%s'.", e.ID, inst.ID)
 	}
 	for _, id := range inst.Interfaces {
 		if other := store.Interfaces.Get(r, id); other != nil && other.DeviceIndex == device {
@@ -112,10 +113,8 @@ func (s *Service) DetachNetworkInterface(ctx context.Context, in *shape.DetachNe
 		return nil, errMissing("attachmentId")
 	}
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
-		for e := range store.InterfacesByOwner.By(tx, ownerKey(info)) {
-			if e.AttachmentID == in.AttachmentId {
-				return detach(tx, e, isTrue(in.Force))
-			}
+		if e := attachedBy(tx, info, in.AttachmentId); e != nil {
+			return detach(tx, e, isTrue(in.Force))
 		}
 		return errNoAttachment(in.AttachmentId)
 	})

@@ -215,7 +215,7 @@ func (s *Service) DeleteNetworkInterface(ctx context.Context, in *shape.DeleteNe
 		}
 		for _, address := range e.Addresses() {
 			if a := store.Addresses.Get(tx, address.AllocationID); a != nil {
-				if err := s.dissociate(tx, a); err != nil {
+				if err := dissociate(tx, a); err != nil {
 					return err
 				}
 			}

@@ -17,12 +17,20 @@ const attachedStatus = "attached"
 
 func attachStatus(e *resource.Interface) string { return cmp.Or(e.AttachState, attachedStatus) }
 
-// ipOwner is who owns a public address of an interface: the account if it is an elastic IP, else "amazon".
-func ipOwner(e *resource.Interface, a resource.PrivateAddress) string {
-	if a.AllocationID != "" {
-		return e.AccountID
+// ipOwner is who owns a public address of an interface: an account if it is an elastic IP, else "amazon".
+func ipOwner(r store.Reader, a resource.PrivateAddress) string {
+	if eip := store.Addresses.Get(r, a.AllocationID); eip != nil {
+		return eip.AccountID
 	}
 	return "amazon"
+}
+
+// instanceOwner is who owns the instance that has the interface.
+func instanceOwner(r store.Reader, e *resource.Interface) string {
+	if inst := store.Instances.Get(r, e.InstanceID); inst != nil {
+		return inst.AccountID
+	}
+	return e.AccountID
 }
 
 // identifiers gives groups with their names.
@@ -52,7 +60,7 @@ func (s *Service) shapeInterface(r store.Reader, e *resource.Interface) shape.Ne
 		}
 		if a.PublicIP != "" {
 			address.Association = &shape.NetworkInterfaceAssociation{
-				AllocationId: a.AllocationID, AssociationId: a.AssociationID, IpOwnerId: ipOwner(e, a),
+				AllocationId: a.AllocationID, AssociationId: a.AssociationID, IpOwnerId: ipOwner(r, a),
 				PublicDnsName: publicName(v, a), PublicIp: a.PublicIP,
 			}
 		}
@@ -69,7 +77,7 @@ func (s *Service) shapeInterface(r store.Reader, e *resource.Interface) shape.Ne
 	case e.InstanceID != "":
 		out.Attachment = &shape.NetworkInterfaceAttachment{
 			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex,
-			InstanceId: e.InstanceID, InstanceOwnerId: e.AccountID, Status: attachStatus(e),
+			InstanceId: e.InstanceID, InstanceOwnerId: instanceOwner(r, e), Status: attachStatus(e),
 		}
 	case e.Requester != "":
 		out.Attachment = &shape.NetworkInterfaceAttachment{
@@ -130,7 +138,7 @@ func publicOwner(v interfaceView, a resource.PrivateAddress) string {
 	if a.PublicIP == "" {
 		return ""
 	}
-	return ipOwner(v.Interface, a)
+	return ipOwner(v.r, a)
 }
 
 func (v interfaceView) kind() string { return cmp.Or(v.Kind, "interface") }
@@ -177,7 +185,7 @@ func interfaceFields() map[string]func(interfaceView) []string {
 		"attachment.delete-on-termination":      func(v view) []string { return v.attached(strconv.FormatBool(v.DeleteOnEnd)) },
 		"attachment.device-index":               func(v view) []string { return v.attached(strconv.Itoa(v.DeviceIndex)) },
 		"attachment.instance-id":                func(v view) []string { return v.attached(v.InstanceID) },
-		"attachment.instance-owner-id":          func(v view) []string { return v.attached(v.AccountID) },
+		"attachment.instance-owner-id":          func(v view) []string { return v.attached(instanceOwner(v.r, v.Interface)) },
 		"attachment.network-card-index":         func(v view) []string { return v.attached("0") },
 		"attachment.status":                     func(v view) []string { return v.attached(attachStatus(v.Interface)) },
 		"availability-zone":                     func(v view) []string { return one(v.Zone) },

@@ -95,8 +95,11 @@ func vpcOperations() map[string]members {
 			used:    "DryRun NetworkInterfaceId Description SourceDestCheck Groups Attachment",
 			refused: "EnaSrdSpecification EnablePrimaryIpv6 ConnectionTrackingSpecification AssociatePublicIpAddress",
 		},
-		"DescribeNetworkInterfaceAttribute": {used: "DryRun NetworkInterfaceId Attribute"},
-		"ResetNetworkInterfaceAttribute":    {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId SourceDestCheck"},
+		"DescribeNetworkInterfaceAttribute":   {used: "DryRun NetworkInterfaceId Attribute"},
+		"ResetNetworkInterfaceAttribute":      {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId SourceDestCheck"},
+		"CreateNetworkInterfacePermission":    {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId AwsAccountId Permission", refused: "AwsService"},
+		"DeleteNetworkInterfacePermission":    {on: "*", used: "DryRun NetworkInterfacePermissionId Force"},
+		"DescribeNetworkInterfacePermissions": {used: "Filters NetworkInterfacePermissionIds MaxResults NextToken"},
 		"AssignPrivateIpAddresses": {
 			on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId PrivateIpAddresses SecondaryPrivateIpAddressCount AllowReassignment Ipv4Prefixes Ipv4PrefixCount",
 		},

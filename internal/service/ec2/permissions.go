@@ -132,10 +132,8 @@ func ofAssociation(r store.Reader, info *call.Info, given string) string {
 			return t.ID
 		}
 	case strings.HasPrefix(given, "eni-attach-"):
-		for e := range store.InterfacesByOwner.By(r, ownerKey(info)) {
-			if e.AttachmentID == given {
-				return e.ID
-			}
+		if e := attachedBy(r, info, given); e != nil {
+			return e.ID
 		}
 	}
 	return given

@@ -93,7 +93,7 @@ func (s *Service) reassign(tx *store.Tx, info *call.Info, to *resource.Interface
 func (s *Service) unassign(tx *store.Tx, e *resource.Interface, ips []string) error {
 	for _, a := range e.Secondary {
 		if slices.Contains(ips, a.PrivateIP) && a.AllocationID != "" {
-			if err := s.dissociate(tx, store.Addresses.Get(tx, a.AllocationID)); err != nil {
+			if err := dissociate(tx, store.Addresses.Get(tx, a.AllocationID)); err != nil {
 				return err
 			}
 		}

@@ -437,6 +437,15 @@ func decodeCreateNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *CreateNetwo
 	v.ClientToken = d.String(n.Take("ClientToken"))
 }
 
+func decodeCreateNetworkInterfacePermissionRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkInterfacePermissionRequest) {
+	d.Require(n, "NetworkInterfaceId", "Permission")
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+	v.AwsAccountId = d.String(n.Take("AwsAccountId"))
+	v.AwsService = d.String(n.Take("AwsService"))
+	v.Permission = d.String(n.Take("Permission"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeCreateNetworkInterfaceRequest(d *wire.Decoder, n *wire.Node, v *CreateNetworkInterfaceRequest) {
 	d.Require(n, "SubnetId")
 	v.Description = d.String(n.Take("Description"))
@@ -727,6 +736,13 @@ func decodeDeleteNetworkAclRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetwo
 	d.Require(n, "NetworkAclId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NetworkAclId = d.String(n.Take("NetworkAclId"))
+}
+
+func decodeDeleteNetworkInterfacePermissionRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkInterfacePermissionRequest) {
+	d.Require(n, "NetworkInterfacePermissionId")
+	v.NetworkInterfacePermissionId = d.String(n.Take("NetworkInterfacePermissionId"))
+	v.Force = d.BoolPtr(n.Take("Force"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeDeleteNetworkInterfaceRequest(d *wire.Decoder, n *wire.Node, v *DeleteNetworkInterfaceRequest) {
@@ -1074,6 +1090,13 @@ func decodeDescribeNetworkInterfaceAttributeRequest(d *wire.Decoder, n *wire.Nod
 	v.Attribute = d.String(n.Take("Attribute"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+}
+
+func decodeDescribeNetworkInterfacePermissionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkInterfacePermissionsRequest) {
+	v.NetworkInterfacePermissionIds = wire.Scalars(d, n, "NetworkInterfacePermissionId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
 func decodeDescribeNetworkInterfacesRequest(d *wire.Decoder, n *wire.Node, v *DescribeNetworkInterfacesRequest) {

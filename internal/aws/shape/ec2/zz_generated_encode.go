@@ -804,6 +804,15 @@ func appendCreateNetworkAclResult(b []byte, v *CreateNetworkAclResult) []byte {
 	return b
 }
 
+func appendCreateNetworkInterfacePermissionResult(b []byte, v *CreateNetworkInterfacePermissionResult) []byte {
+	if v.InterfacePermission != nil {
+		b = append(b, "<interfacePermission>"...)
+		b = appendNetworkInterfacePermission(b, v.InterfacePermission)
+		b = append(b, "</interfacePermission>"...)
+	}
+	return b
+}
+
 func appendCreateNetworkInterfaceResult(b []byte, v *CreateNetworkInterfaceResult) []byte {
 	if v.NetworkInterface != nil {
 		b = append(b, "<networkInterface>"...)
@@ -1220,6 +1229,11 @@ func appendDeleteNetworkAclEntryResult(b []byte, v *DeleteNetworkAclEntryResult)
 
 func appendDeleteNetworkAclResult(b []byte, v *DeleteNetworkAclResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDeleteNetworkInterfacePermissionResult(b []byte, v *DeleteNetworkInterfacePermissionResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
 	return b
 }
 
@@ -1879,6 +1893,20 @@ func appendDescribeNetworkInterfaceAttributeResult(b []byte, v *DescribeNetworkI
 		b = append(b, "</sourceDestCheck>"...)
 	}
 	b = wire.AppendBool(b, "associatePublicIpAddress", v.AssociatePublicIpAddress)
+	return b
+}
+
+func appendDescribeNetworkInterfacePermissionsResult(b []byte, v *DescribeNetworkInterfacePermissionsResult) []byte {
+	b = append(b, "<networkInterfacePermissions>"...)
+	for i := range v.NetworkInterfacePermissions {
+		b = append(b, "<item>"...)
+		b = appendNetworkInterfacePermission(b, &v.NetworkInterfacePermissions[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</networkInterfacePermissions>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
 	return b
 }
 
@@ -6029,6 +6057,40 @@ func appendNetworkInterfaceIpv6Address(b []byte, v *NetworkInterfaceIpv6Address)
 		b = wire.AppendString(b, "ipv6Address", v.Ipv6Address)
 	}
 	b = wire.AppendBool(b, "isPrimaryIpv6", v.IsPrimaryIpv6)
+	return b
+}
+
+func appendNetworkInterfacePermission(b []byte, v *NetworkInterfacePermission) []byte {
+	if v.NetworkInterfacePermissionId != "" {
+		b = wire.AppendString(b, "networkInterfacePermissionId", v.NetworkInterfacePermissionId)
+	}
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	if v.AwsAccountId != "" {
+		b = wire.AppendString(b, "awsAccountId", v.AwsAccountId)
+	}
+	if v.AwsService != "" {
+		b = wire.AppendString(b, "awsService", v.AwsService)
+	}
+	if v.Permission != "" {
+		b = wire.AppendString(b, "permission", v.Permission)
+	}
+	if v.PermissionState != nil {
+		b = append(b, "<permissionState>"...)
+		b = appendNetworkInterfacePermissionState(b, v.PermissionState)
+		b = append(b, "</permissionState>"...)
+	}
+	return b
+}
+
+func appendNetworkInterfacePermissionState(b []byte, v *NetworkInterfacePermissionState) []byte {
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.StatusMessage != "" {
+		b = wire.AppendString(b, "statusMessage", v.StatusMessage)
+	}
 	return b
 }
 

@@ -490,6 +490,12 @@ const (
 	InstanceTypeHypervisorXen   = "xen"
 )
 
+// Values of InterfacePermissionType.
+const (
+	InterfacePermissionTypeInstanceAttach = "INSTANCE-ATTACH"
+	InterfacePermissionTypeEipAssociate   = "EIP-ASSOCIATE"
+)
+
 // Values of IpAddressType.
 const (
 	IpAddressTypeIpv4      = "ipv4"
@@ -660,6 +666,14 @@ const (
 	NetworkInterfaceCreationTypeEfaOnly = "efa-only"
 	NetworkInterfaceCreationTypeBranch  = "branch"
 	NetworkInterfaceCreationTypeTrunk   = "trunk"
+)
+
+// Values of NetworkInterfacePermissionStateCode.
+const (
+	NetworkInterfacePermissionStateCodePending  = "pending"
+	NetworkInterfacePermissionStateCodeGranted  = "granted"
+	NetworkInterfacePermissionStateCodeRevoking = "revoking"
+	NetworkInterfacePermissionStateCodeRevoked  = "revoked"
 )
 
 // Values of NetworkInterfaceStatus.

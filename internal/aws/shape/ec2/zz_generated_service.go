@@ -456,6 +456,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateNetworkInterfacePermission"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateNetworkInterfacePermissionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateNetworkInterfacePermissionResponse", appendCreateNetworkInterfacePermissionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateNetworkInterfacePermission(ctx, in.(*CreateNetworkInterfacePermissionRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CreatePlacementGroup"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeCreatePlacementGroupRequest)
@@ -763,6 +775,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteNetworkInterface(ctx, in.(*DeleteNetworkInterfaceRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteNetworkInterfacePermission"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteNetworkInterfacePermissionRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteNetworkInterfacePermissionResponse", appendDeleteNetworkInterfacePermissionResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteNetworkInterfacePermission(ctx, in.(*DeleteNetworkInterfacePermissionRequest))
 			},
 		},
 		{
@@ -1289,6 +1313,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeNetworkInterfaceAttribute(ctx, in.(*DescribeNetworkInterfaceAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeNetworkInterfacePermissions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeNetworkInterfacePermissionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeNetworkInterfacePermissionsResponse", appendDescribeNetworkInterfacePermissionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeNetworkInterfacePermissions(ctx, in.(*DescribeNetworkInterfacePermissionsRequest))
 			},
 		},
 		{

@@ -731,6 +731,18 @@ type CreateNetworkAclResult struct {
 	ClientToken string
 }
 
+type CreateNetworkInterfacePermissionRequest struct {
+	NetworkInterfaceId string // required
+	AwsAccountId       string
+	AwsService         string
+	Permission         string // required; values: InterfacePermissionType
+	DryRun             *bool
+}
+
+type CreateNetworkInterfacePermissionResult struct {
+	InterfacePermission *NetworkInterfacePermission
+}
+
 type CreateNetworkInterfaceRequest struct {
 	Description                     string
 	DryRun                          *bool
@@ -1170,6 +1182,16 @@ type DeleteNetworkAclRequest struct {
 }
 
 type DeleteNetworkAclResult struct {
+}
+
+type DeleteNetworkInterfacePermissionRequest struct {
+	NetworkInterfacePermissionId string // required
+	Force                        *bool
+	DryRun                       *bool
+}
+
+type DeleteNetworkInterfacePermissionResult struct {
+	Return bool
 }
 
 type DeleteNetworkInterfaceRequest struct {
@@ -1730,6 +1752,18 @@ type DescribeNetworkInterfaceAttributeResult struct {
 	NetworkInterfaceId       string
 	SourceDestCheck          *AttributeBooleanValue
 	AssociatePublicIpAddress bool
+}
+
+type DescribeNetworkInterfacePermissionsRequest struct {
+	NetworkInterfacePermissionIds []string
+	Filters                       []Filter
+	NextToken                     string
+	MaxResults                    *int
+}
+
+type DescribeNetworkInterfacePermissionsResult struct {
+	NetworkInterfacePermissions []NetworkInterfacePermission
+	NextToken                   string
 }
 
 type DescribeNetworkInterfacesRequest struct {
@@ -4320,6 +4354,20 @@ type NetworkInterfaceCountRequest struct {
 type NetworkInterfaceIpv6Address struct {
 	Ipv6Address   string
 	IsPrimaryIpv6 bool
+}
+
+type NetworkInterfacePermission struct {
+	NetworkInterfacePermissionId string
+	NetworkInterfaceId           string
+	AwsAccountId                 string
+	AwsService                   string
+	Permission                   string // values: InterfacePermissionType
+	PermissionState              *NetworkInterfacePermissionState
+}
+
+type NetworkInterfacePermissionState struct {
+	State         string // values: NetworkInterfacePermissionStateCode
+	StatusMessage string
 }
 
 type NetworkInterfacePrivateIpAddress struct {
