@@ -28,4 +28,12 @@ const (
 	PartPublicAccess   BucketPart = "public-access" // none: all is blocked
 	PartPolicy         BucketPart = "policy"
 	PartACL            BucketPart = "acl" // none: private
+
+	// Of these a bucket has many: "inventory/ID".
+	PartAnalytics BucketPart = "analytics"
+	PartInventory BucketPart = "inventory"
+	PartMetrics   BucketPart = "metrics"
+	PartTiering   BucketPart = "tiering"
+	// PartInventoried is when the inventory of an id was written last.
+	PartInventoried BucketPart = "inventoried"
 )

@@ -251,32 +251,3 @@ func TestBucketACLs(t *testing.T) {
 		t.Error(body)
 	}
 }
-
-// What no bucket can have is read as none, and cannot be set.
-func TestUnkeptConfigurations(t *testing.T) {
-	c := newCloud(t)
-	c.bucket(t, "bkt")
-	for _, sub := range []string{"analytics", "intelligent-tiering", "inventory", "metrics"} {
-		for _, tt := range []struct {
-			who            int
-			method, target string
-			status         int
-			code           string
-		}{
-			{0, "GET", "/bkt?" + sub, 200, ""},
-			{0, "GET", "/bkt?" + sub + "&id=x", 404, "NoSuchConfiguration"},
-			{0, "DELETE", "/bkt?" + sub + "&id=x", 404, "NoSuchConfiguration"},
-			{0, "PUT", "/bkt?" + sub + "&id=x", 501, "NotImplemented"},
-			{1, "GET", "/bkt?" + sub, 403, "AccessDenied"},
-			{1, "GET", "/bkt?" + sub + "&id=x", 403, "AccessDenied"},
-			{0, "GET", "/nothing?" + sub, 404, "NoSuchBucket"},
-		} {
-			if status, code, body := c.raw(t, tt.who, tt.method, tt.target, ""); status != tt.status || code != tt.code {
-				t.Errorf("%s %s: %d %s, want %d %s: %s", tt.method, tt.target, status, code, tt.status, tt.code, body)
-			}
-		}
-	}
-	if _, _, body := c.raw(t, 0, "GET", "/bkt", ""); !strings.Contains(body, "ListBucketResult") {
-		t.Errorf("the bucket is there no more: %s", body)
-	}
-}

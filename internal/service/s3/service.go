@@ -114,12 +114,15 @@ const recheck = 10 * time.Minute
 func (s *Service) Run(ctx context.Context) error {
 	tick := time.NewTicker(recheck)
 	defer tick.Stop()
-	var expired time.Time
+	var hourly time.Time
 	for {
-		if now := s.now(); now.Sub(expired) >= expiryPeriod {
-			expired = now
+		if now := s.now(); now.Sub(hourly) >= expiryPeriod {
+			hourly = now
 			if err := s.ApplyLifecycles(ctx); err != nil && ctx.Err() == nil {
 				s.log.Error("s3: apply lifecycle rules", "err", err)
+			}
+			if err := s.WriteInventories(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("s3: write inventories", "err", err)
 			}
 		}
 		if err := s.Recover(ctx); err != nil && ctx.Err() == nil {

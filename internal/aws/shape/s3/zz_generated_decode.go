@@ -1071,6 +1071,22 @@ func headersPutBucketAcl(name string) bool {
 	return false
 }
 
+func decodePutBucketAnalyticsConfigurationRequest(d *wire.Decoder, v *PutBucketAnalyticsConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.AnalyticsConfiguration = wire.Payload(d, "AnalyticsConfiguration", true, decodeAnalyticsConfiguration)
+}
+
+func headersPutBucketAnalyticsConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutBucketCorsRequest(d *wire.Decoder, v *PutBucketCorsRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ContentMD5 = d.String(d.Header("Content-MD5", "Content-Md5"))
@@ -1103,6 +1119,33 @@ func headersPutBucketEncryption(name string) bool {
 	return false
 }
 
+func decodePutBucketIntelligentTieringConfigurationRequest(d *wire.Decoder, v *PutBucketIntelligentTieringConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.IntelligentTieringConfiguration = wire.Payload(d, "IntelligentTieringConfiguration", true, decodeIntelligentTieringConfiguration)
+}
+
+func headersPutBucketIntelligentTieringConfiguration(name string) bool {
+	return false
+}
+
+func decodePutBucketInventoryConfigurationRequest(d *wire.Decoder, v *PutBucketInventoryConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.InventoryConfiguration = wire.Payload(d, "InventoryConfiguration", true, decodeInventoryConfiguration)
+}
+
+func headersPutBucketInventoryConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
 func decodePutBucketLifecycleConfigurationRequest(d *wire.Decoder, v *PutBucketLifecycleConfigurationRequest) {
 	v.Bucket = d.String(d.Label("Bucket"))
 	v.ChecksumAlgorithm = d.String(d.Header("x-amz-sdk-checksum-algorithm", "X-Amz-Sdk-Checksum-Algorithm"))
@@ -1130,6 +1173,22 @@ func decodePutBucketLoggingRequest(d *wire.Decoder, v *PutBucketLoggingRequest) 
 func headersPutBucketLogging(name string) bool {
 	switch name {
 	case "x-amz-sdk-checksum-algorithm", "x-amz-expected-bucket-owner":
+		return true
+	}
+	return false
+}
+
+func decodePutBucketMetricsConfigurationRequest(d *wire.Decoder, v *PutBucketMetricsConfigurationRequest) {
+	v.Bucket = d.String(d.Label("Bucket"))
+	d.Need(d.Query("id"))
+	v.Id = d.String(d.Query("id"))
+	v.ExpectedBucketOwner = d.String(d.Header("x-amz-expected-bucket-owner", "X-Amz-Expected-Bucket-Owner"))
+	v.MetricsConfiguration = wire.Payload(d, "MetricsConfiguration", true, decodeMetricsConfiguration)
+}
+
+func headersPutBucketMetricsConfiguration(name string) bool {
+	switch name {
+	case "x-amz-expected-bucket-owner":
 		return true
 	}
 	return false
@@ -1515,6 +1574,49 @@ func decodeAccessControlTranslation(d *wire.Decoder, n *wire.Node, v *AccessCont
 	v.Owner = d.String(n.Take("Owner"))
 }
 
+func decodeAnalyticsConfiguration(d *wire.Decoder, n *wire.Node, v *AnalyticsConfiguration) {
+	d.Require(n, "Id", "StorageClassAnalysis")
+	v.Id = d.String(n.Take("Id"))
+	v.Filter = wire.Struct(d, n, "Filter", decodeAnalyticsFilter)
+	v.StorageClassAnalysis = wire.Struct(d, n, "StorageClassAnalysis", decodeStorageClassAnalysis)
+}
+
+func decodeAnalyticsExportDestination(d *wire.Decoder, n *wire.Node, v *AnalyticsExportDestination) {
+	d.Require(n, "S3BucketDestination")
+	v.S3BucketDestination = wire.Struct(d, n, "S3BucketDestination", decodeAnalyticsS3BucketDestination)
+}
+
+func decodeAnalyticsFilter(d *wire.Decoder, n *wire.Node, v *AnalyticsFilter) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tag = wire.Struct(d, n, "Tag", decodeAnalyticsFilterTag)
+	v.And = wire.Struct(d, n, "And", decodeAnalyticsFilterAnd)
+}
+
+func decodeAnalyticsFilterAnd(d *wire.Decoder, n *wire.Node, v *AnalyticsFilterAnd) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tags = wire.List(d, n, "Tag", "", decodeAnalyticsFilterAndTag)
+}
+
+func decodeAnalyticsFilterAndTag(d *wire.Decoder, n *wire.Node, v *AnalyticsFilterAndTag) {
+	d.Require(n, "Key", "Value")
+	v.Key = d.String(n.Take("Key"))
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodeAnalyticsFilterTag(d *wire.Decoder, n *wire.Node, v *AnalyticsFilterTag) {
+	d.Require(n, "Key", "Value")
+	v.Key = d.String(n.Take("Key"))
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodeAnalyticsS3BucketDestination(d *wire.Decoder, n *wire.Node, v *AnalyticsS3BucketDestination) {
+	d.Require(n, "Format", "Bucket")
+	v.Format = d.String(n.Take("Format"))
+	v.BucketAccountId = d.String(n.Take("BucketAccountId"))
+	v.Bucket = d.String(n.Take("Bucket"))
+	v.Prefix = d.String(n.Take("Prefix"))
+}
+
 func decodeBucketInfo(d *wire.Decoder, n *wire.Node, v *BucketInfo) {
 	v.DataRedundancy = d.String(n.Take("DataRedundancy"))
 	v.Type = d.String(n.Take("Type"))
@@ -1638,6 +1740,65 @@ func decodeIndexDocument(d *wire.Decoder, n *wire.Node, v *IndexDocument) {
 	v.Suffix = d.String(n.Take("Suffix"))
 }
 
+func decodeIntelligentTieringAndOperator(d *wire.Decoder, n *wire.Node, v *IntelligentTieringAndOperator) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tags = wire.List(d, n, "Tag", "", decodeTag)
+}
+
+func decodeIntelligentTieringConfiguration(d *wire.Decoder, n *wire.Node, v *IntelligentTieringConfiguration) {
+	d.Require(n, "Id", "Status", "Tiering")
+	v.Id = d.String(n.Take("Id"))
+	v.Filter = wire.Struct(d, n, "Filter", decodeIntelligentTieringFilter)
+	v.Status = d.String(n.Take("Status"))
+	v.Tierings = wire.List(d, n, "Tiering", "", decodeTiering)
+}
+
+func decodeIntelligentTieringFilter(d *wire.Decoder, n *wire.Node, v *IntelligentTieringFilter) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tag = wire.Struct(d, n, "Tag", decodeTag)
+	v.And = wire.Struct(d, n, "And", decodeIntelligentTieringAndOperator)
+}
+
+func decodeInventoryConfiguration(d *wire.Decoder, n *wire.Node, v *InventoryConfiguration) {
+	d.Require(n, "Destination", "IsEnabled", "Id", "IncludedObjectVersions", "Schedule")
+	v.Destination = wire.Struct(d, n, "Destination", decodeInventoryDestination)
+	v.IsEnabled = d.Bool(n.Take("IsEnabled"))
+	v.Filter = wire.Struct(d, n, "Filter", decodeInventoryFilter)
+	v.Id = d.String(n.Take("Id"))
+	v.IncludedObjectVersions = d.String(n.Take("IncludedObjectVersions"))
+	v.OptionalFields = wire.Scalars(d, n, "OptionalFields", "Field", d.String)
+	v.Schedule = wire.Struct(d, n, "Schedule", decodeInventorySchedule)
+}
+
+func decodeInventoryDestination(d *wire.Decoder, n *wire.Node, v *InventoryDestination) {
+	d.Require(n, "S3BucketDestination")
+	v.S3BucketDestination = wire.Struct(d, n, "S3BucketDestination", decodeInventoryS3BucketDestination)
+}
+
+func decodeInventoryEncryption(d *wire.Decoder, n *wire.Node, v *InventoryEncryption) {
+	v.SSES3 = wire.Struct(d, n, "SSE-S3", decodeSSES3)
+	v.SSEKMS = wire.Struct(d, n, "SSE-KMS", decodeSSEKMS)
+}
+
+func decodeInventoryFilter(d *wire.Decoder, n *wire.Node, v *InventoryFilter) {
+	d.Require(n, "Prefix")
+	v.Prefix = d.String(n.Take("Prefix"))
+}
+
+func decodeInventoryS3BucketDestination(d *wire.Decoder, n *wire.Node, v *InventoryS3BucketDestination) {
+	d.Require(n, "Bucket", "Format")
+	v.AccountId = d.String(n.Take("AccountId"))
+	v.Bucket = d.String(n.Take("Bucket"))
+	v.Format = d.String(n.Take("Format"))
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Encryption = wire.Struct(d, n, "Encryption", decodeInventoryEncryption)
+}
+
+func decodeInventorySchedule(d *wire.Decoder, n *wire.Node, v *InventorySchedule) {
+	d.Require(n, "Frequency")
+	v.Frequency = d.String(n.Take("Frequency"))
+}
+
 func decodeLambdaFunctionConfiguration(d *wire.Decoder, n *wire.Node, v *LambdaFunctionConfiguration) {
 	d.Require(n, "CloudFunction", "Event")
 	v.Id = d.String(n.Take("Id"))
@@ -1697,6 +1858,37 @@ func decodeMetrics(d *wire.Decoder, n *wire.Node, v *Metrics) {
 	d.Require(n, "Status")
 	v.Status = d.String(n.Take("Status"))
 	v.EventThreshold = wire.Struct(d, n, "EventThreshold", decodeReplicationTimeValue)
+}
+
+func decodeMetricsConfiguration(d *wire.Decoder, n *wire.Node, v *MetricsConfiguration) {
+	d.Require(n, "Id")
+	v.Id = d.String(n.Take("Id"))
+	v.Filter = wire.Struct(d, n, "Filter", decodeMetricsFilter)
+}
+
+func decodeMetricsFilter(d *wire.Decoder, n *wire.Node, v *MetricsFilter) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tag = wire.Struct(d, n, "Tag", decodeMetricsFilterTag)
+	v.AccessPointArn = d.String(n.Take("AccessPointArn"))
+	v.And = wire.Struct(d, n, "And", decodeMetricsFilterAnd)
+}
+
+func decodeMetricsFilterAnd(d *wire.Decoder, n *wire.Node, v *MetricsFilterAnd) {
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.Tags = wire.List(d, n, "Tag", "", decodeMetricsFilterAndTag)
+	v.AccessPointArn = d.String(n.Take("AccessPointArn"))
+}
+
+func decodeMetricsFilterAndTag(d *wire.Decoder, n *wire.Node, v *MetricsFilterAndTag) {
+	d.Require(n, "Key", "Value")
+	v.Key = d.String(n.Take("Key"))
+	v.Value = d.String(n.Take("Value"))
+}
+
+func decodeMetricsFilterTag(d *wire.Decoder, n *wire.Node, v *MetricsFilterTag) {
+	d.Require(n, "Key", "Value")
+	v.Key = d.String(n.Take("Key"))
+	v.Value = d.String(n.Take("Value"))
 }
 
 func decodeNoncurrentVersionExpiration(d *wire.Decoder, n *wire.Node, v *NoncurrentVersionExpiration) {
@@ -1856,6 +2048,14 @@ func decodeS3KeyFilter(d *wire.Decoder, n *wire.Node, v *S3KeyFilter) {
 	v.FilterRules = wire.List(d, n, "FilterRule", "", decodeFilterRule)
 }
 
+func decodeSSEKMS(d *wire.Decoder, n *wire.Node, v *SSEKMS) {
+	d.Require(n, "KeyId")
+	v.KeyId = d.String(n.Take("KeyId"))
+}
+
+func decodeSSES3(d *wire.Decoder, n *wire.Node, v *SSES3) {
+}
+
 func decodeServerSideEncryptionByDefault(d *wire.Decoder, n *wire.Node, v *ServerSideEncryptionByDefault) {
 	d.Require(n, "SSEAlgorithm")
 	v.SSEAlgorithm = d.String(n.Take("SSEAlgorithm"))
@@ -1885,6 +2085,16 @@ func decodeSseKmsEncryptedObjects(d *wire.Decoder, n *wire.Node, v *SseKmsEncryp
 	v.Status = d.String(n.Take("Status"))
 }
 
+func decodeStorageClassAnalysis(d *wire.Decoder, n *wire.Node, v *StorageClassAnalysis) {
+	v.DataExport = wire.Struct(d, n, "DataExport", decodeStorageClassAnalysisDataExport)
+}
+
+func decodeStorageClassAnalysisDataExport(d *wire.Decoder, n *wire.Node, v *StorageClassAnalysisDataExport) {
+	d.Require(n, "OutputSchemaVersion", "Destination")
+	v.OutputSchemaVersion = d.String(n.Take("OutputSchemaVersion"))
+	v.Destination = wire.Struct(d, n, "Destination", decodeAnalyticsExportDestination)
+}
+
 func decodeTag(d *wire.Decoder, n *wire.Node, v *Tag) {
 	d.Require(n, "Key", "Value")
 	v.Key = d.String(n.Take("Key"))
@@ -1904,6 +2114,12 @@ func decodeTargetGrant(d *wire.Decoder, n *wire.Node, v *TargetGrant) {
 func decodeTargetObjectKeyFormat(d *wire.Decoder, n *wire.Node, v *TargetObjectKeyFormat) {
 	v.SimplePrefix = wire.Struct(d, n, "SimplePrefix", decodeSimplePrefix)
 	v.PartitionedPrefix = wire.Struct(d, n, "PartitionedPrefix", decodePartitionedPrefix)
+}
+
+func decodeTiering(d *wire.Decoder, n *wire.Node, v *Tiering) {
+	d.Require(n, "Days", "AccessTier")
+	v.Days = d.Int(n.Take("Days"))
+	v.AccessTier = d.String(n.Take("AccessTier"))
 }
 
 func decodeTopicConfiguration(d *wire.Decoder, n *wire.Node, v *TopicConfiguration) {

@@ -941,10 +941,19 @@ func encodePutBucketAccelerateConfigurationResult(w *wire.Response, v *PutBucket
 func encodePutBucketAclResult(w *wire.Response, v *PutBucketAclResult) {
 }
 
+func encodePutBucketAnalyticsConfigurationResult(w *wire.Response, v *PutBucketAnalyticsConfigurationResult) {
+}
+
 func encodePutBucketCorsResult(w *wire.Response, v *PutBucketCorsResult) {
 }
 
 func encodePutBucketEncryptionResult(w *wire.Response, v *PutBucketEncryptionResult) {
+}
+
+func encodePutBucketIntelligentTieringConfigurationResult(w *wire.Response, v *PutBucketIntelligentTieringConfigurationResult) {
+}
+
+func encodePutBucketInventoryConfigurationResult(w *wire.Response, v *PutBucketInventoryConfigurationResult) {
 }
 
 func encodePutBucketLifecycleConfigurationResult(w *wire.Response, v *PutBucketLifecycleConfigurationResult) {
@@ -952,6 +961,9 @@ func encodePutBucketLifecycleConfigurationResult(w *wire.Response, v *PutBucketL
 }
 
 func encodePutBucketLoggingResult(w *wire.Response, v *PutBucketLoggingResult) {
+}
+
+func encodePutBucketMetricsConfigurationResult(w *wire.Response, v *PutBucketMetricsConfigurationResult) {
 }
 
 func encodePutBucketNotificationConfigurationResult(w *wire.Response, v *PutBucketNotificationConfigurationResult) {

@@ -761,6 +761,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "PutBucketAnalyticsConfiguration", Method: "PUT", Path: "/{Bucket}?analytics", Query: []string{"analytics", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketAnalyticsConfiguration, decodePutBucketAnalyticsConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketAnalyticsConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketAnalyticsConfiguration(ctx, in.(*PutBucketAnalyticsConfigurationRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "PutBucketCors", Method: "PUT", Path: "/{Bucket}?cors", Query: []string{"cors"}},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeREST(r, headersPutBucketCors, decodePutBucketCorsRequest)
@@ -780,6 +792,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).PutBucketEncryption(ctx, in.(*PutBucketEncryptionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketIntelligentTieringConfiguration", Method: "PUT", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketIntelligentTieringConfiguration, decodePutBucketIntelligentTieringConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketIntelligentTieringConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketIntelligentTieringConfiguration(ctx, in.(*PutBucketIntelligentTieringConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketInventoryConfiguration", Method: "PUT", Path: "/{Bucket}?inventory", Query: []string{"inventory", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketInventoryConfiguration, decodePutBucketInventoryConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketInventoryConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketInventoryConfiguration(ctx, in.(*PutBucketInventoryConfigurationRequest))
 			},
 		},
 		{
@@ -804,6 +840,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).PutBucketLogging(ctx, in.(*PutBucketLoggingRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "PutBucketMetricsConfiguration", Method: "PUT", Path: "/{Bucket}?metrics", Query: []string{"metrics", "id"}},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeREST(r, headersPutBucketMetricsConfiguration, decodePutBucketMetricsConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeREST(w, out, 200, encodePutBucketMetricsConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).PutBucketMetricsConfiguration(ctx, in.(*PutBucketMetricsConfigurationRequest))
 			},
 		},
 		{

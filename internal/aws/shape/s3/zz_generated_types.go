@@ -38,13 +38,13 @@ type AccessControlTranslation struct {
 }
 
 type AnalyticsConfiguration struct {
-	Id                   string
+	Id                   string // required
 	Filter               *AnalyticsFilter
-	StorageClassAnalysis *StorageClassAnalysis
+	StorageClassAnalysis *StorageClassAnalysis // required
 }
 
 type AnalyticsExportDestination struct {
-	S3BucketDestination *AnalyticsS3BucketDestination
+	S3BucketDestination *AnalyticsS3BucketDestination // required
 }
 
 type AnalyticsFilter struct {
@@ -59,19 +59,19 @@ type AnalyticsFilterAnd struct {
 }
 
 type AnalyticsFilterAndTag struct {
-	Key   string
-	Value string
+	Key   string // required
+	Value string // required
 }
 
 type AnalyticsFilterTag struct {
-	Key   string
-	Value string
+	Key   string // required
+	Value string // required
 }
 
 type AnalyticsS3BucketDestination struct {
-	Format          string // values: AnalyticsS3ExportFileFormat
+	Format          string // required; values: AnalyticsS3ExportFileFormat
 	BucketAccountId string
-	Bucket          string
+	Bucket          string // required
 	Prefix          string
 }
 
@@ -1034,10 +1034,10 @@ type IntelligentTieringAndOperator struct {
 }
 
 type IntelligentTieringConfiguration struct {
-	Id       string
+	Id       string // required
 	Filter   *IntelligentTieringFilter
-	Status   string // values: IntelligentTieringStatus
-	Tierings []Tiering
+	Status   string    // required; values: IntelligentTieringStatus
+	Tierings []Tiering // required
 }
 
 type IntelligentTieringFilter struct {
@@ -1047,17 +1047,17 @@ type IntelligentTieringFilter struct {
 }
 
 type InventoryConfiguration struct {
-	Destination            *InventoryDestination
-	IsEnabled              bool
+	Destination            *InventoryDestination // required
+	IsEnabled              bool                  // required
 	Filter                 *InventoryFilter
-	Id                     string
-	IncludedObjectVersions string   // values: InventoryIncludedObjectVersions
-	OptionalFields         []string // values: InventoryOptionalField
-	Schedule               *InventorySchedule
+	Id                     string             // required
+	IncludedObjectVersions string             // required; values: InventoryIncludedObjectVersions
+	OptionalFields         []string           // values: InventoryOptionalField
+	Schedule               *InventorySchedule // required
 }
 
 type InventoryDestination struct {
-	S3BucketDestination *InventoryS3BucketDestination
+	S3BucketDestination *InventoryS3BucketDestination // required
 }
 
 type InventoryEncryption struct {
@@ -1066,19 +1066,19 @@ type InventoryEncryption struct {
 }
 
 type InventoryFilter struct {
-	Prefix string
+	Prefix string // required
 }
 
 type InventoryS3BucketDestination struct {
 	AccountId  string
-	Bucket     string
-	Format     string // values: InventoryFormat
+	Bucket     string // required
+	Format     string // required; values: InventoryFormat
 	Prefix     string
 	Encryption *InventoryEncryption
 }
 
 type InventorySchedule struct {
-	Frequency string // values: InventoryFrequency
+	Frequency string // required; values: InventoryFrequency
 }
 
 type LambdaFunctionConfiguration struct {
@@ -1350,7 +1350,7 @@ type Metrics struct {
 }
 
 type MetricsConfiguration struct {
-	Id     string
+	Id     string // required
 	Filter *MetricsFilter
 }
 
@@ -1368,13 +1368,13 @@ type MetricsFilterAnd struct {
 }
 
 type MetricsFilterAndTag struct {
-	Key   string
-	Value string
+	Key   string // required
+	Value string // required
 }
 
 type MetricsFilterTag struct {
-	Key   string
-	Value string
+	Key   string // required
+	Value string // required
 }
 
 type MultipartUpload struct {
@@ -1539,6 +1539,16 @@ type PutBucketAclRequest struct {
 type PutBucketAclResult struct {
 }
 
+type PutBucketAnalyticsConfigurationRequest struct {
+	Bucket                 string                  // required
+	Id                     string                  // required
+	AnalyticsConfiguration *AnalyticsConfiguration // required
+	ExpectedBucketOwner    string
+}
+
+type PutBucketAnalyticsConfigurationResult struct {
+}
+
 type PutBucketCorsRequest struct {
 	Bucket              string             // required
 	CORSConfiguration   *CORSConfiguration // required
@@ -1559,6 +1569,25 @@ type PutBucketEncryptionRequest struct {
 }
 
 type PutBucketEncryptionResult struct {
+}
+
+type PutBucketIntelligentTieringConfigurationRequest struct {
+	Bucket                          string                           // required
+	Id                              string                           // required
+	IntelligentTieringConfiguration *IntelligentTieringConfiguration // required
+}
+
+type PutBucketIntelligentTieringConfigurationResult struct {
+}
+
+type PutBucketInventoryConfigurationRequest struct {
+	Bucket                 string                  // required
+	Id                     string                  // required
+	InventoryConfiguration *InventoryConfiguration // required
+	ExpectedBucketOwner    string
+}
+
+type PutBucketInventoryConfigurationResult struct {
 }
 
 type PutBucketLifecycleConfigurationRequest struct {
@@ -1582,6 +1611,16 @@ type PutBucketLoggingRequest struct {
 }
 
 type PutBucketLoggingResult struct {
+}
+
+type PutBucketMetricsConfigurationRequest struct {
+	Bucket               string                // required
+	Id                   string                // required
+	MetricsConfiguration *MetricsConfiguration // required
+	ExpectedBucketOwner  string
+}
+
+type PutBucketMetricsConfigurationResult struct {
 }
 
 type PutBucketNotificationConfigurationRequest struct {
@@ -1909,7 +1948,7 @@ type S3KeyFilter struct {
 }
 
 type SSEKMS struct {
-	KeyId string
+	KeyId string // required
 }
 
 type SSES3 struct {
@@ -1946,8 +1985,8 @@ type StorageClassAnalysis struct {
 }
 
 type StorageClassAnalysisDataExport struct {
-	OutputSchemaVersion string // values: StorageClassAnalysisSchemaVersion
-	Destination         *AnalyticsExportDestination
+	OutputSchemaVersion string                      // required; values: StorageClassAnalysisSchemaVersion
+	Destination         *AnalyticsExportDestination // required
 }
 
 type Tag struct {
@@ -1970,8 +2009,8 @@ type TargetObjectKeyFormat struct {
 }
 
 type Tiering struct {
-	Days       int
-	AccessTier string // values: IntelligentTieringAccessTier
+	Days       int    // required
+	AccessTier string // required; values: IntelligentTieringAccessTier
 }
 
 type TopicConfiguration struct {

@@ -24,7 +24,7 @@ func TestMatch(t *testing.T) {
 		{"GET", "/b?acl", "", "GetBucketAcl", ""},
 		{"GET", "/b?abac", "", "GetBucketAbac", "NotImplemented"},
 		{"GET", "/b?analytics&id=1", "", "GetBucketAnalyticsConfiguration", ""},
-		{"PUT", "/b?analytics&id=1", "", "PutBucketAnalyticsConfiguration", "NotImplemented"},
+		{"PUT", "/b?analytics&id=1", "", "PutBucketAnalyticsConfiguration", ""},
 		{"GET", "/b?analytics", "", "ListBucketAnalyticsConfigurations", ""},
 		{"DELETE", "/b?later", "", "DeleteBucket", "NotImplemented"},
 		{"DELETE", "/b/k?later=", "", "DeleteObject", "NotImplemented"},
