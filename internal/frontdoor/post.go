@@ -177,7 +177,7 @@ func (x *exchange) postAllowed(f *postForm, bucket string) (least, most int64, e
 
 // storePost writes the file as PutObject would, and answers as the form asks.
 func (x *exchange) storePost(op *operation, f *postForm, bucket, key string, body *postBody) error {
-	in, err := op.Decode(&wire.Request{Header: postHeaders(f), Labels: map[string]string{"Bucket": bucket, "Key": key}, Body: body, Length: -1})
+	in, err := op.Decode(&wire.Request{Header: postHeaders(f), Labels: labels(bucket, key), Body: body, Length: -1})
 	if err != nil {
 		return err
 	}

@@ -48,7 +48,10 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 	if err != nil {
 		return err
 	}
-	header, form := x.r.Header.Clone(), x.query
+	header, form := x.r.Header, x.query
+	if rewritten(header, sig) {
+		header = header.Clone()
+	}
 	if sig != nil && sig.Presigned {
 		form = hoist(header, form)
 		if sig.Old { // it has these two in the URL as well
@@ -83,7 +86,16 @@ func (x *exchange) serveREST(sig *sigv4.Signature, t target) error {
 	if err != nil {
 		return err
 	}
-	return x.call(op, &wire.Request{Form: form, Header: header, Labels: map[string]string{"Bucket": bucket, "Key": key}, Body: body, Length: body.Length}, false)
+	return x.call(op, &wire.Request{Form: form, Header: header, Labels: labels(bucket, key), Body: body, Length: body.Length}, false)
+}
+
+// rewritten says whether the operation gets other headers than the client sent.
+func rewritten(h http.Header, sig *sigv4.Signature) bool {
+	return sig != nil && sig.Presigned || h["Content-Encoding"] != nil || h["X-Amz-Replication-Status"] != nil
+}
+
+func labels(bucket, key string) []wire.Label {
+	return []wire.Label{{Name: "Bucket", Text: bucket}, {Name: "Key", Text: key}}
 }
 
 // maxHeaders is S3's limit of a request's headers and parameters. Session tokens do not count.

@@ -78,7 +78,7 @@ func (x *exchange) website(bucket string) error {
 // get reads an object as everyone may. The caller closes its body.
 func (x *exchange) get(bucket, key string, header http.Header) (*operation, *shape.GetObjectResult, error) {
 	op := x.service.operations["GetObject"]
-	in, err := op.Decode(&wire.Request{Header: header, Labels: map[string]string{"Bucket": bucket, "Key": key}, Length: -1})
+	in, err := op.Decode(&wire.Request{Header: header, Labels: labels(bucket, key), Length: -1})
 	if err != nil {
 		return nil, nil, err
 	}

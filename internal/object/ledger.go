@@ -1,6 +1,9 @@
 package object
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // Tally is what a bucket holds, counted as S3's usage is: all versions, delete markers, and parts of uploads under way.
 type Tally struct {
@@ -50,7 +53,7 @@ func (l *Ledger) Hold(bucket string, holders ...string) {
 	if e.holders != nil {
 		return
 	}
-	e.holders = holders
+	e.holders = slices.Clone(holders)
 	for _, h := range holders {
 		l.holders[h] = l.holders[h].Plus(e.tally)
 	}

@@ -60,14 +60,17 @@ type Operation struct {
 	Encode func(w *Response, out any) error
 }
 
+// Label is a part of the path with its name, decoded.
+type Label struct{ Name, Text string }
+
 // Request is a request ready for decoding.
 type Request struct {
-	Version string            // API version asked for ("" = newest)
-	Form    url.Values        // query protocols: the merged form; REST: the URL's query
-	Header  http.Header       // REST and JSON
-	Labels  map[string]string // REST: values of the path's labels ("Bucket", "Key"), decoded
-	Body    io.Reader         // REST and JSON: the payload, already verified while it is read
-	Length  int64             // REST: the decoded payload's length, -1 unknown
+	Version string      // API version asked for ("" = newest)
+	Form    url.Values  // query protocols: the merged form; REST: the URL's query
+	Header  http.Header // REST and JSON
+	Labels  []Label     // REST: of the path ("Bucket", "Key")
+	Body    io.Reader   // REST and JSON: the payload, already verified while it is read
+	Length  int64       // REST: the decoded payload's length, -1 unknown
 }
 
 // Response is an answer under construction.

@@ -49,8 +49,12 @@ func transportHeader(name string) bool {
 
 // Label gives a part of the path.
 func (d *Decoder) Label(name string) Value {
-	text, set := d.request.Labels[name]
-	return Value{Name: name, Text: text, Set: set}
+	for _, l := range d.request.Labels {
+		if l.Name == name {
+			return Value{Name: name, Text: l.Text, Set: true}
+		}
+	}
+	return Value{Name: name}
 }
 
 // Query gives a parameter of the URL.

@@ -177,7 +177,7 @@ func BenchmarkPut64M(b *testing.B) {
 func BenchmarkGet64M(b *testing.B) {
 	body := objecttest.Bytes(1, large)
 	b.Run("engine", func(b *testing.B) {
-		e := open(b, Config{Dir: b.TempDir()})
+		e := open(b, Config{Dir: b.TempDir(), Sealer: sealer(b)})
 		if _, err := e.Put(context.Background(), "b", object.Put{Key: "o", Body: bytes.NewReader(body), Size: large}); err != nil {
 			b.Fatal(err)
 		}

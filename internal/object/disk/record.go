@@ -3,7 +3,6 @@ package disk
 import (
 	"encoding/binary"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -195,7 +194,13 @@ func appendString(b []byte, values ...string) []byte {
 
 func appendPairs(b []byte, pairs map[string]string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(pairs)))
-	for _, name := range slices.Sorted(maps.Keys(pairs)) {
+	var room [8]string
+	names := room[:0]
+	for name := range pairs {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
 		b = appendString(b, name, pairs[name])
 	}
 	return b

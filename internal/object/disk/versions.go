@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"karri.dev/internal/object"
 )
 
@@ -97,12 +99,15 @@ func (r reader) older(bucket, key string, seq uint64) (*objectRecord, error) {
 }
 
 func (r reader) record(at []byte, key string) (*objectRecord, error) {
-	v, err := r.get(at)
-	if err != nil || v == nil {
-		return nil, err
+	v, closer, err := r.Get(at)
+	switch {
+	case errors.Is(err, pebble.ErrNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read object index: %w", damaged(err))
 	}
-	o, err := r.decode(v, key, true)
-	return &o, err
+	o, err := r.decode(v, key, true) // copies
+	return &o, errors.Join(err, closer.Close())
 }
 
 // newestOlder gives the newest version in tableOlder.

@@ -60,11 +60,11 @@ func above(bytes, most int64) bool { return most != quota.None && (bytes-1)>>20 
 
 // hold tells the ledger whose a bucket is.
 func (s *Service) hold(b *resource.Bucket) {
-	holders := []string{b.AccountID}
-	if b.Creator != "" {
-		holders = append(holders, b.Creator)
+	if b.Creator == "" {
+		s.ledger.Hold(b.Engine, b.AccountID)
+		return
 	}
-	s.ledger.Hold(b.Engine, holders...)
+	s.ledger.Hold(b.Engine, b.AccountID, b.Creator)
 }
 
 // holdAll does so, once, for all buckets that an account has. Those to come are held when they are written to.

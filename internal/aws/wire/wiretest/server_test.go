@@ -110,7 +110,7 @@ func route(service *wire.Service, r *http.Request, payload []byte) (*wire.Reques
 	query := r.URL.Query()
 	_, op, err := service.Match(r.Method, bucket, key, query, r.Header)
 	return &wire.Request{
-		Form: query, Header: r.Header, Labels: map[string]string{"Bucket": bucket, "Key": key},
+		Form: query, Header: r.Header, Labels: []wire.Label{{Name: "Bucket", Text: bucket}, {Name: "Key", Text: key}},
 		Body: bytes.NewReader(payload), Length: int64(len(payload)),
 	}, op, err
 }
