@@ -60,13 +60,13 @@ func (s *Service) noted() {
 
 // begin says whether a queue may be worked on now, or, if it holds too much, whether it may be shortened; who is told so
 // calls end.
-func (o *outbox) begin(queue string, held int, now time.Time) (work, shorten bool) {
+func (o *outbox) begin(queue string, held, most int, now time.Time) (work, shorten bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.busy[queue] {
 		return false, false
 	}
-	work, shorten = !now.Before(o.next[queue]), held > o.most
+	work, shorten = !now.Before(o.next[queue]), held > most
 	o.busy[queue] = work || shorten
 	return work, shorten
 }
@@ -102,24 +102,27 @@ func (s *Service) RunOutbox(ctx context.Context) error {
 	defer wg.Wait()
 	again := time.NewTicker(shortWait)
 	defer again.Stop()
+	allowed := &allowance{store: s.store, most: s.outbox.most}
 	for {
 		queues, err := s.engine.NoteQueues(ctx)
 		if err != nil && ctx.Err() == nil {
 			s.log.Error("s3: look for notes", "err", err)
 		}
+		mostOf := allowed.of(queues)
 		for _, queue := range queues {
+			most := mostOf(queue)
 			held, err := s.engine.NoteCount(ctx, queue)
 			if err != nil {
 				continue // closing
 			}
-			work, shorten := s.outbox.begin(queue, held, s.now())
+			work, shorten := s.outbox.begin(queue, held, most, s.now())
 			if !work && !shorten {
 				continue
 			}
 			wg.Go(func() {
 				var err error
 				if shorten {
-					err = s.shorten(ctx, queue, held-s.outbox.most)
+					err = s.shorten(ctx, queue, held-most)
 				}
 				if !work {
 					s.outbox.pause(queue)
