@@ -35,7 +35,7 @@ func cloudFlags(c *cobra.Command, cfg *daemon.CloudConfig) {
 	f.StringVar(&cfg.RootDevice, "import-root-device", "instance-store", "what imported images become: ebs or instance-store")
 	f.StringSliceVar(&cfg.ObjectDisks, "object-disk", nil, "a folder on a further disk for objects' data (repeatable); it must be there the first time")
 	f.StringArrayVar(&cfg.ObjectStores, "object-store", nil, "NAME=FILE: an S3 endpoint for buckets that ask for it, described by FILE (repeatable)")
-	f.Var(&poolValue{&cfg.PublicPool}, "public-pool", "addresses for instances' public side, comma-separated CIDRs")
+	f.Var(&poolValue{&cfg.PublicPool}, "public-pool", "addresses for instances' public side and VPCs' IPv6 ranges, comma-separated CIDRs; a family that none is of keeps its default")
 	c.MarkFlagsRequiredTogether("tls-cert", "tls-key")
 	c.MarkFlagsMutuallyExclusive("store-listen", "store-endpoint")
 }
@@ -198,7 +198,7 @@ func (p *poolValue) Type() string { return "CIDRs" }
 
 func (p *poolValue) String() string {
 	if p.pool == nil || len(*p.pool) == 0 {
-		return daemon.DefaultPool.String()
+		return daemon.DefaultPool.String() + "," + daemon.DefaultPool6.String()
 	}
 	var s []string
 	for _, x := range *p.pool {
@@ -214,8 +214,9 @@ func (p *poolValue) Set(s string) error {
 		if err != nil {
 			return err
 		}
-		if !x.Addr().Is4() || x != x.Masked() || x.Bits() < 8 {
-			return fmt.Errorf("%s: want an IPv4 network, /8 or smaller, as in 198.51.100.0/24", part)
+		six := x.Addr().Is6()
+		if x != x.Masked() || x.Addr().Is4In6() || !six && x.Bits() < 8 || six && (x.Bits() < 16 || x.Bits() > 56 || !x.Addr().IsGlobalUnicast()) {
+			return fmt.Errorf("%s: want an IPv4 network, /8 or smaller, as in 198.51.100.0/24, or an IPv6 one of /16 to /56", part)
 		}
 		out = append(out, x)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 
 	"karri.dev/internal/store"
 )
@@ -13,6 +14,10 @@ import (
 // DefaultPool is where instances' public addresses come from unless told otherwise: a range for
 // documentation (RFC 5737), which is routed nowhere.
 var DefaultPool = netip.MustParsePrefix("198.51.100.0/24")
+
+// DefaultPool6 is where VPCs' IPv6 ranges come from unless told otherwise: of the range for documentation (RFC 3849),
+// too. Unlike unique local addresses, which guests would use after IPv4 (RFC 6724), it is to them what AWS's ranges are.
+var DefaultPool6 = netip.MustParsePrefix("2001:db8:ec00::/40")
 
 // CloudConfig is what an operator says of the cloud role.
 type CloudConfig struct {
@@ -66,8 +71,10 @@ func (c *CloudConfig) defaults() error {
 		}
 		c.issuers = append(c.issuers, p)
 	}
-	if len(c.PublicPool) == 0 {
-		c.PublicPool = []netip.Prefix{DefaultPool}
+	for _, d := range []netip.Prefix{DefaultPool, DefaultPool6} {
+		if !slices.ContainsFunc(c.PublicPool, func(p netip.Prefix) bool { return p.Addr().Is6() == d.Addr().Is6() }) {
+			c.PublicPool = append(slices.Clip(c.PublicPool), d)
+		}
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func caller() Caller {
 		Options:    resource.IMDSOptions{HopLimit: 2, InstanceTags: true},
 		PublicName: "ec2-198-51-100-5.compute-1.amazonaws.com", PrivateName: "ip-10-0-0-5.ec2.internal",
 		Interfaces: []nodeapi.Interface{{
-			ID: "eni-0123456789abcdef0", MAC: "02:00:00:00:00:05", PrivateIP: "10.0.0.5", PublicIP: "198.51.100.5",
+			ID: "eni-0123456789abcdef0", MAC: "02:00:00:00:00:05", PrivateIP: "10.0.0.5", PublicIP: "198.51.100.5", IPv6: []string{"2001:db8:1::5", "2001:db8:1::6"}, SubnetCIDR6: "2001:db8:1::/64", VPCCIDRs6: []string{"2001:db8:1::/56"},
 			SubnetID: "subnet-1", SubnetCIDR: "10.0.0.0/24", VPCID: "vpc-1", VPCCIDRs: []string{"10.0.0.0/16"},
 			GroupIDs: []string{"sg-1", "sg-2"}, GroupNames: []string{"web", "default"},
 		}},

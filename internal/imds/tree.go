@@ -122,6 +122,9 @@ func tree(c Caller) map[string]string {
 		if i.DeviceIndex == 0 {
 			put("local-ipv4", i.PrivateIP)
 			put("mac", i.MAC)
+			if len(i.IPv6) > 0 {
+				put("ipv6", i.IPv6[0])
+			}
 			put("public-ipv4", i.PublicIP)
 			put("security-groups", strings.Join(i.GroupNames, "\n"))
 		}
@@ -148,6 +151,11 @@ func putInterface(put func(path, value string), m nodeapi.Metadata, i nodeapi.In
 	if len(i.VPCCIDRs) > 0 {
 		put(at+"vpc-ipv4-cidr-block", i.VPCCIDRs[0])
 		put(at+"vpc-ipv4-cidr-blocks", strings.Join(i.VPCCIDRs, "\n"))
+	}
+	put(at+"ipv6s", strings.Join(i.IPv6, "\n"))
+	if len(i.IPv6) > 0 {
+		put(at+"subnet-ipv6-cidr-blocks", i.SubnetCIDR6)
+		put(at+"vpc-ipv6-cidr-blocks", strings.Join(i.VPCCIDRs6, "\n"))
 	}
 	if i.PublicIP != "" {
 		put(at+"public-hostname", m.PublicName)

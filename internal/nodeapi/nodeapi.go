@@ -100,6 +100,9 @@ type Interface struct {
 	SubnetCIDR  string   `json:"subnet_cidr"`
 	VPCID       string   `json:"vpc"`
 	VPCCIDRs    []string `json:"vpc_cidrs"`
+	IPv6        []string `json:"ipv6,omitempty"`
+	SubnetCIDR6 string   `json:"subnet_cidr6,omitempty"`
+	VPCCIDRs6   []string `json:"vpc_cidrs6,omitempty"`
 	GroupIDs    []string `json:"group_ids"`
 	GroupNames  []string `json:"group_names"`
 	Prefixes    []string `json:"prefixes,omitempty"` // of IPv4

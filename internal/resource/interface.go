@@ -32,6 +32,7 @@ type Interface struct {
 	Secondary []PrivateAddress `json:"secondary,omitempty"` // further IPv4 addresses
 	IPv6      []string         `json:"ipv6,omitempty"`
 	Prefixes  []string         `json:"prefixes,omitempty"`  // delegated to it, of its subnet's ranges
+	Primary6  bool             `json:"primary6,omitempty"`  // the first IPv6 address stays while an instance has the interface
 	Kind      string           `json:"kind,omitempty"`      // "nat_gateway", "vpc_endpoint"; "" = "interface"
 	Requester string           `json:"requester,omitempty"` // the service that made it and keeps it, "" = its owner
 	Granted   []InterfaceGrant `json:"granted,omitempty"`   // what other accounts may do with it

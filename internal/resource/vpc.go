@@ -22,6 +22,15 @@ type VPC struct {
 // Blocks gives the VPC's IPv4 ranges, the first one first.
 func (v *VPC) Blocks() []string { return append([]string{v.CIDR}, v.CIDRs...) }
 
+// Ranges gives all of the VPC's ranges, of both families.
+func (v *VPC) Ranges() []string {
+	out := v.Blocks()
+	for _, b := range v.IPv6 {
+		out = append(out, b.CIDR)
+	}
+	return out
+}
+
 // V6Block is an IPv6 range of a VPC or a subnet.
 type V6Block struct {
 	AssociationID string `json:"association"`

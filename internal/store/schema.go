@@ -291,6 +291,12 @@ func VersionKey(template string, number int64) string {
 var (
 	VPCs        = table("vpcs", 1, func(v *resource.VPC) string { return v.ID })
 	VPCsByOwner = index(VPCs, "owner", func(v *resource.VPC) []string { return []string{v.OwnedBy()} })
+	VPCsByIPv6  = unique(VPCs, "ipv6", func(v *resource.VPC) (out []string) {
+		for _, b := range v.IPv6 {
+			out = append(out, b.CIDR)
+		}
+		return out
+	})
 
 	Subnets        = table("subnets", 1, func(s *resource.Subnet) string { return s.ID })
 	SubnetsByOwner = index(Subnets, "owner", func(s *resource.Subnet) []string { return []string{s.OwnedBy()} })

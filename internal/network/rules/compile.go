@@ -60,6 +60,7 @@ var (
 func Compile(o Options, state network.State) (Host, error) {
 	var h Host
 	var errs []error
+	state.PublicPool = slices.DeleteFunc(slices.Clone(state.PublicPool), func(p netip.Prefix) bool { return !four.holds(p) })
 	public := map[netip.Addr]string{} // address in use → device of the edge
 	var tunnels []string              // links of VPN tunnels on the edge
 	here := map[string]bool{}

@@ -120,13 +120,16 @@ func optionalImage(r store.Reader, id string) *nodeapi.Image {
 func metadataInterface(r store.Reader, e *resource.Interface) nodeapi.Interface {
 	out := nodeapi.Interface{
 		ID: e.ID, DeviceIndex: e.DeviceIndex, MAC: e.MAC, PrivateIP: e.PrivateIP, PublicIP: e.PublicIP,
-		SubnetID: e.SubnetID, VPCID: e.VPCID, GroupIDs: e.Groups, Prefixes: e.IPv4Prefixes(), Owner: e.AccountID,
+		SubnetID: e.SubnetID, VPCID: e.VPCID, GroupIDs: e.Groups, IPv6: e.IPv6, Prefixes: e.IPv4Prefixes(), Owner: e.AccountID,
 	}
 	if s := store.Subnets.Get(r, e.SubnetID); s != nil {
 		out.SubnetCIDR = s.CIDR
+		if s.IPv6 != nil {
+			out.SubnetCIDR6 = s.IPv6.CIDR
+		}
 	}
 	if v := store.VPCs.Get(r, e.VPCID); v != nil {
-		out.VPCCIDRs = v.Blocks()
+		out.VPCCIDRs, out.VPCCIDRs6 = v.Blocks(), v.Ranges()[len(v.Blocks()):]
 	}
 	for _, id := range e.Groups {
 		if g := store.SecurityGroups.Get(r, id); g != nil {

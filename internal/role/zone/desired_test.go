@@ -41,10 +41,14 @@ func worldIn(t *testing.T) *store.Store {
 		for _, account := range []string{"1", "2"} {
 			owned := resource.Owned{AccountID: account, Region: "us-east-1", CreatedAt: at}
 			vpc := "vpc-" + account
+			range6, part6 := []resource.V6Block{{CIDR: "2001:db8:1::/56"}}, &resource.V6Block{CIDR: "2001:db8:1:1::/64"}
+			if account == "2" {
+				range6, part6 = nil, nil
+			}
 			errs = append(
 				errs,
-				store.VPCs.Put(tx, &resource.VPC{Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", DNSHostnames: true, DNSSupport: true, VNI: 4096, MainRouteTable: "rtb-" + account}),
-				store.Subnets.Put(tx, &resource.Subnet{Owned: owned, ID: "subnet-" + account, VPCID: vpc, CIDR: "10.0.0.0/20", Index: 1, NetworkACL: "acl-" + account}),
+				store.VPCs.Put(tx, &resource.VPC{IPv6: range6, Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", DNSHostnames: true, DNSSupport: true, VNI: 4096, MainRouteTable: "rtb-" + account}),
+				store.Subnets.Put(tx, &resource.Subnet{IPv6: part6, Owned: owned, ID: "subnet-" + account, VPCID: vpc, CIDR: "10.0.0.0/20", Index: 1, NetworkACL: "acl-" + account}),
 				store.InternetGateways.Put(tx, &resource.InternetGateway{Owned: owned, ID: "igw-" + account, VPCID: vpc}),
 				store.RouteTables.Put(tx, &resource.RouteTable{
 					Owned: owned, ID: "rtb-" + account, VPCID: vpc, Index: 1, Main: true,
@@ -52,7 +56,7 @@ func worldIn(t *testing.T) *store.Store {
 				}),
 				store.NetworkACLs.Put(tx, &resource.NetworkACL{
 					Owned: owned, ID: "acl-" + account, VPCID: vpc,
-					Entries: []resource.ACLEntry{{Number: 100, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"}, {Number: 101, Protocol: "6", CIDR: "0.0.0.0/0", FromPort: 22, ToPort: 23}},
+					Entries: []resource.ACLEntry{{Number: 100, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"}, {Number: 101, Protocol: "6", CIDR: "0.0.0.0/0", FromPort: 22, ToPort: 23}, {Number: 102, Allow: true, Protocol: "58", CIDR6: "::/0", FromPort: -1, ToPort: -1}},
 				}),
 				store.SecurityGroups.Put(tx, &resource.SecurityGroup{
 					Owned: owned, ID: "sg-" + account, VPCID: vpc, Name: "default", Rules: []resource.Rule{
@@ -93,6 +97,9 @@ func worldIn(t *testing.T) *store.Store {
 				eni := &resource.Interface{
 					ID: "eni-" + i.id, VPCID: inst.VPCID, SubnetID: inst.SubnetID, MAC: "06:00:00:00:00:0" + i.id[2:], PrivateIP: i.ip, PublicIP: i.public,
 					Groups: []string{"sg-" + i.account}, InstanceID: i.id,
+				}
+				if i.id == "i-1" || i.id == "i-2" {
+					eni.IPv6 = []string{"2001:db8:1:1::" + i.id[2:]}
 				}
 				if i.id == "i-5" {
 					eni.Groups = append(eni.Groups, "sg-other")

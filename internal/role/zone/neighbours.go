@@ -42,6 +42,9 @@ func neighboursOf(r store.Reader, v *resource.VPC, domain string) *neighbours {
 			}
 		}
 		for _, g := range e.Groups {
+			for _, ip := range e.IPv6 {
+				n.members[g] = append(n.members[g], addr(ip))
+			}
 			n.members[g] = append(n.members[g], e.DelegatedIPv4()...)
 		}
 		inst := store.Instances.Get(r, e.InstanceID)
@@ -59,6 +62,9 @@ func neighboursOf(r store.Reader, v *resource.VPC, domain string) *neighbours {
 			remote := network.Remote{ID: e.ID, PrivateIP: ip, MAC: e.MAC, Underlay: at, SubnetID: e.SubnetID}
 			for _, a := range e.Secondary {
 				remote.Others = append(remote.Others, netip.PrefixFrom(addr(a.PrivateIP), 32))
+			}
+			for _, ip := range e.IPv6 {
+				remote.Others = append(remote.Others, netip.PrefixFrom(addr(ip), 128))
 			}
 			for _, p := range e.Prefixes {
 				remote.Others = append(remote.Others, prefix(p))

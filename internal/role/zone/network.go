@@ -81,7 +81,11 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 		if table == "" {
 			table = v.MainRouteTable
 		}
-		out.Subnets = append(out.Subnets, network.Subnet{ID: s.ID, Index: s.Index, CIDR: prefix(s.CIDR), RouteTable: table, ACL: s.NetworkACL})
+		sub := network.Subnet{ID: s.ID, Index: s.Index, CIDR: prefix(s.CIDR), RouteTable: table, ACL: s.NetworkACL}
+		if s.IPv6 != nil {
+			sub.CIDR6 = prefix(s.IPv6.CIDR)
+		}
+		out.Subnets = append(out.Subnets, sub)
 	}
 	for a := range store.NetworkACLsByVPC.By(n.r, v.ID) {
 		out.ACLs = append(out.ACLs, acl(a))
@@ -114,7 +118,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 }
 
 func blocks(v *resource.VPC) (out []netip.Prefix) {
-	for _, c := range v.Blocks() {
+	for _, c := range v.Ranges() {
 		out = append(out, prefix(c))
 	}
 	return out
@@ -167,6 +171,9 @@ func networkInterface(e *resource.Interface) network.Interface {
 	for _, a := range e.Secondary {
 		out.Secondary = append(out.Secondary, network.Address{Private: addr(a.PrivateIP), Public: addr(a.PublicIP)})
 	}
+	for _, ip := range e.IPv6 {
+		out.IPv6 = append(out.IPv6, addr(ip))
+	}
 	for _, p := range e.Prefixes {
 		out.Prefixes = append(out.Prefixes, prefix(p))
 	}
@@ -211,15 +218,12 @@ func target(route *resource.Route, igw *resource.InternetGateway) network.Route 
 func acl(a *resource.NetworkACL) network.ACL {
 	out := network.ACL{ID: a.ID}
 	for _, e := range a.Entries {
-		if e.CIDR6 != "" {
-			continue // IPv6 comes with the VPC issue; until then no interface has an address of it
-		}
 		from, to := e.FromPort, e.ToPort
 		if from == 0 && to == 0 && e.Protocol != "1" && e.Protocol != "58" {
 			from, to = -1, -1
 		}
 		out.Entries = append(out.Entries, network.ACLEntry{
-			Egress: e.Egress, Allow: e.Allow, Protocol: protocol(e.Protocol), CIDR: prefix(e.CIDR), Ports: network.PortRange{From: from, To: to},
+			Egress: e.Egress, Allow: e.Allow, Protocol: protocol(e.Protocol), CIDR: prefix(e.CIDR + e.CIDR6), Ports: network.PortRange{From: from, To: to},
 		})
 	}
 	return out
@@ -251,9 +255,6 @@ func groups(r store.Reader, near []*neighbours, local []*resource.Interface, end
 				continue
 			}
 			for _, rule := range g.Rules {
-				if rule.CIDR6 != "" {
-					continue // IPv6 comes with the VPC issue; until then no interface has an address of it
-				}
 				if rule.PrefixList != "" {
 					want(id).Rules = append(want(id).Rules, listRules(r, &rule)...)
 					continue
@@ -263,7 +264,7 @@ func groups(r store.Reader, near []*neighbours, local []*resource.Interface, end
 					out.Group = rule.GroupID
 					want(rule.GroupID)
 				} else {
-					out.CIDR = prefix(rule.CIDR)
+					out.CIDR = prefix(rule.CIDR + rule.CIDR6)
 				}
 				want(id).Rules = append(want(id).Rules, out)
 			}
@@ -299,13 +300,13 @@ func listRules(r store.Reader, rule *resource.Rule) (out []network.Rule) {
 	return out
 }
 
-// listBlocks gives a prefix list's IPv4 blocks.
+// listBlocks gives a prefix list's blocks.
 func listBlocks(r store.Reader, id string) (out []netip.Prefix) {
 	if id == resource.S3PrefixList {
 		return []netip.Prefix{netip.PrefixFrom(addr(resource.S3Address), 32)}
 	}
 	l := store.PrefixLists.Get(r, id)
-	if l == nil || l.IPv6 {
+	if l == nil {
 		return nil
 	}
 	for _, e := range l.Current().Entries {

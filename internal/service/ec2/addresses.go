@@ -18,17 +18,28 @@ import (
 
 // freePublic picks a public address that neither an elastic IP nor an interface has; "" when the pool is empty.
 func (s *Service) freePublic(tx *store.Tx, rnd *rand.Rand) string {
-	if len(s.cfg.PublicPool) == 0 {
+	pools := s.pools(false)
+	if len(pools) == 0 {
 		return ""
 	}
-	first := rnd.IntN(len(s.cfg.PublicPool))
-	for i := range s.cfg.PublicPool {
-		pool := cidr.Pool(s.cfg.PublicPool[(first+i)%len(s.cfg.PublicPool)])
+	first := rnd.IntN(len(pools))
+	for i := range pools {
+		pool := cidr.Pool(pools[(first+i)%len(pools)])
 		if ip, ok := pool.Free(rnd.Uint32(), func(ip netip.Addr) bool { return publicTaken(tx, ip.String()) }); ok {
 			return ip.String()
 		}
 	}
 	return ""
+}
+
+// pools gives the public ranges of one family.
+func (s *Service) pools(six bool) (out []netip.Prefix) {
+	for _, p := range s.cfg.PublicPool {
+		if p.Addr().Is6() == six {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 func publicTaken(r store.Reader, ip string) bool {

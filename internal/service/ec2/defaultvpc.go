@@ -73,8 +73,7 @@ func newVPC(tx *store.Tx, source *ids.Source, vpc resource.VPC) (*resource.VPC, 
 	}
 	vpc.DHCPOptionsID = options
 	acl := &resource.NetworkACL{Owned: owned, ID: vpc.DefaultACL, VPCID: vpc.ID, Default: true, Entries: []resource.ACLEntry{
-		{Number: 100, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"},
-		{Number: 100, Egress: true, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"},
+		allowAll(false), allowAll(true),
 	}}
 	group := &resource.SecurityGroup{
 		Owned: owned, ID: vpc.DefaultGroup, VPCID: vpc.ID, Name: "default", Description: "default VPC security group",
@@ -88,6 +87,11 @@ func newVPC(tx *store.Tx, source *ids.Source, vpc resource.VPC) (*resource.VPC, 
 	}
 	return &vpc, errors.Join(
 		store.VPCs.Put(tx, &vpc), store.NetworkACLs.Put(tx, acl), store.SecurityGroups.Put(tx, group), store.RouteTables.Put(tx, table))
+}
+
+// allowAll is the entry that a default network ACL comes with.
+func allowAll(egress bool) resource.ACLEntry {
+	return resource.ACLEntry{Number: 100, Egress: egress, Allow: true, Protocol: "-1", CIDR: "0.0.0.0/0"}
 }
 
 // defaultOptions gives the id of the DHCP options that an account's new VPCs get, which its first VPC makes.

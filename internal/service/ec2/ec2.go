@@ -56,7 +56,7 @@ type Roles interface {
 type Config struct {
 	// Domain is the cloud's DNS domain: it ends endpoints and public DNS names.
 	Domain string
-	// PublicPool holds the addresses for elastic IPs and public addresses.
+	// PublicPool holds the addresses for elastic IPs and public addresses, and of IPv6 those for VPCs' ranges.
 	PublicPool []netip.Prefix
 	// SnapshotPatience is how long a call waits until its snapshots' zone has settled what is in them.
 	SnapshotPatience time.Duration

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -76,6 +77,9 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *shape.CreateSecur
 		}
 		next := group
 		next.VPCID = vpc.ID
+		if len(vpc.IPv6) > 0 {
+			next.Rules = append(slices.Clone(group.Rules), allOut6(s.IDs.Resource("sgr-")))
+		}
 		var taken *store.DuplicateError
 		if err := store.SecurityGroups.Put(tx, &next); errors.As(err, &taken) {
 			return awserr.New("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, vpc.ID)

@@ -161,10 +161,9 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 		},
 		Never: []string{
 			"affinity", "capacity-reservation-id", "host-id", "iam-instance-profile.arn",
-			"iam-instance-profile.id", "iam-instance-profile.name", "instance-lifecycle", "ipv6-address", "network-interface.addresses.association.carrier-ip",
+			"iam-instance-profile.id", "iam-instance-profile.name", "instance-lifecycle", "network-interface.addresses.association.carrier-ip",
 			"network-interface.addresses.association.customer-owned-ip", "network-interface.association.carrier-ip", "network-interface.association.customer-owned-ip",
-			"network-interface.deny-all-igw-traffic", "network-interface.ipv4-prefixes.ipv4-prefix", "network-interface.ipv6-address",
-			"network-interface.ipv6-addresses.ipv6-address", "network-interface.ipv6-addresses.is-primary-ipv6", "network-interface.ipv6-native",
+			"network-interface.deny-all-igw-traffic", "network-interface.ipv4-prefixes.ipv4-prefix",
 			"network-interface.ipv6-prefixes.ipv6-prefix", "network-interface.operator.principal", "network-interface.outpost-arn",
 			"network-interface.requester-id", "network-performance-options.bandwidth-weighting", "operator.principal", "outpost-arn",
 			"requester-id", "spot-instance-request-id", "tpm-support",
@@ -188,6 +187,8 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 	for name, value := range interfaceFields() {
 		set.Fields["network-interface."+name] = ofENI(value)
 	}
+	set.Fields["network-interface.ipv6-address"] = set.Fields["network-interface.ipv6-addresses.ipv6-address"]
+	set.Fields["ipv6-address"] = set.Fields["network-interface.ipv6-address"]
 	set.Fields["network-interface.tag-key"] = ofENI(func(v interfaceView) (out []string) {
 		for k := range v.Tags {
 			out = append(out, k)

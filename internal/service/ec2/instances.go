@@ -102,6 +102,9 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 			if n.Association != nil {
 				out.PublicIpAddress, out.PublicDnsName = n.Association.PublicIp, n.Association.PublicDnsName
 			}
+			if len(e.IPv6) > 0 {
+				out.Ipv6Address = e.IPv6[0]
+			}
 		}
 		out.NetworkInterfaces = append(out.NetworkInterfaces, n)
 	}
@@ -117,8 +120,13 @@ func (s *Service) shapeInstanceInterface(r store.Reader, e *resource.Interface) 
 		NetworkInterfaceId: e.ID, OwnerId: e.AccountID, PrivateDnsName: resource.PrivateName(e.Region, e.PrivateIP), PrivateIpAddress: e.PrivateIP,
 		SourceDestCheck: !e.NoSourceCheck, Status: "in-use", SubnetId: e.SubnetID, VpcId: e.VPCID, InterfaceType: "interface", Operator: unmanaged,
 	}
-	for _, ip := range e.IPv6 {
-		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.InstanceIpv6Address{Ipv6Address: ip})
+	for i, ip := range e.IPv6 {
+		address := shape.InstanceIpv6Address{Ipv6Address: ip}
+		if e.Primary6 && i == 0 {
+			yes := true
+			address.IsPrimaryIpv6 = &yes
+		}
+		out.Ipv6Addresses = append(out.Ipv6Addresses, address)
 	}
 	for _, p := range e.IPv4Prefixes() {
 		out.Ipv4Prefixes = append(out.Ipv4Prefixes, shape.InstanceIpv4Prefix{Ipv4Prefix: p})

@@ -81,7 +81,7 @@ func (s *Service) attachable(r store.Reader, e *resource.Interface, inst *resour
 		if len(inst.Interfaces) >= t.MaxInterfaces() {
 			return awserr.New("AttachmentLimitExceeded", "Interface count %d exceeds the limit for %s", len(inst.Interfaces)+1, t.Name)
 		}
-		if err := addressesFit(t, len(e.Addresses()), len(e.Prefixes)); err != nil {
+		if err := addressesFit(t, len(e.Addresses()), len(e.IPv6), len(e.Prefixes)); err != nil {
 			return err
 		}
 	}

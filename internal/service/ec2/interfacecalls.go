@@ -25,6 +25,15 @@ type interfaceSpec struct {
 	secondary []string
 	count     int      // of further addresses that the cloud picks
 	prefixes  []string // delegated ones, of IPv4; "" is one that the cloud picks
+	six       []string
+	sixCount  int  // of IPv6 addresses that the cloud picks
+	sixGiven  bool // 0 is meant
+	primary6  bool // the first IPv6 address is to stay
+}
+
+// any says whether a caller has said anything.
+func (spec *interfaceSpec) any() bool {
+	return spec.ip != "" || len(spec.secondary)+spec.count+len(spec.prefixes)+len(spec.six)+spec.sixCount > 0 || spec.primary6
 }
 
 // readAddresses gathers the addresses of a request from the places where they can be said.
@@ -121,7 +130,12 @@ func giveAddresses(r store.Reader, e *resource.Interface, sub *resource.Subnet, 
 	}
 	v := store.VPCs.Get(r, sub.VPCID)
 	e.VPCID, e.SubnetID, e.Zone, e.MAC = v.ID, sub.ID, sub.Zone, mac(v.VNI, netip.MustParseAddr(e.PrivateIP))
-	return nil
+	if sub.AssignIPv6 && !spec.sixGiven && len(spec.six) == 0 && e.Kind == "" {
+		spec.sixCount = 1
+	}
+	e.Primary6 = spec.primary6
+	e.IPv6, err = takeIPv6(r, sub, spec.six, spec.sixCount, rnd)
+	return err
 }
 
 // CreateNetworkInterface makes an interface that no instance has.
@@ -144,6 +158,9 @@ func (s *Service) CreateNetworkInterface(ctx context.Context, in *shape.CreateNe
 		return nil, err
 	}
 	if err := spec.readPrefixes(prefixTexts(in.Ipv4Prefixes), in.Ipv4PrefixCount); err != nil {
+		return nil, err
+	}
+	if err := spec.readIPv6(ipv6Texts(in.Ipv6Addresses), in.Ipv6AddressCount, in.EnablePrimaryIpv6); err != nil {
 		return nil, err
 	}
 	tags, err := tagsOnCreate(in.TagSpecifications, "network-interface")
@@ -284,7 +301,7 @@ func (s *Service) ModifyNetworkInterfaceAttribute(ctx context.Context, in *shape
 		return nil, err
 	}
 	given := 0
-	for _, yes := range []bool{in.Description != nil, in.SourceDestCheck != nil, in.Attachment != nil, len(in.Groups) > 0} {
+	for _, yes := range []bool{in.Description != nil, in.SourceDestCheck != nil, in.Attachment != nil, in.EnablePrimaryIpv6 != nil, len(in.Groups) > 0} {
 		if yes {
 			given++
 		}
@@ -316,6 +333,11 @@ func (s *Service) ModifyNetworkInterfaceAttribute(ctx context.Context, in *shape
 				return errMissing("deleteOnTermination")
 			}
 			next.DeleteOnEnd = *in.Attachment.DeleteOnTermination
+		case in.EnablePrimaryIpv6 != nil:
+			if e.Primary6 && !*in.EnablePrimaryIpv6 {
+				return awserr.New("InvalidParameterValue", "The primary IPv6 address of the network interface '%s' cannot be disabled.", e.ID)
+			}
+			next.Primary6 = *in.EnablePrimaryIpv6
 		default:
 			if next.Groups, err = groupsIn(tx, info, e.VPCID, in.Groups); err != nil {
 				return err

@@ -70,8 +70,11 @@ func (s *Service) shapeInterface(r store.Reader, e *resource.Interface) shape.Ne
 		out.PrivateIpAddresses = append(out.PrivateIpAddresses, address)
 	}
 	out.Ipv4Prefixes = shapePrefixes(e.IPv4Prefixes())
-	for _, ip := range e.IPv6 {
-		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.NetworkInterfaceIpv6Address{Ipv6Address: ip})
+	for i, ip := range e.IPv6 {
+		out.Ipv6Addresses = append(out.Ipv6Addresses, shape.NetworkInterfaceIpv6Address{Ipv6Address: ip, IsPrimaryIpv6: e.Primary6 && i == 0})
+	}
+	if len(e.IPv6) > 0 {
+		out.Ipv6Address = e.IPv6[0]
 	}
 	switch {
 	case e.InstanceID != "":
@@ -204,10 +207,17 @@ func interfaceFields() map[string]func(interfaceView) []string {
 		"requester-managed":                     func(v view) []string { return yes(v.Requester != "") },
 		"requester-id":                          func(v view) []string { return one(v.Requester) },
 		"ipv6-addresses.ipv6-address":           func(v view) []string { return v.IPv6 },
-		"source-dest-check":                     func(v view) []string { return yes(!v.NoSourceCheck) },
-		"status":                                func(v view) []string { return one(v.status()) },
-		"subnet-id":                             func(v view) []string { return one(v.SubnetID) },
-		"vpc-id":                                func(v view) []string { return one(v.VPCID) },
+		"ipv6-addresses.is-primary-ipv6": func(v view) (out []string) {
+			for i := range v.IPv6 {
+				out = append(out, strconv.FormatBool(v.Primary6 && i == 0))
+			}
+			return out
+		},
+		"ipv6-native":       constant[view]("false"),
+		"source-dest-check": func(v view) []string { return yes(!v.NoSourceCheck) },
+		"status":            func(v view) []string { return one(v.status()) },
+		"subnet-id":         func(v view) []string { return one(v.SubnetID) },
+		"vpc-id":            func(v view) []string { return one(v.VPCID) },
 	}
 }
 

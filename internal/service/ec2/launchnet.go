@@ -37,12 +37,15 @@ func networkSpecs(in *shape.RunInstancesRequest) ([]netSpec, error) {
 		if err != nil {
 			return nil, err
 		}
-		if addresses.ip != "" && in.MaxCount > 1 {
+		if err := addresses.readIPv6(ipv6Texts(in.Ipv6Addresses), in.Ipv6AddressCount, in.EnablePrimaryIpv6); err != nil {
+			return nil, err
+		}
+		if (addresses.ip != "" || len(addresses.six) > 0) && in.MaxCount > 1 {
 			return nil, errOneAddress()
 		}
 		return []netSpec{{subnet: in.SubnetId, addresses: addresses, groupIDs: in.SecurityGroupIds, groupNames: in.SecurityGroups}}, nil
 	}
-	if in.SubnetId != "" || in.PrivateIpAddress != "" || len(in.SecurityGroupIds) > 0 || len(in.SecurityGroups) > 0 {
+	if in.SubnetId != "" || in.PrivateIpAddress != "" || len(in.Ipv6Addresses) > 0 || in.Ipv6AddressCount != nil || isTrue(in.EnablePrimaryIpv6) || len(in.SecurityGroupIds) > 0 || len(in.SecurityGroups) > 0 {
 		return nil, errCombination("Network interfaces and an instance-level subnet ID, private IP address or security groups may not be specified on the same request")
 	}
 	var out []netSpec
@@ -95,7 +98,10 @@ func interfaceOf(e *shape.InstanceNetworkInterfaceSpecification, instances int) 
 	if err := n.addresses.readPrefixes(prefixTexts(e.Ipv4Prefixes), e.Ipv4PrefixCount); err != nil {
 		return n, err
 	}
-	if instances > 1 && (n.addresses.ip != "" || len(n.addresses.secondary)+len(e.Ipv4Prefixes) > 0) {
+	if err := n.addresses.readIPv6(ipv6Texts(e.Ipv6Addresses), e.Ipv6AddressCount, e.PrimaryIpv6); err != nil {
+		return n, err
+	}
+	if instances > 1 && (n.addresses.ip != "" || len(n.addresses.secondary)+len(e.Ipv4Prefixes)+len(n.addresses.six) > 0) {
 		return n, errOneAddress()
 	}
 	if n.existing == "" {
@@ -104,7 +110,7 @@ func interfaceOf(e *shape.InstanceNetworkInterfaceSpecification, instances int) 
 	switch {
 	case instances > 1:
 		return n, errCombination("A network interface may only be given when one instance is launched")
-	case n.subnet != "" || len(n.groupIDs) > 0 || n.addresses.ip != "" || len(n.addresses.secondary)+n.addresses.count+len(n.addresses.prefixes) > 0 || n.description != "" || isTrue(n.public):
+	case n.subnet != "" || len(n.groupIDs) > 0 || n.addresses.any() || n.description != "" || isTrue(n.public):
 		return n, errCombination("A network interface that exists may not be given together with a subnet, security groups, addresses or a description")
 	case isTrue(e.DeleteOnTermination):
 		return n, errCombination("A network interface that exists stays when the instance ends; change that after the launch")
@@ -194,7 +200,7 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 			}
 			c.subnet = sub
 		}
-		addresses, prefixes := 1+len(n.addresses.secondary)+n.addresses.count, len(n.addresses.prefixes)
+		addresses, six, prefixes := 1+len(n.addresses.secondary)+n.addresses.count, len(n.addresses.six)+n.addresses.sixCount, len(n.addresses.prefixes)
 		if n.existing != "" {
 			e, err := interfaces.find(r, info, n.existing)
 			if err != nil {
@@ -206,7 +212,7 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 			if slices.ContainsFunc(p.cards, func(o card) bool { return o.existing != nil && o.existing.ID == e.ID }) {
 				return awserr.New("InvalidParameterValue", "The network interface '%s' is given twice", e.ID)
 			}
-			c.existing, c.subnet, addresses, prefixes = e, store.Subnets.Get(r, e.SubnetID), len(e.Addresses()), len(e.Prefixes)
+			c.existing, c.subnet, addresses, six, prefixes = e, store.Subnets.Get(r, e.SubnetID), len(e.Addresses()), len(e.IPv6), len(e.Prefixes)
 		}
 		if c.subnet.Zone != p.subnet.Zone {
 			return errCombination("You may not attach a network interface to an instance if they are not in the same availability zone")
@@ -214,7 +220,7 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 		if c.subnet.VPCID != p.vpc.ID {
 			return errUnsupported("Interfaces of one instance in several VPCs are not supported by this cloud.")
 		}
-		if err := addressesFit(p.kind, addresses, prefixes); err != nil {
+		if err := addressesFit(p.kind, addresses, six, prefixes); err != nil {
 			return err
 		}
 		if c.public = c.subnet.MapPublicIP && len(p.nets) == 1; n.public != nil {

@@ -43,15 +43,16 @@ func runInstancesMembers() members {
 			"CapacityReservationSpecification.CapacityReservationPreference MaintenanceOptions PrivateDnsNameOptions " +
 			"NetworkInterfaces.AssociatePublicIpAddress NetworkInterfaces.DeleteOnTermination NetworkInterfaces.Description NetworkInterfaces.DeviceIndex " +
 			"NetworkInterfaces.Groups NetworkInterfaces.PrivateIpAddress NetworkInterfaces.PrivateIpAddresses NetworkInterfaces.SubnetId " +
-			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.Ipv4Prefixes NetworkInterfaces.Ipv4PrefixCount IamInstanceProfile",
+			"NetworkInterfaces.InterfaceType NetworkInterfaces.NetworkCardIndex NetworkInterfaces.NetworkInterfaceId NetworkInterfaces.SecondaryPrivateIpAddressCount NetworkInterfaces.Ipv4Prefixes NetworkInterfaces.Ipv4PrefixCount IamInstanceProfile " +
+			"Ipv6AddressCount Ipv6Addresses.Ipv6Address NetworkInterfaces.Ipv6AddressCount NetworkInterfaces.Ipv6Addresses.Ipv6Address EnablePrimaryIpv6 NetworkInterfaces.PrimaryIpv6",
 		refused: "BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate " +
-			"InstanceMarketOptions EbsOptimized Ipv6AddressCount Ipv6Addresses EnablePrimaryIpv6 " +
+			"InstanceMarketOptions EbsOptimized Ipv6Addresses.IsPrimaryIpv6 " +
 			"ElasticGpuSpecification ElasticInferenceAccelerators HibernationOptions LicenseSpecifications EnclaveOptions DisableApiStop " +
 			"CpuOptions.AmdSevSnp CapacityReservationSpecification.CapacityReservationTarget " +
 			"Placement.Affinity Placement.HostId Placement.SpreadDomain Placement.HostResourceGroupArn " +
 			"NetworkInterfaces.AssociateCarrierIpAddress " +
-			"NetworkInterfaces.Ipv6AddressCount NetworkInterfaces.Ipv6Addresses " +
-			"NetworkInterfaces.Ipv6Prefixes NetworkInterfaces.Ipv6PrefixCount NetworkInterfaces.PrimaryIpv6 NetworkInterfaces.EnaSrdSpecification " +
+			"NetworkInterfaces.Ipv6Addresses.IsPrimaryIpv6 " +
+			"NetworkInterfaces.Ipv6Prefixes NetworkInterfaces.Ipv6PrefixCount NetworkInterfaces.EnaSrdSpecification " +
 			"NetworkInterfaces.ConnectionTrackingSpecification",
 		harmless: map[string]string{"AdditionalInfo": "reserved by AWS"},
 		note: "Of what can be chosen, only what Karri does is accepted: default tenancy, the type's own cores and threads, " +

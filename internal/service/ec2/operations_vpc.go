@@ -31,7 +31,11 @@ func vpcOperations() map[string]members {
 			used:    "DryRun VpcId CidrBlock Ipv6CidrBlock AvailabilityZone AvailabilityZoneId TagSpecifications",
 			refused: "OutpostArn Ipv6Native Ipv4IpamPoolId Ipv4NetmaskLength Ipv6IpamPoolId Ipv6NetmaskLength",
 		},
-		"DeleteSubnet": {on: "subnet:SubnetId", used: "DryRun SubnetId"},
+		"AssociateSubnetCidrBlock":    {on: "subnet:SubnetId", used: "SubnetId Ipv6CidrBlock", refused: "Ipv6IpamPoolId Ipv6NetmaskLength"},
+		"DisassociateSubnetCidrBlock": {on: "subnet:AssociationId", used: "AssociationId"},
+		"AssignIpv6Addresses":         {on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId Ipv6AddressCount Ipv6Addresses", refused: "Ipv6PrefixCount Ipv6Prefixes"},
+		"UnassignIpv6Addresses":       {on: "network-interface:NetworkInterfaceId", used: "NetworkInterfaceId Ipv6Addresses", refused: "Ipv6Prefixes"},
+		"DeleteSubnet":                {on: "subnet:SubnetId", used: "DryRun SubnetId"},
 		"ModifySubnetAttribute": {
 			on:   "subnet:SubnetId",
 			used: "SubnetId AssignIpv6AddressOnCreation MapPublicIpOnLaunch PrivateDnsHostnameTypeOnLaunch",
@@ -79,8 +83,8 @@ func vpcOperations() map[string]members {
 		"RestoreManagedPrefixListVersion":            {on: "prefix-list:PrefixListId", used: "DryRun PrefixListId PreviousVersion CurrentVersion", note: "The last 100 versions are kept."},
 		"CreateNetworkInterface": {
 			on:      "network-interface:+ subnet:SubnetId security-group:Groups?",
-			used:    "DryRun Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount InterfaceType SubnetId TagSpecifications ClientToken Ipv4Prefixes Ipv4PrefixCount",
-			refused: "Ipv6AddressCount Ipv6Addresses Ipv6Prefixes Ipv6PrefixCount EnablePrimaryIpv6 ConnectionTrackingSpecification",
+			used:    "DryRun Description Groups PrivateIpAddress PrivateIpAddresses SecondaryPrivateIpAddressCount InterfaceType SubnetId TagSpecifications ClientToken Ipv4Prefixes Ipv4PrefixCount Ipv6AddressCount Ipv6Addresses.Ipv6Address EnablePrimaryIpv6",
+			refused: "Ipv6Addresses.IsPrimaryIpv6 Ipv6Prefixes Ipv6PrefixCount ConnectionTrackingSpecification",
 		},
 		"DeleteNetworkInterface": {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId"},
 		"AttachNetworkInterface": {
@@ -92,8 +96,8 @@ func vpcOperations() map[string]members {
 		},
 		"ModifyNetworkInterfaceAttribute": {
 			on:      "network-interface:NetworkInterfaceId security-group:Groups?",
-			used:    "DryRun NetworkInterfaceId Description SourceDestCheck Groups Attachment",
-			refused: "EnaSrdSpecification EnablePrimaryIpv6 ConnectionTrackingSpecification AssociatePublicIpAddress",
+			used:    "DryRun NetworkInterfaceId Description SourceDestCheck Groups Attachment EnablePrimaryIpv6",
+			refused: "EnaSrdSpecification ConnectionTrackingSpecification AssociatePublicIpAddress",
 		},
 		"DescribeNetworkInterfaceAttribute":   {used: "DryRun NetworkInterfaceId Attribute"},
 		"ResetNetworkInterfaceAttribute":      {on: "network-interface:NetworkInterfaceId", used: "DryRun NetworkInterfaceId SourceDestCheck"},

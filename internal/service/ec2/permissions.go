@@ -121,6 +121,12 @@ func ofAssociation(r store.Reader, info *call.Info, given string) string {
 				return v.ID
 			}
 		}
+	case strings.HasPrefix(given, "subnet-cidr-assoc-"):
+		for sub := range store.SubnetsByOwner.By(r, ownerKey(info)) {
+			if sub.IPv6 != nil && sub.IPv6.AssociationID == given {
+				return sub.ID
+			}
+		}
 	case strings.HasPrefix(given, "aclassoc-"):
 		for sub := range store.SubnetsByOwner.By(r, ownerKey(info)) {
 			if aclAssociation(sub) == given {

@@ -105,7 +105,7 @@ func (s *Service) unassign(tx *store.Tx, e *resource.Interface, ips []string) er
 
 // addressesFit checks an interface's number of addresses and delegated prefixes, of which each counts like one, for an
 // instance type; nil is none.
-func addressesFit(t *instancetype.Type, addresses, prefixes int) error {
+func addressesFit(t *instancetype.Type, addresses, six, prefixes int) error {
 	most := maxSecondary + 1
 	if t != nil {
 		most = t.AddressesPerInterface()
@@ -113,7 +113,7 @@ func addressesFit(t *instancetype.Type, addresses, prefixes int) error {
 	switch {
 	case prefixes > 0 && t != nil && t.Hypervisor != "nitro":
 		return errUnsupported("Delegated prefixes are supported for Nitro instances only; the instance type '%s' is none.", t.Name)
-	case addresses+prefixes > most:
+	case addresses+prefixes > most, six > most:
 		return awserr.New("PrivateIpAddressLimitExceeded", "Number of private addresses will exceed limit.")
 	}
 	return nil
@@ -127,10 +127,10 @@ func (s *Service) checkAddressLimit(r store.Reader, e *resource.Interface) error
 			return err
 		}
 		if t := types.Get(inst.Type); t != nil {
-			return addressesFit(t, len(e.Addresses()), len(e.Prefixes))
+			return addressesFit(t, len(e.Addresses()), len(e.IPv6), len(e.Prefixes))
 		}
 	}
-	return addressesFit(nil, len(e.Addresses()), len(e.Prefixes))
+	return addressesFit(nil, len(e.Addresses()), len(e.IPv6), len(e.Prefixes))
 }
 
 // UnassignPrivateIpAddresses takes further addresses from an interface.

@@ -94,9 +94,6 @@ func checkRouteList(r store.Reader, info *call.Info, id string) error {
 	if l.AccountID == "AWS" {
 		return awserr.New("InvalidParameterValue", "The prefix list %s is for gateway endpoints only.", id)
 	}
-	if l.IPv6 {
-		return errUnsupported("This cloud has no IPv6 addresses.")
-	}
 	return nil
 }
 

@@ -29,8 +29,10 @@ func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
 		})
 	}
 	if v := store.VPCs.Get(r, t.VPCID); v != nil {
-		for _, block := range v.Blocks() {
-			out.Routes = append(out.Routes, shape.Route{DestinationCidrBlock: block, GatewayId: "local", Origin: "CreateRouteTable", State: "active"})
+		for _, block := range v.Ranges() {
+			local := shape.Route{GatewayId: "local", Origin: "CreateRouteTable", State: "active"}
+			setDestination(&local, block)
+			out.Routes = append(out.Routes, local)
 		}
 	}
 	for _, route := range t.Routes {
@@ -48,10 +50,11 @@ func shapeTable(r store.Reader, t *resource.RouteTable) shape.RouteTable {
 // shapeRoute shows a route that is not local.
 func shapeRoute(r store.Reader, t *resource.RouteTable, route *resource.Route) shape.Route {
 	out := shape.Route{
-		DestinationCidrBlock: route.Destination, DestinationPrefixListId: route.PrefixListID, GatewayId: route.GatewayID, NatGatewayId: route.NATGatewayID,
+		DestinationPrefixListId: route.PrefixListID, GatewayId: route.GatewayID, NatGatewayId: route.NATGatewayID,
 		NetworkInterfaceId: route.InterfaceID, InstanceId: route.InstanceID, VpcPeeringConnectionId: route.PeeringID, EgressOnlyInternetGatewayId: route.EgressOnlyID,
 		Origin: cmp.Or(route.Origin, "CreateRoute"), State: "blackhole",
 	}
+	setDestination(&out, route.Destination)
 	if routeActive(r, t, route) {
 		out.State = "active"
 	}
@@ -64,6 +67,15 @@ func shapeRoute(r store.Reader, t *resource.RouteTable, route *resource.Route) s
 	return out
 }
 
+// setDestination shows where a route leads, in the member of the range's family.
+func setDestination(out *shape.Route, block string) {
+	if isV6(block) {
+		out.DestinationIpv6CidrBlock = block
+	} else {
+		out.DestinationCidrBlock = block
+	}
+}
+
 var tableFilters = func() *filter.Set[*shape.RouteTable] {
 	type table = *shape.RouteTable
 	set := &filter.Set[table]{
@@ -73,7 +85,7 @@ var tableFilters = func() *filter.Set[*shape.RouteTable] {
 			"vpc-id":         func(t table) []string { return one(t.VpcId) },
 		},
 		Never: []string{
-			"association.gateway-id", "route.destination-ipv6-cidr-block", "route.egress-only-internet-gateway-id", "route.transit-gateway-id",
+			"association.gateway-id", "route.transit-gateway-id",
 		},
 		Tags: func(t table) map[string]string { return mapTags(t.Tags) },
 	}
@@ -98,6 +110,8 @@ var tableFilters = func() *filter.Set[*shape.RouteTable] {
 		}
 	}
 	route("destination-cidr-block", func(r *shape.Route) string { return r.DestinationCidrBlock })
+	route("destination-ipv6-cidr-block", func(r *shape.Route) string { return r.DestinationIpv6CidrBlock })
+	route("egress-only-internet-gateway-id", func(r *shape.Route) string { return r.EgressOnlyInternetGatewayId })
 	route("destination-prefix-list-id", func(r *shape.Route) string { return r.DestinationPrefixListId })
 	route("gateway-id", func(r *shape.Route) string { return r.GatewayId })
 	route("instance-id", func(r *shape.Route) string { return r.InstanceId })

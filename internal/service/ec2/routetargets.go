@@ -23,8 +23,10 @@ func (q *routeRequest) target(r store.Reader, info *call.Info, t *resource.Route
 		return awserr.New("MissingParameter", "The request must contain exactly one of gatewayId, natGatewayId, networkInterfaceId, vpcPeeringConnectionId, egressOnlyInternetGatewayId, instanceId")
 	case given > 1:
 		return errCombination("Only one target of a route can be given")
-	case strings.Contains(route.Destination, ":"):
-		return errUnsupported("The destination '%s' is not supported: this cloud has no IPv6 addresses.", route.Destination)
+	case isV6(route.Destination) && q.nat != "":
+		return errUnsupported("A route to the IPv6 range %s cannot lead to a NAT gateway in this cloud.", route.Destination)
+	case isV6(route.Destination) && q.gateway != "":
+		return errUnsupported("The IPv6 range %s cannot be reached through a gateway in this cloud: IPv6 stays within VPCs and their peers.", route.Destination)
 	case q.gateway != "":
 		return gatewayTarget(r, info, t, q.gateway, route)
 	case q.iface != "":
@@ -121,7 +123,9 @@ func checkInside(r store.Reader, v *resource.VPC, p netip.Prefix, route *resourc
 	if route.InterfaceID == "" && route.NATGatewayID == "" {
 		return awserr.New("InvalidParameterValue", "The destination CIDR block %s is equal to or more specific than one of this VPC's CIDR blocks. This route can target only an interface or an instance.", p)
 	}
-	if !has(store.SubnetsByVPC.By(r, v.ID), func(s *resource.Subnet) bool { return prefixOf(s.CIDR) == p }) {
+	if !has(store.SubnetsByVPC.By(r, v.ID), func(s *resource.Subnet) bool {
+		return prefixOf(s.CIDR) == p || s.IPv6 != nil && prefixOf(s.IPv6.CIDR) == p
+	}) {
 		return awserr.New("InvalidParameterValue", "The destination CIDR block %s is more specific than one of this VPC's CIDR blocks and is not that of a subnet.", p)
 	}
 	return nil

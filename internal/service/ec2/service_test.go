@@ -113,7 +113,7 @@ func newCloud(t testing.TB, pools ...string) *cloud {
 	}
 	source := ids.New(rand.New(rand.NewSource(1)))
 	if pools == nil {
-		pools = []string{"203.0.113.0/24"}
+		pools = []string{"203.0.113.0/24", "2001:db8:ec00::/52"}
 	}
 	cfg := Config{Domain: "cloud.test"}
 	for _, p := range pools {

@@ -243,7 +243,9 @@ func (s *Service) subnetV6(r store.Reader, v *resource.VPC, block string) (*reso
 		return nil, awserr.New("InvalidParameterValue", "Value (%s) for parameter ipv6CidrBlock is invalid. This is not a valid CIDR block.", block)
 	}
 	p = p.Masked()
-	if p.Bits() != 64 || !slices.ContainsFunc(v.IPv6, func(b resource.V6Block) bool { return prefixOf(b.CIDR).Overlaps(p) }) {
+	if p.Bits() < 44 || p.Bits() > 64 || p.Bits()%4 != 0 || !slices.ContainsFunc(v.IPv6, func(b resource.V6Block) bool {
+		return prefixOf(b.CIDR).Bits() <= p.Bits() && prefixOf(b.CIDR).Overlaps(p)
+	}) {
 		return nil, awserr.New("InvalidSubnet.Range", "The CIDR '%s' is invalid.", block)
 	}
 	for other := range store.SubnetsByVPC.By(r, v.ID) {

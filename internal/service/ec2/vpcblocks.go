@@ -2,6 +2,7 @@ package ec2
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -108,7 +109,7 @@ func (s *Service) AssociateVpcCidrBlock(ctx context.Context, in *shape.Associate
 			return nil, err
 		}
 	}
-	out := &shape.AssociateVpcCidrBlockResult{VpcId: in.VpcId}
+	out, rnd := &shape.AssociateVpcCidrBlockResult{VpcId: in.VpcId}, s.random()
 	err = s.update(ctx, nil, func(tx *store.Tx) error {
 		v, err := vpcs.find(tx, info, in.VpcId)
 		if err != nil {
@@ -116,11 +117,11 @@ func (s *Service) AssociateVpcCidrBlock(ctx context.Context, in *shape.Associate
 		}
 		next := *v
 		if v6 {
-			if err := s.giveV6(tx, &next); err != nil {
+			if err := s.giveV6(tx, &next, rnd); err != nil {
 				return err
 			}
 			out.Ipv6CidrBlockAssociation = shapeV6Block(&next, next.IPv6[len(next.IPv6)-1], "associating")
-			return store.VPCs.Put(tx, &next)
+			return errors.Join(store.VPCs.Put(tx, &next), s.openV6(tx, &next))
 		}
 		if err := checkFurther(tx, v, block); err != nil {
 			return err
@@ -200,20 +201,15 @@ func (s *Service) checkV6(info *call.Info, wanted bool, border string) error {
 	if border != "" && border != info.Region {
 		return errValue(border, "ipv6CidrBlockNetworkBorderGroup")
 	}
-	if wanted {
+	if wanted && len(s.pools(true)) == 0 {
 		return errUnsupported("This cloud has no IPv6 addresses.")
 	}
 	return nil
 }
 
-// giveV6 gives a VPC an IPv6 range.
-func (s *Service) giveV6(*store.Tx, *resource.VPC) error {
-	return errUnsupported("This cloud has no IPv6 addresses.")
-}
-
 // within says whether a block lies in one of a VPC's ranges.
 func within(v *resource.VPC, p netip.Prefix) bool {
-	return slices.ContainsFunc(v.Blocks(), func(block string) bool {
+	return slices.ContainsFunc(v.Ranges(), func(block string) bool {
 		own := prefixOf(block)
 		return own.Bits() <= p.Bits() && own.Overlaps(p)
 	})

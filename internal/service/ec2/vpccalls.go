@@ -56,17 +56,19 @@ func (s *Service) CreateVpc(ctx context.Context, in *shape.CreateVpcRequest) (*s
 	if err != nil {
 		return nil, err
 	}
-	id := s.IDs.Resource("vpc-")
+	id, rnd := s.IDs.Resource("vpc-"), s.random()
 	var made *resource.VPC
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		vpc := resource.VPC{Owned: s.owned(info, tags["vpc"]), ID: id, CIDR: block.String()}
 		if isTrue(in.AmazonProvidedIpv6CidrBlock) {
-			if err := s.giveV6(tx, &vpc); err != nil {
+			if err := s.giveV6(tx, &vpc, rnd); err != nil {
 				return err
 			}
 		}
-		made, err = newVPC(tx, s.IDs, vpc)
-		return err
+		if made, err = newVPC(tx, s.IDs, vpc); err != nil || len(vpc.IPv6) == 0 {
+			return err
+		}
+		return s.openV6(tx, made)
 	})
 	if err != nil {
 		return nil, err
