@@ -54,6 +54,15 @@ func decodeAllocateHostsRequest(d *wire.Decoder, n *wire.Node, v *AllocateHostsR
 	v.AssetIds = wire.Scalars(d, n, "AssetId", "", d.String)
 }
 
+func decodeAssignIpv6AddressesRequest(d *wire.Decoder, n *wire.Node, v *AssignIpv6AddressesRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.Ipv6AddressCount = d.IntPtr(n.Take("Ipv6AddressCount"))
+	v.Ipv6Addresses = wire.Scalars(d, n, "Ipv6Addresses", "", d.String)
+	v.Ipv6PrefixCount = d.IntPtr(n.Take("Ipv6PrefixCount"))
+	v.Ipv6Prefixes = wire.Scalars(d, n, "Ipv6Prefix", "", d.String)
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
+}
+
 func decodeAssignPrivateIpAddressesRequest(d *wire.Decoder, n *wire.Node, v *AssignPrivateIpAddressesRequest) {
 	d.Require(n, "NetworkInterfaceId")
 	v.AllowReassignment = d.BoolPtr(n.Take("AllowReassignment"))
@@ -109,6 +118,14 @@ func decodeAssociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *Associat
 	v.RouteTableId = d.String(n.Take("RouteTableId"))
 	v.SubnetId = d.String(n.Take("SubnetId"))
 	v.GatewayId = d.String(n.Take("GatewayId"))
+}
+
+func decodeAssociateSubnetCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *AssociateSubnetCidrBlockRequest) {
+	d.Require(n, "SubnetId")
+	v.Ipv6CidrBlock = d.String(n.Take("Ipv6CidrBlock"))
+	v.SubnetId = d.String(n.Take("SubnetId"))
+	v.Ipv6IpamPoolId = d.String(n.Take("Ipv6IpamPoolId"))
+	v.Ipv6NetmaskLength = d.IntPtr(n.Take("Ipv6NetmaskLength"))
 }
 
 func decodeAssociateVpcCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *AssociateVpcCidrBlockRequest) {
@@ -1425,6 +1442,11 @@ func decodeDisassociateRouteTableRequest(d *wire.Decoder, n *wire.Node, v *Disas
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisassociateSubnetCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *DisassociateSubnetCidrBlockRequest) {
+	d.Require(n, "AssociationId")
+	v.AssociationId = d.String(n.Take("AssociationId"))
+}
+
 func decodeDisassociateVpcCidrBlockRequest(d *wire.Decoder, n *wire.Node, v *DisassociateVpcCidrBlockRequest) {
 	d.Require(n, "AssociationId")
 	v.AssociationId = d.String(n.Take("AssociationId"))
@@ -2717,6 +2739,13 @@ func decodeTerminateInstancesRequest(d *wire.Decoder, n *wire.Node, v *Terminate
 func decodeTotalLocalStorageGBRequest(d *wire.Decoder, n *wire.Node, v *TotalLocalStorageGBRequest) {
 	v.Min = d.FloatPtr(n.Take("Min"))
 	v.Max = d.FloatPtr(n.Take("Max"))
+}
+
+func decodeUnassignIpv6AddressesRequest(d *wire.Decoder, n *wire.Node, v *UnassignIpv6AddressesRequest) {
+	d.Require(n, "NetworkInterfaceId")
+	v.Ipv6Addresses = wire.Scalars(d, n, "Ipv6Addresses", "", d.String)
+	v.Ipv6Prefixes = wire.Scalars(d, n, "Ipv6Prefix", "", d.String)
+	v.NetworkInterfaceId = d.String(n.Take("NetworkInterfaceId"))
 }
 
 func decodeUnassignPrivateIpAddressesRequest(d *wire.Decoder, n *wire.Node, v *UnassignPrivateIpAddressesRequest) {

@@ -160,6 +160,23 @@ func appendAllocateHostsResult(b []byte, v *AllocateHostsResult) []byte {
 	return b
 }
 
+func appendAssignIpv6AddressesResult(b []byte, v *AssignIpv6AddressesResult) []byte {
+	b = append(b, "<assignedIpv6Addresses>"...)
+	for _, x := range v.AssignedIpv6Addresses {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</assignedIpv6Addresses>"...)
+	b = append(b, "<assignedIpv6PrefixSet>"...)
+	for _, x := range v.AssignedIpv6Prefixes {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</assignedIpv6PrefixSet>"...)
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	return b
+}
+
 func appendAssignPrivateIpAddressesResult(b []byte, v *AssignPrivateIpAddressesResult) []byte {
 	if v.NetworkInterfaceId != "" {
 		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
@@ -245,6 +262,18 @@ func appendAssociateRouteTableResult(b []byte, v *AssociateRouteTableResult) []b
 		b = append(b, "<associationState>"...)
 		b = appendRouteTableAssociationState(b, v.AssociationState)
 		b = append(b, "</associationState>"...)
+	}
+	return b
+}
+
+func appendAssociateSubnetCidrBlockResult(b []byte, v *AssociateSubnetCidrBlockResult) []byte {
+	if v.Ipv6CidrBlockAssociation != nil {
+		b = append(b, "<ipv6CidrBlockAssociation>"...)
+		b = appendSubnetIpv6CidrBlockAssociation(b, v.Ipv6CidrBlockAssociation)
+		b = append(b, "</ipv6CidrBlockAssociation>"...)
+	}
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
 	}
 	return b
 }
@@ -2474,6 +2503,18 @@ func appendDisassociateNatGatewayAddressResult(b []byte, v *DisassociateNatGatew
 
 func appendDisassociateRouteTableResult(b []byte, v *DisassociateRouteTableResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendDisassociateSubnetCidrBlockResult(b []byte, v *DisassociateSubnetCidrBlockResult) []byte {
+	if v.Ipv6CidrBlockAssociation != nil {
+		b = append(b, "<ipv6CidrBlockAssociation>"...)
+		b = appendSubnetIpv6CidrBlockAssociation(b, v.Ipv6CidrBlockAssociation)
+		b = append(b, "</ipv6CidrBlockAssociation>"...)
+	}
+	if v.SubnetId != "" {
+		b = wire.AppendString(b, "subnetId", v.SubnetId)
+	}
 	return b
 }
 
@@ -8067,6 +8108,23 @@ func appendTunnelOption(b []byte, v *TunnelOption) []byte {
 		b = append(b, "</logOptions>"...)
 	}
 	b = wire.AppendBool(b, "enableTunnelLifecycleControl", v.EnableTunnelLifecycleControl)
+	return b
+}
+
+func appendUnassignIpv6AddressesResult(b []byte, v *UnassignIpv6AddressesResult) []byte {
+	if v.NetworkInterfaceId != "" {
+		b = wire.AppendString(b, "networkInterfaceId", v.NetworkInterfaceId)
+	}
+	b = append(b, "<unassignedIpv6Addresses>"...)
+	for _, x := range v.UnassignedIpv6Addresses {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</unassignedIpv6Addresses>"...)
+	b = append(b, "<unassignedIpv6PrefixSet>"...)
+	for _, x := range v.UnassignedIpv6Prefixes {
+		b = wire.AppendString(b, "item", x)
+	}
+	b = append(b, "</unassignedIpv6PrefixSet>"...)
 	return b
 }
 

@@ -62,6 +62,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "AssignIpv6Addresses"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssignIpv6AddressesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssignIpv6AddressesResponse", appendAssignIpv6AddressesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssignIpv6Addresses(ctx, in.(*AssignIpv6AddressesRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AssignPrivateIpAddresses"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeAssignPrivateIpAddressesRequest)
@@ -141,6 +153,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).AssociateRouteTable(ctx, in.(*AssociateRouteTableRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "AssociateSubnetCidrBlock"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAssociateSubnetCidrBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AssociateSubnetCidrBlockResponse", appendAssociateSubnetCidrBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AssociateSubnetCidrBlock(ctx, in.(*AssociateSubnetCidrBlockRequest))
 			},
 		},
 		{
@@ -1830,6 +1854,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisassociateSubnetCidrBlock"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisassociateSubnetCidrBlockRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisassociateSubnetCidrBlockResponse", appendDisassociateSubnetCidrBlockResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisassociateSubnetCidrBlock(ctx, in.(*DisassociateSubnetCidrBlockRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisassociateVpcCidrBlock"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisassociateVpcCidrBlockRequest)
@@ -2581,6 +2617,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).TerminateInstances(ctx, in.(*TerminateInstancesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "UnassignIpv6Addresses"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeUnassignIpv6AddressesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "UnassignIpv6AddressesResponse", appendUnassignIpv6AddressesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).UnassignIpv6Addresses(ctx, in.(*UnassignIpv6AddressesRequest))
 			},
 		},
 		{

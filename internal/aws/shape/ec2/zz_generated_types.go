@@ -114,6 +114,20 @@ type AllocateHostsResult struct {
 	HostIds []string
 }
 
+type AssignIpv6AddressesRequest struct {
+	Ipv6AddressCount   *int
+	Ipv6Addresses      []string
+	Ipv6PrefixCount    *int
+	Ipv6Prefixes       []string
+	NetworkInterfaceId string // required
+}
+
+type AssignIpv6AddressesResult struct {
+	AssignedIpv6Addresses []string
+	AssignedIpv6Prefixes  []string
+	NetworkInterfaceId    string
+}
+
 type AssignPrivateIpAddressesRequest struct {
 	AllowReassignment              *bool
 	NetworkInterfaceId             string // required
@@ -199,6 +213,18 @@ type AssociateRouteTableRequest struct {
 type AssociateRouteTableResult struct {
 	AssociationId    string
 	AssociationState *RouteTableAssociationState
+}
+
+type AssociateSubnetCidrBlockRequest struct {
+	Ipv6CidrBlock     string
+	SubnetId          string // required
+	Ipv6IpamPoolId    string
+	Ipv6NetmaskLength *int
+}
+
+type AssociateSubnetCidrBlockResult struct {
+	Ipv6CidrBlockAssociation *SubnetIpv6CidrBlockAssociation
+	SubnetId                 string
 }
 
 type AssociateVpcCidrBlockRequest struct {
@@ -2294,6 +2320,15 @@ type DisassociateRouteTableRequest struct {
 }
 
 type DisassociateRouteTableResult struct {
+}
+
+type DisassociateSubnetCidrBlockRequest struct {
+	AssociationId string // required
+}
+
+type DisassociateSubnetCidrBlockResult struct {
+	Ipv6CidrBlockAssociation *SubnetIpv6CidrBlockAssociation
+	SubnetId                 string
 }
 
 type DisassociateVpcCidrBlockRequest struct {
@@ -5484,6 +5519,18 @@ type TunnelOption struct {
 	StartupAction                string
 	LogOptions                   *VpnTunnelLogOptions
 	EnableTunnelLifecycleControl bool
+}
+
+type UnassignIpv6AddressesRequest struct {
+	Ipv6Addresses      []string
+	Ipv6Prefixes       []string
+	NetworkInterfaceId string // required
+}
+
+type UnassignIpv6AddressesResult struct {
+	NetworkInterfaceId      string
+	UnassignedIpv6Addresses []string
+	UnassignedIpv6Prefixes  []string
 }
 
 type UnassignPrivateIpAddressesRequest struct {
