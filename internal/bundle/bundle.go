@@ -27,8 +27,9 @@ type Source struct {
 	Ramdisk     string
 	Mappings    []Mapping
 	Codes       []string
-	Certificate *x509.Certificate // the user's
-	Key         *rsa.PrivateKey   // the user's
+	Certificate *x509.Certificate // the user's, or the cloud's for what it bundles itself
+	Key         *rsa.PrivateKey   // with which the bundle is signed: the certificate's
+	Owner       *x509.Certificate // whose key opens the bundle beside the cloud's; nil: Certificate's
 	Cloud       *x509.Certificate
 	Random      io.Reader // of keys
 }
@@ -43,7 +44,12 @@ func Write(s Source, part func(name string) (io.WriteCloser, error)) ([]byte, er
 	if !ok || user.N.Cmp(s.Key.N) != 0 {
 		return nil, errors.New("the user's certificate does not go with the user's private key")
 	}
-	if !partName.MatchString(s.Name + ".part.0") {
+	if s.Owner != nil {
+		if user, ok = s.Owner.PublicKey.(*rsa.PublicKey); !ok {
+			return nil, errors.New("the owner's certificate has no RSA key")
+		}
+	}
+	if !ValidName(s.Name) {
 		return nil, fmt.Errorf("an image cannot be bundled under the name %q", s.Name)
 	}
 	if s.Size <= 0 {

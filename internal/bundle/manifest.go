@@ -111,6 +111,9 @@ var (
 	hexDigest = regexp.MustCompile(`^[0-9a-f]{40}$`)
 )
 
+// ValidName says whether an image can be bundled under a name.
+func ValidName(name string) bool { return partName.MatchString(name + ".part.0") }
+
 // Parse reads a manifest. What is signed is read from the very bytes that the signature covers, so that nothing
 // else in the document can stand for it.
 func Parse(raw []byte) (*Manifest, error) {

@@ -84,7 +84,7 @@ func (x *exchange) lookup(sig *sigv4.Signature) (*identity.Principal, error) {
 // oldAllowed says whether an account may sign with Version 2 in headers and forms.
 func (x *exchange) oldAllowed(account string) bool {
 	b := x.buckets()
-	return b != nil && b.OldSignatures(account)
+	return b != nil && (b.OldSignatures(account) || x.ownForm())
 }
 
 // checkScope refuses a credential that is scoped to another service or to a region that is not served.

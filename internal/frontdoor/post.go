@@ -70,6 +70,9 @@ func (x *exchange) servePost(bucket string) error {
 	if err != nil {
 		return err
 	}
+	if x.ownForm() {
+		delete(f.fields, "acl") // by which EC2 could read the object: here it can anyhow
+	}
 	if err := withinSession(&x.info); err != nil {
 		return err
 	}

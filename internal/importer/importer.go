@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 	"karri.dev/internal/object"
 	"karri.dev/internal/reconcile"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
 )
 
@@ -61,8 +63,11 @@ type Deps struct {
 	AddVolume func(tx *store.Tx, v *resource.Volume) error
 	// AddInstance likewise puts the instance of a task, with its volumes over the data of the task's disks.
 	AddInstance func(tx *store.Tx, t *resource.ImportTask, disks []resource.ImageData) error
-	Now         func() time.Time
-	Log         *slog.Logger
+	// OpenData opens a snapshot's data, and Upload puts a file into a bucket as a form does that a browser posts.
+	OpenData func(ctx context.Context, data *resource.ImageData) (sparse.Disk, io.Closer, error)
+	Upload   func(ctx context.Context, bucket string, fields map[string]string, file []byte) error
+	Now      func() time.Time
+	Log      *slog.Logger
 }
 
 // Importer is a reconciler; one process of the cloud runs it.
@@ -117,6 +122,7 @@ func (im *Importer) Run(ctx context.Context) error {
 		im.step(ctx, work)
 		im.unbundle(ctx, work)
 		im.export(ctx, work)
+		im.bundle(ctx, work)
 		return nil
 	}}, im.deps.Log)
 	im.poke = loop.Poke
@@ -130,6 +136,12 @@ func (im *Importer) Run(ctx context.Context) error {
 	g.Go(func() error { return loop.Run(ctx) })
 	g.Go(func() error { return loop.Follow(ctx, tasks) })
 	g.Go(func() error { return loop.Follow(ctx, exports) })
+	bundles := im.deps.Store.Feed(store.BundleTasks)
+	defer bundles.Close()
+	snapshots := im.deps.Store.Feed(store.Snapshots)
+	defer snapshots.Close()
+	g.Go(func() error { return loop.Follow(ctx, bundles) })
+	g.Go(func() error { return loop.Follow(ctx, snapshots) })
 	bundled := im.deps.Store.Feed(store.Images)
 	defer bundled.Close()
 	g.Go(func() error { return loop.Follow(ctx, bundled) })

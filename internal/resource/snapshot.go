@@ -19,6 +19,8 @@ type Snapshot struct {
 	Public      bool          `json:"public,omitempty"`
 	Accounts    []string      `json:"accounts,omitempty"` // that may make volumes of it
 	Lock        *SnapshotLock `json:"lock,omitempty"`
+	// RootOf is the instance of whose instance-store root disk the snapshot is, for a BundleTask; VolumeID is "" then.
+	RootOf string `json:"root_of,omitempty"`
 	// Zone has the volume; "" for a snapshot that was not made of one.
 	Zone string `json:"zone,omitempty"`
 	// CutAt is when it was certain what is in it; zero while that is still to be done.

@@ -249,6 +249,15 @@ var (
 
 	ImageSettings = table("image-settings", 1, func(s *resource.ImageSettings) string { return s.Key() })
 
+	BundleTasks        = table("bundle-tasks", 1, func(t *resource.BundleTask) string { return t.ID })
+	BundleTasksByOwner = index(BundleTasks, "owner", func(t *resource.BundleTask) []string { return []string{t.OwnedBy()} })
+	BundleTasksOpen    = index(BundleTasks, "open", func(t *resource.BundleTask) []string {
+		if !t.Open() {
+			return nil
+		}
+		return []string{"yes"}
+	})
+
 	ExportTasks        = table("export-tasks", 1, func(t *resource.ExportTask) string { return t.ID })
 	ExportTasksByOwner = index(ExportTasks, "owner", func(t *resource.ExportTask) []string { return []string{t.OwnedBy()} })
 	ExportTasksOpen    = index(ExportTasks, "open", func(t *resource.ExportTask) []string { return openTask(t.Status) })

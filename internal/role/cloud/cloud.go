@@ -209,6 +209,9 @@ func New(cfg Config, deps Deps) *Cloud {
 		Store: deps.Store, IDs: deps.IDs, Clock: deps.Now, Tokens: page.New(deps.Sealer), Types: instancetype.New(), Sealer: c.RoleKey,
 		Console: consoles{c}, Objects: readable{c.objects}, Logs: c.objects, Roles: c.Authz, Quotas: c.Quotas, VolumeKeys: c.VolumeKeys, Log: deps.Log,
 	})
+	if deps.Bundles != nil {
+		c.EC2.BundleKey = &deps.Bundles.PublicKey
+	}
 	c.Door.Register(shapeec2.Service(), c.EC2)
 	if deps.Mail != nil {
 		c.SignUp = signup.New(cfg.SignUp, signup.Deps{Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Mail: deps.Mail, Now: deps.Now, Log: deps.Log})
@@ -220,7 +223,8 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
 	if deps.Converter != nil {
 		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir, RootDevice: cfg.RootDevice}, importer.Deps{
-			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Bundles: deps.Bundles, AddVolume: c.EC2.AddVolume, AddInstance: c.EC2.AddInstance, Now: deps.Now, Log: deps.Log,
+			Store: deps.Store, Objects: deps.Objects, Converter: deps.Converter, Bundles: deps.Bundles, AddVolume: c.EC2.AddVolume, AddInstance: c.EC2.AddInstance,
+			OpenData: c.OpenData, Upload: c.Door.Upload, Now: deps.Now, Log: deps.Log,
 		})
 	}
 	return c

@@ -136,6 +136,15 @@ func (z *Zone) cutOnce(ctx context.Context, group []*resource.Snapshot) error {
 	ask := nodeapi.Ask{What: "snapshot"}
 	node := ""
 	for _, s := range group {
+		if s.RootOf != "" {
+			inst := store.Instances.Get(snap, s.RootOf)
+			if inst == nil || inst.Power == resource.PowerGone {
+				return fmt.Errorf("instance %s: %w", s.RootOf, block.ErrNotFound)
+			}
+			node, ask.Instance, ask.Reboot = inst.Node, inst.ID, true
+			ask.Copies = append(ask.Copies, compute.Copy{Disk: "root", To: z.deps.Volumes.CopyPath(s.ID)})
+			continue
+		}
 		v := store.Volumes.Get(snap, s.VolumeID)
 		if v == nil {
 			if z.copied(s.ID) || z.copied(directCopy(s.ID)) {

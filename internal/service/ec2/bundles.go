@@ -102,6 +102,9 @@ func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequ
 	made.Location = bucket + "/" + key
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		certs := certificates(tx, info.AccountID)
+		if s.BundleKey != nil && m.User == info.AccountID { // the cloud's own, of an instance of the account's
+			certs = append(certs, &x509.Certificate{PublicKey: s.BundleKey})
+		}
 		switch {
 		case len(certs) == 0:
 			return errManifest("The account has no active signing certificate by which the manifest's signature could be checked: upload yours with iam UploadSigningCertificate.")

@@ -5,6 +5,7 @@ package ec2
 
 import (
 	"context"
+	"crypto/rsa"
 	"log/slog"
 	"math/rand/v2"
 	"net/netip"
@@ -75,6 +76,8 @@ type Deps struct {
 	Logs    LogDelivery // nil: there are no flow logs
 	Quotas  *quota.Keeper
 	Sealer  *seal.Sealer // of VPN connections' secrets; zones have it, too
+	// BundleKey is of the signatures of BundleInstance's bundles; nil: there are none.
+	BundleKey *rsa.PublicKey
 	// VolumeKeys makes the keys of encrypted volumes.
 	VolumeKeys *volumekey.Keys
 	Log        *slog.Logger

@@ -56,6 +56,11 @@ var (
 		func(v *resource.ExportTask) string { return v.ID }, func(v *resource.ExportTask) *resource.Owned { return &v.Owned },
 		"InvalidExportTaskID.NotFound", "InvalidExportTaskID.Malformed",
 	}
+	bundleTasks = &kind[resource.BundleTask]{
+		"bun-", "bundle task", "bundle-task", store.BundleTasks, store.BundleTasksByOwner,
+		func(v *resource.BundleTask) string { return v.ID }, func(v *resource.BundleTask) *resource.Owned { return &v.Owned },
+		"InvalidBundleID.NotFound", "",
+	}
 	volumes = &kind[resource.Volume]{
 		"vol-", "volume", "volume", store.Volumes, store.VolumesByOwner,
 		func(v *resource.Volume) string { return v.ID }, func(v *resource.Volume) *resource.Owned { return &v.Owned },

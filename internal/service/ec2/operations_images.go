@@ -45,6 +45,12 @@ func imageOperations() map[string]members {
 		"CancelExportTask":         {on: "export-image-task:ExportTaskId", used: "ExportTaskId", note: "Tasks of ExportImage."},
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
 		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
+		"BundleInstance": {
+			on: "instance:InstanceId", used: "DryRun InstanceId Storage",
+			note: "Of instance-store instances, Linux too, on the cloud's own host; the bundle is signed by the cloud, and encrypted for the account's signing certificate if there is one.",
+		},
+		"DescribeBundleTasks": {used: "DryRun BundleIds Filters"},
+		"CancelBundleTask":    {used: "DryRun BundleId"},
 		"RegisterImage": {
 			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
 				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",

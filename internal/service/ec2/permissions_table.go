@@ -7,7 +7,7 @@ func permissionsOf() map[string]string {
 		instance = "instance:InstanceId"
 	)
 	return map[string]string{
-		"CancelConversionTask": "*", "AllocateHosts": "*", "PurchaseReservedInstancesOffering": "*", "RequestSpotInstances": "*",
+		"CancelConversionTask": "*", "CancelBundleTask": "*", "AllocateHosts": "*", "PurchaseReservedInstancesOffering": "*", "RequestSpotInstances": "*",
 		"EnableSerialConsoleAccess": "*", "DisableSerialConsoleAccess": "*", "GetSerialConsoleAccessStatus": "*",
 		"EnableImageBlockPublicAccess": "*", "DisableImageBlockPublicAccess": "*", "GetImageBlockPublicAccessState": "*",
 		"GetConsoleScreenshot": instance, "GetLaunchTemplateData": instance, "GetPasswordData": instance,

@@ -222,6 +222,19 @@ func decodeBlockDeviceMapping(d *wire.Decoder, n *wire.Node, v *BlockDeviceMappi
 	v.NoDevice = d.String(n.Take("NoDevice"))
 }
 
+func decodeBundleInstanceRequest(d *wire.Decoder, n *wire.Node, v *BundleInstanceRequest) {
+	d.Require(n, "InstanceId", "Storage")
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.Storage = wire.Struct(d, n, "Storage", decodeStorage)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeCancelBundleTaskRequest(d *wire.Decoder, n *wire.Node, v *CancelBundleTaskRequest) {
+	d.Require(n, "BundleId")
+	v.BundleId = d.String(n.Take("BundleId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeCancelConversionTaskRequest(d *wire.Decoder, n *wire.Node, v *CancelConversionTaskRequest) {
 	d.Require(n, "ConversionTaskId")
 	v.ConversionTaskId = d.String(n.Take("ConversionTaskId"))
@@ -894,6 +907,12 @@ func decodeDescribeAvailabilityZonesRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.ZoneNames = wire.Scalars(d, n, "ZoneName", "", d.String)
 	v.ZoneIds = wire.Scalars(d, n, "ZoneId", "", d.String)
 	v.AllAvailabilityZones = d.BoolPtr(n.Take("AllAvailabilityZones"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDescribeBundleTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeBundleTasksRequest) {
+	v.BundleIds = wire.Scalars(d, n, "BundleId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -2649,6 +2668,14 @@ func decodeRunInstancesRequest(d *wire.Decoder, n *wire.Node, v *RunInstancesReq
 	v.EnablePrimaryIpv6 = d.BoolPtr(n.Take("EnablePrimaryIpv6"))
 }
 
+func decodeS3Storage(d *wire.Decoder, n *wire.Node, v *S3Storage) {
+	v.AWSAccessKeyId = d.String(n.Take("AWSAccessKeyId"))
+	v.Bucket = d.String(n.Take("Bucket"))
+	v.Prefix = d.String(n.Take("Prefix"))
+	v.UploadPolicy = d.Blob(n.Take("UploadPolicy"))
+	v.UploadPolicySignature = d.String(n.Take("UploadPolicySignature"))
+}
+
 func decodeSecureBlobAttributeValue(d *wire.Decoder, n *wire.Node, v *SecureBlobAttributeValue) {
 	v.Value = d.Blob(n.Take("Value"))
 }
@@ -2710,6 +2737,10 @@ func decodeStopInstancesRequest(d *wire.Decoder, n *wire.Node, v *StopInstancesR
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Force = d.BoolPtr(n.Take("Force"))
 	v.SkipOsShutdown = d.BoolPtr(n.Take("SkipOsShutdown"))
+}
+
+func decodeStorage(d *wire.Decoder, n *wire.Node, v *Storage) {
+	v.S3 = wire.Struct(d, n, "S3", decodeS3Storage)
 }
 
 func decodeSubnetConfiguration(d *wire.Decoder, n *wire.Node, v *SubnetConfiguration) {

@@ -503,6 +503,66 @@ func appendBlockDeviceMapping(b []byte, v *BlockDeviceMapping) []byte {
 	return b
 }
 
+func appendBundleInstanceResult(b []byte, v *BundleInstanceResult) []byte {
+	if v.BundleTask != nil {
+		b = append(b, "<bundleInstanceTask>"...)
+		b = appendBundleTask(b, v.BundleTask)
+		b = append(b, "</bundleInstanceTask>"...)
+	}
+	return b
+}
+
+func appendBundleTask(b []byte, v *BundleTask) []byte {
+	if v.BundleId != "" {
+		b = wire.AppendString(b, "bundleId", v.BundleId)
+	}
+	if v.BundleTaskError != nil {
+		b = append(b, "<error>"...)
+		b = appendBundleTaskError(b, v.BundleTaskError)
+		b = append(b, "</error>"...)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if !v.StartTime.IsZero() {
+		b = wire.AppendTime(b, "startTime", v.StartTime, wire.ISOMillis)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.Storage != nil {
+		b = append(b, "<storage>"...)
+		b = appendStorage(b, v.Storage)
+		b = append(b, "</storage>"...)
+	}
+	if !v.UpdateTime.IsZero() {
+		b = wire.AppendTime(b, "updateTime", v.UpdateTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendBundleTaskError(b []byte, v *BundleTaskError) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendCancelBundleTaskResult(b []byte, v *CancelBundleTaskResult) []byte {
+	if v.BundleTask != nil {
+		b = append(b, "<bundleInstanceTask>"...)
+		b = appendBundleTask(b, v.BundleTask)
+		b = append(b, "</bundleInstanceTask>"...)
+	}
+	return b
+}
+
 func appendCancelConversionTaskResult(b []byte, v *CancelConversionTaskResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -1408,6 +1468,17 @@ func appendDescribeAvailabilityZonesResult(b []byte, v *DescribeAvailabilityZone
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</availabilityZoneInfo>"...)
+	return b
+}
+
+func appendDescribeBundleTasksResult(b []byte, v *DescribeBundleTasksResult) []byte {
+	b = append(b, "<bundleInstanceTasksSet>"...)
+	for i := range v.BundleTasks {
+		b = append(b, "<item>"...)
+		b = appendBundleTask(b, &v.BundleTasks[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</bundleInstanceTasksSet>"...)
 	return b
 }
 
@@ -7217,6 +7288,25 @@ func appendRunInstancesResult(b []byte, v *RunInstancesResult) []byte {
 	return b
 }
 
+func appendS3Storage(b []byte, v *S3Storage) []byte {
+	if v.AWSAccessKeyId != "" {
+		b = wire.AppendString(b, "AWSAccessKeyId", v.AWSAccessKeyId)
+	}
+	if v.Bucket != "" {
+		b = wire.AppendString(b, "bucket", v.Bucket)
+	}
+	if v.Prefix != "" {
+		b = wire.AppendString(b, "prefix", v.Prefix)
+	}
+	if v.UploadPolicy != nil {
+		b = wire.AppendBlob(b, "uploadPolicy", v.UploadPolicy)
+	}
+	if v.UploadPolicySignature != "" {
+		b = wire.AppendString(b, "uploadPolicySignature", v.UploadPolicySignature)
+	}
+	return b
+}
+
 func appendSecurityGroup(b []byte, v *SecurityGroup) []byte {
 	if v.Description != "" {
 		b = wire.AppendString(b, "groupDescription", v.Description)
@@ -7840,6 +7930,15 @@ func appendStopInstancesResult(b []byte, v *StopInstancesResult) []byte {
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</instancesSet>"...)
+	return b
+}
+
+func appendStorage(b []byte, v *Storage) []byte {
+	if v.S3 != nil {
+		b = append(b, "<S3>"...)
+		b = appendS3Storage(b, v.S3)
+		b = append(b, "</S3>"...)
+	}
 	return b
 }
 

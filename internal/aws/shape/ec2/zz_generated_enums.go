@@ -144,6 +144,17 @@ const (
 	BootModeValuesUefiPreferred = "uefi-preferred"
 )
 
+// Values of BundleTaskState.
+const (
+	BundleTaskStatePending            = "pending"
+	BundleTaskStateWaitingForShutdown = "waiting-for-shutdown"
+	BundleTaskStateBundling           = "bundling"
+	BundleTaskStateStoring            = "storing"
+	BundleTaskStateCancelling         = "cancelling"
+	BundleTaskStateComplete           = "complete"
+	BundleTaskStateFailed             = "failed"
+)
+
 // Values of BurstablePerformance.
 const (
 	BurstablePerformanceIncluded = "included"

@@ -248,6 +248,26 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route:  wire.Route{Name: "BundleInstance"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeBundleInstanceRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "BundleInstanceResponse", appendBundleInstanceResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).BundleInstance(ctx, in.(*BundleInstanceRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "CancelBundleTask"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCancelBundleTaskRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CancelBundleTaskResponse", appendCancelBundleTaskResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CancelBundleTask(ctx, in.(*CancelBundleTaskRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "CancelConversionTask"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeCancelConversionTaskRequest)
@@ -1033,6 +1053,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeAvailabilityZones(ctx, in.(*DescribeAvailabilityZonesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeBundleTasks"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeBundleTasksRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeBundleTasksResponse", appendDescribeBundleTasksResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeBundleTasks(ctx, in.(*DescribeBundleTasksRequest))
 			},
 		},
 		{

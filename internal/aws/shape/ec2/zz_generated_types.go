@@ -397,6 +397,41 @@ type BlockDeviceMapping struct {
 	NoDevice    string
 }
 
+type BundleInstanceRequest struct {
+	InstanceId string   // required
+	Storage    *Storage // required
+	DryRun     *bool
+}
+
+type BundleInstanceResult struct {
+	BundleTask *BundleTask
+}
+
+type BundleTask struct {
+	BundleId        string
+	BundleTaskError *BundleTaskError
+	InstanceId      string
+	Progress        string
+	StartTime       time.Time
+	State           string // values: BundleTaskState
+	Storage         *Storage
+	UpdateTime      time.Time
+}
+
+type BundleTaskError struct {
+	Code    string
+	Message string
+}
+
+type CancelBundleTaskRequest struct {
+	BundleId string // required
+	DryRun   *bool
+}
+
+type CancelBundleTaskResult struct {
+	BundleTask *BundleTask
+}
+
 type CancelConversionTaskRequest struct {
 	ConversionTaskId string // required
 	DryRun           *bool
@@ -1411,6 +1446,16 @@ type DescribeAvailabilityZonesRequest struct {
 
 type DescribeAvailabilityZonesResult struct {
 	AvailabilityZones []AvailabilityZone
+}
+
+type DescribeBundleTasksRequest struct {
+	BundleIds []string
+	Filters   []Filter
+	DryRun    *bool
+}
+
+type DescribeBundleTasksResult struct {
+	BundleTasks []BundleTask
 }
 
 type DescribeConversionTasksRequest struct {
@@ -5138,6 +5183,14 @@ type RunInstancesResult struct {
 	ReservationId string
 }
 
+type S3Storage struct {
+	AWSAccessKeyId        string
+	Bucket                string
+	Prefix                string
+	UploadPolicy          []byte
+	UploadPolicySignature string
+}
+
 type SecureBlobAttributeValue struct {
 	Value []byte
 }
@@ -5403,6 +5456,10 @@ type StopInstancesRequest struct {
 
 type StopInstancesResult struct {
 	StoppingInstances []InstanceStateChange
+}
+
+type Storage struct {
+	S3 *S3Storage
 }
 
 type Subnet struct {
