@@ -267,6 +267,11 @@ func encodeTerm(term rules.Term) []expr.Any {
 			&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(uint32(t))},
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 		}
+	case rules.OneIn:
+		return []expr.Any{
+			&expr.Numgen{Register: 1, Modulus: uint32(t), Type: unix.NFT_NG_RANDOM},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)},
+		}
 	case rules.SNAT:
 		return []expr.Any{
 			&expr.Immediate{Register: 1, Data: t.To.AsSlice()},

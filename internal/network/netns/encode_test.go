@@ -52,6 +52,11 @@ func TestEncoding(t *testing.T) {
 	step([]network.Group{one, two}, a, b)
 	v.FlowLogs = nil
 	step(nil)
+	nat := natVPC("vpc-n", 2, "")
+	for _, ip := range addrs("10.0.0.51", "10.0.0.52") {
+		nat.NATGateways[0].Addresses = append(nat.NATGateways[0].Addresses, network.Address{Private: ip})
+	}
+	steps = append(steps, nat)
 	mark := regexp.MustCompile(` : 0x(..)(..)(..)(..)`) // the library cannot say which end of a mark comes first
 	for i, v := range steps {
 		h, err := rules.Compile(rules.Options{Link: "kr-x", Underlay: addrs("172.16.0.1")[0]}, state(v))
@@ -59,7 +64,11 @@ func TestEncoding(t *testing.T) {
 			t.Fatal(err)
 		}
 		var text strings.Builder
-		for _, table := range h.VPCs[0].Tables {
+		tables := h.VPCs[0].Tables
+		if len(h.NATs) > 0 {
+			tables = h.NATs[0].Tables
+		}
+		for _, table := range tables {
 			text.WriteString(table.String())
 		}
 		file := filepath.Join(t.TempDir(), "rules.nft")
@@ -67,7 +76,7 @@ func TestEncoding(t *testing.T) {
 			t.Fatal(err)
 		}
 		byText.run("nft", "-f", file)
-		if err := f.apply(h.VPCs[0].Tables); err != nil {
+		if err := f.apply(tables); err != nil {
 			t.Fatalf("step %d: %v", i, err)
 		}
 		want, got := normal(byText.run("nft", "list", "ruleset")), normal(mark.ReplaceAllString(byNetlink.run("nft", "list", "ruleset"), " : 0x$4$3$2$1"))

@@ -2,6 +2,7 @@ package netns
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,6 +85,48 @@ func TestNATGateway(t *testing.T) {
 	apply(t, d, state(v, w))
 	if len(d.nats) != 0 || isNamespace(runDir+"/"+d.spaceName("nat-00000000000000001")) {
 		t.Error("the NAT gateway is still there")
+	}
+}
+
+// Of several addresses each sends, and answers come back to what it sent; one that is taken away sends no more.
+func TestNATGatewayAddresses(t *testing.T) {
+	t.Parallel()
+	d := newDriver(t, newLab(t), Config{}, nil)
+	v, w := natVPC("vpc-n", 1, ""), plainVPC("vpc-w", 2)
+	want := map[string]bool{"198.51.100.9": true}
+	g := &v.NATGateways[0]
+	for i := 10; i < 13; i++ {
+		a := network.Address{Private: netip.AddrFrom4([4]byte{10, 0, 0, byte(50 + i)}), Public: netip.AddrFrom4([4]byte{198, 51, 100, byte(i)})}
+		g.Addresses = append(g.Addresses, a)
+		want[a.Public.String()] = true
+	}
+	in, out := nic(1, "subnet-b", "10.0.1.10"), withPublic(nic(2, "subnet-a", "10.0.0.10"), "198.51.100.2")
+	w.Groups[0].Rules = append(w.Groups[0].Rules, all(false))
+	v.Interfaces, w.Interfaces = []network.Interface{in}, []network.Interface{out}
+	apply(t, d, state(v, w))
+	guest, server := newGuest(t, d, in, subnetB), newGuest(t, d, out, subnetA)
+	server.listen(7)
+	seen := map[string]int{}
+	for range 80 { // the chance that one of four is left out is 4 in 10,000,000,000
+		seen[guest.reaches("198.51.100.2:7")]++
+	}
+	for a := range want {
+		if seen[a] == 0 {
+			t.Errorf("%s never sent: %v", a, seen)
+		}
+	}
+	for a := range seen {
+		if !want[a] {
+			t.Errorf("%s sent", a)
+		}
+	}
+	v.NATGateways = slices.Clone(v.NATGateways)
+	v.NATGateways[0].Addresses = v.NATGateways[0].Addresses[1:2]
+	apply(t, d, state(v, w))
+	for range 10 {
+		if a := guest.reaches("198.51.100.2:7"); a != "198.51.100.10" {
+			t.Errorf("%s sent", a)
+		}
 	}
 }
 

@@ -133,6 +133,8 @@ type (
 	MarkAs uint32
 	// Origin marks the packet's connection with what a map has for the incoming interface.
 	Origin struct{ Map string }
+	// OneIn matches one packet in so many, at random.
+	OneIn uint32
 	// SNAT rewrites the source to one address.
 	SNAT struct{ To netip.Addr }
 	// NAT rewrites the source (or destination) address to what a map has for it.

@@ -177,9 +177,21 @@ func compileNAT(g gate) Gateway {
 			{State{Invalid}, Do("drop")}, // would go out with the guest's own address
 			{Proto{6}, Do("accept")}, {Proto{17}, Do("accept")}, {Proto{1}, Do("accept")},
 		}},
-		{Name: "snat", Base: &Base{"nat", "postrouting", 100, false}, Rules: []Rule{{SNAT{g.addrs[0].Private}}}},
+		{Name: "sources", Base: &Base{"nat", "postrouting", 100, false}, Rules: sources(g.addrs)},
 	}}}
 	return Gateway{ID: g.ID, Namespace: n}
+}
+
+// sources spreads new connections evenly over a NAT gateway's addresses, as AWS does: each has its own ports.
+func sources(addrs []network.Address) (out []Rule) {
+	for i, a := range addrs {
+		rule := Rule{SNAT{a.Private}}
+		if left := len(addrs) - i; left > 1 {
+			rule = Rule{OneIn(left), SNAT{a.Private}}
+		}
+		out = append(out, rule)
+	}
+	return out
 }
 
 // peers gives the peerings whose other VPC is on this host.

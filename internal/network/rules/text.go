@@ -84,6 +84,7 @@ func (t State) text() string {
 }
 func (t SetMark) text() string { return fmt.Sprintf("meta mark set %s map @%s", t.Field, t.Map) }
 func (t MarkAs) text() string  { return fmt.Sprintf("meta mark set %d", uint32(t)) }
+func (t OneIn) text() string   { return fmt.Sprintf("numgen random mod %d 0", uint32(t)) }
 func (t SNAT) text() string    { return "snat to " + t.To.String() }
 func (t NAT) text() string {
 	if t.Source {
