@@ -16,11 +16,12 @@ import (
 func resolver(t testing.TB, cfg Config) *Resolver {
 	t.Helper()
 	z := NewZone("ec2.internal", []Record{
-		{"ip-10-0-0-5.ec2.internal", netip.MustParseAddr("10.0.0.5")},
-		{"web.ec2.internal", netip.MustParseAddr("10.0.0.5")},
-		{"ec2-198-51-100-7.compute-1.example.com", netip.MustParseAddr("198.51.100.7")},
-		{"web.ec2.internal", netip.MustParseAddr("2001:db8::5")},
-		{"*.s3.example.com", netip.MustParseAddr("169.254.169.252")},
+		{Name: "ip-10-0-0-5.ec2.internal", IP: netip.MustParseAddr("10.0.0.5")},
+		{Name: "web.ec2.internal", IP: netip.MustParseAddr("10.0.0.5")},
+		{Name: "ec2-198-51-100-7.compute-1.example.com", IP: netip.MustParseAddr("198.51.100.7")},
+		{Name: "web.ec2.internal", IP: netip.MustParseAddr("2001:db8::5")},
+		{Name: "mail.example.org", IP: netip.MustParseAddr("198.51.100.9"), Reverse: true},
+		{Name: "*.s3.example.com", IP: netip.MustParseAddr("169.254.169.252")},
 	})
 	cfg.Zone = func() *Zone { return z }
 	return New(cfg)
@@ -39,6 +40,8 @@ func TestAnswer(t *testing.T) {
 		{"ip-10-0-0-5.ec2.internal.", dns.TypeAAAA, dns.RcodeSuccess, ""},
 		{"ip-10-0-0-6.ec2.internal.", dns.TypeA, dns.RcodeNameError, ""},
 		{"5.0.0.10.in-addr.arpa.", dns.TypePTR, dns.RcodeSuccess, "ip-10-0-0-5.ec2.internal."},
+		{"9.100.51.198.in-addr.arpa.", dns.TypePTR, dns.RcodeSuccess, "mail.example.org."},
+		{"mail.example.org.", dns.TypeA, dns.RcodeNameError, ""},
 		{"6.0.0.10.in-addr.arpa.", dns.TypePTR, dns.RcodeNameError, ""},
 		{"ec2-198-51-100-7.compute-1.example.com.", dns.TypeA, dns.RcodeSuccess, "198.51.100.7"},
 		{"ec2.internal.", dns.TypeA, dns.RcodeSuccess, ""},

@@ -13,6 +13,8 @@ import (
 type Record struct {
 	Name string // fully qualified, without the last dot; "*.NAME" = all below NAME without a record of their own
 	IP   netip.Addr
+	// Reverse says that only the address has the name, the name not this address: whose it is decides somebody else.
+	Reverse bool
 }
 
 // Zone is an immutable set of records under one domain. It answers for all of the domain and for the reverse
@@ -32,6 +34,12 @@ func NewZone(domain string, records []Record) *Zone {
 	for _, r := range records {
 		name := canonical(r.Name)
 		if _, ok := dns.IsDomainName(name); !ok || !r.IP.IsValid() {
+			continue
+		}
+		if r.Reverse {
+			if rev, err := dns.ReverseAddr(r.IP.String()); err == nil {
+				z.ptr[rev] = name
+			}
 			continue
 		}
 		at := z.names[name]

@@ -179,6 +179,7 @@ type DNS struct {
 	Domain   string       `json:"domain"`            // "ec2.internal" or "REGION.compute.internal"
 	Servers  []netip.Addr `json:"servers,omitempty"` // what DHCP names; empty = the VPC's own resolver
 	Names    []Name       `json:"names,omitempty"`   // beside those of interfaces
+	Reverse  []Name       `json:"reverse,omitempty"` // names of public addresses, for asking by address only
 	Disabled bool         `json:"disabled,omitempty"`
 	Forward  []Forward    `json:"forward,omitempty"`
 }

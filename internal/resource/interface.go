@@ -108,4 +108,15 @@ type Address struct {
 	InterfaceID   string `json:"interface,omitempty"`
 	PrivateIP     string `json:"private_ip,omitempty"` // the address of the interface that has it; "" = the primary one
 	ManagedBy     string `json:"managed_by,omitempty"` // the NAT gateway that has it
+	PTR           string `json:"ptr,omitempty"`        // its reverse DNS name, with the last dot
+}
+
+// AddressTransfer is an account's offer of an elastic IP to another one.
+type AddressTransfer struct {
+	Owned
+	AllocationID string    `json:"allocation"` // the offerer's
+	PublicIP     string    `json:"public_ip"`
+	To           string    `json:"to"` // account
+	ExpiresAt    time.Time `json:"expires"`
+	AcceptedAt   time.Time `json:"accepted,omitzero"`
 }

@@ -364,6 +364,16 @@ var (
 	Addresses        = table("addresses", 1, func(a *resource.Address) string { return a.AllocationID })
 	AddressesByOwner = index(Addresses, "owner", func(a *resource.Address) []string { return []string{a.OwnedBy()} })
 	AddressesByIP    = unique(Addresses, "ip", func(a *resource.Address) []string { return some(a.PublicIP) })
+	// AddressesNamed holds, under "yes", those with a reverse DNS name.
+	AddressesNamed = index(Addresses, "named", func(a *resource.Address) []string {
+		if a.PTR == "" {
+			return nil
+		}
+		return []string{"yes"}
+	})
+
+	AddressTransfers        = table("address-transfers", 1, func(t *resource.AddressTransfer) string { return t.AllocationID })
+	AddressTransfersByOwner = index(AddressTransfers, "owner", func(t *resource.AddressTransfer) []string { return []string{t.OwnedBy()} })
 )
 
 // Flow logs.

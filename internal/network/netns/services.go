@@ -129,6 +129,9 @@ func (s *services) update(state network.VPC, want rules.VPC) error {
 	for _, n := range state.DNS.Names {
 		records = append(records, dns.Record{Name: n.Name, IP: n.IP})
 	}
+	for _, n := range state.DNS.Reverse {
+		records = append(records, dns.Record{Name: n.Name, IP: n.IP, Reverse: true})
+	}
 	v.zone = dns.NewZone(state.DNS.Domain, records)
 	v.endpoints, v.gateways = endpointsOf(state)
 	v.leases6 = s.leasesSix(state, want)

@@ -99,7 +99,7 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 	out.FlowLogs = flowLogs(n.r, v, local)
 	out.DNS, out.DHCP = options(n.r, v)
 	out.Remotes = near.remotes(n.node)
-	out.DNS.Names = near.names
+	out.DNS.Names, out.DNS.Reverse = near.names, reverseNames(n.r)
 	members := []*neighbours{near} // whose groups the VPC's rules may name
 	for _, p := range peerings(n.r, v.ID) {
 		other := here[p.Other(v.ID)]
@@ -114,6 +114,15 @@ func (n *networks) vpc(v *resource.VPC, here map[string]*resource.VPC) network.V
 		}
 	}
 	out.Groups = groups(n.r, members, local, near.endpoints)
+	return out
+}
+
+// reverseNames gives the names that owners gave to their elastic IPs: every resolver knows them, as if they were in the public DNS.
+func reverseNames(r store.Reader) (out []network.Name) {
+	for a := range store.AddressesNamed.By(r, "yes") {
+		out = append(out, network.Name{Name: strings.TrimSuffix(a.PTR, "."), IP: addr(a.PublicIP)})
+	}
+	slices.SortFunc(out, func(a, b network.Name) int { return a.IP.Compare(b.IP) })
 	return out
 }
 

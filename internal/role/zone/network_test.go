@@ -142,3 +142,20 @@ func TestInterfaceOfAnotherVPC(t *testing.T) {
 		t.Errorf("a change of the other VPC is told to %v", nodes)
 	}
 }
+
+// A name that an owner gave to an elastic IP is what every VPC's resolver answers.
+func TestReverseNames(t *testing.T) {
+	st := peered(t)
+	err := st.Update(t.Context(), func(tx *store.Tx) error {
+		return store.Addresses.Put(tx, &resource.Address{AllocationID: "eipalloc-1", PublicIP: "198.51.100.9", PTR: "mail.example.com."})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []network.Name{{Name: "mail.example.com", IP: netip.MustParseAddr("198.51.100.9")}}
+	for id, v := range vpcsOn(st, "node-1") {
+		if !slices.Equal(v.DNS.Reverse, want) {
+			t.Errorf("%s: %+v", id, v.DNS.Reverse)
+		}
+	}
+}

@@ -188,6 +188,14 @@ func (z *Zone) follow(ctx context.Context) error {
 						}
 					}
 				}
+			case store.Addresses.Name():
+				was, _ := c.Old.(*resource.Address)
+				is, _ := c.New.(*resource.Address)
+				if ptrOf(was) != ptrOf(is) { // which all resolvers know
+					for v := range store.VPCs.All(z.deps.Store.Snapshot()) {
+						vpcs[v.ID] = true
+					}
+				}
 			case store.PrefixLists.Name():
 				if is, _ := c.New.(*resource.PrefixList); is != nil { // nothing names one that is gone
 					z.listChanged(is.ID, vpcs)
@@ -214,6 +222,13 @@ func (z *Zone) follow(ctx context.Context) error {
 			})
 		}
 	}
+}
+
+func ptrOf(a *resource.Address) string {
+	if a == nil {
+		return ""
+	}
+	return a.PTR
 }
 
 // listChanged marks the VPCs whose groups or route tables name a prefix list.

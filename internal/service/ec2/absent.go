@@ -52,23 +52,3 @@ func (s *Service) DescribeInstanceCreditSpecifications(ctx context.Context, in *
 	}
 	return &shape.DescribeInstanceCreditSpecificationsResult{InstanceCreditSpecifications: out, NextToken: next}, nil
 }
-
-// DescribeAddressesAttribute lists the reverse DNS names of elastic IPs: none can be given one.
-func (s *Service) DescribeAddressesAttribute(ctx context.Context, in *shape.DescribeAddressesAttributeRequest) (*shape.DescribeAddressesAttributeResult, error) {
-	info, r, err := s.read(ctx, in, in.DryRun)
-	if err != nil {
-		return nil, err
-	}
-	if err := oneOf("attribute", in.Attribute, "domain-name"); err != nil {
-		return nil, err
-	}
-	if _, _, err := s.page(info, "DescribeAddressesAttribute", in.MaxResults, in.NextToken, 1); err != nil {
-		return nil, err
-	}
-	for _, id := range in.AllocationIds {
-		if _, err := addresses.find(r, info, id); err != nil {
-			return nil, err
-		}
-	}
-	return &shape.DescribeAddressesAttributeResult{Addresses: []shape.AddressAttribute{}}, nil
-}

@@ -50,21 +50,6 @@ func TestVolumes(t *testing.T) {
 	}
 }
 
-func TestAddressAttributes(t *testing.T) {
-	c := newCloud(t)
-	a, err := c.AllocateAddress(c.alice, &shape.AllocateAddressRequest{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	in := &shape.DescribeAddressesAttributeRequest{AllocationIds: []string{a.AllocationId}, Attribute: "domain-name"}
-	out, err := c.DescribeAddressesAttribute(c.alice, in)
-	if err != nil || len(out.Addresses) != 0 {
-		t.Errorf("%v, %v", out, err)
-	}
-	_, err = c.DescribeAddressesAttribute(c.bob, in)
-	c.code("another account's", err, "InvalidAllocationID.NotFound")
-}
-
 func TestCreditSpecifications(t *testing.T) {
 	c := newCloud(t)
 	ask := func(kind string) string {

@@ -80,6 +80,7 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	}
 	removeAll(tx, interfaces, account)
 	removeAll(tx, addresses, account)
+	removeAll(tx, addressTransfers, account)
 	removeAll(tx, groups, account)
 	var peerings []string
 	each(tx, store.PeeringsBySide, account, func(p *resource.Peering) { peerings = append(peerings, p.ID) })

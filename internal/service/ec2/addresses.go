@@ -308,6 +308,10 @@ func (s *Service) ReleaseAddress(ctx context.Context, in *shape.ReleaseAddressRe
 		if a.AssociationID != "" {
 			return awserr.New("InvalidIPAddress.InUse", "Address %s is in use.", a.PublicIP)
 		}
+		if hasPTR(a) {
+			return awserr.New("InvalidAddress.Locked", "The address with allocation id [%s] cannot be released because it is locked to your account: remove its reverse DNS record first.", a.AllocationID)
+		}
+		store.AddressTransfers.Delete(tx, a.AllocationID)
 		store.Addresses.Delete(tx, a.AllocationID)
 		return nil
 	})

@@ -166,6 +166,11 @@ var (
 		func(v *resource.FlowLog) string { return v.ID }, func(v *resource.FlowLog) *resource.Owned { return &v.Owned },
 		"InvalidFlowLogId.NotFound", "",
 	}
+	addressTransfers = &kind[resource.AddressTransfer]{
+		"eipalloc-", "allocation", "elastic-ip", store.AddressTransfers, store.AddressTransfersByOwner,
+		func(v *resource.AddressTransfer) string { return v.AllocationID }, func(v *resource.AddressTransfer) *resource.Owned { return &v.Owned },
+		"InvalidAllocationID.NotFound", "",
+	}
 	addresses = &kind[resource.Address]{
 		"eipalloc-", "allocation", "elastic-ip", store.Addresses, store.AddressesByOwner,
 		func(v *resource.Address) string { return v.AllocationID }, func(v *resource.Address) *resource.Owned { return &v.Owned },

@@ -16,6 +16,15 @@ func networkOperations() map[string]members {
 		"AssociateAddress":           {on: "elastic-ip:AllocationId,PublicIp instance:InstanceId? network-interface:NetworkInterfaceId?", used: "DryRun AllocationId InstanceId PublicIp AllowReassociation NetworkInterfaceId PrivateIpAddress"},
 		"DisassociateAddress":        {on: "elastic-ip:AssociationId,PublicIp", used: "DryRun AssociationId PublicIp"},
 		"ReleaseAddress":             {on: "elastic-ip:AllocationId,PublicIp", used: "DryRun AllocationId PublicIp NetworkBorderGroup"},
-		"DescribeAddressesAttribute": {used: "DryRun AllocationIds Attribute MaxResults NextToken", note: "No address has a reverse DNS name."},
+		"DescribeAddressesAttribute": {used: "DryRun AllocationIds Attribute MaxResults NextToken"},
+		"ModifyAddressAttribute": {
+			on: "elastic-ip:AllocationId", used: "DryRun AllocationId DomainName",
+			note: "The resolvers of all VPCs answer the name at once. Whether it leads to the address is not looked up.",
+		},
+		"ResetAddressAttribute":    {on: "elastic-ip:AllocationId", used: "DryRun AllocationId Attribute"},
+		"EnableAddressTransfer":    {on: "elastic-ip:AllocationId", used: "DryRun AllocationId TransferAccountId"},
+		"DisableAddressTransfer":   {on: "elastic-ip:AllocationId", used: "DryRun AllocationId"},
+		"AcceptAddressTransfer":    {on: "elastic-ip:+", used: "DryRun Address TagSpecifications"},
+		"DescribeAddressTransfers": {used: "DryRun AllocationIds MaxResults NextToken"},
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 // API is what serves the operations.
 type API interface {
+	AcceptAddressTransfer(ctx context.Context, in *AcceptAddressTransferRequest) (*AcceptAddressTransferResult, error)
 	AcceptVpcPeeringConnection(ctx context.Context, in *AcceptVpcPeeringConnectionRequest) (*AcceptVpcPeeringConnectionResult, error)
 	AllocateAddress(ctx context.Context, in *AllocateAddressRequest) (*AllocateAddressResult, error)
 	AllocateHosts(ctx context.Context, in *AllocateHostsRequest) (*AllocateHostsResult, error)
@@ -97,6 +98,7 @@ type API interface {
 	DeleteVpnGateway(ctx context.Context, in *DeleteVpnGatewayRequest) (*DeleteVpnGatewayResult, error)
 	DeregisterImage(ctx context.Context, in *DeregisterImageRequest) (*DeregisterImageResult, error)
 	DescribeAccountAttributes(ctx context.Context, in *DescribeAccountAttributesRequest) (*DescribeAccountAttributesResult, error)
+	DescribeAddressTransfers(ctx context.Context, in *DescribeAddressTransfersRequest) (*DescribeAddressTransfersResult, error)
 	DescribeAddresses(ctx context.Context, in *DescribeAddressesRequest) (*DescribeAddressesResult, error)
 	DescribeAddressesAttribute(ctx context.Context, in *DescribeAddressesAttributeRequest) (*DescribeAddressesAttributeResult, error)
 	DescribeAvailabilityZones(ctx context.Context, in *DescribeAvailabilityZonesRequest) (*DescribeAvailabilityZonesResult, error)
@@ -160,6 +162,7 @@ type API interface {
 	DetachNetworkInterface(ctx context.Context, in *DetachNetworkInterfaceRequest) (*DetachNetworkInterfaceResult, error)
 	DetachVolume(ctx context.Context, in *DetachVolumeRequest) (*DetachVolumeResult, error)
 	DetachVpnGateway(ctx context.Context, in *DetachVpnGatewayRequest) (*DetachVpnGatewayResult, error)
+	DisableAddressTransfer(ctx context.Context, in *DisableAddressTransferRequest) (*DisableAddressTransferResult, error)
 	DisableEbsEncryptionByDefault(ctx context.Context, in *DisableEbsEncryptionByDefaultRequest) (*DisableEbsEncryptionByDefaultResult, error)
 	DisableImageBlockPublicAccess(ctx context.Context, in *DisableImageBlockPublicAccessRequest) (*DisableImageBlockPublicAccessResult, error)
 	DisableImageDeprecation(ctx context.Context, in *DisableImageDeprecationRequest) (*DisableImageDeprecationResult, error)
@@ -173,6 +176,7 @@ type API interface {
 	DisassociateRouteTable(ctx context.Context, in *DisassociateRouteTableRequest) (*DisassociateRouteTableResult, error)
 	DisassociateSubnetCidrBlock(ctx context.Context, in *DisassociateSubnetCidrBlockRequest) (*DisassociateSubnetCidrBlockResult, error)
 	DisassociateVpcCidrBlock(ctx context.Context, in *DisassociateVpcCidrBlockRequest) (*DisassociateVpcCidrBlockResult, error)
+	EnableAddressTransfer(ctx context.Context, in *EnableAddressTransferRequest) (*EnableAddressTransferResult, error)
 	EnableEbsEncryptionByDefault(ctx context.Context, in *EnableEbsEncryptionByDefaultRequest) (*EnableEbsEncryptionByDefaultResult, error)
 	EnableImageBlockPublicAccess(ctx context.Context, in *EnableImageBlockPublicAccessRequest) (*EnableImageBlockPublicAccessResult, error)
 	EnableImageDeprecation(ctx context.Context, in *EnableImageDeprecationRequest) (*EnableImageDeprecationResult, error)
@@ -201,6 +205,7 @@ type API interface {
 	ImportSnapshot(ctx context.Context, in *ImportSnapshotRequest) (*ImportSnapshotResult, error)
 	ImportVolume(ctx context.Context, in *ImportVolumeRequest) (*ImportVolumeResult, error)
 	LockSnapshot(ctx context.Context, in *LockSnapshotRequest) (*LockSnapshotResult, error)
+	ModifyAddressAttribute(ctx context.Context, in *ModifyAddressAttributeRequest) (*ModifyAddressAttributeResult, error)
 	ModifyImageAttribute(ctx context.Context, in *ModifyImageAttributeRequest) (*ModifyImageAttributeResult, error)
 	ModifyInstanceAttribute(ctx context.Context, in *ModifyInstanceAttributeRequest) (*ModifyInstanceAttributeResult, error)
 	ModifyInstanceMetadataOptions(ctx context.Context, in *ModifyInstanceMetadataOptionsRequest) (*ModifyInstanceMetadataOptionsResult, error)
@@ -228,6 +233,7 @@ type API interface {
 	ReplaceRoute(ctx context.Context, in *ReplaceRouteRequest) (*ReplaceRouteResult, error)
 	ReplaceRouteTableAssociation(ctx context.Context, in *ReplaceRouteTableAssociationRequest) (*ReplaceRouteTableAssociationResult, error)
 	RequestSpotInstances(ctx context.Context, in *RequestSpotInstancesRequest) (*RequestSpotInstancesResult, error)
+	ResetAddressAttribute(ctx context.Context, in *ResetAddressAttributeRequest) (*ResetAddressAttributeResult, error)
 	ResetImageAttribute(ctx context.Context, in *ResetImageAttributeRequest) (*ResetImageAttributeResult, error)
 	ResetNetworkInterfaceAttribute(ctx context.Context, in *ResetNetworkInterfaceAttributeRequest) (*ResetNetworkInterfaceAttributeResult, error)
 	ResetSnapshotAttribute(ctx context.Context, in *ResetSnapshotAttributeRequest) (*ResetSnapshotAttributeResult, error)

@@ -16,6 +16,13 @@ func decodeAcceleratorTotalMemoryMiBRequest(d *wire.Decoder, n *wire.Node, v *Ac
 	v.Max = d.IntPtr(n.Take("Max"))
 }
 
+func decodeAcceptAddressTransferRequest(d *wire.Decoder, n *wire.Node, v *AcceptAddressTransferRequest) {
+	d.Require(n, "Address")
+	v.Address = d.String(n.Take("Address"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeAcceptVpcPeeringConnectionRequest(d *wire.Decoder, n *wire.Node, v *AcceptVpcPeeringConnectionRequest) {
 	d.Require(n, "VpcPeeringConnectionId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -887,6 +894,13 @@ func decodeDescribeAccountAttributesRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDescribeAddressTransfersRequest(d *wire.Decoder, n *wire.Node, v *DescribeAddressTransfersRequest) {
+	v.AllocationIds = wire.Scalars(d, n, "AllocationId", "", d.String)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDescribeAddressesAttributeRequest(d *wire.Decoder, n *wire.Node, v *DescribeAddressesAttributeRequest) {
 	v.AllocationIds = wire.Scalars(d, n, "AllocationId", "", d.String)
 	v.Attribute = d.String(n.Take("Attribute"))
@@ -1401,6 +1415,12 @@ func decodeDetachVpnGatewayRequest(d *wire.Decoder, n *wire.Node, v *DetachVpnGa
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisableAddressTransferRequest(d *wire.Decoder, n *wire.Node, v *DisableAddressTransferRequest) {
+	d.Require(n, "AllocationId")
+	v.AllocationId = d.String(n.Take("AllocationId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDisableEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v *DisableEbsEncryptionByDefaultRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
@@ -1535,6 +1555,13 @@ func decodeEnaSrdUdpSpecification(d *wire.Decoder, n *wire.Node, v *EnaSrdUdpSpe
 
 func decodeEnaSrdUdpSpecificationRequest(d *wire.Decoder, n *wire.Node, v *EnaSrdUdpSpecificationRequest) {
 	v.EnaSrdUdpEnabled = d.BoolPtr(n.Take("EnaSrdUdpEnabled"))
+}
+
+func decodeEnableAddressTransferRequest(d *wire.Decoder, n *wire.Node, v *EnableAddressTransferRequest) {
+	d.Require(n, "AllocationId", "TransferAccountId")
+	v.AllocationId = d.String(n.Take("AllocationId"))
+	v.TransferAccountId = d.String(n.Take("TransferAccountId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeEnableEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v *EnableEbsEncryptionByDefaultRequest) {
@@ -2087,6 +2114,13 @@ func decodeMemoryMiBRequest(d *wire.Decoder, n *wire.Node, v *MemoryMiBRequest) 
 	v.Max = d.IntPtr(n.Take("Max"))
 }
 
+func decodeModifyAddressAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyAddressAttributeRequest) {
+	d.Require(n, "AllocationId")
+	v.AllocationId = d.String(n.Take("AllocationId"))
+	v.DomainName = d.String(n.Take("DomainName"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeModifyImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *ModifyImageAttributeRequest) {
 	d.Require(n, "ImageId")
 	v.Attribute = d.String(n.Take("Attribute"))
@@ -2559,6 +2593,13 @@ func decodeRequestSpotLaunchSpecification(d *wire.Decoder, n *wire.Node, v *Requ
 func decodeReservedInstanceLimitPrice(d *wire.Decoder, n *wire.Node, v *ReservedInstanceLimitPrice) {
 	v.Amount = d.FloatPtr(n.Take("Amount"))
 	v.CurrencyCode = d.String(n.Take("CurrencyCode"))
+}
+
+func decodeResetAddressAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetAddressAttributeRequest) {
+	d.Require(n, "AllocationId", "Attribute")
+	v.AllocationId = d.String(n.Take("AllocationId"))
+	v.Attribute = d.String(n.Take("Attribute"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeResetImageAttributeRequest(d *wire.Decoder, n *wire.Node, v *ResetImageAttributeRequest) {

@@ -18,6 +18,15 @@ func appendAcceleratorTotalMemoryMiB(b []byte, v *AcceleratorTotalMemoryMiB) []b
 	return b
 }
 
+func appendAcceptAddressTransferResult(b []byte, v *AcceptAddressTransferResult) []byte {
+	if v.AddressTransfer != nil {
+		b = append(b, "<addressTransfer>"...)
+		b = appendAddressTransfer(b, v.AddressTransfer)
+		b = append(b, "</addressTransfer>"...)
+	}
+	return b
+}
+
 func appendAcceptVpcPeeringConnectionResult(b []byte, v *AcceptVpcPeeringConnectionResult) []byte {
 	if v.VpcPeeringConnection != nil {
 		b = append(b, "<vpcPeeringConnection>"...)
@@ -119,6 +128,28 @@ func appendAddressAttribute(b []byte, v *AddressAttribute) []byte {
 		b = append(b, "<ptrRecordUpdate>"...)
 		b = appendPtrUpdateStatus(b, v.PtrRecordUpdate)
 		b = append(b, "</ptrRecordUpdate>"...)
+	}
+	return b
+}
+
+func appendAddressTransfer(b []byte, v *AddressTransfer) []byte {
+	if v.PublicIp != "" {
+		b = wire.AppendString(b, "publicIp", v.PublicIp)
+	}
+	if v.AllocationId != "" {
+		b = wire.AppendString(b, "allocationId", v.AllocationId)
+	}
+	if v.TransferAccountId != "" {
+		b = wire.AppendString(b, "transferAccountId", v.TransferAccountId)
+	}
+	if !v.TransferOfferExpirationTimestamp.IsZero() {
+		b = wire.AppendTime(b, "transferOfferExpirationTimestamp", v.TransferOfferExpirationTimestamp, wire.ISOMillis)
+	}
+	if !v.TransferOfferAcceptedTimestamp.IsZero() {
+		b = wire.AppendTime(b, "transferOfferAcceptedTimestamp", v.TransferOfferAcceptedTimestamp, wire.ISOMillis)
+	}
+	if v.AddressTransferStatus != "" {
+		b = wire.AppendString(b, "addressTransferStatus", v.AddressTransferStatus)
 	}
 	return b
 }
@@ -1435,6 +1466,20 @@ func appendDescribeAccountAttributesResult(b []byte, v *DescribeAccountAttribute
 	return b
 }
 
+func appendDescribeAddressTransfersResult(b []byte, v *DescribeAddressTransfersResult) []byte {
+	b = append(b, "<addressTransferSet>"...)
+	for i := range v.AddressTransfers {
+		b = append(b, "<item>"...)
+		b = appendAddressTransfer(b, &v.AddressTransfers[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</addressTransferSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeAddressesAttributeResult(b []byte, v *DescribeAddressesAttributeResult) []byte {
 	b = append(b, "<addressSet>"...)
 	for i := range v.Addresses {
@@ -2503,6 +2548,15 @@ func appendDhcpOptions(b []byte, v *DhcpOptions) []byte {
 	return b
 }
 
+func appendDisableAddressTransferResult(b []byte, v *DisableAddressTransferResult) []byte {
+	if v.AddressTransfer != nil {
+		b = append(b, "<addressTransfer>"...)
+		b = appendAddressTransfer(b, v.AddressTransfer)
+		b = append(b, "</addressTransfer>"...)
+	}
+	return b
+}
+
 func appendDisableEbsEncryptionByDefaultResult(b []byte, v *DisableEbsEncryptionByDefaultResult) []byte {
 	b = wire.AppendBool(b, "ebsEncryptionByDefault", v.EbsEncryptionByDefault)
 	return b
@@ -2828,6 +2882,15 @@ func appendEnaSrdSpecificationRequest(b []byte, v *EnaSrdSpecificationRequest) [
 func appendEnaSrdUdpSpecificationRequest(b []byte, v *EnaSrdUdpSpecificationRequest) []byte {
 	if v.EnaSrdUdpEnabled != nil {
 		b = wire.AppendBool(b, "EnaSrdUdpEnabled", *v.EnaSrdUdpEnabled)
+	}
+	return b
+}
+
+func appendEnableAddressTransferResult(b []byte, v *EnableAddressTransferResult) []byte {
+	if v.AddressTransfer != nil {
+		b = append(b, "<addressTransfer>"...)
+		b = appendAddressTransfer(b, v.AddressTransfer)
+		b = append(b, "</addressTransfer>"...)
 	}
 	return b
 }
@@ -5650,6 +5713,15 @@ func appendMemoryMiB(b []byte, v *MemoryMiB) []byte {
 	return b
 }
 
+func appendModifyAddressAttributeResult(b []byte, v *ModifyAddressAttributeResult) []byte {
+	if v.Address != nil {
+		b = append(b, "<address>"...)
+		b = appendAddressAttribute(b, v.Address)
+		b = append(b, "</address>"...)
+	}
+	return b
+}
+
 func appendModifyImageAttributeResult(b []byte, v *ModifyImageAttributeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -6849,6 +6921,15 @@ func appendReservedInstancesOffering(b []byte, v *ReservedInstancesOffering) []b
 	}
 	if v.Scope != "" {
 		b = wire.AppendString(b, "scope", v.Scope)
+	}
+	return b
+}
+
+func appendResetAddressAttributeResult(b []byte, v *ResetAddressAttributeResult) []byte {
+	if v.Address != nil {
+		b = append(b, "<address>"...)
+		b = appendAddressAttribute(b, v.Address)
+		b = append(b, "</address>"...)
 	}
 	return b
 }

@@ -53,6 +53,13 @@ const (
 	AddressAttributeNameDomainName = "domain-name"
 )
 
+// Values of AddressTransferStatus.
+const (
+	AddressTransferStatusPending  = "pending"
+	AddressTransferStatusDisabled = "disabled"
+	AddressTransferStatusAccepted = "accepted"
+)
+
 // Values of AllocationState.
 const (
 	AllocationStateAvailable                = "available"

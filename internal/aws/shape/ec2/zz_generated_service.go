@@ -30,6 +30,18 @@ func namespace(version string) string {
 func operations() []wire.Operation {
 	return []wire.Operation{
 		{
+			Route: wire.Route{Name: "AcceptAddressTransfer"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeAcceptAddressTransferRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "AcceptAddressTransferResponse", appendAcceptAddressTransferResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).AcceptAddressTransfer(ctx, in.(*AcceptAddressTransferRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "AcceptVpcPeeringConnection"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeAcceptVpcPeeringConnectionRequest)
@@ -1020,6 +1032,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeAddressTransfers"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeAddressTransfersRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeAddressTransfersResponse", appendDescribeAddressTransfersResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeAddressTransfers(ctx, in.(*DescribeAddressTransfersRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeAddresses"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeAddressesRequest)
@@ -1754,6 +1778,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisableAddressTransfer"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableAddressTransferRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableAddressTransferResponse", appendDisableAddressTransferResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableAddressTransfer(ctx, in.(*DisableAddressTransferRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisableEbsEncryptionByDefault"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisableEbsEncryptionByDefaultRequest)
@@ -1907,6 +1943,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DisassociateVpcCidrBlock(ctx, in.(*DisassociateVpcCidrBlockRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "EnableAddressTransfer"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableAddressTransferRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableAddressTransferResponse", appendEnableAddressTransferResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableAddressTransfer(ctx, in.(*EnableAddressTransferRequest))
 			},
 		},
 		{
@@ -2226,6 +2274,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ModifyAddressAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyAddressAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyAddressAttributeResponse", appendModifyAddressAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyAddressAttribute(ctx, in.(*ModifyAddressAttributeRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "ModifyImageAttribute"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeModifyImageAttributeRequest)
@@ -2535,6 +2595,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).RequestSpotInstances(ctx, in.(*RequestSpotInstancesRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ResetAddressAttribute"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeResetAddressAttributeRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ResetAddressAttributeResponse", appendResetAddressAttributeResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ResetAddressAttribute(ctx, in.(*ResetAddressAttributeRequest))
 			},
 		},
 		{

@@ -26,6 +26,16 @@ type AcceleratorTotalMemoryMiBRequest struct {
 	Max *int
 }
 
+type AcceptAddressTransferRequest struct {
+	Address           string // required
+	TagSpecifications []TagSpecification
+	DryRun            *bool
+}
+
+type AcceptAddressTransferResult struct {
+	AddressTransfer *AddressTransfer
+}
+
 type AcceptVpcPeeringConnectionRequest struct {
 	DryRun                 *bool
 	VpcPeeringConnectionId string // required
@@ -72,6 +82,15 @@ type AddressAttribute struct {
 	AllocationId    string
 	PtrRecord       string
 	PtrRecordUpdate *PtrUpdateStatus
+}
+
+type AddressTransfer struct {
+	PublicIp                         string
+	AllocationId                     string
+	TransferAccountId                string
+	TransferOfferExpirationTimestamp time.Time
+	TransferOfferAcceptedTimestamp   time.Time
+	AddressTransferStatus            string // values: AddressTransferStatus
 }
 
 type AllocateAddressRequest struct {
@@ -1412,6 +1431,18 @@ type DescribeAccountAttributesResult struct {
 	AccountAttributes []AccountAttribute
 }
 
+type DescribeAddressTransfersRequest struct {
+	AllocationIds []string
+	NextToken     string
+	MaxResults    *int
+	DryRun        *bool
+}
+
+type DescribeAddressTransfersResult struct {
+	AddressTransfers []AddressTransfer
+	NextToken        string
+}
+
 type DescribeAddressesAttributeRequest struct {
 	AllocationIds []string
 	Attribute     string // values: AddressAttributeName
@@ -2271,6 +2302,15 @@ type DhcpOptions struct {
 	Tags               []Tag
 }
 
+type DisableAddressTransferRequest struct {
+	AllocationId string // required
+	DryRun       *bool
+}
+
+type DisableAddressTransferResult struct {
+	AddressTransfer *AddressTransfer
+}
+
 type DisableEbsEncryptionByDefaultRequest struct {
 	DryRun *bool
 }
@@ -2533,6 +2573,16 @@ type EnaSrdUdpSpecification struct {
 
 type EnaSrdUdpSpecificationRequest struct {
 	EnaSrdUdpEnabled *bool
+}
+
+type EnableAddressTransferRequest struct {
+	AllocationId      string // required
+	TransferAccountId string // required
+	DryRun            *bool
+}
+
+type EnableAddressTransferResult struct {
+	AddressTransfer *AddressTransfer
 }
 
 type EnableEbsEncryptionByDefaultRequest struct {
@@ -4021,6 +4071,16 @@ type MemoryMiBRequest struct {
 	Max *int
 }
 
+type ModifyAddressAttributeRequest struct {
+	AllocationId string // required
+	DomainName   string
+	DryRun       *bool
+}
+
+type ModifyAddressAttributeResult struct {
+	Address *AddressAttribute
+}
+
 type ModifyImageAttributeRequest struct {
 	Attribute              string
 	Description            *AttributeValue
@@ -4952,6 +5012,16 @@ type ReservedInstancesOffering struct {
 	PricingDetails              []PricingDetail
 	RecurringCharges            []RecurringCharge
 	Scope                       string // values: Scope
+}
+
+type ResetAddressAttributeRequest struct {
+	AllocationId string // required
+	Attribute    string // required; values: AddressAttributeName
+	DryRun       *bool
+}
+
+type ResetAddressAttributeResult struct {
+	Address *AddressAttribute
 }
 
 type ResetImageAttributeRequest struct {
