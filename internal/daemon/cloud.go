@@ -22,6 +22,7 @@ import (
 	"karri.dev/internal/admin"
 	"karri.dev/internal/audit"
 	"karri.dev/internal/durable"
+	"karri.dev/internal/guestapi"
 	"karri.dev/internal/ids"
 	"karri.dev/internal/image"
 	"karri.dev/internal/membership"
@@ -113,7 +114,7 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 	if err := p.openAudit(); err != nil {
 		return nil, err
 	}
-	if p.api, err = listenAPI(cfg, p.root); err != nil {
+	if p.api, err = listenAPI(cfg, p.root, log); err != nil {
 		return nil, err
 	}
 	p.closers.add(func() error {
@@ -152,6 +153,10 @@ func openCloud(ctx context.Context, cfg CloudConfig, log *slog.Logger) (p *cloud
 		Store:    p.store, Sealer: p.sealer, Objects: p.routes(), Ledger: p.ledger, Root: p.root, Keeper: keeper,
 		IDs: ids.New(nil), Now: time.Now, Log: log, Audit: p.audit, Mail: sender, Console: p.readConsole, Screen: p.readScreen, Converter: converter, Bundles: bundles,
 	})
+	p.api.gate.Check = func(who pki.Identity, way guestapi.Way, guest netip.Addr) error {
+		return p.role.Membership.SpeaksFor(who, way.VPC, way.Endpoint, guest)
+	}
+	p.role.Door.Handle(guestapi.TunnelPath, p.api.gate)
 	if err := p.role.Events.Load(under(cfg.DataDir, "log", "audit.json")); err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}

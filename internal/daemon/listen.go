@@ -25,6 +25,8 @@ import (
 type api struct {
 	listener net.Listener
 	guests   net.Listener // for the guests of this process's node; nil: none
+	gate     *guestapi.Gate
+	tunnels  net.Listener // of gate: for the guests of other nodes
 	keys     *pki.KeyPair
 	issue    func() error // renews keys
 	loopback bool
@@ -56,7 +58,7 @@ func (c *CloudConfig) hosts() ([]string, error) {
 }
 
 // listenAPI opens the API's port: HTTP and HTTPS on loopback, HTTPS alone elsewhere.
-func listenAPI(cfg CloudConfig, root *pki.Authority) (*api, error) {
+func listenAPI(cfg CloudConfig, root *pki.Authority, log *slog.Logger) (*api, error) {
 	hosts, err := cfg.hosts()
 	if err != nil {
 		return nil, err
@@ -104,6 +106,8 @@ func listenAPI(cfg CloudConfig, root *pki.Authority) (*api, error) {
 	} else {
 		a.listener = tls.NewListener(l, config)
 	}
+	a.gate = guestapi.NewGate(log)
+	a.tunnels = mixedlisten.New(a.gate, config) // plain HTTP comes within a node's TLS
 	if cfg.guests != "" {
 		g, err := guestapi.Listen(cfg.guests)
 		if err != nil {
@@ -136,8 +140,9 @@ func (a *api) url(cfg CloudConfig) string {
 func (a *api) serve(ctx context.Context, handler http.Handler, log *slog.Logger) error {
 	s := frontdoor.NewServer(handler, log)
 	s.ConnContext = guestapi.ConnContext
-	done := make(chan error, 2)
+	done := make(chan error, 3)
 	go func() { done <- s.Serve(a.listener) }()
+	go func() { done <- s.Serve(a.tunnels) }()
 	if a.guests != nil {
 		go func() { done <- s.Serve(a.guests) }()
 	}

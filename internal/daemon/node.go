@@ -23,7 +23,10 @@ import (
 	"karri.dev/internal/block/serve"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/compute/qemu"
+	"karri.dev/internal/frontdoor"
+	"karri.dev/internal/guestapi"
 	"karri.dev/internal/imagecache"
+	"karri.dev/internal/membership"
 	"karri.dev/internal/network"
 	"karri.dev/internal/network/netns"
 	"karri.dev/internal/nodeapi"
@@ -218,8 +221,12 @@ func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) 
 	}
 	defer zone.Close()
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: m.CloudConfig()}}
+	guests, err := guestAPI(m)
+	if err != nil {
+		return err
+	}
 	p, err := openNode(ctx, nodeParts{
-		cfg: cfg, id: m.Identity.Name, log: log, api: guestAPI(cfg.Join.Cloud),
+		cfg: cfg, id: m.Identity.Name, log: log, api: guests,
 		attach: func(ctx context.Context) (nodeapi.NodeLink, error) { return zone.Attach(ctx) },
 		dial: func(ctx context.Context, address string) (net.Conn, error) {
 			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
@@ -260,22 +267,13 @@ func Node(ctx context.Context, cfg NodeConfig, log *slog.Logger, out io.Writer) 
 	return ended(ctx, g.Wait())
 }
 
-// guestAPI gives the way of guests to the API at a URL. One on loopback is for processes of its machine, which guests
-// are not: it would take them for some.
-func guestAPI(cloud string) netns.API {
-	u, err := url.Parse(cloud)
-	if err != nil || u.Port() == "" {
-		return nil
+// guestAPI gives the way of guests to the API of the cloud that this node is a member of.
+func guestAPI(m *membership.Member) (netns.API, error) {
+	u, err := url.Parse(m.Cloud)
+	if err != nil {
+		return nil, fmt.Errorf("the cloud's URL: %w", err)
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() == "localhost" || err == nil && ip.IsLoopback() {
-		return nil
-	}
-	return func(ctx context.Context, _, endpoint string, _ netip.AddrPort) (net.Conn, error) {
-		if endpoint != "" { // whose policy the cloud could not know of
-			return nil, errors.New("VPC endpoints need the cloud's process on the same machine")
-		}
-		return new(net.Dialer).DialContext(ctx, "tcp", u.Host)
-	}
+	return guestapi.Tunnel(u.Host, frontdoor.Own+guestapi.TunnelPath, m.CloudConfig), nil
 }
 
 func download(ctx context.Context, client *http.Client, url string) (io.ReadCloser, error) {

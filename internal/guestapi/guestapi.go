@@ -1,5 +1,5 @@
-// Package guestapi is the way of guests to the cloud's API where their node runs in the same process: a unix socket
-// that only the process's user can open, on which the node first says in one line which guest it speaks for.
+// Package guestapi is the way of guests to the cloud's API: where their node runs in the same process, a unix socket
+// that only the process's user can open, on which the node first says in one line which guest it speaks for; else a tunnel.
 package guestapi
 
 import (
@@ -69,13 +69,17 @@ type conn struct {
 	net.Conn
 	in *bufio.Reader
 
-	once  sync.Once
-	err   error
-	way   Way
-	guest netip.AddrPort
+	greeted bool // it is known without a greeting
+	once    sync.Once
+	err     error
+	way     Way
+	guest   netip.AddrPort
 }
 
 func (c *conn) greet() {
+	if c.greeted {
+		return
+	}
 	_ = c.SetReadDeadline(time.Now().Add(patience))
 	defer c.SetReadDeadline(time.Time{})
 	line, err := c.in.ReadSlice('\n')
@@ -105,12 +109,12 @@ func (c *conn) Read(b []byte) (int, error) {
 }
 
 // CloseWrite ends what the guest is sent.
-func (c *conn) CloseWrite() error { return c.Conn.(*net.UnixConn).CloseWrite() }
+func (c *conn) CloseWrite() error { return c.Conn.(interface{ CloseWrite() error }).CloseWrite() }
 
 // RemoteAddr is the guest's address, once it is known.
 func (c *conn) RemoteAddr() net.Addr {
 	c.once.Do(c.greet)
-	if c.err != nil {
+	if c.err != nil || !c.guest.IsValid() {
 		return c.Conn.RemoteAddr()
 	}
 	return net.TCPAddrFromAddrPort(c.guest)

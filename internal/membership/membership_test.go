@@ -3,10 +3,12 @@ package membership
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"log"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -163,6 +165,47 @@ func TestZoneNames(t *testing.T) {
 	for _, bad := range []string{"", "a", "us-east-1", "moon", "us-east-a"} {
 		if _, err := regionOf(bad); err == nil {
 			t.Errorf("%q passed as a zone", bad)
+		}
+	}
+}
+
+// A node brings the requests of its own instances' addresses, by endpoints of their VPC, and nobody else's.
+func TestSpeaksFor(t *testing.T) {
+	s, _ := cloud(t, time.Now)
+	ctx := context.Background()
+	err := s.State.Update(ctx, func(tx *store.Tx) error {
+		return errors.Join(
+			store.Nodes.Put(tx, &resource.Node{ID: "node-1", Zone: "us-east-1a"}), store.Nodes.Put(tx, &resource.Node{ID: "node-2", Zone: "us-east-1a"}),
+			store.Nodes.Put(tx, &resource.Node{ID: "node-3", Zone: "us-east-1a", Revoked: true}),
+			store.Instances.Put(tx, &resource.Instance{ID: "i-1", Node: "node-1"}), store.Instances.Put(tx, &resource.Instance{ID: "i-3", Node: "node-3"}),
+			store.Interfaces.Put(tx, &resource.Interface{ID: "eni-1", VPCID: "vpc-1", PrivateIP: "10.0.0.5", InstanceID: "i-1", Prefixes: []string{"10.0.0.64/28"}}),
+			store.Interfaces.Put(tx, &resource.Interface{ID: "eni-2", VPCID: "vpc-1", PrivateIP: "10.0.0.6"}),
+			store.Interfaces.Put(tx, &resource.Interface{ID: "eni-3", VPCID: "vpc-1", PrivateIP: "10.0.0.7", InstanceID: "i-3"}),
+			store.VPCEndpoints.Put(tx, &resource.VPCEndpoint{ID: "vpce-1", VPCID: "vpc-1"}), store.VPCEndpoints.Put(tx, &resource.VPCEndpoint{ID: "vpce-2", VPCID: "vpc-2"}),
+		)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		role, node, vpc, endpoint, ip string
+		ok                            bool
+	}{
+		{"node", "node-1", "vpc-1", "", "10.0.0.5", true},
+		{"node", "node-1", "vpc-1", "vpce-1", "10.0.0.5", true},
+		{"node", "node-1", "vpc-1", "vpce-1", "10.0.0.79", true},
+		{"node", "node-1", "vpc-1", "vpce-2", "10.0.0.5", false}, // another VPC's endpoint
+		{"node", "node-1", "vpc-1", "vpce-9", "10.0.0.5", false},
+		{"node", "node-1", "vpc-2", "", "10.0.0.5", false},
+		{"node", "node-1", "vpc-1", "", "10.0.0.6", false}, // no instance
+		{"node", "node-1", "vpc-1", "", "10.0.0.7", false}, // another node's
+		{"node", "node-2", "vpc-1", "", "10.0.0.5", false},
+		{"node", "node-3", "vpc-1", "", "10.0.0.7", false}, // revoked
+		{"zone", "us-east-1a", "vpc-1", "", "10.0.0.5", false},
+	} {
+		err := s.SpeaksFor(pki.Identity{Role: c.role, Name: c.node, Zone: "us-east-1a"}, c.vpc, c.endpoint, netip.MustParseAddr(c.ip))
+		if (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 }
