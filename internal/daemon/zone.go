@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -15,6 +16,7 @@ import (
 	"karri.dev/internal/admin"
 	"karri.dev/internal/block/file"
 	"karri.dev/internal/flowlogs"
+	"karri.dev/internal/frontdoor"
 	"karri.dev/internal/imagelink"
 	"karri.dev/internal/instancerole"
 	"karri.dev/internal/membership"
@@ -74,7 +76,7 @@ func Zone(ctx context.Context, cfg ZoneConfig, log *slog.Logger, out io.Writer) 
 	}
 	z := zone.New(zone.Config{Name: m.Identity.Name, Placement: policy, PublicPool: settings.PublicPool, Domain: settings.Domain, RoleKey: roleKey, VolumeKeys: volumekey.New(w.ImageKey), Storage: cfg.StorageListen}, zone.Deps{
 		Store: st, Log: log, Now: time.Now,
-		Flows:    (&flowlogs.Deliverer{Store: st, Now: time.Now, Log: log}).Deliver,
+		Flows:    flowlogs.Carrier(&http.Client{Transport: &http.Transport{TLSClientConfig: m.CloudConfig()}}, m.Cloud+frontdoor.Own+flowlogs.CarryPath),
 		ImageURL: func(_ context.Context, img *resource.Image) (string, error) { return links.URL(m.Cloud, img.ID), nil },
 		Volumes:  volumes, Exports: exports,
 	})

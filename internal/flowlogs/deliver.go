@@ -25,7 +25,7 @@ type Bucket interface {
 // Deliverer writes records into the buckets of their logs.
 type Deliverer struct {
 	Store  *store.Store
-	Bucket Bucket // nil: nothing can be delivered here, and the logs say so
+	Bucket Bucket
 	IDs    *ids.Source
 	Now    func() time.Time
 	Log    *slog.Logger
@@ -58,10 +58,9 @@ func (d *Deliverer) Deliver(ctx context.Context, node string, records []network.
 		failure := ""
 		if err := d.put(ctx, snap, l, byLog[id]); err != nil {
 			failure = unknownError
-			switch {
-			case awserr.Code(err) != "":
+			if awserr.Code(err) != "" {
 				failure = accessError
-			case !errors.Is(err, errNoBuckets): // then trying again does not help
+			} else {
 				errs = append(errs, err)
 			}
 			d.Log.Warn("a flow log is not delivered", "log", id, "bucket", l.Bucket, "error", err)
@@ -84,12 +83,7 @@ func (d *Deliverer) believable(r store.Reader, node string, f *network.FlowRecor
 	return inst != nil && inst.Node == node && e.AccountID == l.AccountID
 }
 
-var errNoBuckets = errors.New("this zone's process reaches no buckets: flow logs need `karri up`")
-
 func (d *Deliverer) put(ctx context.Context, r store.Reader, l *resource.FlowLog, records []network.FlowRecord) error {
-	if d.Bucket == nil {
-		return errNoBuckets
-	}
 	body := text(l, records, func(f *network.FlowRecord) (primary, zone string) {
 		if e := store.Interfaces.Get(r, f.InterfaceID); e != nil {
 			primary = e.PrivateIP

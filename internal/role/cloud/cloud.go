@@ -220,6 +220,7 @@ func New(cfg Config, deps Deps) *Cloud {
 	c.Door.Handle("login", login.New(login.Deps{Identity: c.Identity, Audit: events, Region: cfg.Region, IDs: deps.IDs, Now: deps.Now, Log: deps.Log}))
 	c.Door.Handle("join", c.Membership)
 	c.Door.Handle("renew", c.Membership)
+	c.Door.Handle(flowlogs.CarryPath, c.FlowLogs())
 	c.Door.Handle("images/", imagelink.Handler(c.Links, deps.Log, c.OpenImage))
 	if deps.Converter != nil {
 		c.importer = importer.New(importer.Config{Scratch: cfg.ScratchDir, RootDevice: cfg.RootDevice}, importer.Deps{
