@@ -96,6 +96,9 @@ func (d *Driver) applyAll(ctx context.Context, state network.State) error {
 	if err := d.makeEdge(); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
+	if err := d.switchEdge(host.Six); err != nil {
+		return errors.Join(append(errs, err)...)
+	}
 	if err := d.makeSpaces(host); err != nil {
 		return errors.Join(append(errs, err)...)
 	}

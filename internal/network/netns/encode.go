@@ -162,6 +162,9 @@ func load(fields ...rules.Field) []expr.Any {
 		case rules.NextHop:
 			out = append(out, &expr.Rt{Register: reg, Key: expr.RtNexthop4})
 			words++
+		case rules.NextHop6:
+			out = append(out, &expr.Rt{Register: reg, Key: expr.RtNexthop6})
+			words += 4
 		case rules.IPSource:
 			payload(expr.PayloadBaseNetworkHeader, 12, 4)
 		case rules.IPDest:
@@ -237,6 +240,9 @@ func encodeTerm(term rules.Term) []expr.Any {
 				&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(confirmed), Xor: make([]byte, 4)},
 				equal(make([]byte, 4)),
 			}
+		}
+		if t.State == rules.Reply {
+			return []expr.Any{&expr.Ct{Key: expr.CtKeyDIRECTION, Register: 1}, equal([]byte{1})}
 		}
 		bits := map[rules.ConnState]uint32{
 			rules.Established: expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED,

@@ -45,7 +45,7 @@ func (f *filter) apply(want []rules.Table) error {
 		return err
 	}
 	if !known || !compatible(f.have, want) {
-		b.everything(want, f.shared)
+		b.everything(f.have, want, f.shared)
 	} else {
 		b.difference(f.have, want)
 	}
@@ -131,10 +131,18 @@ type batch struct {
 }
 
 // everything replaces all that is there.
-func (b *batch) everything(want []rules.Table, shared bool) {
+func (b *batch) everything(have, want []rules.Table, shared bool) {
 	if !shared {
 		b.conn.FlushRuleset()
 		b.count++
+	}
+	for _, h := range have {
+		if shared && !slices.ContainsFunc(want, func(w rules.Table) bool { return w.Family == h.Family && w.Name == h.Name }) {
+			t := &nftables.Table{Family: encodeFamily(h.Family), Name: h.Name}
+			b.conn.AddTable(t)
+			b.conn.DelTable(t)
+			b.count++
+		}
 	}
 	for _, w := range want {
 		t := &nftables.Table{Family: encodeFamily(w.Family), Name: w.Name}

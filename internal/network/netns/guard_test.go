@@ -13,12 +13,12 @@ import (
 // udp opens a socket in the namespace.
 func (l *lab) udp(at string) *net.UDPConn {
 	l.t.Helper()
-	a, err := net.ResolveUDPAddr("udp4", at)
+	a, err := net.ResolveUDPAddr("udp", at)
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	var c *net.UDPConn
-	if err := l.enter(func() (err error) { c, err = net.ListenUDP("udp4", a); return err }); err != nil {
+	if err := l.enter(func() (err error) { c, err = net.ListenUDP("udp", a); return err }); err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { c.Close() })

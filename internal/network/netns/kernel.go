@@ -94,15 +94,19 @@ func (s *space) observe(devices map[string]device, own owner) (rules.Namespace, 
 		}
 	}
 	if d, ok := devices[own.proxies]; ok {
-		entries, err := retry(func() ([]netlink.Neigh, error) { return s.links.NeighProxyList(d.index, netlink.FAMILY_V4) })
-		if err != nil {
-			return n, fmt.Errorf("list proxy entries: %w", err)
-		}
-		for _, e := range entries {
-			ip, _ := netip.AddrFromSlice(e.IP.To4())
-			routed := func(r rules.Route) bool { return r.Kind == rules.Unicast && r.Destination == netip.PrefixFrom(ip, 32) }
-			if slices.ContainsFunc(n.Routes, routed) {
-				n.Proxies = append(n.Proxies, rules.Neighbor{Device: own.proxies, IP: ip})
+		for _, f := range families {
+			entries, err := retry(func() ([]netlink.Neigh, error) { return s.links.NeighProxyList(d.index, f) })
+			if err != nil {
+				return n, fmt.Errorf("list proxy entries: %w", err)
+			}
+			for _, e := range entries {
+				ip, _ := netip.AddrFromSlice(short(e.IP))
+				routed := func(r rules.Route) bool {
+					return r.Kind == rules.Unicast && r.Destination == netip.PrefixFrom(ip, ip.BitLen())
+				}
+				if slices.ContainsFunc(n.Routes, routed) {
+					n.Proxies = append(n.Proxies, rules.Neighbor{Device: own.proxies, IP: ip})
+				}
 			}
 		}
 	}

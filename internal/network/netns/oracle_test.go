@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"karri.dev/internal/network"
+	"karri.dev/internal/network/rules"
 )
 
 var (
@@ -24,9 +27,14 @@ func TestOracle(t *testing.T) {
 		seed := *firstSeed + uint64(i)
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) { tryTopology(t, seed) })
 	}
+	t.Logf("%d topologies: %d probes were to get through, %d were not", *topologies, oracleYes.Load(), oracleNo.Load())
 }
 
 var oraclePorts = []int{7, 9}
+
+const clientPort = 40000 // any that a client may have
+
+var oracleYes, oracleNo atomic.Int64 // probes that got through as they should, and that did not
 
 func tryTopology(t *testing.T, seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -59,6 +67,14 @@ func tryTopology(t *testing.T, seed uint64) {
 				if route.Target == network.ToPeering && r.IntN(3) > 0 {
 					route.Destination = v.Peerings[0].CIDRs[1]
 					v.RouteTables[i].Routes = append(v.RouteTables[i].Routes, route)
+				}
+			}
+			// And by IPv6 the ways out of the VPC, for everything or for the other one's range only.
+			for _, to := range []netip.Prefix{everything6, v.Peerings[0].CIDRs[1]} {
+				taken := slices.ContainsFunc(v.RouteTables[i].Routes, func(r network.Route) bool { return r.Destination == to })
+				if way := r.IntN(8); way < 4 && !taken {
+					target := []network.Target{network.InternetGateway, network.EgressOnly, network.InternetGateway, network.Blackhole}[way]
+					v.RouteTables[i].Routes = append(v.RouteTables[i].Routes, network.Route{Destination: to, Target: target})
 				}
 			}
 		}
@@ -119,8 +135,9 @@ func tryTopology(t *testing.T, seed uint64) {
 			v.Groups = append(v.Groups, network.Group{ID: id, Members: members[id]})
 		}
 	}
-	d := newDriver(t, newLab(t), Config{}, nil)
-	apply(t, d, state(v, w))
+	host := newLab(t)
+	d := newDriver(t, host, Config{}, nil)
+	apply(t, d, state6(v, w))
 	type place struct {
 		*guest
 		vpc *network.VPC
@@ -136,6 +153,33 @@ func tryTopology(t *testing.T, seed uint64) {
 		}
 	}
 	var probes sync.WaitGroup
+	probe := func(from *lab, source, dest netip.Addr, port int, want bool) {
+		wait := patience * 2
+		if want {
+			wait = patience * 25
+		}
+		c, _, err := from.dial(netip.AddrPortFrom(dest, uint16(port)).String(), wait)
+		if err == nil {
+			c.Close()
+		}
+		if (err == nil) != want {
+			t.Errorf("seed %d: %s → %s:%d: packets say %v, the rules %v (%v)", seed, source, dest, port, err == nil, want, err)
+		}
+		if want {
+			oracleYes.Add(1)
+		} else {
+			oracleNo.Add(1)
+		}
+	}
+	for _, to := range places { // from outside
+		for _, port := range oraclePorts {
+			m, dest := model{to.vpc, members}, to.nic.IPv6[0]
+			at := m.subnet(dest)
+			want := m.target(at, rules.HostAddr6) == network.InternetGateway && m.acl(at, false, rules.HostAddr6, port) &&
+				m.acl(at, true, rules.HostAddr6, clientPort) && m.groups(to.nic, false, rules.HostAddr6, port)
+			probes.Go(func() { probe(host, rules.HostAddr6, dest, port, want) })
+		}
+	}
 	for _, from := range places {
 		for _, to := range places {
 			for _, port := range oraclePorts {
@@ -145,17 +189,7 @@ func tryTopology(t *testing.T, seed uint64) {
 				for _, way := range [][2]netip.Addr{{from.nic.PrivateIP, to.nic.PrivateIP}, {from.nic.IPv6[0], to.nic.IPv6[0]}} {
 					probes.Go(func() {
 						want := reachable(model{from.vpc, members}, model{to.vpc, members}, from.nic, to.nic, way[0], way[1], port)
-						wait := patience * 2
-						if want {
-							wait = patience * 25
-						}
-						c, _, err := from.dial(netip.AddrPortFrom(way[1], uint16(port)).String(), wait)
-						if err == nil {
-							c.Close()
-						}
-						if (err == nil) != want {
-							t.Errorf("seed %d: %s → %s:%d: packets say %v, the rules %v (%v)", seed, way[0], way[1], port, err == nil, want, err)
-						}
+						probe(from.lab, way[0], way[1], port, want)
 					})
 				}
 			}
@@ -171,13 +205,12 @@ type model struct {
 }
 
 func reachable(from, to model, a, b network.Interface, source, dest netip.Addr, port int) bool {
-	const answers = 40000 // a client's port
 	src, dst := from.subnet(source), to.subnet(dest)
-	if from.VPC != to.VPC && (!from.leads(src, dest) || !to.leads(dst, source)) {
+	if from.VPC != to.VPC && (!from.leads(src, to, dst, dest, false) || !to.leads(dst, from, src, source, true)) {
 		return false
 	}
 	if src.ID != dst.ID && !(from.acl(src, true, dest, port) && to.acl(dst, false, source, port) &&
-		to.acl(dst, true, source, answers) && from.acl(src, false, dest, answers)) {
+		to.acl(dst, true, source, clientPort) && from.acl(src, false, dest, clientPort)) {
 		return false
 	}
 	return from.groups(a, true, dest, port) && to.groups(b, false, source, port)
@@ -204,16 +237,38 @@ func (m model) subnet(ip netip.Addr) network.Subnet {
 	return network.Subnet{}
 }
 
-func (m model) leads(s network.Subnet, ip netip.Addr) bool {
-	best, peer := -1, false
+// leads says whether a packet gets from a subnet into another VPC's. An answer passes where a question does not: into
+// a subnet that has an egress-only gateway, but not out by one that has not seen the question.
+func (m model) leads(s network.Subnet, to model, dst network.Subnet, ip netip.Addr, answer bool) bool {
+	switch m.target(s, ip) {
+	case network.ToPeering:
+		return true
+	case network.InternetGateway:
+		return ip.Is6() && (to.out(dst, network.InternetGateway) || answer && to.out(dst, network.EgressOnly))
+	case network.EgressOnly:
+		return ip.Is6() && !answer && to.out(dst, network.InternetGateway)
+	}
+	return false
+}
+
+// target is where a subnet's route table leads an address.
+func (m model) target(s network.Subnet, ip netip.Addr) (target network.Target) {
+	best := -1
 	for _, t := range m.RouteTables {
 		for _, r := range t.Routes {
 			if t.ID == s.RouteTable && r.Destination.Contains(ip) && r.Destination.Bits() > best {
-				best, peer = r.Destination.Bits(), r.Target == network.ToPeering
+				best, target = r.Destination.Bits(), r.Target
 			}
 		}
 	}
-	return peer
+	return target
+}
+
+// out says whether a subnet has an IPv6 route to such a gateway.
+func (m model) out(s network.Subnet, target network.Target) bool {
+	return slices.ContainsFunc(m.RouteTables, func(t network.RouteTable) bool {
+		return t.ID == s.RouteTable && slices.ContainsFunc(t.Routes, func(r network.Route) bool { return r.Target == target && r.Destination.Addr().Is6() })
+	})
 }
 
 func (m model) acl(s network.Subnet, egress bool, peer netip.Addr, port int) bool {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/google/nftables"
@@ -27,6 +28,9 @@ func (d *Driver) rootOwner() owner {
 
 // applyRoot brings the host's own namespace to what it should be.
 func (d *Driver) applyRoot(want rules.Namespace, same bool) error {
+	if !d.root.six {
+		want = withoutSix(want)
+	}
 	if err := d.root.filter.apply(want.Tables); err != nil {
 		return err
 	}
@@ -62,6 +66,11 @@ func (d *Driver) setUpRoot(devices map[string]device) error {
 			return fmt.Errorf("add address to %s: %w", d.rules.Link, err)
 		}
 	}
+	if d.root.six {
+		if err := d.setUpRoot6(l); err != nil {
+			return err
+		}
+	}
 	p := d.cfg.PublicInterface
 	if p == "" {
 		return nil
@@ -69,24 +78,28 @@ func (d *Driver) setUpRoot(devices map[string]device) error {
 	if _, ok := devices[p]; !ok {
 		return fmt.Errorf("the host has no interface %s", p)
 	}
-	if l.Attrs().Alias != "" {
-		return nil // done before
-	}
-	d.writes.Add(1)
+	noted := strings.Fields(l.Attrs().Alias)
 	return d.root.enter(func() error {
 		// How it was is kept with the link: it lives exactly as long as the change.
-		var was []string
+		var fresh []hostSetting
 		for _, s := range d.rootSettings() {
+			if slices.ContainsFunc(noted, func(was string) bool { return strings.HasPrefix(was, s.path+"=") }) {
+				continue // done before
+			}
 			b, err := os.ReadFile("/proc/sys/net/" + s.path)
 			if err != nil {
 				return err
 			}
-			was = append(was, s.path+"="+strings.TrimSpace(string(b)))
+			noted, fresh = append(noted, s.path+"="+strings.TrimSpace(string(b))), append(fresh, s)
 		}
-		if err := d.root.links.LinkSetAlias(l, strings.Join(was, " ")); err != nil {
+		if len(fresh) == 0 {
+			return nil
+		}
+		d.writes.Add(1)
+		if err := d.root.links.LinkSetAlias(l, strings.Join(noted, " ")); err != nil {
 			return fmt.Errorf("note settings: %w", err)
 		}
-		for _, s := range d.rootSettings() {
+		for _, s := range fresh {
 			if err := setting(s.path, s.value); err != nil {
 				return err
 			}
@@ -97,9 +110,14 @@ func (d *Driver) setUpRoot(devices map[string]device) error {
 
 type hostSetting struct{ path, value string }
 
+// rootSettings are called in the host's namespace.
 func (d *Driver) rootSettings() []hostSetting {
 	p := d.cfg.PublicInterface
-	return []hostSetting{{"ipv4/conf/" + p + "/forwarding", "1"}, {"ipv4/neigh/" + p + "/proxy_delay", "0"}}
+	out := []hostSetting{{"ipv4/conf/" + p + "/forwarding", "1"}, {"ipv4/neigh/" + p + "/proxy_delay", "0"}}
+	if d.root.six {
+		out = append(out, forwarding6(p, d.rules.Link)...)
+	}
+	return out
 }
 
 // announceAll tells the public link of addresses that are here now.
@@ -117,6 +135,9 @@ func (d *Driver) announceAll(list []rules.Neighbor) error {
 	}
 	return d.root.enter(func() error {
 		for _, e := range list {
+			if e.IP.Is6() {
+				continue // neighbours notice by themselves that the old one is gone
+			}
 			if err := announce(a.Index, a.HardwareAddr, e.IP); err != nil {
 				return fmt.Errorf("announce %s: %w", e.IP, err)
 			}
@@ -143,6 +164,11 @@ func (d *Driver) clearRoot() error {
 	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: rules.RootTable(d.rules.Link)}
 	conn.AddTable(t) // so that there is one to delete
 	conn.DelTable(t)
+	if d.root.six {
+		t := &nftables.Table{Family: nftables.TableFamilyIPv6, Name: t.Name}
+		conn.AddTable(t)
+		conn.DelTable(t)
+	}
 	d.root.filter.gen, d.root.known = 0, false
 	return errors.Join(append(errs, conn.Flush())...)
 }

@@ -60,7 +60,6 @@ var (
 func Compile(o Options, state network.State) (Host, error) {
 	var h Host
 	var errs []error
-	state.PublicPool = slices.DeleteFunc(slices.Clone(state.PublicPool), func(p netip.Prefix) bool { return !four.holds(p) })
 	public := map[netip.Addr]string{} // address in use → device of the edge
 	var tunnels []string              // links of VPN tunnels on the edge
 	here := map[string]bool{}
@@ -93,9 +92,10 @@ func Compile(o Options, state network.State) (Host, error) {
 			tunnels = append(tunnels, link)
 		}
 		h.VPCs = append(h.VPCs, c)
+		h.Six = h.Six || c.IPv6
 	}
-	h.Edge = compileEdge(o, state.PublicPool, public, h.VPCs, tunnels)
-	h.Root = compileRoot(o, state.PublicPool, public)
+	h.Edge = compileEdge(o, state.PublicPool, public, h, tunnels)
+	h.Root = compileRoot(o, state.PublicPool, public, h.Six)
 	return h, errors.Join(errs...)
 }
 

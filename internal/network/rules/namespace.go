@@ -11,6 +11,7 @@ import (
 
 // Host is everything that one driver keeps on its host.
 type Host struct {
+	Six  bool      // IPv6 is spoken in Edge and, where the host has it, Root
 	Root Namespace // what stands in the host's own namespace
 	Edge Namespace // between the host and the VPCs' internet gateways
 	VPCs []VPC     // sorted by ID

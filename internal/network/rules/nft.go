@@ -76,6 +76,7 @@ const (
 	Marked
 	IP6Source
 	IP6Dest
+	NextHop6
 )
 
 // Fields are up to three fields side by side, as a set's key.
@@ -169,5 +170,6 @@ const (
 	Established ConnState = "established,related"
 	Invalid     ConnState = "invalid"
 	New         ConnState = "new"
+	Reply       ConnState = "reply"   // goes back to who began the connection
 	Unknown     ConnState = "unknown" // conntrack has no entry yet; new ones have no answer yet
 )

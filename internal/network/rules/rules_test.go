@@ -108,6 +108,8 @@ func dual() network.State {
 	v.Remotes[0].Others = append(v.Remotes[0].Others, prefix("2001:db8:1::7/128"))
 	v.RouteTables[1].Routes = append(v.RouteTables[1].Routes,
 		network.Route{Destination: prefix("2001:db8:2::/56"), Target: network.ToPeering, ID: "pcx-1"},
+		network.Route{Destination: prefix("::/0"), Target: network.InternetGateway},
+		network.Route{Destination: prefix("2001:db8:a::/48"), Target: network.EgressOnly},
 		network.Route{Destination: prefix("2001:db8:9::/48"), Target: network.ToInterface, ID: "eni-0000000000000000b"},
 		network.Route{Destination: prefix("2001:db8:1::/64"), Target: network.ToInterface, ID: "eni-0000000000000000a"}, // it checks
 		network.Route{Destination: prefix("::/0"), Target: network.Blackhole})

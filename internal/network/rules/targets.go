@@ -19,8 +19,8 @@ type targets struct {
 
 // hop is how a packet gets to a target; no device = it does not.
 type hop struct {
-	device string
-	via    netip.Addr
+	device    string
+	via, via6 netip.Addr // no via6 = nothing of IPv6 does
 }
 
 // farTarget is a target on another host. It has a next hop of its own there, by which the mark is found that
@@ -28,6 +28,7 @@ type hop struct {
 type farTarget struct {
 	mark     uint32
 	hop      netip.Addr
+	hop6     netip.Addr
 	underlay netip.Addr
 }
 
@@ -57,25 +58,29 @@ func newTargets(o Options, v network.VPC, ps []port, gates []gate, joined []netw
 		if !p.NoSourceCheck { // it takes nothing that is not for itself
 			near(p.ID, hop{})
 		} else {
-			near(p.ID, hop{p.tap, p.PrivateIP})
+			h := hop{device: p.tap, via: p.PrivateIP}
+			if len(p.IPv6) > 0 {
+				h.via6 = p.IPv6[0]
+			}
+			near(p.ID, h)
 		}
 	}
 	for _, g := range gates {
-		near(g.ID, hop{g.link, g.addrs[0].Private})
+		near(g.ID, hop{device: g.link, via: g.addrs[0].Private})
 	}
 	if gateway != nil {
-		near(gateway.ID, hop{gateway.link, peerAddr})
+		near(gateway.ID, hop{device: gateway.link, via: peerAddr})
 	}
 	for _, p := range joined {
-		t.hops[p.ID] = hop{PeerName(p.ID), peerAddr}
+		t.hops[p.ID] = hop{PeerName(p.ID), peerAddr, peerAddr6}
 	}
 	far := func(id string, underlay netip.Addr) {
 		if !wanted[id] || id == "" || !o.Underlay.IsValid() {
 			return
 		}
 		m := targetMark(id)
-		f := farTarget{mark: m, hop: netip.AddrFrom4([4]byte{255, 254, byte(m >> 8), byte(m)}), underlay: underlay}
-		t.hops[id] = hop{OverlayName, f.hop}
+		f := farTarget{mark: m, hop: netip.AddrFrom4([4]byte{255, 254, byte(m >> 8), byte(m)}), hop6: hostLink6(netip.AddrFrom4([4]byte{255, 254, byte(m >> 8), byte(m)})), underlay: underlay}
+		t.hops[id] = hop{OverlayName, f.hop, f.hop6}
 		if !slices.ContainsFunc(t.far, func(o farTarget) bool { return o.mark == m }) {
 			t.far = append(t.far, f)
 		} else {
@@ -118,6 +123,21 @@ func (t *targets) forward(n *Namespace) {
 		r := Route{Table: int(m.mark), Destination: everywhere, Kind: BlackholeR}
 		if m.hop.device != "" {
 			r.Kind, r.Device, r.Via = Unicast, m.hop.device, m.hop.via
+		}
+		n.Routes = append(n.Routes, r)
+	}
+}
+
+// forwardSix is forward for IPv6.
+func (t *targets) forwardSix(n *Namespace) {
+	for _, f := range t.far {
+		n.Neighbors = append(n.Neighbors, Neighbor{Device: OverlayName, IP: f.hop6, MAC: OverlayMAC(f.underlay)})
+	}
+	for _, m := range t.near {
+		n.Policies = append(n.Policies, Policy{Priority: prefForward, Mark: m.mark, Table: int(m.mark), IPv6: true})
+		r := Route{Table: int(m.mark), Destination: everywhere6, Kind: BlackholeR}
+		if m.hop.via6.IsValid() {
+			r.Kind, r.Device, r.Via = Unicast, m.hop.device, m.hop.via6
 		}
 		n.Routes = append(n.Routes, r)
 	}

@@ -20,7 +20,8 @@ var fields = map[Field]struct {
 	EtherSource: {"ether saddr", EtherAddr},
 	IPSource:    {"ip saddr", IPv4Addr}, IPDest: {"ip daddr", IPv4Addr},
 	IP6Source: {"ip6 saddr", IPv6Addr}, IP6Dest: {"ip6 daddr", IPv6Addr},
-	NextHop: {"rt ip nexthop", IPv4Addr}, Marked: {"meta mark", Mark},
+	NextHop6: {"rt ip6 nexthop", IPv6Addr},
+	NextHop:  {"rt ip nexthop", IPv4Addr}, Marked: {"meta mark", Mark},
 	ARPEther: {"arp saddr ether", EtherAddr}, ARPSource: {"arp saddr ip", IPv4Addr},
 }
 
@@ -79,6 +80,9 @@ func (t ICMP) text() string {
 func (t State) text() string {
 	if t.State == Unknown {
 		return "ct status ! confirmed"
+	}
+	if t.State == Reply {
+		return "ct direction reply"
 	}
 	return "ct state " + string(t.State)
 }

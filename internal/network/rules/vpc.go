@@ -117,15 +117,18 @@ func compileVPC(o Options, v network.VPC, here map[string]bool) (VPC, []netip.Ad
 		}
 	}
 	n.Policies = append(n.Policies, Policy{Priority: prefEnd})
+	for _, w := range ways6(v) {
+		out.Gateway = out.Gateway || hasSix(v) && (w.both || w.out)
+	}
 	if out.Gateway {
 		n.Neighbors = append(n.Neighbors, Neighbor{Device: GatewayName, IP: EdgeAddr, MAC: EdgeVPCMAC})
 	}
 	n.Tables = []Table{filter(v, ps, gates, joined, gateway, targets, out.Overlay), arp(ps)}
 	if hasSix(v) {
 		out.IPv6 = true
-		compileSix(o, v, ps, joined, n)
+		compileSix(o, v, ps, joined, targets, out.Gateway, n)
 	}
-	var public []netip.Addr
+	public, _ := outside6(v, ps)
 	for _, a := range translated(ps, gates) {
 		public = append(public, a.Public)
 	}
