@@ -17,7 +17,7 @@ type Resource struct {
 // ec2Types are the types of resources by the prefix of their ids.
 var ec2Types = map[string]string{
 	"i": "Instance", "ami": "Ami", "vol": "Volume", "snap": "Snapshot", "vpc": "VPC", "subnet": "Subnet", "sg": "SecurityGroup", "rtb": "RouteTable",
-	"igw": "InternetGateway", "eni": "NetworkInterface", "acl": "NetworkAcl", "dopt": "DHCPOptions", "eipalloc": "EIP", "nat": "NatGateway", "lt": "LaunchTemplate",
+	"igw": "InternetGateway", "eigw": "EgressOnlyInternetGateway", "eni": "NetworkInterface", "acl": "NetworkAcl", "dopt": "DHCPOptions", "eipalloc": "EIP", "nat": "NatGateway", "lt": "LaunchTemplate",
 }
 
 // iamTypes are the types of what parameters of IAM and STS name.

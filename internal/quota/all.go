@@ -19,7 +19,7 @@ const (
 )
 
 // kinds is how many quotas there are.
-const kinds = 23
+const kinds = 24
 
 // All gives every quota. The keys are Eucalyptus's.
 func All() []Quota {
@@ -55,6 +55,10 @@ func All() []Quota {
 		{
 			Key: "ec2:quota-internetgatewaynumber", Counts: "internet gateways", Service: "vpc", Code: "L-A4707A72", Name: "Internet gateways per Region", Default: 5,
 			kind: "internet-gateway", action: act("ec2:CreateInternetGateway"), used: by(store.GatewaysHeld), refuse: over("InternetGatewayLimitExceeded", "The maximum number of internet gateways has been reached."),
+		},
+		{
+			Key: "ec2:quota-egressonlyinternetgatewaynumber", Counts: "egress-only internet gateways", Service: "vpc", Code: "L-45FE3B85", Name: "Egress-only internet gateways per Region", Default: 5,
+			kind: "egress-only-internet-gateway", action: act("ec2:CreateEgressOnlyInternetGateway"), used: by(store.EgressHeld), refuse: over("EgressOnlyInternetGatewayLimitExceeded", "The maximum number of egress-only internet gateways has been reached."),
 		},
 		{
 			Key: "ec2:quota-securitygroupnumber", Counts: "security groups", Service: "vpc", Code: "L-E79EC296", Name: "VPC security groups per Region", Default: 2500,

@@ -34,6 +34,14 @@ type RouteAssociation struct {
 	SubnetID string `json:"subnet"`
 }
 
+// EgressGateway is a VPC's way out for IPv6, by which nothing but answers comes in.
+type EgressGateway struct {
+	Owned
+	ID    string `json:"id"`
+	VPCID string `json:"vpc"`
+	Token string `json:"token,omitempty"` // the client token that it was made with, and a digest of the parameters
+}
+
 // InternetGateway joins a VPC to the public pool.
 type InternetGateway struct {
 	Owned

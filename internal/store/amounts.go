@@ -26,6 +26,7 @@ var (
 	AddressesHeld  = tally(Addresses, "held", func(a *resource.Address) ([]string, int64) { return a.Holders(), 1 })
 	VPCsHeld       = tally(VPCs, "held", func(v *resource.VPC) ([]string, int64) { return v.Holders(), 1 })
 	GatewaysHeld   = tally(InternetGateways, "held", func(g *resource.InternetGateway) ([]string, int64) { return g.Holders(), 1 })
+	EgressHeld     = tally(EgressGateways, "held", func(g *resource.EgressGateway) ([]string, int64) { return g.Holders(), 1 })
 	GroupsHeld     = tally(SecurityGroups, "held", func(g *resource.SecurityGroup) ([]string, int64) { return g.Holders(), 1 })
 	InterfacesHeld = tally(Interfaces, "held", func(e *resource.Interface) ([]string, int64) { return e.Holders(), 1 })
 	BucketsHeld    = tally(Buckets, "held", func(b *resource.Bucket) ([]string, int64) { return some(b.AccountID, b.Creator), one(!b.System) })

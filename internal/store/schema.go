@@ -320,6 +320,10 @@ var (
 	SecurityGroupsByVPC   = index(SecurityGroups, "vpc", func(g *resource.SecurityGroup) []string { return []string{g.VPCID} })
 	SecurityGroupsByName  = unique(SecurityGroups, "name", func(g *resource.SecurityGroup) []string { return []string{g.VPCID + "/" + g.Name} })
 
+	EgressGateways        = table("egress-gateways", 1, func(g *resource.EgressGateway) string { return g.ID })
+	EgressGatewaysByOwner = index(EgressGateways, "owner", func(g *resource.EgressGateway) []string { return []string{g.OwnedBy()} })
+	EgressGatewaysByVPC   = index(EgressGateways, "vpc", func(g *resource.EgressGateway) []string { return []string{g.VPCID} })
+
 	InternetGateways        = table("internet-gateways", 1, func(g *resource.InternetGateway) string { return g.ID })
 	InternetGatewaysByOwner = index(InternetGateways, "owner", func(g *resource.InternetGateway) []string { return []string{g.OwnedBy()} })
 	InternetGatewaysByVPC   = unique(InternetGateways, "vpc", func(g *resource.InternetGateway) []string { return some(g.VPCID) })

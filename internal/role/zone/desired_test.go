@@ -50,9 +50,10 @@ func worldIn(t *testing.T) *store.Store {
 				store.VPCs.Put(tx, &resource.VPC{IPv6: range6, Owned: owned, ID: vpc, CIDR: "10.0.0.0/16", DNSHostnames: true, DNSSupport: true, VNI: 4096, MainRouteTable: "rtb-" + account}),
 				store.Subnets.Put(tx, &resource.Subnet{IPv6: part6, Owned: owned, ID: "subnet-" + account, VPCID: vpc, CIDR: "10.0.0.0/20", Index: 1, NetworkACL: "acl-" + account}),
 				store.InternetGateways.Put(tx, &resource.InternetGateway{Owned: owned, ID: "igw-" + account, VPCID: vpc}),
+				store.EgressGateways.Put(tx, &resource.EgressGateway{Owned: owned, ID: "eigw-1", VPCID: vpc}), // the second account has none
 				store.RouteTables.Put(tx, &resource.RouteTable{
 					Owned: owned, ID: "rtb-" + account, VPCID: vpc, Index: 1, Main: true,
-					Routes: []resource.Route{{Destination: "0.0.0.0/0", GatewayID: "igw-" + account}, {Destination: "172.16.0.0/12", GatewayID: "igw-gone"}},
+					Routes: []resource.Route{{Destination: "0.0.0.0/0", GatewayID: "igw-" + account}, {Destination: "172.16.0.0/12", GatewayID: "igw-gone"}, {Destination: "::/0", EgressOnlyID: "eigw-" + account}, {Destination: "2001:db8:f::/48", GatewayID: "igw-" + account}},
 				}),
 				store.NetworkACLs.Put(tx, &resource.NetworkACL{
 					Owned: owned, ID: "acl-" + account, VPCID: vpc,

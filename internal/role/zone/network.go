@@ -192,7 +192,7 @@ func networkInterface(e *resource.Interface) network.Interface {
 func routeTable(r store.Reader, t *resource.RouteTable, igw *resource.InternetGateway) network.RouteTable {
 	out := network.RouteTable{ID: t.ID, Index: t.Index}
 	for _, route := range append(slices.Clip(t.Routes), lifecycle.Propagated(r, t)...) {
-		to := target(&route, igw)
+		to := target(r, &route, igw)
 		destinations := []netip.Prefix{prefix(route.Destination)}
 		if route.PrefixListID != "" {
 			destinations = listBlocks(r, route.PrefixListID)
@@ -206,7 +206,7 @@ func routeTable(r store.Reader, t *resource.RouteTable, igw *resource.InternetGa
 }
 
 // target says where a route leads. What is named and not there makes it a blackhole on the node.
-func target(route *resource.Route, igw *resource.InternetGateway) network.Route {
+func target(r store.Reader, route *resource.Route, igw *resource.InternetGateway) network.Route {
 	switch {
 	case igw != nil && route.GatewayID == igw.ID:
 		return network.Route{Target: network.InternetGateway}
@@ -214,6 +214,8 @@ func target(route *resource.Route, igw *resource.InternetGateway) network.Route 
 		return network.Route{Target: network.ToGatewayService, ID: route.GatewayID}
 	case strings.HasPrefix(route.GatewayID, "vgw-"):
 		return network.Route{Target: network.ToVPNGateway, ID: route.GatewayID}
+	case route.EgressOnlyID != "" && store.EgressGateways.Get(r, route.EgressOnlyID) != nil:
+		return network.Route{Target: network.EgressOnly}
 	case route.NATGatewayID != "":
 		return network.Route{Target: network.ToNATGateway, ID: route.NATGatewayID}
 	case route.InterfaceID != "":

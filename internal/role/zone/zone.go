@@ -127,7 +127,7 @@ const vpcDelay = 200 * time.Millisecond
 // follow tells sessions that their nodes' desired state changed.
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
-		store.RouteTables, store.InternetGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.FlowLogs, store.VPCEndpoints, store.VPNGateways, store.VPNConnections, store.CustomerGateways, store.Nodes, store.Volumes, store.Snapshots,
+		store.RouteTables, store.InternetGateways, store.EgressGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.FlowLogs, store.VPCEndpoints, store.VPNGateways, store.VPNConnections, store.CustomerGateways, store.Nodes, store.Volumes, store.Snapshots,
 		store.InstanceCredentials)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
@@ -256,6 +256,8 @@ func vpcsOf(rec any) []string {
 	case *resource.RouteTable:
 		return []string{r.VPCID}
 	case *resource.InternetGateway:
+		return []string{r.VPCID}
+	case *resource.EgressGateway:
 		return []string{r.VPCID}
 	case *resource.NetworkACL:
 		return []string{r.VPCID}

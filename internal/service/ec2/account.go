@@ -91,6 +91,7 @@ func DeleteAccount(tx *store.Tx, account string) error {
 	removeAll(tx, acls, account)
 	removeAll(tx, routeTables, account)
 	removeAll(tx, gateways, account)
+	removeAll(tx, egressGateways, account)
 	removeAll(tx, subnets, account)
 	removeAll(tx, dhcpOptions, account)
 	removeAll(tx, vpcs, account)

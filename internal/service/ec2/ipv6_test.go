@@ -3,6 +3,7 @@ package ec2
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -206,4 +207,76 @@ func TestRandom6(t *testing.T) {
 	if !reserved6(netip.MustParsePrefix("2001:db8::/64"), netip.MustParseAddr("2001:db8::ffff:ffff:ffff:ffff")) {
 		t.Error("the last address is free")
 	}
+}
+
+func TestEgressOnlyGateways(t *testing.T) {
+	c := newCloud(t)
+	vpc, sub, block := c.dual()
+	other, _ := c.vpc("10.7.0.0/16", "10.7.0.0/24")
+	refused(c, c.CreateEgressOnlyInternetGateway, shape.CreateEgressOnlyInternetGatewayRequest{}, "MissingParameter")
+	refused(c, c.CreateEgressOnlyInternetGateway, shape.CreateEgressOnlyInternetGatewayRequest{VpcId: "vpc-0123456789abcdef0"}, "InvalidVpcID.NotFound")
+	ask := shape.CreateEgressOnlyInternetGatewayRequest{VpcId: vpc, ClientToken: "t", TagSpecifications: []shape.TagSpecification{
+		{ResourceType: "egress-only-internet-gateway", Tags: []shape.Tag{{Key: "k", Value: "v"}}},
+	}}
+	made := do(c, c.CreateEgressOnlyInternetGateway, ask).EgressOnlyInternetGateway
+	id := made.EgressOnlyInternetGatewayId
+	if again := do(c, c.CreateEgressOnlyInternetGateway, ask).EgressOnlyInternetGateway; again.EgressOnlyInternetGatewayId != id || made.Attachments[0].State != "attached" {
+		t.Errorf("%+v, %+v", made, again)
+	}
+	ask.VpcId = other
+	refused(c, c.CreateEgressOnlyInternetGateway, ask, "IdempotentParameterMismatch")
+	if seen := do(c, c.DescribeEgressOnlyInternetGateways, shape.DescribeEgressOnlyInternetGatewaysRequest{Filters: filters("tag:k", "v")}).EgressOnlyInternetGateways; len(seen) != 1 || seen[0].Attachments[0].VpcId != vpc {
+		t.Errorf("%+v", seen)
+	}
+	if _, err := c.DeleteEgressOnlyInternetGateway(c.bob, &shape.DeleteEgressOnlyInternetGatewayRequest{EgressOnlyInternetGatewayId: id}); err == nil {
+		t.Error("another account deletes it")
+	}
+
+	table := store.VPCs.Get(c.Store.Snapshot(), vpc).MainRouteTable
+	theirs := store.VPCs.Get(c.Store.Snapshot(), other).MainRouteTable
+	igw := do(c, c.CreateInternetGateway, shape.CreateInternetGatewayRequest{}).InternetGateway.InternetGatewayId
+	do(c, c.AttachInternetGateway, shape.AttachInternetGatewayRequest{InternetGatewayId: igw, VpcId: vpc})
+	for code, in := range map[string]shape.CreateRouteRequest{
+		"InvalidParameterValue family":       {RouteTableId: table, DestinationCidrBlock: "0.0.0.0/0", EgressOnlyInternetGatewayId: id},
+		"InvalidParameterValue network":      {RouteTableId: theirs, DestinationIpv6CidrBlock: "::/0", EgressOnlyInternetGatewayId: id},
+		"InvalidGatewayID.NotFound":          {RouteTableId: table, DestinationIpv6CidrBlock: "::/0", EgressOnlyInternetGatewayId: "eigw-0123456789abcdef0"},
+		"InvalidParameterCombination":        {RouteTableId: table, DestinationIpv6CidrBlock: "::/0", EgressOnlyInternetGatewayId: id, GatewayId: igw},
+		"InvalidParameterValue mapped":       {RouteTableId: table, DestinationIpv6CidrBlock: "::ffff:0.0.0.0/96", GatewayId: igw},
+		"InvalidParameterValue inside":       {RouteTableId: table, DestinationIpv6CidrBlock: nth6(block, 1).String(), GatewayId: igw},
+		"RouteAlreadyExists local":           {RouteTableId: table, DestinationIpv6CidrBlock: block.String(), GatewayId: igw},
+		"InvalidParameterValue wrong member": {RouteTableId: table, DestinationCidrBlock: "::/0", GatewayId: igw},
+	} {
+		refused(c, c.CreateRoute, in, strings.Fields(code)[0])
+	}
+	do(c, c.CreateRoute, shape.CreateRouteRequest{RouteTableId: table, DestinationIpv6CidrBlock: "::/0", EgressOnlyInternetGatewayId: id})
+	do(c, c.CreateRoute, shape.CreateRouteRequest{RouteTableId: table, DestinationIpv6CidrBlock: "2001:db8:f::/48", GatewayId: igw})
+	state := func(to string) string {
+		seen := do(c, c.DescribeRouteTables, shape.DescribeRouteTablesRequest{Filters: filters("route.destination-ipv6-cidr-block", to)}).RouteTables
+		for _, r := range seen[0].Routes {
+			if r.DestinationIpv6CidrBlock == to {
+				return r.State + " " + r.EgressOnlyInternetGatewayId + r.GatewayId
+			}
+		}
+		return ""
+	}
+	if s := state("::/0"); s != "active "+id {
+		t.Error(s)
+	}
+	if s := state("2001:db8:f::/48"); s != "active "+igw {
+		t.Error(s)
+	}
+	if s := state(block.String()); s != "active local" {
+		t.Error(s)
+	}
+	do(c, c.DeleteSubnet, shape.DeleteSubnetRequest{SubnetId: sub})
+	do(c, c.DetachInternetGateway, shape.DetachInternetGatewayRequest{InternetGatewayId: igw, VpcId: vpc})
+	refused(c, c.DeleteVpc, shape.DeleteVpcRequest{VpcId: vpc}, "DependencyViolation")
+	do(c, c.DeleteEgressOnlyInternetGateway, shape.DeleteEgressOnlyInternetGatewayRequest{EgressOnlyInternetGatewayId: id})
+	refused(c, c.DeleteEgressOnlyInternetGateway, shape.DeleteEgressOnlyInternetGatewayRequest{EgressOnlyInternetGatewayId: id}, "InvalidGatewayID.NotFound")
+	if s := state("::/0"); s != "blackhole "+id {
+		t.Error(s)
+	}
+	do(c, c.DeleteVpc, shape.DeleteVpcRequest{VpcId: vpc})
+	c.quota(alice, map[string]int64{"ec2:quota-egressonlyinternetgatewaynumber": 0})
+	refused(c, c.CreateEgressOnlyInternetGateway, shape.CreateEgressOnlyInternetGatewayRequest{VpcId: other}, "EgressOnlyInternetGatewayLimitExceeded")
 }

@@ -116,6 +116,11 @@ var (
 		func(v *resource.InternetGateway) string { return v.ID }, func(v *resource.InternetGateway) *resource.Owned { return &v.Owned },
 		"InvalidInternetGatewayID.NotFound", "",
 	}
+	egressGateways = &kind[resource.EgressGateway]{
+		"eigw-", "egressOnlyInternetGateway", "egress-only-internet-gateway", store.EgressGateways, store.EgressGatewaysByOwner,
+		func(v *resource.EgressGateway) string { return v.ID }, func(v *resource.EgressGateway) *resource.Owned { return &v.Owned },
+		"InvalidGatewayID.NotFound", "",
+	}
 	acls = &kind[resource.NetworkACL]{
 		"acl-", "networkAcl", "network-acl", store.NetworkACLs, store.NetworkACLsByOwner,
 		func(v *resource.NetworkACL) string { return v.ID }, func(v *resource.NetworkACL) *resource.Owned { return &v.Owned },
@@ -203,7 +208,7 @@ func (k *kind[T]) arn(v *T) string {
 
 func (k *kind[T]) notFound(id string) error {
 	switch k.prefix {
-	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "import-vol-", "import-i-", "export-ami-", "pl-", "cgw-", "vgw-", "vpn-":
+	case "i-", "vpc-", "subnet-", "rtb-", "igw-", "eigw-", "acl-", "dopt-", "eni-", "eipalloc-", "import-ami-", "import-snap-", "import-vol-", "import-i-", "export-ami-", "pl-", "cgw-", "vgw-", "vpn-":
 		return awserr.New(k.absent, "The %s ID '%s' does not exist", k.noun, id)
 	case "nat-":
 		return awserr.New(k.absent, "NatGateway %s was not found", id)

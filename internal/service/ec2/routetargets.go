@@ -25,8 +25,8 @@ func (q *routeRequest) target(r store.Reader, info *call.Info, t *resource.Route
 		return errCombination("Only one target of a route can be given")
 	case isV6(route.Destination) && q.nat != "":
 		return errUnsupported("A route to the IPv6 range %s cannot lead to a NAT gateway in this cloud.", route.Destination)
-	case isV6(route.Destination) && q.gateway != "":
-		return errUnsupported("The IPv6 range %s cannot be reached through a gateway in this cloud: IPv6 stays within VPCs and their peers.", route.Destination)
+	case isV6(route.Destination) && strings.HasPrefix(q.gateway, "vgw-"):
+		return errUnsupported("The IPv6 range %s cannot be reached through a virtual private gateway in this cloud.", route.Destination)
 	case q.gateway != "":
 		return gatewayTarget(r, info, t, q.gateway, route)
 	case q.iface != "":
@@ -38,7 +38,7 @@ func (q *routeRequest) target(r store.Reader, info *call.Info, t *resource.Route
 	case q.peering != "":
 		return peeringTarget(r, info, t, q.peering, route)
 	}
-	return errUnsupported("The route's target '%s' is not supported by this cloud.", q.egress)
+	return egressTarget(r, info, t, q.egress, route)
 }
 
 func errNetworks(t *resource.RouteTable, noun, id string) error {
@@ -142,6 +142,8 @@ func routeActive(r store.Reader, t *resource.RouteTable, route *resource.Route) 
 	case route.GatewayID != "":
 		g := store.InternetGateways.Get(r, route.GatewayID)
 		return g != nil && g.VPCID == t.VPCID
+	case route.EgressOnlyID != "":
+		return store.EgressGateways.Get(r, route.EgressOnlyID) != nil
 	case route.InterfaceID != "":
 		e := store.Interfaces.Get(r, route.InterfaceID)
 		if e == nil {

@@ -149,7 +149,7 @@ func (s *Service) DeleteVpc(ctx context.Context, in *shape.DeleteVpcRequest) (*s
 
 // vpcInUse says whether a VPC holds more than what it came with.
 func vpcInUse(r store.Reader, v *resource.VPC) bool {
-	return store.SubnetsByVPC.One(r, v.ID) != nil || store.VPCEndpointsByVPC.One(r, v.ID) != nil || store.InterfacesByVPC.One(r, v.ID) != nil || store.InternetGatewaysByVPC.One(r, v.ID) != nil || store.VPNGatewaysByVPC.One(r, v.ID) != nil ||
+	return store.SubnetsByVPC.One(r, v.ID) != nil || store.VPCEndpointsByVPC.One(r, v.ID) != nil || store.InterfacesByVPC.One(r, v.ID) != nil || store.InternetGatewaysByVPC.One(r, v.ID) != nil || store.EgressGatewaysByVPC.One(r, v.ID) != nil || store.VPNGatewaysByVPC.One(r, v.ID) != nil ||
 		has(store.RouteTablesByVPC.By(r, v.ID), func(t *resource.RouteTable) bool { return t.ID != v.MainRouteTable }) ||
 		has(store.SecurityGroupsByVPC.By(r, v.ID), func(g *resource.SecurityGroup) bool { return g.ID != v.DefaultGroup }) ||
 		has(store.NetworkACLsByVPC.By(r, v.ID), func(a *resource.NetworkACL) bool { return a.ID != v.DefaultACL })

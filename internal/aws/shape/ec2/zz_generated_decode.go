@@ -362,6 +362,14 @@ func decodeCreateDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *CreateDhcp
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeCreateEgressOnlyInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *CreateEgressOnlyInternetGatewayRequest) {
+	d.Require(n, "VpcId")
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.VpcId = d.String(n.Take("VpcId"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+}
+
 func decodeCreateFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *CreateFlowLogsRequest) {
 	d.Require(n, "ResourceId", "ResourceType")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -717,6 +725,12 @@ func decodeDeleteDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *DeleteDhcp
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDeleteEgressOnlyInternetGatewayRequest(d *wire.Decoder, n *wire.Node, v *DeleteEgressOnlyInternetGatewayRequest) {
+	d.Require(n, "EgressOnlyInternetGatewayId")
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.EgressOnlyInternetGatewayId = d.String(n.Take("EgressOnlyInternetGatewayId"))
+}
+
 func decodeDeleteFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *DeleteFlowLogsRequest) {
 	d.Require(n, "FlowLogId")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -947,6 +961,14 @@ func decodeDescribeDhcpOptionsRequest(d *wire.Decoder, n *wire.Node, v *Describe
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.NextToken = d.String(n.Take("NextToken"))
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+}
+
+func decodeDescribeEgressOnlyInternetGatewaysRequest(d *wire.Decoder, n *wire.Node, v *DescribeEgressOnlyInternetGatewaysRequest) {
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.EgressOnlyInternetGatewayIds = wire.Scalars(d, n, "EgressOnlyInternetGatewayId", "", d.String)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
 }
 
 func decodeDescribeExportImageTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeExportImageTasksRequest) {

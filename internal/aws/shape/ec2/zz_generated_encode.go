@@ -800,6 +800,18 @@ func appendCreateDhcpOptionsResult(b []byte, v *CreateDhcpOptionsResult) []byte 
 	return b
 }
 
+func appendCreateEgressOnlyInternetGatewayResult(b []byte, v *CreateEgressOnlyInternetGatewayResult) []byte {
+	if v.ClientToken != "" {
+		b = wire.AppendString(b, "clientToken", v.ClientToken)
+	}
+	if v.EgressOnlyInternetGateway != nil {
+		b = append(b, "<egressOnlyInternetGateway>"...)
+		b = appendEgressOnlyInternetGateway(b, v.EgressOnlyInternetGateway)
+		b = append(b, "</egressOnlyInternetGateway>"...)
+	}
+	return b
+}
+
 func appendCreateFlowLogsResult(b []byte, v *CreateFlowLogsResult) []byte {
 	if v.ClientToken != "" {
 		b = wire.AppendString(b, "clientToken", v.ClientToken)
@@ -1248,6 +1260,11 @@ func appendDeleteDhcpOptionsResult(b []byte, v *DeleteDhcpOptionsResult) []byte 
 	return b
 }
 
+func appendDeleteEgressOnlyInternetGatewayResult(b []byte, v *DeleteEgressOnlyInternetGatewayResult) []byte {
+	b = wire.AppendBool(b, "returnCode", v.ReturnCode)
+	return b
+}
+
 func appendDeleteFlowLogsResult(b []byte, v *DeleteFlowLogsResult) []byte {
 	b = append(b, "<unsuccessful>"...)
 	for i := range v.Unsuccessful {
@@ -1557,6 +1574,20 @@ func appendDescribeDhcpOptionsResult(b []byte, v *DescribeDhcpOptionsResult) []b
 		b = append(b, "</item>"...)
 	}
 	b = append(b, "</dhcpOptionsSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendDescribeEgressOnlyInternetGatewaysResult(b []byte, v *DescribeEgressOnlyInternetGatewaysResult) []byte {
+	b = append(b, "<egressOnlyInternetGatewaySet>"...)
+	for i := range v.EgressOnlyInternetGateways {
+		b = append(b, "<item>"...)
+		b = appendEgressOnlyInternetGateway(b, &v.EgressOnlyInternetGateways[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</egressOnlyInternetGatewaySet>"...)
 	if v.NextToken != "" {
 		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
@@ -2825,6 +2856,31 @@ func appendEbsStatusSummary(b []byte, v *EbsStatusSummary) []byte {
 
 func appendEfaInfo(b []byte, v *EfaInfo) []byte {
 	b = wire.AppendInt(b, "maximumEfaInterfaces", int64(v.MaximumEfaInterfaces))
+	return b
+}
+
+func appendEgressOnlyInternetGateway(b []byte, v *EgressOnlyInternetGateway) []byte {
+	if v.Attachments != nil {
+		b = append(b, "<attachmentSet>"...)
+		for i := range v.Attachments {
+			b = append(b, "<item>"...)
+			b = appendInternetGatewayAttachment(b, &v.Attachments[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</attachmentSet>"...)
+	}
+	if v.EgressOnlyInternetGatewayId != "" {
+		b = wire.AppendString(b, "egressOnlyInternetGatewayId", v.EgressOnlyInternetGatewayId)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
 	return b
 }
 

@@ -390,6 +390,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateEgressOnlyInternetGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateEgressOnlyInternetGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateEgressOnlyInternetGatewayResponse", appendCreateEgressOnlyInternetGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateEgressOnlyInternetGateway(ctx, in.(*CreateEgressOnlyInternetGatewayRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateFlowLogs"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateFlowLogsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -719,6 +731,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DeleteDhcpOptions(ctx, in.(*DeleteDhcpOptionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DeleteEgressOnlyInternetGateway"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDeleteEgressOnlyInternetGatewayRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DeleteEgressOnlyInternetGatewayResponse", appendDeleteEgressOnlyInternetGatewayResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DeleteEgressOnlyInternetGateway(ctx, in.(*DeleteEgressOnlyInternetGatewayRequest))
 			},
 		},
 		{
@@ -1125,6 +1149,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeDhcpOptions(ctx, in.(*DescribeDhcpOptionsRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeEgressOnlyInternetGateways"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeEgressOnlyInternetGatewaysRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeEgressOnlyInternetGatewaysResponse", appendDescribeEgressOnlyInternetGatewaysResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeEgressOnlyInternetGateways(ctx, in.(*DescribeEgressOnlyInternetGatewaysRequest))
 			},
 		},
 		{

@@ -659,6 +659,18 @@ type CreateDhcpOptionsResult struct {
 	DhcpOptions *DhcpOptions
 }
 
+type CreateEgressOnlyInternetGatewayRequest struct {
+	ClientToken       string
+	DryRun            *bool
+	VpcId             string // required
+	TagSpecifications []TagSpecification
+}
+
+type CreateEgressOnlyInternetGatewayResult struct {
+	ClientToken               string
+	EgressOnlyInternetGateway *EgressOnlyInternetGateway
+}
+
 type CreateFlowLogsRequest struct {
 	DryRun                   *bool
 	ClientToken              string
@@ -1165,6 +1177,15 @@ type DeleteDhcpOptionsRequest struct {
 type DeleteDhcpOptionsResult struct {
 }
 
+type DeleteEgressOnlyInternetGatewayRequest struct {
+	DryRun                      *bool
+	EgressOnlyInternetGatewayId string // required
+}
+
+type DeleteEgressOnlyInternetGatewayResult struct {
+	ReturnCode bool
+}
+
 type DeleteFlowLogsRequest struct {
 	DryRun     *bool
 	FlowLogIds []string // required
@@ -1519,6 +1540,19 @@ type DescribeDhcpOptionsRequest struct {
 type DescribeDhcpOptionsResult struct {
 	DhcpOptions []DhcpOptions
 	NextToken   string
+}
+
+type DescribeEgressOnlyInternetGatewaysRequest struct {
+	DryRun                       *bool
+	EgressOnlyInternetGatewayIds []string
+	MaxResults                   *int
+	NextToken                    string
+	Filters                      []Filter
+}
+
+type DescribeEgressOnlyInternetGatewaysResult struct {
+	EgressOnlyInternetGateways []EgressOnlyInternetGateway
+	NextToken                  string
 }
 
 type DescribeExportImageTasksRequest struct {
@@ -2528,6 +2562,12 @@ type EbsStatusSummary struct {
 
 type EfaInfo struct {
 	MaximumEfaInterfaces int
+}
+
+type EgressOnlyInternetGateway struct {
+	Attachments                 []InternetGatewayAttachment
+	EgressOnlyInternetGatewayId string
+	Tags                        []Tag
 }
 
 type ElasticGpuAssociation struct {
