@@ -28,6 +28,9 @@ test: build ## everything that CI runs (root)
 	@scripts/deps test
 	@scripts/test
 
+debian: build ## the Debian image: build it, launch it, ask its cloud-init (root; some minutes without KVM)
+	@test/debian
+
 fmt: ## format the Go code
 	$(TOOL) gofumpt -l -w cmd internal test
 
@@ -41,4 +44,4 @@ bench: build ## rerun the benchmarks behind the figures in docs/performance.md
 clean: ## remove what was built
 	rm -rf bin
 
-.PHONY: help deps check-go build demo test fmt generate bench clean
+.PHONY: help deps check-go build demo test debian fmt generate bench clean

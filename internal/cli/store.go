@@ -48,7 +48,7 @@ func (f *catalogueFlags) open(ctx context.Context) (*imagestore.Source, *imagest
 
 func storeCommand() *cobra.Command {
 	store := &cobra.Command{Use: "store", Short: "Install ready-made images from a signed catalogue"}
-	store.AddCommand(storeListCommand(), storeInstallCommand(), storeKeyCommand(), storeSignCommand())
+	store.AddCommand(storeListCommand(), storeInstallCommand(), storeAddCommand(), storeKeyCommand(), storeSignCommand())
 	return store
 }
 

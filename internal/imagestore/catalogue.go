@@ -117,6 +117,25 @@ func (c *Catalogue) check() error {
 	return nil
 }
 
+// Add writes an image into a catalogue that is yet to be signed, in the place of what has its name and architecture; raw may
+// be empty.
+func Add(raw []byte, i Image, expires time.Time) ([]byte, error) {
+	c := &Catalogue{Version: 1}
+	if len(raw) > 0 {
+		if err := json.Unmarshal(raw, c); err != nil {
+			return nil, err
+		}
+	}
+	c.Expires = expires
+	c.Images = slices.DeleteFunc(c.Images, func(old Image) bool { return old.Name == i.Name && old.Architecture == i.Architecture })
+	c.Images = append(c.Images, i)
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	out, err := json.MarshalIndent(c, "", "  ")
+	return append(out, '\n'), err
+}
+
 // Find gives an image by its name.
 func (c *Catalogue) Find(name, architecture string) (Image, error) {
 	for _, i := range c.Images {

@@ -193,3 +193,44 @@ func TestACatalogueFromTheNetworkNamesNoFilesHere(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A catalogue that was made entry by entry can be signed; an entry takes the place of one of its name.
+func TestAdd(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := time.Now().Add(time.Hour).UTC().Truncate(time.Second)
+	entry := Image{Name: "debian-12", Architecture: "x86_64", Format: "qcow2", URL: "a.qcow2", Size: 1, SHA256: strings.Repeat("ab", 32)}
+	var raw []byte
+	for _, change := range []func(){func() {}, func() { entry.Architecture = "arm64" }, func() { entry.Size = 2 }} {
+		change()
+		if raw, err = Add(raw, entry, later); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sig, err := Sign(raw, private, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Parse(raw, []byte(sig), public, time.Now())
+	if err != nil || len(c.Images) != 2 || c.Images[1].Size != 2 || !c.Expires.Equal(later) {
+		t.Errorf("%+v, %v", c, err)
+	}
+	for name, change := range map[string]func(i *Image){
+		"path as a name": func(i *Image) { i.Name = "../x" },
+		"no URL":         func(i *Image) { i.URL = "" },
+		"empty file":     func(i *Image) { i.Size = 0 },
+		"no digest":      func(i *Image) { i.SHA256 = "" },
+		"a format":       func(i *Image) { i.Format = "iso" },
+	} {
+		bad := entry
+		change(&bad)
+		if _, err := Add(raw, bad, later); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+	if _, err := Add([]byte("["), entry, later); err == nil {
+		t.Error("rubbish was taken")
+	}
+}

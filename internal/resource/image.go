@@ -55,6 +55,10 @@ type Image struct {
 	CopyToken string `json:"copy_token,omitempty"`
 	// FileSystem says that the disk has no boot sector: it is a file system, and needs a kernel.
 	FileSystem bool `json:"file_system,omitempty"`
+	// ENA and SRIOV ("simple" or "") are what was said at the registration of the image's drivers. Nothing follows from them:
+	// guests have virtio cards.
+	ENA   bool   `json:"ena,omitempty"`
+	SRIOV string `json:"sriov,omitempty"`
 	// ProductCodes never go away once they are there, and instances have them too.
 	ProductCodes []string `json:"product_codes,omitempty"`
 }

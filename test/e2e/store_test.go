@@ -2,14 +2,10 @@ package e2e
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // One command from a signed catalogue, here a folder as an offline mirror is, to an image that is launched.
@@ -18,19 +14,7 @@ func TestStore(t *testing.T) {
 	dir := t.TempDir()
 	tiny, catalogue, private := filepath.Join(dir, "tiny.raw"), filepath.Join(dir, "catalogue.json"), filepath.Join(dir, "key.pem")
 	must(t, shared.karri, "image", "build", "tiny", "-o", tiny)
-	data, err := os.ReadFile(tiny)
-	if err != nil {
-		t.Fatal(err)
-	}
-	raw, err := json.Marshal(map[string]any{"version": 1, "expires": time.Now().Add(time.Hour), "images": []map[string]any{{
-		"name": "tiny-1", "architecture": "x86_64", "format": "raw", "url": "tiny.raw", "size": len(data), "sha256": fmt.Sprintf("%x", sha256.Sum256(data)),
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(catalogue, raw, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	must(t, shared.karri, "store", "add", catalogue, tiny, "--name", "tiny-1")
 	public := strings.TrimSpace(must(t, shared.karri, "store", "key", private))
 	must(t, shared.karri, "store", "sign", catalogue, "-k", private)
 	tool := func(args ...string) (string, error) {
@@ -59,6 +43,10 @@ func TestStore(t *testing.T) {
 	// The cloud's own image is checked as a file is; one whose bytes were changed is not installed.
 	if out := must(t, shared.karri, "image", "check", ami, "--data-dir", c.dir); !strings.Contains(out, "small guest") || !strings.Contains(out, "nothing to complain of") {
 		t.Errorf("check %s: %s", ami, out)
+	}
+	data, err := os.ReadFile(tiny)
+	if err != nil {
+		t.Fatal(err)
 	}
 	data[len(data)-1] ^= 1
 	if err := os.WriteFile(tiny, data, 0o600); err != nil {

@@ -68,7 +68,7 @@ func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequ
 	}
 	for _, e := range []error{
 		oneOf("architecture", in.Architecture, "x86_64"), oneOf("virtualizationType", in.VirtualizationType, "hvm", "paravirtual"),
-		oneOf("bootMode", in.BootMode, "legacy-bios", "uefi", "uefi-preferred"), checkMappings(in.BlockDeviceMappings),
+		oneOf("bootMode", in.BootMode, "legacy-bios", "uefi", "uefi-preferred"), oneOf("sriovNetSupport", in.SriovNetSupport, "simple"), checkMappings(in.BlockDeviceMappings),
 	} {
 		if e != nil {
 			return nil, e
@@ -134,7 +134,7 @@ func (s *Service) RegisterImage(ctx context.Context, in *shape.RegisterImageRequ
 func (s *Service) bundled(info *call.Info, in *shape.RegisterImageRequest, m *bundle.Manifest, tags resource.Tags) *resource.Image {
 	img := &resource.Image{
 		Owned: s.owned(info, tags), Kind: m.Kind, Name: in.Name, Description: in.Description, Architecture: "x86_64", BootMode: in.BootMode,
-		State: resource.ImagePending, RootDeviceType: "instance-store", RootDeviceName: in.RootDeviceName,
+		State: resource.ImagePending, RootDeviceType: "instance-store", RootDeviceName: in.RootDeviceName, ENA: isTrue(in.EnaSupport), SRIOV: in.SriovNetSupport,
 	}
 	img.ID = s.IDs.Resource(imagePrefix(m.Kind))
 	if img.Name == "" {

@@ -175,7 +175,7 @@ func (s *Service) registerSnapshots(ctx context.Context, info *call.Info, in *sh
 	}
 	for _, e := range []error{
 		oneOf("architecture", in.Architecture, "x86_64"), oneOf("virtualizationType", in.VirtualizationType, "hvm"),
-		oneOf("bootMode", in.BootMode, "legacy-bios", "uefi"), checkMappings(in.BlockDeviceMappings),
+		oneOf("bootMode", in.BootMode, "legacy-bios", "uefi"), oneOf("sriovNetSupport", in.SriovNetSupport, "simple"), checkMappings(in.BlockDeviceMappings),
 	} {
 		if e != nil {
 			return nil, e
@@ -188,7 +188,7 @@ func (s *Service) registerSnapshots(ctx context.Context, info *call.Info, in *sh
 	made := &resource.Image{
 		Owned: s.owned(info, tags["image"]), ID: s.IDs.Resource("ami-"), Kind: "machine", Name: in.Name, Description: in.Description, Architecture: "x86_64",
 		State: resource.ImageAvailable, RootDeviceType: "ebs", RootDeviceName: pick(in.RootDeviceName, defaultRootDevice), BootMode: in.BootMode,
-		Location: info.AccountID + "/" + in.Name,
+		Location: info.AccountID + "/" + in.Name, ENA: isTrue(in.EnaSupport), SRIOV: in.SriovNetSupport,
 	}
 	if made.Mappings, err = mergeMappings(nil, in.BlockDeviceMappings, made.RootDeviceName, true); err != nil {
 		return nil, err

@@ -53,7 +53,7 @@ func (s *Service) DescribeImageAttribute(ctx context.Context, in *shape.Describe
 	case "blockDeviceMapping":
 		out.BlockDeviceMappings = shapeMappings(img)
 	case "sriovNetSupport":
-		out.SriovNetSupport = text("")
+		out.SriovNetSupport = text(img.SRIOV)
 	case "tpmSupport":
 		out.TpmSupport = text("")
 	case "uefiData":
@@ -119,7 +119,10 @@ func imageChangeOf(in *shape.ModifyImageAttributeRequest) (*imageChange, error) 
 		case "remove":
 			c.remove = list
 		case "":
-			return nil, errMissing("operationType")
+			if in.LaunchPermission == nil || len(list) > 0 {
+				return nil, errMissing("operationType")
+			}
+			given-- // launchPermission says it all: as Terraform asks
 		default:
 			return nil, errValue(in.OperationType, "operationType")
 		}

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	shape "karri.dev/internal/aws/shape/ec2"
+	"karri.dev/internal/resource"
+	"karri.dev/internal/store"
 )
 
 func TestImagesAreGuarded(t *testing.T) {
@@ -85,4 +87,41 @@ func TestImagesAreGuarded(t *testing.T) {
 	c.code("cooling down", deregister(), "OperationNotPermitted")
 	c.time = c.time.Add(25 * time.Hour)
 	c.code("afterwards", deregister(), "")
+}
+
+// What Terraform asks of images: the drivers that one has are kept with it, and a launch permission needs no operation type.
+func TestImagesAsTerraformAsks(t *testing.T) {
+	c := newCloud(t)
+	c.write(func(tx *store.Tx) error {
+		return store.Snapshots.Put(tx, &resource.Snapshot{
+			Owned: resource.Owned{AccountID: alice, Region: east}, ID: "snap-0123456789abcdef0", SizeGiB: 1, State: "completed", Data: resource.ImageData{Key: "x", Format: "qcow2"},
+		})
+	})
+	register := func(sriov string) (*shape.RegisterImageResult, error) {
+		return c.RegisterImage(c.alice, &shape.RegisterImageRequest{
+			Name: "drivers", RootDeviceName: "/dev/sda1", EnaSupport: ptr(true), SriovNetSupport: sriov,
+			BlockDeviceMappings: []shape.BlockDeviceMapping{{DeviceName: "/dev/sda1", Ebs: &shape.EbsBlockDevice{SnapshotId: "snap-0123456789abcdef0"}}},
+		})
+	}
+	c.code("unknown drivers", second(register("double")), "InvalidParameterValue")
+	made, err := register("simple")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.DescribeImages(c.alice, &shape.DescribeImagesRequest{ImageIds: []string{made.ImageId}})
+	if err != nil || !out.Images[0].EnaSupport || out.Images[0].SriovNetSupport != "simple" {
+		t.Errorf("%+v %v", out, err)
+	}
+	modify := func(change func(*shape.ModifyImageAttributeRequest)) error {
+		in := &shape.ModifyImageAttributeRequest{ImageId: made.ImageId, Attribute: "launchPermission"}
+		change(in)
+		return second(c.ModifyImageAttribute(c.alice, in))
+	}
+	friend := &shape.LaunchPermissionModifications{Add: []shape.LaunchPermission{{UserId: bob}}}
+	c.code("permission", modify(func(in *shape.ModifyImageAttributeRequest) { in.LaunchPermission = friend }), "")
+	if img := store.Images.Get(c.Store.Snapshot(), made.ImageId); len(img.LaunchAccounts) != 1 {
+		t.Errorf("%+v", img)
+	}
+	c.code("both forms", modify(func(in *shape.ModifyImageAttributeRequest) { in.LaunchPermission, in.UserIds = friend, []string{bob} }), "MissingParameter")
+	c.code("neither", modify(func(*shape.ModifyImageAttributeRequest) {}), "MissingParameter")
 }

@@ -78,7 +78,7 @@ func shapeImage(info *call.Info, img *resource.Image) shape.Image {
 		Architecture: img.Architecture, CreationDate: awsTime(img.CreatedAt), ImageId: img.ID, ImageLocation: img.Location, ImageType: img.Kind,
 		Public: img.Public, KernelId: img.KernelID, OwnerId: img.AccountID, PlatformDetails: "Linux/UNIX", UsageOperation: "RunInstances",
 		RamdiskId: img.RamdiskID, State: string(img.State), BlockDeviceMappings: shapeMappings(img), Description: img.Description,
-		EnaSupport: false, Hypervisor: "xen", Name: img.Name, RootDeviceName: img.RootDeviceName, RootDeviceType: img.RootDeviceType,
+		EnaSupport: img.ENA, SriovNetSupport: img.SRIOV, Hypervisor: "xen", Name: img.Name, RootDeviceName: img.RootDeviceName, RootDeviceType: img.RootDeviceType,
 		VirtualizationType: "hvm", BootMode: img.BootMode, ProductCodes: shapeCodes(img.ProductCodes),
 	}
 	if strings.EqualFold(img.Platform, "windows") {

@@ -5333,8 +5333,12 @@ func appendLaunchTemplateCpuOptions(b []byte, v *LaunchTemplateCpuOptions) []byt
 }
 
 func appendLaunchTemplateEbsBlockDevice(b []byte, v *LaunchTemplateEbsBlockDevice) []byte {
-	b = wire.AppendBool(b, "encrypted", v.Encrypted)
-	b = wire.AppendBool(b, "deleteOnTermination", v.DeleteOnTermination)
+	if v.Encrypted != nil {
+		b = wire.AppendBool(b, "encrypted", *v.Encrypted)
+	}
+	if v.DeleteOnTermination != nil {
+		b = wire.AppendBool(b, "deleteOnTermination", *v.DeleteOnTermination)
+	}
 	b = wire.AppendInt(b, "iops", int64(v.Iops))
 	if v.KmsKeyId != "" {
 		b = wire.AppendString(b, "kmsKeyId", v.KmsKeyId)

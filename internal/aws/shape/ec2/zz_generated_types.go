@@ -3772,8 +3772,8 @@ type LaunchTemplateCpuOptionsRequest struct {
 }
 
 type LaunchTemplateEbsBlockDevice struct {
-	Encrypted           bool
-	DeleteOnTermination bool
+	Encrypted           *bool
+	DeleteOnTermination *bool
 	Iops                int
 	KmsKeyId            string
 	SnapshotId          string
