@@ -234,19 +234,13 @@ func (r *crashes) progress() {
 // killQEMU kills the guest's machine, if there is one.
 func (r *crashes) killQEMU() {
 	r.t.Helper()
-	var record struct {
-		Process struct {
-			PID int `json:"pid"`
-		} `json:"process"`
-	}
-	data, err := os.ReadFile(filepath.Join(r.machine(r.guest.ID), "machine.json"))
-	if err == nil {
-		err = json.Unmarshal(data, &record)
-	}
-	if err != nil || record.Process.PID == 0 {
-		r.t.Fatalf("the guest's QEMU: %v: %s", err, data)
-	}
-	must(r.t, "kill", "-9", strconv.Itoa(record.Process.PID))
+	must(r.t, "kill", "-9", strconv.Itoa(r.qemu()))
+}
+
+// qemu gives the guest's QEMU.
+func (r *crashes) qemu() int {
+	r.t.Helper()
+	return machinePID(r.t, r.machine(r.guest.ID))
 }
 
 // revive waits until the guest is up again, checks what its disk has, and lets it write on.
@@ -317,7 +311,7 @@ func (r *crashes) snapshot() (stop func()) {
 				continue
 			}
 			select {
-			case <-time.After(time.Duration(500+random.IntN(4000)) * time.Millisecond):
+			case <-time.After(time.Duration(1000+random.IntN(9000)) * time.Millisecond):
 			case <-ctx.Done():
 			}
 		}
@@ -374,13 +368,19 @@ func (r *crashes) checkSnapshots() {
 	})
 }
 
+// halt ends the guest's writer.
+func (r *crashes) halt() {
+	r.t.Helper()
+	r.writer.Process.Kill()
+	<-r.ended
+	r.login(r.key, r.guest, "killall -9 numbered 2>/dev/null; true")
+}
+
 // end stops the writer and checks the volume for the last time.
 func (r *crashes) end() {
 	r.t.Helper()
 	r.progress()
-	r.writer.Process.Kill()
-	<-r.ended
-	r.login(r.key, r.guest, "killall -9 numbered 2>/dev/null; true")
+	r.halt()
 	r.check("the volume at last", r.disk, r.now())
 }
 

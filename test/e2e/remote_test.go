@@ -84,6 +84,24 @@ func (r *remote) on(id string) *node {
 	return nil
 }
 
+// machinePID gives the QEMU of the machine that has a folder.
+func machinePID(t *testing.T, folder string) int {
+	t.Helper()
+	var record struct {
+		Process struct {
+			PID int `json:"pid"`
+		} `json:"process"`
+	}
+	data, err := os.ReadFile(filepath.Join(folder, "machine.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &record)
+	}
+	if err != nil || record.Process.PID == 0 {
+		t.Fatalf("%s has no QEMU: %v %s", folder, err, data)
+	}
+	return record.Process.PID
+}
+
 // TestRemoteVolumes: guests of two nodes use volumes that the zone serves from a third machine, whatever process dies.
 func TestRemoteVolumes(t *testing.T) {
 	r := newRemote(t)
@@ -147,20 +165,8 @@ func TestRemoteVolumes(t *testing.T) {
 	// Its node dies with its guest. By force the volume comes to the other node's.
 	dead := r.on(i.ID)
 	dead.proc.kill()
-	machine := filepath.Join(dead.dir, "node", "machines", i.ID, "machine.json")
-	var rec struct {
-		Process struct {
-			PID int `json:"pid"`
-		} `json:"process"`
-	}
-	data, err := os.ReadFile(machine)
-	if err == nil {
-		err = json.Unmarshal(data, &rec)
-	}
-	if err != nil || rec.Process.PID == 0 {
-		t.Fatalf("%v: %s", err, data)
-	}
-	must(t, "kill", "-STOP", strconv.Itoa(rec.Process.PID)) // it is not dead: it is cut off
+	pid := strconv.Itoa(machinePID(t, filepath.Join(dead.dir, "node", "machines", i.ID)))
+	must(t, "kill", "-STOP", pid) // it is not dead: it is cut off
 	r.aws("ec2", "detach-volume", "--volume-id", vol, "--force")
 	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	attach(two[1])
@@ -172,5 +178,5 @@ func TestRemoteVolumes(t *testing.T) {
 	if got := r.login(key, two[1], "dd if="+disk+" bs=4096 count=40 2>/dev/null | tr -d '\\000'"); got != strings.Join(want, "\n") {
 		t.Errorf("on the other node: %q", got)
 	}
-	must(t, "kill", "-CONT", strconv.Itoa(rec.Process.PID)) // it can write no more
+	must(t, "kill", "-CONT", pid) // it can write no more
 }

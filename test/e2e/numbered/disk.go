@@ -6,7 +6,6 @@ import (
 	"os"
 	"sync"
 	"syscall"
-	"unsafe"
 )
 
 // Write writes on, after the writes last, until there is an error, and reports each write in a line "STREAM NUMBER" once it
@@ -47,8 +46,7 @@ func Write(disk *os.File, last Numbers, report io.Writer) error {
 // Dump writes the slots of all streams to w. The disk must be open with O_DIRECT: what counts is what it has, not what
 // the guest remembers.
 func Dump(disk *os.File, w io.Writer) error {
-	buffer := make([]byte, 2*Block)
-	block := buffer[Block-int(uintptr(unsafe.Pointer(&buffer[0]))%Block):][:Block]
+	block := aligned(Block)
 	for stream := range Streams {
 		for s := range Slots {
 			if _, err := disk.ReadAt(block, slotOffset(stream, s)); err != nil {

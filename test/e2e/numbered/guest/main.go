@@ -1,5 +1,6 @@
 // Command guest is what a guest runs on a numbered disk: "write DISK LAST…" writes on after the last write of each
-// stream, and "read DISK" gives the slots of all streams.
+// stream, "read DISK" gives the slots of all streams, "measure DISK SECONDS" says how fast the disk is, and "sync DISK N" makes
+// so many synced writes.
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"karri.dev/test/e2e/numbered"
 )
@@ -30,6 +32,16 @@ func run(what, path string, args []string) error {
 			return err
 		}
 		return out.Flush()
+	}
+	if what == "measure" || what == "sync" {
+		n, err := strconv.Atoi(args[0])
+		if err != nil {
+			return err
+		}
+		if what == "sync" {
+			return numbered.Sync(path, n, os.Stdout)
+		}
+		return numbered.Measure(path, time.Duration(n)*time.Second, os.Stdout)
 	}
 	var last numbered.Numbers
 	for i := range last {
