@@ -16,6 +16,8 @@ func Unsigned(p wire.Protocol) error {
 		return awserr.New("AccessDenied", "Access Denied").WithStatus(403)
 	case wire.EC2:
 		return awserr.New("AuthFailure", "AWS was not able to validate the provided access credentials").WithStatus(401)
+	case wire.RestJSON:
+		return awserr.New("MissingAuthenticationTokenException", "Request is missing Authentication Token").WithStatus(403)
 	case wire.JSON:
 		return awserr.New("MissingAuthenticationTokenException", "Request is missing Authentication Token")
 	}

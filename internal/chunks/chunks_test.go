@@ -3,14 +3,17 @@ package chunks
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
 	"karri.dev/internal/object"
 	"karri.dev/internal/object/disk"
+	"karri.dev/internal/resource"
 	"karri.dev/internal/sparse"
 )
 
@@ -163,15 +166,21 @@ func TestLoose(t *testing.T) {
 	put(1, 8)
 	put(2, 0)
 	put(5, 9)
-	if n, err := s.CountLoose(t.Context(), "snap-1"); n != 3 || err != nil {
-		t.Errorf("%d, %v", n, err)
+	loose, err := s.Loose(t.Context(), "snap-1")
+	if err != nil || len(loose) != 3 || loose[0].Index != 1 || loose[2].Index != 5 || loose[2].SHA256 != sha256.Sum256(bytes.Repeat([]byte{9}, Size)) {
+		t.Errorf("%+v, %v", loose, err)
 	}
-	if n, err := s.Sweep(t.Context(), true, keeping("parent", "snap-1")); err != nil || n.Lists != 0 || n.Blocks != 1 { // 7
+	pending := func() map[string]bool {
+		keep := keeping("parent", "snap-1")()
+		keep[looseKeys("snap-1")] = true
+		return keep
+	}
+	if n, err := s.Sweep(t.Context(), true, pending); err != nil || n.Lists != 0 || n.Blocks != 1 { // 7
 		t.Errorf("%+v, %v", n, err)
 	}
 	for range 2 {
-		if err := s.Join(t.Context(), "snap-1", ListKey("parent")); err != nil {
-			t.Fatal(err)
+		if n, err := s.Join(t.Context(), "snap-1", "", &resource.ImageData{Format: Format, Key: ListKey("parent")}); err != nil || n != 3 {
+			t.Fatal(n, err)
 		}
 	}
 	if err := s.DropLoose(t.Context(), "snap-1"); err != nil {
@@ -184,6 +193,25 @@ func TestLoose(t *testing.T) {
 	}
 	if _, err := s.Sweep(t.Context(), true, keeping()); err != nil || s.count(t, "") != 0 {
 		t.Errorf("%d objects are left, %v", s.count(t, ""), err)
+	}
+}
+
+// TestPart: a list in parts of every size is the list.
+func TestPart(t *testing.T) {
+	s := newStore(t)
+	save(t, s, "a", pattern{1, 0, 0, 2, 3, 0, 1, 1})
+	all, err := s.List(t.Context(), ListKey("a"))
+	if err != nil || len(all) != 5 {
+		t.Fatal(all, err)
+	}
+	for most := 1; most < 7; most++ {
+		for from := range uint32(10) {
+			want := slices.DeleteFunc(slices.Clone(all), func(e Entry) bool { return e.Index < from })
+			got, err := s.Part(t.Context(), ListKey("a"), from, most)
+			if err != nil || !slices.Equal(got, want[:min(most, len(want))]) {
+				t.Errorf("%d from %d: %v, %v", most, from, got, err)
+			}
+		}
 	}
 }
 

@@ -56,11 +56,14 @@ func (s *Store) Collect(ctx context.Context, st *store.Store, log *slog.Logger) 
 	return loop.Run(ctx)
 }
 
-// Live gives the keys of all lists that are in use.
+// Live gives the keys of all lists that are in use, and what the keys of loose blocks in use begin with.
 func Live(r store.Reader) map[string]bool {
 	keep := map[string]bool{}
 	for snap := range store.Snapshots.All(r) {
 		keep[ListKey(snap.ID)] = true
+		if snap.Direct != nil {
+			keep[looseKeys(snap.ID)] = true
+		}
 		keep[snap.Data.Key] = true
 		if snap.Since != "" {
 			keep[ListKey(snap.Since)] = true

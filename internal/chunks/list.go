@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sort"
 
 	"karri.dev/internal/object"
 )
@@ -78,6 +79,35 @@ func (s *Store) each(ctx context.Context, key string, f func(Entry)) error {
 		last = int64(e.Index)
 		f(e)
 	}
+}
+
+// Part reads a part of a list: at most most entries, the first of them the first at or after an index.
+func (s *Store) Part(ctx context.Context, key string, from uint32, most int) (out []Entry, err error) {
+	o, err := s.objects.Get(ctx, Bucket, key, "")
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", key, err)
+	}
+	defer o.Close()
+	n := int((o.Meta().Size - int64(len(listMagic))) / int64(entrySize))
+	r := object.NewReaderAt(o)
+	raw := make([]byte, entrySize)
+	start := sort.Search(n, func(i int) bool {
+		if err == nil {
+			_, err = r.ReadAt(raw[:4], int64(len(listMagic)+i*entrySize))
+		}
+		return err != nil || binary.BigEndian.Uint32(raw) >= from
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list %s: %w", key, err)
+	}
+	all := make([]byte, min(most, n-start)*entrySize)
+	if _, err := r.ReadAt(all, int64(len(listMagic)+start*entrySize)); err != nil && len(all) > 0 {
+		return nil, fmt.Errorf("list %s: %w", key, err)
+	}
+	for raw := range slices.Chunk(all, entrySize) {
+		out = append(out, Entry{Index: binary.BigEndian.Uint32(raw), ID: ID(raw[4:])})
+	}
+	return out, nil
 }
 
 // List reads a list.

@@ -47,9 +47,9 @@ func (s *Store) Sweep(ctx context.Context, all bool, live func() map[string]bool
 		}
 	}
 	for _, key := range loose {
-		if snap, _, id, ok := looseKey(key); ok && !keep[ListKey(snap)] {
+		if snap, l, ok := looseKey(key); ok && !keep[looseKeys(snap)] {
 			dead = append(dead, key)
-			garbage[id] = struct{}{}
+			garbage[l.ID] = struct{}{}
 		}
 	}
 	if len(dead) == 0 && !all {
@@ -74,8 +74,8 @@ func (s *Store) Sweep(ctx context.Context, all bool, live func() map[string]bool
 		}
 	}
 	for _, key := range loose {
-		if snap, _, id, ok := looseKey(key); ok && keep[ListKey(snap)] {
-			delete(garbage, id)
+		if snap, l, ok := looseKey(key); ok && keep[looseKeys(snap)] {
+			delete(garbage, l.ID)
 		}
 	}
 	for id := range garbage {
@@ -111,16 +111,22 @@ func (s *Store) deleteBlock(ctx context.Context, id ID) (gone bool, err error) {
 
 // keys lists all keys with a prefix.
 func (s *Store) keys(ctx context.Context, prefix string) (out []string, err error) {
+	err = s.list(ctx, prefix, func(o object.Meta) { out = append(out, o.Key) })
+	return out, err
+}
+
+// list calls f for all objects with a prefix, in order of key.
+func (s *Store) list(ctx context.Context, prefix string, f func(object.Meta)) error {
 	for after := ""; ; {
 		page, err := s.objects.List(ctx, Bucket, object.ListOptions{Prefix: prefix, After: after, Max: 1000})
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, o := range page.Objects {
-			out = append(out, o.Key)
+			f(o)
 		}
 		if !page.Truncated {
-			return out, nil
+			return nil
 		}
 		after = page.Next
 	}

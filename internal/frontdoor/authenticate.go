@@ -2,6 +2,7 @@ package frontdoor
 
 import (
 	"errors"
+	"net/http"
 	"strconv"
 	"strings"
 	"time"
@@ -124,8 +125,8 @@ func (x *exchange) noSuchKey(sig *sigv4.Signature) error {
 			With("AWSAccessKeyId", sig.AccessKeyID)
 	case wire.EC2:
 		return authFailure()
-	case wire.JSON:
-		return awserr.New("UnrecognizedClientException", "The security token included in the request is invalid.")
+	case wire.JSON, wire.RestJSON:
+		return awserr.New("UnrecognizedClientException", "The security token included in the request is invalid.").WithStatus(x.refusedStatus())
 	}
 	return awserr.New("InvalidClientTokenId", "The security token included in the request is invalid.").WithStatus(403)
 }
@@ -143,8 +144,8 @@ func (x *exchange) expiredToken(sig *sigv4.Signature) error {
 		return awserr.New("ExpiredToken", "The provided token has expired.").With("Token-0", sig.Token)
 	case wire.EC2:
 		return awserr.New("RequestExpired", "Request has expired.")
-	case wire.JSON:
-		return awserr.New("ExpiredTokenException", "The security token included in the request is expired")
+	case wire.JSON, wire.RestJSON:
+		return awserr.New("ExpiredTokenException", "The security token included in the request is expired").WithStatus(x.refusedStatus())
 	}
 	return awserr.New("ExpiredToken", "The security token included in the request is expired").WithStatus(403)
 }
@@ -161,11 +162,11 @@ func (x *exchange) refusal(sig *sigv4.Signature, err error) error {
 		e = x.refuseS3(sig, bad)
 	case wire.EC2:
 		e = refuseEC2(bad)
-	case wire.JSON:
+	case wire.JSON, wire.RestJSON:
 		e = refuseQuery(bad)
 		switch e.Code {
 		case "SignatureDoesNotMatch":
-			e = awserr.New("InvalidSignatureException", "%s", e.Message)
+			e = awserr.New("InvalidSignatureException", "%s", e.Message).WithStatus(x.refusedStatus())
 		case "IncompleteSignature", "RequestExpired":
 			e = awserr.New(e.Code+"Exception", "%s", e.Message)
 		}
@@ -173,6 +174,14 @@ func (x *exchange) refusal(sig *sigv4.Signature, err error) error {
 		e = refuseQuery(bad)
 	}
 	return e.Because(err)
+}
+
+// refusedStatus is that of signatures that are wrong: 400 in the JSON protocol, 403 elsewhere.
+func (x *exchange) refusedStatus() int {
+	if x.service.Protocol == wire.JSON {
+		return http.StatusBadRequest
+	}
+	return http.StatusForbidden
 }
 
 func refuseEC2(bad *sigv4.Error) *awserr.Error {

@@ -22,6 +22,7 @@ import (
 	"karri.dev/internal/policy"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
+	"karri.dev/internal/service/ebs"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/organizations"
@@ -31,6 +32,7 @@ import (
 	"karri.dev/internal/store"
 
 	cloudtrailshape "karri.dev/internal/aws/shape/cloudtrail"
+	ebsshape "karri.dev/internal/aws/shape/ebs"
 	ec2shape "karri.dev/internal/aws/shape/ec2"
 	iamshape "karri.dev/internal/aws/shape/iam"
 	organizationsshape "karri.dev/internal/aws/shape/organizations"
@@ -124,6 +126,7 @@ func newAuthority(t testing.TB, s *store.Store, sealer *seal.Sealer) authority {
 		authz.Register[quotasshape.API](e, quotasshape.Service(), servicequotas.Permissions()),
 		authz.Register[iamshape.API](e, iamshape.Service(), iam.Permissions()),
 		authz.Register[ec2shape.API](e, ec2shape.Service(), ec2.Permissions()),
+		authz.Register[ebsshape.API](e, ebsshape.Service(), ebs.Permissions()),
 		authz.Register[s3shape.API](e, s3shape.Service(), s3.Permissions()),
 	); err != nil {
 		t.Fatal(err)

@@ -100,6 +100,8 @@ func (x *exchange) serve() error {
 		return x.serveREST(sig, t)
 	case x.service.Protocol == wire.JSON:
 		return x.serveJSON(sig)
+	case x.service.Protocol == wire.RestJSON:
+		return x.serveRESTJSON(sig)
 	}
 	if sig == nil {
 		return x.serveUnsigned(action, peeked)
@@ -268,6 +270,10 @@ func (x *exchange) name(err error) *awserr.Error {
 		return awserr.New("InternalFailure", "%s", e.Message).WithStatus(http.StatusInternalServerError).Because(err)
 	case e.Code == "AccessDenied" && x.service.Protocol == wire.JSON:
 		return awserr.New("AccessDeniedException", "%s", e.Message).Because(err)
+	case e.Code == "AccessDenied" && x.service.Protocol == wire.RestJSON:
+		return awserr.New("AccessDeniedException", "%s", e.Message).WithStatus(http.StatusForbidden).Because(err)
+	case e.Code == "InternalError" && x.service.Protocol == wire.RestJSON:
+		return awserr.New("InternalServerException", "%s", e.Message).WithStatus(http.StatusInternalServerError).Because(err)
 	}
 	return e
 }

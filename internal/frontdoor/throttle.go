@@ -53,5 +53,8 @@ func tooFast(s *wire.Service) error {
 	case wire.EC2:
 		return awserr.New("RequestLimitExceeded", "Request limit exceeded.").WithStatus(503)
 	}
+	if s.Protocol == wire.RestJSON {
+		return awserr.New("RequestThrottledException", "Rate exceeded").With("Reason", "ACCOUNT_THROTTLED")
+	}
 	return awserr.New("Throttling", "Rate exceeded")
 }

@@ -239,7 +239,7 @@ func (im *Importer) finish(ctx context.Context, id string, disks []imported) err
 		}
 		if t.SnapshotID != "" {
 			return store.Snapshots.Put(tx, &resource.Snapshot{
-				Owned: owned, ID: t.SnapshotID, VolumeID: noVolume, SizeGiB: gib(root.VirtualSize), Description: t.Description,
+				Owned: owned, ID: t.SnapshotID, VolumeID: resource.NoVolume, SizeGiB: gib(root.VirtualSize), Description: t.Description,
 				State: "completed", Progress: 100, CompletedAt: now, Data: root,
 			})
 		}
@@ -259,7 +259,7 @@ func (im *Importer) finish(ctx context.Context, id string, disks []imported) err
 		names := devices(t.Disks)
 		for n, d := range disks[1:] {
 			snap := &resource.Snapshot{
-				Owned: owned, ID: diskID(t, n+1), VolumeID: noVolume, SizeGiB: gib(d.data.VirtualSize),
+				Owned: owned, ID: diskID(t, n+1), VolumeID: resource.NoVolume, SizeGiB: gib(d.data.VirtualSize),
 				Description: "Created by AWS-VMImport service for " + img.Name, State: "completed", Progress: 100, CompletedAt: now, Data: d.data,
 			}
 			if err := store.Snapshots.Put(tx, snap); err != nil {
@@ -292,9 +292,6 @@ func devices(disks []resource.ImportDisk) []string {
 	return out
 }
 
-// noVolume is what AWS's snapshots say that were not made of a volume.
-const noVolume = "vol-ffffffff"
-
 // gib gives the size of a volume for a disk.
 func gib(bytes int64) int { return max(1, int((bytes+1<<30-1)>>30)) }
 
@@ -303,7 +300,7 @@ func Snapshot(img *resource.Image, now time.Time) *resource.Snapshot {
 	owned := img.Owned
 	owned.CreatedAt, owned.Tags = now, nil
 	snap := &resource.Snapshot{
-		Owned: owned, ID: "snap-" + strings.TrimPrefix(img.ID, "ami-"), VolumeID: noVolume,
+		Owned: owned, ID: "snap-" + strings.TrimPrefix(img.ID, "ami-"), VolumeID: resource.NoVolume,
 		SizeGiB: gib(img.Data.VirtualSize), Description: "Created by AWS-VMImport service for " + img.Name,
 		State: "completed", Progress: 100, CompletedAt: now, Data: img.Data,
 	}

@@ -2,6 +2,9 @@ package resource
 
 import "time"
 
+// NoVolume is what AWS's snapshots say that were not made of a volume.
+const NoVolume = "vol-ffffffff"
+
 // Snapshot is an EBS snapshot. Its data is a list of blocks (package chunks), or that of an imported image. Handlers
 // make it; the zone of its volume fills it.
 type Snapshot struct {
@@ -32,8 +35,24 @@ type Snapshot struct {
 	Base   *ImageData `json:"base,omitempty"`
 	// Key is the volume's, likewise.
 	Key []byte `json:"key,omitempty"`
+	// Direct says that a client writes it block by block, or that what it has written is still to be cleared away; Base
+	// is then its parent's data.
+	Direct *DirectSnapshot `json:"direct,omitempty"`
+	// Lineage names what a snapshot that a client wrote descends from: a volume or another snapshot.
+	Lineage string `json:"lineage,omitempty"`
+	// Token is the client token that StartSnapshot made it with, and a digest of the parameters.
+	Token string `json:"token,omitempty"`
 	// Since is an earlier snapshot of the volume, whose data is needed while this one is pending.
 	Since string `json:"since,omitempty"`
+}
+
+// DirectSnapshot is a snapshot that a client writes by the EBS direct APIs.
+type DirectSnapshot struct {
+	Parent  string `json:"parent,omitempty"`
+	Timeout int    `json:"timeout"` // minutes without a block after which it is given up
+	// Sealed says that the client has completed it: Blocks blocks were written, and none is any more.
+	Sealed bool `json:"sealed,omitempty"`
+	Blocks int  `json:"blocks,omitempty"`
 }
 
 // ImageMapping is a block device mapping of an image.

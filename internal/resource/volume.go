@@ -47,6 +47,12 @@ type Volume struct {
 	Modification *VolumeModification `json:"modification,omitempty"`
 }
 
+// EBSKeyAlias names the key of an account's encrypted volumes and snapshots.
+const EBSKeyAlias = "alias/aws/ebs"
+
+// EBSKey is the ARN of the key of an owner's encrypted volumes and snapshots.
+func EBSKey(o Owned) string { return "arn:aws:kms:" + o.Region + ":" + o.AccountID + ":" + EBSKeyAlias }
+
 // AttachmentState is the state of a volume's attachment.
 type AttachmentState string
 

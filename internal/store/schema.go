@@ -580,4 +580,18 @@ var (
 		}
 		return some(s.Zone)
 	})
+	// SnapshotsDirect holds, under "", those that clients write, and those that have something of that left.
+	SnapshotsDirect = index(Snapshots, "direct", func(s *resource.Snapshot) []string {
+		if s.Direct == nil {
+			return nil
+		}
+		return []string{""}
+	})
+	SnapshotsByToken = index(Snapshots, "token", func(s *resource.Snapshot) []string {
+		token, _, _ := strings.Cut(s.Token, " ")
+		if token == "" {
+			return nil
+		}
+		return []string{s.OwnedBy() + "/" + token}
+	})
 )

@@ -26,8 +26,9 @@ type operationShape struct {
 		RequestURI   string `json:"requestUri"`
 		ResponseCode int    `json:"responseCode"`
 	} `json:"http"`
-	Input  *shape `json:"input"`
-	Output *shape `json:"output"`
+	AuthType string `json:"authtype"`
+	Input    *shape `json:"input"`
+	Output   *shape `json:"output"`
 }
 
 // shape is a type, or the use of one: then Ref names it and what is set here goes before what it says.

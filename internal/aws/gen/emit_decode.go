@@ -9,7 +9,7 @@ import (
 // emitDecode writes how requests, and the structs in them, are read.
 func (m *model) emitDecode() ([]byte, error) {
 	var out source
-	rest := m.Desc.Metadata.Protocol == "rest-xml"
+	rest := m.rest()
 	for _, op := range m.Operations {
 		if rest {
 			if err := m.decodeREST(&out, op); err != nil {
@@ -21,26 +21,34 @@ func (m *model) emitDecode() ([]byte, error) {
 		if !s.In || rest && s.top {
 			continue
 		}
-		out.f("func decode%s(d *wire.Decoder, n *wire.Node, v *%s) {\n", s.Name, s.Name)
-		var required []string
-		for _, f := range s.Fields {
-			if f.Required {
-				required = append(required, fmt.Sprintf("%q", f.In))
-			}
+		if err := m.decodeMembers(&out, s.Name, s.Name, s.Fields); err != nil {
+			return nil, err
 		}
-		if required != nil {
-			out.f("d.Require(n, %s)\n", strings.Join(required, ", "))
-		}
-		for _, f := range s.Fields {
-			expr, err := m.decodeField(f)
-			if err != nil {
-				return nil, fmt.Errorf("%s.%s: %w", s.Name, f.Name, err)
-			}
-			out.f("v.%s = %s\n", f.Name, expr)
-		}
-		out.f("}\n\n")
 	}
 	return m.file(&out, "strings", "karri.dev/internal/aws/wire")
+}
+
+// decodeMembers writes the function that reads members of a struct out of a node.
+func (m *model) decodeMembers(out *source, function, name string, fields []*field) error {
+	out.f("func decode%s(d *wire.Decoder, n *wire.Node, v *%s) {\n", function, name)
+	var required []string
+	for _, f := range fields {
+		if f.Required {
+			required = append(required, fmt.Sprintf("%q", f.In))
+		}
+	}
+	if required != nil {
+		out.f("d.Require(n, %s)\n", strings.Join(required, ", "))
+	}
+	for _, f := range fields {
+		expr, err := m.decodeField(f)
+		if err != nil {
+			return fmt.Errorf("%s.%s: %w", name, f.Name, err)
+		}
+		out.f("v.%s = %s\n", f.Name, expr)
+	}
+	out.f("}\n\n")
+	return nil
 }
 
 // decodeField gives the expression that reads a member out of node n.
@@ -52,7 +60,7 @@ func (m *model) decodeField(f *field) (string, error) {
 	case "list":
 		name, member := f.In, ""
 		switch {
-		case m.Desc.Metadata.Protocol == "ec2", m.Desc.Metadata.Protocol == "json":
+		case m.Desc.Metadata.Protocol == "ec2", m.json():
 		case !t.Shape.Flattened:
 			member = memberName(t)
 		case m.Desc.Metadata.Protocol == "query":
@@ -66,7 +74,7 @@ func (m *model) decodeField(f *field) (string, error) {
 		}
 		return fmt.Sprintf("wire.Scalars(d, n, %q, %q, d.%s)", name, member, t.Elem.method()), nil
 	case "map":
-		if m.Desc.Metadata.Protocol == "json" && t.Elem.Elem == nil && t.Elem.Struct == nil {
+		if m.json() && t.Elem.Elem == nil && t.Elem.Struct == nil {
 			return fmt.Sprintf("wire.Map(d, n, %q, d.%s)", f.In, t.Elem.method()), nil
 		}
 		return "", fmt.Errorf("maps of %s are not supported here", t.Elem.Kind)
@@ -134,9 +142,12 @@ func (m *model) decodeREST(out *source, op *operation) error {
 			out.f("v.%s = d.%s(%s)\n", f.Name, f.method(), from)
 		}
 	}
+	var body []*field
 	for _, f := range s.Fields { // the payload last: there is no use in reading one that is refused
 		switch {
 		case f.Wire.Location != "":
+		case f.Name != s.Payload && m.json():
+			body = append(body, f)
 		case f.Name != s.Payload:
 			return fmt.Errorf("%s: payloads without a payload member are not supported", f.Name)
 		case f.Type.Kind == "stream":
@@ -149,7 +160,15 @@ func (m *model) decodeREST(out *source, op *operation) error {
 			return fmt.Errorf("%s: payload of type %s is not supported", f.Name, f.Type.Kind)
 		}
 	}
+	if body != nil {
+		out.f("wire.JSONBody(d, v, decode%sBody)\n", s.Name)
+	}
 	out.f("}\n\n")
+	if body != nil {
+		if err := m.decodeMembers(out, s.Name+"Body", s.Name, body); err != nil {
+			return err
+		}
+	}
 	out.f("func headers%s(name string) bool {\n", op.Name)
 	if headers != nil {
 		out.f("switch name {\ncase %s:\nreturn true\n}\n", strings.Join(headers, ", "))

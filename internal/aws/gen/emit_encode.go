@@ -2,12 +2,13 @@ package main
 
 import (
 	"fmt"
+	"strings"
 )
 
 // emitEncode writes how results, and the structs in them, are written.
 func (m *model) emitEncode() ([]byte, error) {
 	var out source
-	rest := m.Desc.Metadata.Protocol == "rest-xml"
+	rest := m.rest()
 	for _, op := range m.Operations {
 		if rest {
 			if err := m.encodeREST(&out, op); err != nil {
@@ -28,7 +29,7 @@ func (m *model) emitEncode() ([]byte, error) {
 				continue // stands in the element's tag, which the parent writes
 			}
 			encode := m.encodeField
-			if m.Desc.Metadata.Protocol == "json" {
+			if m.json() {
 				encode = m.encodeJSON
 			}
 			if err := encode(&out, f); err != nil {
@@ -179,7 +180,7 @@ func (m *model) encodeREST(out *source, op *operation) error {
 	}
 	switch {
 	case payload != nil && payload.Type.Kind == "stream":
-		out.f("w.Stream, w.Length = v.%s, v.ContentLength\n", payload.Name)
+		out.f("w.Stream, w.Length = v.%s, int64(v.%s)\n", payload.Name, s.length())
 	case payload != nil && payload.Type.Kind == "struct":
 		out.f("if v.%s != nil {\nw.OpenXML(%q)\nw.Body = append%s(w.Body, v.%s)\nw.CloseXML(%q)\n}\n",
 			payload.Name, op.Root, payload.Type.Struct.Name, payload.Name, op.Root)
@@ -189,6 +190,14 @@ func (m *model) encodeREST(out *source, op *operation) error {
 		return fmt.Errorf("%s.%s: payload of type %s is not supported", s.Name, payload.Name, payload.Type.Kind)
 	case op.Bare && len(body) == 1:
 		out.f("w.OpenXML(%q)\nw.Body = wire.AppendText(w.Body, v.%s)\nw.CloseXML(%q)\n", op.Root, body[0].Name, op.Root)
+	case body != nil && m.json():
+		out.f("w.OpenJSON()\nb := w.Body\n")
+		for _, f := range body {
+			if err := m.encodeJSON(out, f); err != nil {
+				return fmt.Errorf("%s.%s: %w", s.Name, f.Name, err)
+			}
+		}
+		out.f("w.Body = append(b, '}')\n")
 	case body != nil:
 		out.f("w.OpenXML(%q)\nb := w.Body\n", op.Root)
 		for _, f := range body {
@@ -200,6 +209,16 @@ func (m *model) encodeREST(out *source, op *operation) error {
 	}
 	out.f("}\n\n")
 	return nil
+}
+
+// length is the header that gives a streaming payload's length.
+func (s *structure) length() string {
+	for _, f := range s.Fields {
+		if f.Wire.Location == "header" && strings.HasSuffix(f.Name, "Length") {
+			return f.Name
+		}
+	}
+	return "ContentLength"
 }
 
 func encodeHeader(out *source, f *field, name, v string) error {

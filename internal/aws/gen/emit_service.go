@@ -9,7 +9,7 @@ import (
 
 // emitService writes the table of operations.
 func (m *model) emitService() ([]byte, error) {
-	protocol := map[string]string{"ec2": "EC2", "query": "Query", "rest-xml": "RestXML", "json": "JSON"}[m.Desc.Metadata.Protocol]
+	protocol := map[string]string{"ec2": "EC2", "query": "Query", "rest-xml": "RestXML", "json": "JSON", "rest-json": "RestJSON"}[m.Desc.Metadata.Protocol]
 	if protocol == "" {
 		return nil, fmt.Errorf("protocol %s is not supported", m.Desc.Metadata.Protocol)
 	}
@@ -32,6 +32,9 @@ func (m *model) emitService() ([]byte, error) {
 		if slices.Contains(m.Add.Unsigned, op.Name) {
 			out.f("Unsigned: true,\n")
 		}
+		if op.Shape.AuthType == "v4-unsigned-body" && m.json() {
+			out.f("UnsignedPayload: true,\n")
+		}
 		m.emitFuncs(&out, op, protocol)
 		out.f("Invoke: func(ctx context.Context, api, in any) (any, error) {\nreturn api.(API).%s(ctx, in.(*%s))\n},\n},\n",
 			op.Name, op.Input.Name)
@@ -50,7 +53,7 @@ func (m *model) emitNamespace(out *source) {
 		out.f("func namespace(string) string { return %q }\n\n", ns)
 		return
 	}
-	if m.Desc.Metadata.Protocol == "json" {
+	if m.json() {
 		out.f("func namespace(string) string { return \"\" }\n\n")
 		return
 	}
@@ -61,12 +64,12 @@ func (m *model) emitNamespace(out *source) {
 
 func (m *model) emitFuncs(out *source, op *operation, protocol string) {
 	in, res := op.Input.Name, op.Output.Name
-	if protocol == "RestXML" {
+	if m.rest() {
 		status := op.Shape.HTTP.ResponseCode
 		if status == 0 {
 			status = 200
 		}
-		out.f("Decode: func(r *wire.Request) (any, error) { return wire.DecodeREST(r, headers%s, decode%s) },\n", op.Name, in)
+		out.f("Decode: func(r *wire.Request) (any, error) { return wire.DecodeREST(wire.%s, r, headers%s, decode%s) },\n", protocol, op.Name, in)
 		out.f("Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, %d, encode%s) },\n", status, res)
 		return
 	}
@@ -86,7 +89,7 @@ func (m *model) emitFuncs(out *source, op *operation, protocol string) {
 // routes gives the Go text of the route of each operation that AWS has, also of those that only the SDK knows.
 func (m *model) routes() (map[string]string, error) {
 	routes := map[string]string{}
-	rest := m.Desc.Metadata.Protocol == "rest-xml"
+	rest := m.rest()
 	for _, name := range m.Names.operations {
 		if m.Desc.Operations[name] != nil {
 			continue
@@ -121,6 +124,10 @@ func (m *model) routes() (map[string]string, error) {
 	}
 	return routes, nil
 }
+
+// rest says that operations are told apart by method and path, json that payloads are JSON.
+func (m *model) rest() bool { return strings.HasPrefix(m.Desc.Metadata.Protocol, "rest-") }
+func (m *model) json() bool { return strings.HasSuffix(m.Desc.Metadata.Protocol, "json") }
 
 type route struct {
 	method, path, header string

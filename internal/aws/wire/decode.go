@@ -54,7 +54,7 @@ func (d *Decoder) unknown(root *Node) {
 		d.fail(awserr.New("UnknownParameter", "The parameter %s is not recognized", short(n.path())))
 	case RestXML:
 		d.fail(malformedXML())
-	case JSON:
+	case JSON, RestJSON:
 		d.fail(awserr.New("ValidationException", "The parameter %s is not recognized", short(n.path())))
 	default:
 		d.fail(awserr.New("ValidationError", "The parameter %s is not recognized", short(n.path())))
@@ -78,7 +78,7 @@ func (d *Decoder) missing(n *Node) {
 		d.fail(malformedXML())
 	default:
 		path, code := n.path(), "ValidationError"
-		if d.protocol == JSON {
+		if d.protocol == JSON || d.protocol == RestJSON {
 			code = "ValidationException"
 		}
 		d.fail(awserr.New(code, "1 validation error detected: Value null at '%s' failed to satisfy constraint: Member must not be null",
@@ -98,6 +98,8 @@ func (d *Decoder) invalid(v Value, kind string) {
 		}
 		d.fail(awserr.New("InvalidArgument", "Provided %s is not a valid %s", v.Name, kind).
 			With("ArgumentName", v.Name).With("ArgumentValue", short(v.Text)))
+	case RestJSON:
+		d.fail(awserr.New("ValidationException", "The value of %s is not a valid %s", v.name(), kind))
 	case JSON:
 		d.fail(awserr.New("SerializationException", "The value of %s is not a valid %s", v.name(), kind))
 	default:
@@ -211,7 +213,7 @@ func (d *Decoder) Time(v Value) time.Time {
 			return t.UTC()
 		}
 	}
-	if d.protocol == JSON {
+	if d.protocol == JSON || d.protocol == RestJSON {
 		if t, ok := seconds(text); ok {
 			return t
 		}

@@ -41,6 +41,14 @@ func EncodeError(p Protocol, w *Response, e *awserr.Error) {
 		b = AppendString(b, "RequestId", w.RequestID)
 		b = AppendString(b, "HostId", w.HostID)
 		b = append(b, "</Error>"...)
+	case RestJSON:
+		w.header().Set("Content-Type", "application/json")
+		w.header().Set("X-Amzn-Errortype", e.Code)
+		b = JSONString(append(b, '{'), "Message", e.Message)
+		for _, f := range e.Fields {
+			b = JSONString(b, f.Name, f.Value)
+		}
+		b = append(b, '}')
 	case JSON:
 		w.header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.header().Set("X-Amzn-Errortype", e.Code)

@@ -21,6 +21,22 @@ const maxJSONDepth = 32
 
 // DecodeJSON decodes a request of the JSON protocol.
 func DecodeJSON[T any](r *Request, decode func(*Decoder, *Node, *T)) (any, error) {
+	root, err := readJSON(r)
+	if err != nil {
+		return nil, err
+	}
+	d := &Decoder{protocol: JSON, request: r}
+	v := new(T)
+	decode(d, root, v)
+	d.unknown(root)
+	if d.err != nil {
+		return nil, d.err
+	}
+	return v, nil
+}
+
+// readJSON reads the object that is a request's payload; none is one without members.
+func readJSON(r *Request) (*Node, error) {
 	root := &Node{}
 	var payload []byte
 	if r.Body != nil {
@@ -40,14 +56,27 @@ func DecodeJSON[T any](r *Request, decode func(*Decoder, *Node, *T)) (any, error
 			return nil, awserr.New("SerializationException", "The request is not a JSON object")
 		}
 	}
-	d := &Decoder{protocol: JSON, request: r}
-	v := new(T)
+	return root, nil
+}
+
+// JSONBody decodes the members of a request of the RestJSON protocol that stand in its payload.
+func JSONBody[T any](d *Decoder, v *T, decode func(*Decoder, *Node, *T)) {
+	if d.err != nil {
+		return // the payload is not worth reading
+	}
+	root, err := readJSON(d.request)
+	if err != nil {
+		d.fail(awserr.From(err))
+		return
+	}
 	decode(d, root, v)
 	d.unknown(root)
-	if d.err != nil {
-		return nil, d.err
-	}
-	return v, nil
+}
+
+// OpenJSON begins the payload of an answer of the RestJSON protocol.
+func (w *Response) OpenJSON() {
+	w.header().Set("Content-Type", "application/json")
+	w.Body = append(w.Body, '{')
 }
 
 // readObject reads { … } into n's children.

@@ -13,10 +13,11 @@ import (
 type Protocol uint8
 
 const (
-	EC2     Protocol = iota + 1 // form in, XML out; lists without "member"
-	Query                       // form in, XML out; lists with "member", results in a wrapper (IAM, STS)
-	RestXML                     // method, path, headers and XML (S3)
-	JSON                        // X-Amz-Target and JSON
+	EC2      Protocol = iota + 1 // form in, XML out; lists without "member"
+	Query                        // form in, XML out; lists with "member", results in a wrapper (IAM, STS)
+	RestXML                      // method, path, headers and XML (S3)
+	JSON                         // X-Amz-Target and JSON
+	RestJSON                     // method, path, headers and JSON (EBS)
 )
 
 // Service describes one AWS service; generated.
@@ -52,6 +53,8 @@ type Operation struct {
 	Route
 	// Unsigned says that nobody has to sign it: what it brings along proves who calls.
 	Unsigned bool
+	// UnsignedPayload says that signatures need not cover its payload (RestJSON).
+	UnsignedPayload bool
 	// Decode makes the typed input (a pointer to the request struct); errors are AWS errors.
 	Decode func(*Request) (any, error)
 	// Invoke calls the operation's method of api, which implements the service's generated API interface.
@@ -69,7 +72,7 @@ type Request struct {
 	Form    url.Values  // query protocols: the merged form; REST: the URL's query
 	Header  http.Header // REST and JSON
 	Labels  []Label     // REST: of the path ("Bucket", "Key")
-	Body    io.Reader   // REST and JSON: the payload, already verified while it is read
+	Body    io.Reader   // REST and JSON: the payload, already verified or verified while it is read
 	Length  int64       // REST: the decoded payload's length, -1 unknown
 }
 

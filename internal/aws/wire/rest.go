@@ -10,9 +10,9 @@ import (
 	"karri.dev/internal/aws/awserr"
 )
 
-// DecodeREST decodes a request of the RestXML protocol. known says which x-amz-* headers the operation has.
-func DecodeREST[T any](r *Request, known func(header string) bool, decode func(*Decoder, *T)) (any, error) {
-	d := &Decoder{protocol: RestXML, request: r, known: known}
+// DecodeREST decodes a request of a REST protocol. known says which x-amz-* headers the operation has.
+func DecodeREST[T any](p Protocol, r *Request, known func(header string) bool, decode func(*Decoder, *T)) (any, error) {
+	d := &Decoder{protocol: p, request: r, known: known}
 	v := new(T)
 	decode(d, v)
 	d.unknownHeaders()
@@ -108,7 +108,12 @@ func (d *Decoder) Split(v Value) []string {
 
 // Need reports a required header, label or query parameter that is missing.
 func (d *Decoder) Need(v Value) {
-	if !v.Set || v.Text == "" {
+	if v.Set && v.Text != "" {
+		return
+	}
+	if d.protocol == RestJSON {
+		d.missing(&Node{name: v.Name})
+	} else {
 		d.fail(awserr.New("InvalidRequest", "Missing required parameter for this request: %s", v.Name))
 	}
 }
@@ -168,7 +173,7 @@ func (d *Decoder) TextPayload() string {
 	return string(payload)
 }
 
-// EncodeREST writes an answer of the RestXML protocol; encode sets headers and payload.
+// EncodeREST writes an answer of a REST protocol; encode sets headers and payload.
 func EncodeREST[T any](w *Response, out any, status int, encode func(*Response, *T)) error {
 	v, err := output[T](out)
 	if err != nil {

@@ -116,7 +116,7 @@ func TestFormMessages(t *testing.T) {
 
 func decodePayload(payload io.Reader, header http.Header, known ...string) (*sample, error) {
 	type request struct{ Sample *sample }
-	v, err := DecodeREST(&Request{Header: header, Body: payload},
+	v, err := DecodeREST(RestXML, &Request{Header: header, Body: payload},
 		func(h string) bool {
 			for _, k := range known {
 				if k == h {

@@ -6,6 +6,7 @@ import (
 
 	"karri.dev/internal/authz"
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
+	shapeebs "karri.dev/internal/aws/shape/ebs"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
@@ -13,6 +14,7 @@ import (
 	shapequotas "karri.dev/internal/aws/shape/servicequotas"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/denial"
+	"karri.dev/internal/service/ebs"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/organizations"
@@ -27,6 +29,7 @@ func NewAuthz(s *store.Store, denials *denial.Codec, log *slog.Logger) *authz.En
 	e := authz.New(authz.Deps{Store: s, Denials: denials, Log: log})
 	err := errors.Join(
 		authz.Register[shapeec2.API](e, shapeec2.Service(), ec2.Permissions()),
+		authz.Register[shapeebs.API](e, shapeebs.Service(), ebs.Permissions()),
 		authz.Register[shapes3.API](e, shapes3.Service(), s3.Permissions()),
 		authz.Register[shapeiam.API](e, shapeiam.Service(), iam.Permissions()),
 		authz.Register[shapecloudtrail.API](e, shapecloudtrail.Service(), authz.Service{Table: authz.Table{"LookupEvents": {}}}),

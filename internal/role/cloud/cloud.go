@@ -21,6 +21,7 @@ import (
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/awserr"
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
+	shapeebs "karri.dev/internal/aws/shape/ebs"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
@@ -49,6 +50,7 @@ import (
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/service/cloudtrail"
+	"karri.dev/internal/service/ebs"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/iam"
 	"karri.dev/internal/service/organizations"
@@ -122,6 +124,7 @@ type Cloud struct {
 	RoleKey    *seal.Sealer // of the credentials of instances' roles; zones have it too
 
 	Chunks   *chunks.Store
+	direct   *ebs.Service
 	roles    *instancerole.Maker
 	SignUp   *signup.Server // nil without mail
 	objects  *s3.Service
@@ -213,6 +216,11 @@ func New(cfg Config, deps Deps) *Cloud {
 		c.EC2.BundleKey = &deps.Bundles.PublicKey
 	}
 	c.Door.Register(shapeec2.Service(), c.EC2)
+	c.direct = ebs.New(ebs.Deps{
+		Store: deps.Store, Chunks: c.Chunks, Images: importer.Bucket, Sealer: deps.Sealer, IDs: deps.IDs, Quotas: c.Quotas, Now: deps.Now, Log: deps.Log,
+		Readable: ec2.MayRestore, Encrypts: ec2.EncryptsByDefault,
+	})
+	c.Door.Register(shapeebs.Service(), c.direct)
 	if deps.Mail != nil {
 		c.SignUp = signup.New(cfg.SignUp, signup.Deps{Store: deps.Store, Identity: c.Identity, IDs: deps.IDs, Mail: deps.Mail, Now: deps.Now, Log: deps.Log})
 		c.Door.Handle("signup/", c.SignUp)
@@ -264,6 +272,7 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g.Go(func() error { return c.objects.RunOutbox(ctx) })
 	g.Go(func() error { return c.objects.RunAccessLogs(ctx) })
 	g.Go(func() error { return c.Chunks.Collect(ctx, c.deps.Store, c.deps.Log) })
+	g.Go(func() error { return c.direct.Run(ctx) })
 	g.Go(func() error { return c.roles.Run(ctx) })
 	if c.SignUp != nil {
 		g.Go(func() error { return c.SignUp.Run(ctx) })

@@ -232,6 +232,7 @@ func denies(err error) bool {
 func members(account string) map[string]string {
 	return map[string]string{
 		"InstanceId": victims["instance"], "VolumeId": victims["volume"], "SnapshotId": victims["snapshot"], "SourceSnapshotId": victims["snapshot"],
+		"ParentSnapshotId": victims["snapshot"], "FirstSnapshotId": victims["snapshot"], "SecondSnapshotId": victims["snapshot"],
 		"ImageId": victims["image"], "SourceImageId": victims["image"], "AllocationId": victims["allocation"], "PublicIp": "198.51.100.77",
 		"KeyPairId": victims["keypair"], "KeyName": "victims-key", "Resource": victims["volume"],
 		"UserName": "target", "RoleName": "target", "GroupName": "target", "Bucket": "private", "Key": "k", "AccountId": account,

@@ -2,6 +2,7 @@ package cloud
 
 import (
 	shapecloudtrail "karri.dev/internal/aws/shape/cloudtrail"
+	shapeebs "karri.dev/internal/aws/shape/ebs"
 	shapeec2 "karri.dev/internal/aws/shape/ec2"
 	shapeiam "karri.dev/internal/aws/shape/iam"
 	shapeorganizations "karri.dev/internal/aws/shape/organizations"
@@ -9,6 +10,7 @@ import (
 	shapequotas "karri.dev/internal/aws/shape/servicequotas"
 	shapests "karri.dev/internal/aws/shape/sts"
 	"karri.dev/internal/aws/wire"
+	"karri.dev/internal/service/ebs"
 	"karri.dev/internal/service/ec2"
 	"karri.dev/internal/service/organizations"
 	"karri.dev/internal/service/s3"
@@ -36,6 +38,7 @@ func Operations() []ServiceOperations {
 		notes   map[string]string
 	}{
 		{shapeec2.Service(), ec2.Notes()},
+		{shapeebs.Service(), ebs.Notes()},
 		{shapes3.Service(), s3.Notes()},
 		{shapeiam.Service(), nil},
 		{shapests.Service(), nil},

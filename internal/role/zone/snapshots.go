@@ -117,7 +117,8 @@ func (z *Zone) cut(ctx context.Context, group []*resource.Snapshot) {
 				return
 			}
 		}
-		z.deps.Log.Warn("snapshot not cut", "snapshot", group[0].ID, "error", err)
+		// Also while a guest shuts down for it, as it was asked to.
+		z.deps.Log.Info("snapshot not cut yet", "snapshot", group[0].ID, "error", err)
 		if z.deps.Now().After(end) || errors.Is(err, block.ErrNotFound) {
 			z.fail(ctx, group, err)
 			return

@@ -318,7 +318,7 @@ func errNoStorage() error {
 // copyOf gives a snapshot of the caller's with the data of another.
 func (s *Service) copyOf(info *call.Info, from *resource.Snapshot, description string, tags resource.Tags) *resource.Snapshot {
 	return &resource.Snapshot{
-		Owned: s.owned(info, tags), ID: s.IDs.Resource("snap-"), VolumeID: "vol-ffffffff", SizeGiB: from.SizeGiB, Description: description,
+		Owned: s.owned(info, tags), ID: s.IDs.Resource("snap-"), VolumeID: resource.NoVolume, SizeGiB: from.SizeGiB, Description: description,
 		State: "completed", Progress: 100, CompletedAt: s.now(), Data: from.Data, Encrypted: from.Encrypted,
 	}
 }

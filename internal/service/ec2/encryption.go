@@ -13,17 +13,20 @@ import (
 // Encryption of volumes and snapshots. There is no KMS yet: each volume has a key of its own, sealed for its account,
 // which AWS's clients see as the account's default key for EBS.
 
-const ebsKeyAlias = "alias/aws/ebs"
+const ebsKeyAlias = resource.EBSKeyAlias
 
 // ebsKeyOf names the key of an account's encrypted volumes, "" for what is not encrypted.
 func ebsKeyOf(o resource.Owned, encrypted bool) string {
 	if !encrypted {
 		return ""
 	}
-	return "arn:aws:kms:" + o.Region + ":" + o.AccountID + ":" + ebsKeyAlias
+	return resource.EBSKey(o)
 }
 
 func encryptionSetting(info *call.Info) string { return "ebs-encryption-by-default/" + ownerKey(info) }
+
+// EncryptsByDefault says whether all that the caller's account makes is encrypted.
+func EncryptsByDefault(r store.Reader, info *call.Info) bool { return encryptsByDefault(r, info) }
 
 func encryptsByDefault(r store.Reader, info *call.Info) bool {
 	return store.Settings.Get(r, encryptionSetting(info)) != nil

@@ -49,8 +49,13 @@ func readFlowLog(in *shape.CreateFlowLogsRequest) (l resource.FlowLog, err error
 	if err := oneOf("logDestinationType", in.LogDestinationType, "cloud-watch-logs", "s3", "kinesis-data-firehose"); err != nil {
 		return l, err
 	}
-	if in.LogDestinationType != "s3" {
-		return l, errUnsupported("Flow logs can be delivered to S3 only: LogDestinationType must be s3.")
+	switch { // a log group and a role to write to it are what the default destination needs
+	case in.LogDestinationType != "s3":
+		return l, errUnsupported("Flow logs can be delivered to S3 only, not to a log group: LogDestinationType must be s3.")
+	case in.LogGroupName != "":
+		return l, awserr.New("InvalidParameter", "LogGroupName is not allowed with the log destination type s3.")
+	case in.DeliverLogsPermissionArn != "":
+		return l, awserr.New("InvalidParameter", "DeliverLogsPermissionArn is not allowed with the log destination type s3.")
 	}
 	l.Kind, l.Traffic, l.Seconds, l.Format = in.ResourceType, in.TrafficType, 600, in.LogFormat
 	if in.MaxAggregationInterval != nil {

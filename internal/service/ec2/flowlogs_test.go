@@ -44,6 +44,13 @@ func TestFlowLogs(t *testing.T) {
 		"InvalidParameterValue type":   func(in *shape.CreateFlowLogsRequest) { in.ResourceType = "Instance" },
 		"InvalidParameterValue word":   func(in *shape.CreateFlowLogsRequest) { in.TrafficType = "accept" },
 		"UnsupportedOperation logs":    func(in *shape.CreateFlowLogsRequest) { in.LogDestinationType = "cloud-watch-logs" },
+		"UnsupportedOperation group": func(in *shape.CreateFlowLogsRequest) {
+			in.LogDestinationType, in.LogDestination, in.LogGroupName, in.DeliverLogsPermissionArn = "", "", "flows", "arn:aws:iam::111122223333:role/flows"
+		},
+		"InvalidParameter group": func(in *shape.CreateFlowLogsRequest) { in.LogGroupName = "flows" },
+		"InvalidParameter role": func(in *shape.CreateFlowLogsRequest) {
+			in.DeliverLogsPermissionArn = "arn:aws:iam::111122223333:role/flows"
+		},
 		"UnsupportedOperation default": func(in *shape.CreateFlowLogsRequest) { in.LogDestinationType = "" },
 		"UnsupportedOperation hose":    func(in *shape.CreateFlowLogsRequest) { in.LogDestinationType = "kinesis-data-firehose" },
 		"UnsupportedOperation transit": func(in *shape.CreateFlowLogsRequest) { in.ResourceType = "TransitGateway" },

@@ -118,8 +118,8 @@ func vpcOperations() map[string]members {
 		"CreateFlowLogs": {
 			on: "vpc-flow-log:+ any:ResourceIds",
 			used: "DryRun ClientToken ResourceIds ResourceType TrafficType LogDestinationType LogDestination LogFormat TagSpecifications MaxAggregationInterval " +
-				"DestinationOptions.FileFormat DestinationOptions.HiveCompatiblePartitions DestinationOptions.PerHourPartition",
-			refused: "DeliverLogsPermissionArn DeliverCrossAccountRole LogGroupName",
+				"DestinationOptions.FileFormat DestinationOptions.HiveCompatiblePartitions DestinationOptions.PerHourPartition DeliverLogsPermissionArn LogGroupName",
+			refused: "DeliverCrossAccountRole",
 			note:    "To S3, as plain text; records span at most 60 seconds.",
 		},
 		"DescribeFlowLogs":                 {used: "DryRun Filter FlowLogIds MaxResults NextToken"},

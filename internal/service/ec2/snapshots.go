@@ -26,6 +26,11 @@ func findSnapshot(r store.Reader, info *call.Info, id string) (*resource.Snapsho
 	return snap, nil
 }
 
+// MayRestore says whether an account may make volumes of a snapshot.
+func MayRestore(r store.Reader, account string, snap *resource.Snapshot) bool {
+	return mayRestore(r, account, snap)
+}
+
 func mayRestore(r store.Reader, account string, snap *resource.Snapshot) bool {
 	if snap.AccountID == account || slices.Contains(snap.Accounts, account) {
 		return true

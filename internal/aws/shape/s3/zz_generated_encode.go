@@ -467,7 +467,7 @@ func encodeGetObjectResult(w *wire.Response, v *GetObjectResult) {
 	w.SetString("x-amz-object-lock-legal-hold", v.ObjectLockLegalHoldStatus)
 	w.SetString("x-amz-checksum-crc64nvme", v.ChecksumCRC64NVME)
 	w.SetString("x-amz-checksum-type", v.ChecksumType)
-	w.Stream, w.Length = v.Body, v.ContentLength
+	w.Stream, w.Length = v.Body, int64(v.ContentLength)
 }
 
 func encodeGetObjectAclResult(w *wire.Response, v *GetObjectAclResult) {

@@ -27,7 +27,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "AbortMultipartUpload", Method: "DELETE", Path: "/{Bucket}/{Key+}", Query: []string{"uploadId"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersAbortMultipartUpload, decodeAbortMultipartUploadRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersAbortMultipartUpload, decodeAbortMultipartUploadRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeAbortMultipartUploadResult)
@@ -39,7 +39,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "CompleteMultipartUpload", Method: "POST", Path: "/{Bucket}/{Key+}", Query: []string{"uploadId"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersCompleteMultipartUpload, decodeCompleteMultipartUploadRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersCompleteMultipartUpload, decodeCompleteMultipartUploadRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeCompleteMultipartUploadResult)
@@ -51,7 +51,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "CopyObject", Method: "PUT", Path: "/{Bucket}/{Key+}", Header: "x-amz-copy-source"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersCopyObject, decodeCopyObjectRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersCopyObject, decodeCopyObjectRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeCopyObjectOutput) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -61,7 +61,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "CreateBucket", Method: "PUT", Path: "/{Bucket}"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersCreateBucket, decodeCreateBucketRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersCreateBucket, decodeCreateBucketRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeCreateBucketResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -71,7 +71,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "CreateMultipartUpload", Method: "POST", Path: "/{Bucket}/{Key+}?uploads", Query: []string{"uploads"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersCreateMultipartUpload, decodeCreateMultipartUploadRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersCreateMultipartUpload, decodeCreateMultipartUploadRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeCreateMultipartUploadResult)
@@ -83,7 +83,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucket", Method: "DELETE", Path: "/{Bucket}"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucket, decodeDeleteBucketRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucket, decodeDeleteBucketRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 204, encodeDeleteBucketResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -93,7 +93,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketAnalyticsConfiguration", Method: "DELETE", Path: "/{Bucket}?analytics", Query: []string{"analytics", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketAnalyticsConfiguration, decodeDeleteBucketAnalyticsConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketAnalyticsConfiguration, decodeDeleteBucketAnalyticsConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketAnalyticsConfigurationResult)
@@ -105,7 +105,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketCors", Method: "DELETE", Path: "/{Bucket}?cors", Query: []string{"cors"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketCors, decodeDeleteBucketCorsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketCors, decodeDeleteBucketCorsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketCorsResult)
@@ -117,7 +117,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketEncryption", Method: "DELETE", Path: "/{Bucket}?encryption", Query: []string{"encryption"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketEncryption, decodeDeleteBucketEncryptionRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketEncryption, decodeDeleteBucketEncryptionRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketEncryptionResult)
@@ -129,7 +129,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketIntelligentTieringConfiguration", Method: "DELETE", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketIntelligentTieringConfiguration, decodeDeleteBucketIntelligentTieringConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketIntelligentTieringConfiguration, decodeDeleteBucketIntelligentTieringConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketIntelligentTieringConfigurationResult)
@@ -141,7 +141,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketInventoryConfiguration", Method: "DELETE", Path: "/{Bucket}?inventory", Query: []string{"inventory", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketInventoryConfiguration, decodeDeleteBucketInventoryConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketInventoryConfiguration, decodeDeleteBucketInventoryConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketInventoryConfigurationResult)
@@ -153,7 +153,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketLifecycle", Method: "DELETE", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketLifecycle, decodeDeleteBucketLifecycleRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketLifecycle, decodeDeleteBucketLifecycleRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketLifecycleResult)
@@ -165,7 +165,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketMetricsConfiguration", Method: "DELETE", Path: "/{Bucket}?metrics", Query: []string{"metrics", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketMetricsConfiguration, decodeDeleteBucketMetricsConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketMetricsConfiguration, decodeDeleteBucketMetricsConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketMetricsConfigurationResult)
@@ -177,7 +177,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketOwnershipControls", Method: "DELETE", Path: "/{Bucket}?ownershipControls", Query: []string{"ownershipControls"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketOwnershipControls, decodeDeleteBucketOwnershipControlsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketOwnershipControls, decodeDeleteBucketOwnershipControlsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketOwnershipControlsResult)
@@ -189,7 +189,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketPolicy", Method: "DELETE", Path: "/{Bucket}?policy", Query: []string{"policy"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketPolicy, decodeDeleteBucketPolicyRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketPolicy, decodeDeleteBucketPolicyRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketPolicyResult)
@@ -201,7 +201,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketReplication", Method: "DELETE", Path: "/{Bucket}?replication", Query: []string{"replication"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketReplication, decodeDeleteBucketReplicationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketReplication, decodeDeleteBucketReplicationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketReplicationResult)
@@ -213,7 +213,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketTagging", Method: "DELETE", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketTagging, decodeDeleteBucketTaggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketTagging, decodeDeleteBucketTaggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketTaggingResult)
@@ -225,7 +225,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteBucketWebsite", Method: "DELETE", Path: "/{Bucket}?website", Query: []string{"website"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteBucketWebsite, decodeDeleteBucketWebsiteRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteBucketWebsite, decodeDeleteBucketWebsiteRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteBucketWebsiteResult)
@@ -237,7 +237,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteObject", Method: "DELETE", Path: "/{Bucket}/{Key+}"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteObject, decodeDeleteObjectRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteObject, decodeDeleteObjectRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 204, encodeDeleteObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -247,7 +247,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteObjectTagging", Method: "DELETE", Path: "/{Bucket}/{Key+}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteObjectTagging, decodeDeleteObjectTaggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteObjectTagging, decodeDeleteObjectTaggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeleteObjectTaggingResult)
@@ -259,7 +259,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeleteObjects", Method: "POST", Path: "/{Bucket}?delete", Query: []string{"delete"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeleteObjects, decodeDeleteObjectsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeleteObjects, decodeDeleteObjectsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeDeleteObjectsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -269,7 +269,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "DeletePublicAccessBlock", Method: "DELETE", Path: "/{Bucket}?publicAccessBlock", Query: []string{"publicAccessBlock"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersDeletePublicAccessBlock, decodeDeletePublicAccessBlockRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersDeletePublicAccessBlock, decodeDeletePublicAccessBlockRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 204, encodeDeletePublicAccessBlockResult)
@@ -281,7 +281,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketAccelerateConfiguration", Method: "GET", Path: "/{Bucket}?accelerate", Query: []string{"accelerate"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketAccelerateConfiguration, decodeGetBucketAccelerateConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketAccelerateConfiguration, decodeGetBucketAccelerateConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketAccelerateConfigurationResult)
@@ -293,7 +293,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketAcl", Method: "GET", Path: "/{Bucket}?acl", Query: []string{"acl"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketAcl, decodeGetBucketAclRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketAcl, decodeGetBucketAclRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetBucketAclResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -303,7 +303,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketAnalyticsConfiguration", Method: "GET", Path: "/{Bucket}?analytics", Query: []string{"analytics", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketAnalyticsConfiguration, decodeGetBucketAnalyticsConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketAnalyticsConfiguration, decodeGetBucketAnalyticsConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketAnalyticsConfigurationResult)
@@ -315,7 +315,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketCors", Method: "GET", Path: "/{Bucket}?cors", Query: []string{"cors"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketCors, decodeGetBucketCorsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketCors, decodeGetBucketCorsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetBucketCorsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -325,7 +325,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketEncryption", Method: "GET", Path: "/{Bucket}?encryption", Query: []string{"encryption"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketEncryption, decodeGetBucketEncryptionRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketEncryption, decodeGetBucketEncryptionRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketEncryptionResult)
@@ -337,7 +337,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketIntelligentTieringConfiguration", Method: "GET", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketIntelligentTieringConfiguration, decodeGetBucketIntelligentTieringConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketIntelligentTieringConfiguration, decodeGetBucketIntelligentTieringConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketIntelligentTieringConfigurationResult)
@@ -349,7 +349,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketInventoryConfiguration", Method: "GET", Path: "/{Bucket}?inventory", Query: []string{"inventory", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketInventoryConfiguration, decodeGetBucketInventoryConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketInventoryConfiguration, decodeGetBucketInventoryConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketInventoryConfigurationResult)
@@ -361,7 +361,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketLifecycleConfiguration", Method: "GET", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketLifecycleConfiguration, decodeGetBucketLifecycleConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketLifecycleConfiguration, decodeGetBucketLifecycleConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketLifecycleConfigurationResult)
@@ -373,7 +373,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketLocation", Method: "GET", Path: "/{Bucket}?location", Query: []string{"location"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketLocation, decodeGetBucketLocationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketLocation, decodeGetBucketLocationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketLocationResult)
@@ -385,7 +385,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketLogging", Method: "GET", Path: "/{Bucket}?logging", Query: []string{"logging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketLogging, decodeGetBucketLoggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketLogging, decodeGetBucketLoggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketLoggingResult)
@@ -397,7 +397,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketMetricsConfiguration", Method: "GET", Path: "/{Bucket}?metrics", Query: []string{"metrics", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketMetricsConfiguration, decodeGetBucketMetricsConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketMetricsConfiguration, decodeGetBucketMetricsConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketMetricsConfigurationResult)
@@ -409,7 +409,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketNotificationConfiguration", Method: "GET", Path: "/{Bucket}?notification", Query: []string{"notification"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketNotificationConfiguration, decodeGetBucketNotificationConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketNotificationConfiguration, decodeGetBucketNotificationConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketNotificationConfigurationResult)
@@ -421,7 +421,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketOwnershipControls", Method: "GET", Path: "/{Bucket}?ownershipControls", Query: []string{"ownershipControls"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketOwnershipControls, decodeGetBucketOwnershipControlsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketOwnershipControls, decodeGetBucketOwnershipControlsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketOwnershipControlsResult)
@@ -433,7 +433,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketPolicy", Method: "GET", Path: "/{Bucket}?policy", Query: []string{"policy"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketPolicy, decodeGetBucketPolicyRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketPolicy, decodeGetBucketPolicyRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketPolicyResult)
@@ -445,7 +445,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketPolicyStatus", Method: "GET", Path: "/{Bucket}?policyStatus", Query: []string{"policyStatus"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketPolicyStatus, decodeGetBucketPolicyStatusRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketPolicyStatus, decodeGetBucketPolicyStatusRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketPolicyStatusResult)
@@ -457,7 +457,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketReplication", Method: "GET", Path: "/{Bucket}?replication", Query: []string{"replication"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketReplication, decodeGetBucketReplicationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketReplication, decodeGetBucketReplicationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketReplicationResult)
@@ -469,7 +469,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketRequestPayment", Method: "GET", Path: "/{Bucket}?requestPayment", Query: []string{"requestPayment"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketRequestPayment, decodeGetBucketRequestPaymentRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketRequestPayment, decodeGetBucketRequestPaymentRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketRequestPaymentResult)
@@ -481,7 +481,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketTagging", Method: "GET", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketTagging, decodeGetBucketTaggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketTagging, decodeGetBucketTaggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketTaggingResult)
@@ -493,7 +493,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketVersioning", Method: "GET", Path: "/{Bucket}?versioning", Query: []string{"versioning"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketVersioning, decodeGetBucketVersioningRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketVersioning, decodeGetBucketVersioningRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketVersioningResult)
@@ -505,7 +505,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetBucketWebsite", Method: "GET", Path: "/{Bucket}?website", Query: []string{"website"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetBucketWebsite, decodeGetBucketWebsiteRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetBucketWebsite, decodeGetBucketWebsiteRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetBucketWebsiteResult)
@@ -517,7 +517,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObject", Method: "GET", Path: "/{Bucket}/{Key+}", Accepts: []string{"partNumber"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObject, decodeGetObjectRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObject, decodeGetObjectRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -527,7 +527,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObjectAcl", Method: "GET", Path: "/{Bucket}/{Key+}?acl", Query: []string{"acl"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObjectAcl, decodeGetObjectAclRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObjectAcl, decodeGetObjectAclRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeGetObjectAclResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -537,7 +537,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObjectAttributes", Method: "GET", Path: "/{Bucket}/{Key+}?attributes", Query: []string{"attributes"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObjectAttributes, decodeGetObjectAttributesRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObjectAttributes, decodeGetObjectAttributesRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetObjectAttributesResult)
@@ -549,7 +549,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObjectLegalHold", Method: "GET", Path: "/{Bucket}/{Key+}?legal-hold", Query: []string{"legal-hold"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObjectLegalHold, decodeGetObjectLegalHoldRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObjectLegalHold, decodeGetObjectLegalHoldRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetObjectLegalHoldResult)
@@ -561,7 +561,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObjectLockConfiguration", Method: "GET", Path: "/{Bucket}?object-lock", Query: []string{"object-lock"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObjectLockConfiguration, decodeGetObjectLockConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObjectLockConfiguration, decodeGetObjectLockConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetObjectLockConfigurationResult)
@@ -573,7 +573,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObjectRetention", Method: "GET", Path: "/{Bucket}/{Key+}?retention", Query: []string{"retention"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObjectRetention, decodeGetObjectRetentionRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObjectRetention, decodeGetObjectRetentionRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetObjectRetentionResult)
@@ -585,7 +585,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetObjectTagging", Method: "GET", Path: "/{Bucket}/{Key+}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetObjectTagging, decodeGetObjectTaggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetObjectTagging, decodeGetObjectTaggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetObjectTaggingResult)
@@ -597,7 +597,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "GetPublicAccessBlock", Method: "GET", Path: "/{Bucket}?publicAccessBlock", Query: []string{"publicAccessBlock"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersGetPublicAccessBlock, decodeGetPublicAccessBlockRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersGetPublicAccessBlock, decodeGetPublicAccessBlockRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeGetPublicAccessBlockResult)
@@ -609,7 +609,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "HeadBucket", Method: "HEAD", Path: "/{Bucket}"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersHeadBucket, decodeHeadBucketRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersHeadBucket, decodeHeadBucketRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeHeadBucketResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -619,7 +619,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "HeadObject", Method: "HEAD", Path: "/{Bucket}/{Key+}", Accepts: []string{"partNumber"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersHeadObject, decodeHeadObjectRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersHeadObject, decodeHeadObjectRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeHeadObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -629,7 +629,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListBucketAnalyticsConfigurations", Method: "GET", Path: "/{Bucket}?analytics", Query: []string{"analytics"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListBucketAnalyticsConfigurations, decodeListBucketAnalyticsConfigurationsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListBucketAnalyticsConfigurations, decodeListBucketAnalyticsConfigurationsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeListBucketAnalyticsConfigurationsResult)
@@ -641,7 +641,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListBucketIntelligentTieringConfigurations", Method: "GET", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListBucketIntelligentTieringConfigurations, decodeListBucketIntelligentTieringConfigurationsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListBucketIntelligentTieringConfigurations, decodeListBucketIntelligentTieringConfigurationsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeListBucketIntelligentTieringConfigurationsResult)
@@ -653,7 +653,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListBucketInventoryConfigurations", Method: "GET", Path: "/{Bucket}?inventory", Query: []string{"inventory"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListBucketInventoryConfigurations, decodeListBucketInventoryConfigurationsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListBucketInventoryConfigurations, decodeListBucketInventoryConfigurationsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeListBucketInventoryConfigurationsResult)
@@ -665,7 +665,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListBucketMetricsConfigurations", Method: "GET", Path: "/{Bucket}?metrics", Query: []string{"metrics"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListBucketMetricsConfigurations, decodeListBucketMetricsConfigurationsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListBucketMetricsConfigurations, decodeListBucketMetricsConfigurationsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeListBucketMetricsConfigurationsResult)
@@ -677,7 +677,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListBuckets", Method: "GET", Path: "/"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListBuckets, decodeListBucketsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListBuckets, decodeListBucketsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeListBucketsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -687,7 +687,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListMultipartUploads", Method: "GET", Path: "/{Bucket}?uploads", Query: []string{"uploads"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListMultipartUploads, decodeListMultipartUploadsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListMultipartUploads, decodeListMultipartUploadsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeListMultipartUploadsResult)
@@ -699,7 +699,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListObjectVersions", Method: "GET", Path: "/{Bucket}?versions", Query: []string{"versions"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListObjectVersions, decodeListObjectVersionsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListObjectVersions, decodeListObjectVersionsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodeListObjectVersionsResult)
@@ -711,7 +711,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListObjects", Method: "GET", Path: "/{Bucket}"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListObjects, decodeListObjectsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListObjects, decodeListObjectsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeListObjectsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -721,7 +721,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListObjectsV2", Method: "GET", Path: "/{Bucket}?list-type=2", Query: []string{"list-type=2"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListObjectsV2, decodeListObjectsV2Request)
+				return wire.DecodeREST(wire.RestXML, r, headersListObjectsV2, decodeListObjectsV2Request)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeListObjectsV2Result) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -731,7 +731,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "ListParts", Method: "GET", Path: "/{Bucket}/{Key+}", Query: []string{"uploadId"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersListParts, decodeListPartsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersListParts, decodeListPartsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeListPartsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -741,7 +741,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketAccelerateConfiguration", Method: "PUT", Path: "/{Bucket}?accelerate", Query: []string{"accelerate"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketAccelerateConfiguration, decodePutBucketAccelerateConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketAccelerateConfiguration, decodePutBucketAccelerateConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketAccelerateConfigurationResult)
@@ -753,7 +753,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketAcl", Method: "PUT", Path: "/{Bucket}?acl", Query: []string{"acl"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketAcl, decodePutBucketAclRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketAcl, decodePutBucketAclRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutBucketAclResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -763,7 +763,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketAnalyticsConfiguration", Method: "PUT", Path: "/{Bucket}?analytics", Query: []string{"analytics", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketAnalyticsConfiguration, decodePutBucketAnalyticsConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketAnalyticsConfiguration, decodePutBucketAnalyticsConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketAnalyticsConfigurationResult)
@@ -775,7 +775,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketCors", Method: "PUT", Path: "/{Bucket}?cors", Query: []string{"cors"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketCors, decodePutBucketCorsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketCors, decodePutBucketCorsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutBucketCorsResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -785,7 +785,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketEncryption", Method: "PUT", Path: "/{Bucket}?encryption", Query: []string{"encryption"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketEncryption, decodePutBucketEncryptionRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketEncryption, decodePutBucketEncryptionRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketEncryptionResult)
@@ -797,7 +797,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketIntelligentTieringConfiguration", Method: "PUT", Path: "/{Bucket}?intelligent-tiering", Query: []string{"intelligent-tiering", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketIntelligentTieringConfiguration, decodePutBucketIntelligentTieringConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketIntelligentTieringConfiguration, decodePutBucketIntelligentTieringConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketIntelligentTieringConfigurationResult)
@@ -809,7 +809,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketInventoryConfiguration", Method: "PUT", Path: "/{Bucket}?inventory", Query: []string{"inventory", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketInventoryConfiguration, decodePutBucketInventoryConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketInventoryConfiguration, decodePutBucketInventoryConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketInventoryConfigurationResult)
@@ -821,7 +821,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketLifecycleConfiguration", Method: "PUT", Path: "/{Bucket}?lifecycle", Query: []string{"lifecycle"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketLifecycleConfiguration, decodePutBucketLifecycleConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketLifecycleConfiguration, decodePutBucketLifecycleConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketLifecycleConfigurationResult)
@@ -833,7 +833,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketLogging", Method: "PUT", Path: "/{Bucket}?logging", Query: []string{"logging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketLogging, decodePutBucketLoggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketLogging, decodePutBucketLoggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketLoggingResult)
@@ -845,7 +845,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketMetricsConfiguration", Method: "PUT", Path: "/{Bucket}?metrics", Query: []string{"metrics", "id"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketMetricsConfiguration, decodePutBucketMetricsConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketMetricsConfiguration, decodePutBucketMetricsConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketMetricsConfigurationResult)
@@ -857,7 +857,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketNotificationConfiguration", Method: "PUT", Path: "/{Bucket}?notification", Query: []string{"notification"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketNotificationConfiguration, decodePutBucketNotificationConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketNotificationConfiguration, decodePutBucketNotificationConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketNotificationConfigurationResult)
@@ -869,7 +869,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketOwnershipControls", Method: "PUT", Path: "/{Bucket}?ownershipControls", Query: []string{"ownershipControls"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketOwnershipControls, decodePutBucketOwnershipControlsRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketOwnershipControls, decodePutBucketOwnershipControlsRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketOwnershipControlsResult)
@@ -881,7 +881,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketPolicy", Method: "PUT", Path: "/{Bucket}?policy", Query: []string{"policy"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketPolicy, decodePutBucketPolicyRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketPolicy, decodePutBucketPolicyRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketPolicyResult)
@@ -893,7 +893,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketReplication", Method: "PUT", Path: "/{Bucket}?replication", Query: []string{"replication"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketReplication, decodePutBucketReplicationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketReplication, decodePutBucketReplicationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketReplicationResult)
@@ -905,7 +905,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketRequestPayment", Method: "PUT", Path: "/{Bucket}?requestPayment", Query: []string{"requestPayment"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketRequestPayment, decodePutBucketRequestPaymentRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketRequestPayment, decodePutBucketRequestPaymentRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketRequestPaymentResult)
@@ -917,7 +917,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketTagging", Method: "PUT", Path: "/{Bucket}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketTagging, decodePutBucketTaggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketTagging, decodePutBucketTaggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketTaggingResult)
@@ -929,7 +929,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketVersioning", Method: "PUT", Path: "/{Bucket}?versioning", Query: []string{"versioning"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketVersioning, decodePutBucketVersioningRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketVersioning, decodePutBucketVersioningRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketVersioningResult)
@@ -941,7 +941,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutBucketWebsite", Method: "PUT", Path: "/{Bucket}?website", Query: []string{"website"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutBucketWebsite, decodePutBucketWebsiteRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutBucketWebsite, decodePutBucketWebsiteRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutBucketWebsiteResult)
@@ -953,7 +953,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutObject", Method: "PUT", Path: "/{Bucket}/{Key+}"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutObject, decodePutObjectRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutObject, decodePutObjectRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutObjectResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -963,7 +963,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutObjectAcl", Method: "PUT", Path: "/{Bucket}/{Key+}?acl", Query: []string{"acl"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutObjectAcl, decodePutObjectAclRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutObjectAcl, decodePutObjectAclRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodePutObjectAclResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -973,7 +973,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutObjectLegalHold", Method: "PUT", Path: "/{Bucket}/{Key+}?legal-hold", Query: []string{"legal-hold"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutObjectLegalHold, decodePutObjectLegalHoldRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutObjectLegalHold, decodePutObjectLegalHoldRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutObjectLegalHoldResult)
@@ -985,7 +985,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutObjectLockConfiguration", Method: "PUT", Path: "/{Bucket}?object-lock", Query: []string{"object-lock"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutObjectLockConfiguration, decodePutObjectLockConfigurationRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutObjectLockConfiguration, decodePutObjectLockConfigurationRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutObjectLockConfigurationResult)
@@ -997,7 +997,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutObjectRetention", Method: "PUT", Path: "/{Bucket}/{Key+}?retention", Query: []string{"retention"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutObjectRetention, decodePutObjectRetentionRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutObjectRetention, decodePutObjectRetentionRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutObjectRetentionResult)
@@ -1009,7 +1009,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutObjectTagging", Method: "PUT", Path: "/{Bucket}/{Key+}?tagging", Query: []string{"tagging"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutObjectTagging, decodePutObjectTaggingRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutObjectTagging, decodePutObjectTaggingRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutObjectTaggingResult)
@@ -1021,7 +1021,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "PutPublicAccessBlock", Method: "PUT", Path: "/{Bucket}?publicAccessBlock", Query: []string{"publicAccessBlock"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersPutPublicAccessBlock, decodePutPublicAccessBlockRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersPutPublicAccessBlock, decodePutPublicAccessBlockRequest)
 			},
 			Encode: func(w *wire.Response, out any) error {
 				return wire.EncodeREST(w, out, 200, encodePutPublicAccessBlockResult)
@@ -1033,7 +1033,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "UploadPart", Method: "PUT", Path: "/{Bucket}/{Key+}", Query: []string{"partNumber", "uploadId"}},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersUploadPart, decodeUploadPartRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersUploadPart, decodeUploadPartRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeUploadPartResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
@@ -1043,7 +1043,7 @@ func operations() []wire.Operation {
 		{
 			Route: wire.Route{Name: "UploadPartCopy", Method: "PUT", Path: "/{Bucket}/{Key+}", Query: []string{"partNumber", "uploadId"}, Header: "x-amz-copy-source"},
 			Decode: func(r *wire.Request) (any, error) {
-				return wire.DecodeREST(r, headersUploadPartCopy, decodeUploadPartCopyRequest)
+				return wire.DecodeREST(wire.RestXML, r, headersUploadPartCopy, decodeUploadPartCopyRequest)
 			},
 			Encode: func(w *wire.Response, out any) error { return wire.EncodeREST(w, out, 200, encodeUploadPartCopyResult) },
 			Invoke: func(ctx context.Context, api, in any) (any, error) {

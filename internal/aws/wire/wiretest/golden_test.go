@@ -94,7 +94,7 @@ func decoded(t *testing.T, s tested, op wire.Operation, request string) string {
 		payload = body
 		r = httptest.NewRequest("POST", "/", nil)
 		r.Header.Set("X-Amz-Target", target)
-	case wire.RestXML:
+	case wire.RestXML, wire.RestJSON:
 		var err error
 		// A blank line ends the headers; the payload's length is not among them.
 		if r, err = http.ReadRequest(bufio.NewReader(strings.NewReader(request))); err != nil {
@@ -152,7 +152,7 @@ func answered(t *testing.T, s tested, op wire.Operation) string {
 // TestVersions wants each API version to be answered in its own namespace, and nothing else to get there.
 func TestVersions(t *testing.T) {
 	for _, s := range services() {
-		if s.Protocol == wire.RestXML || s.Protocol == wire.JSON {
+		if s.Protocol != wire.EC2 && s.Protocol != wire.Query {
 			continue
 		}
 		if ns := s.Namespace("2011-01-01"); !strings.HasSuffix(ns, "/2011-01-01/") {

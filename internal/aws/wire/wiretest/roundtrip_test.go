@@ -73,6 +73,9 @@ func roundTrip(t *testing.T, s tested, srv *server, client any, operation string
 // still reads the payload of a request or result, so that it can be compared.
 func still(v any) {
 	f := reflect.ValueOf(v).Elem().FieldByName("Body")
+	if !f.IsValid() {
+		f = reflect.ValueOf(v).Elem().FieldByName("BlockData")
+	}
 	if !f.IsValid() || f.IsNil() {
 		return
 	}

@@ -98,6 +98,10 @@ func route(service *wire.Service, r *http.Request, payload []byte) (*wire.Reques
 		op, err := service.Target(r.Header.Get("X-Amz-Target"))
 		return &wire.Request{Body: bytes.NewReader(payload), Length: int64(len(payload))}, op, err
 	}
+	if service.Protocol == wire.RestJSON {
+		_, op, labels, err := service.MatchPath(r.Method, r.URL.EscapedPath())
+		return &wire.Request{Form: r.URL.Query(), Header: r.Header, Labels: labels, Body: bytes.NewReader(payload), Length: int64(len(payload))}, op, err
+	}
 	if service.Protocol != wire.RestXML {
 		form, err := url.ParseQuery(string(payload))
 		if err != nil {
@@ -125,7 +129,7 @@ func dump(service *wire.Service, r *http.Request, payload []byte) string {
 		}
 		return r.Header.Get("X-Amz-Target") + "\n" + b.String() + "\n"
 	}
-	if service.Protocol != wire.RestXML {
+	if service.Protocol != wire.RestXML && service.Protocol != wire.RestJSON {
 		lines := strings.Split(string(payload), "&")
 		slices.Sort(lines)
 		return strings.Join(lines, "\n") + "\n"

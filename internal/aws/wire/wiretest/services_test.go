@@ -8,6 +8,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	awscloudtrail "github.com/aws/aws-sdk-go-v2/service/cloudtrail"
+	awsebs "github.com/aws/aws-sdk-go-v2/service/ebs"
 	awsec2 "github.com/aws/aws-sdk-go-v2/service/ec2"
 	awsiam "github.com/aws/aws-sdk-go-v2/service/iam"
 	awsorganizations "github.com/aws/aws-sdk-go-v2/service/organizations"
@@ -16,6 +17,7 @@ import (
 	awssts "github.com/aws/aws-sdk-go-v2/service/sts"
 
 	"karri.dev/internal/aws/shape/cloudtrail"
+	"karri.dev/internal/aws/shape/ebs"
 	"karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/aws/shape/iam"
 	"karri.dev/internal/aws/shape/organizations"
@@ -44,10 +46,21 @@ func services() []tested {
 		{cloudtrail.Service(), reflect.TypeFor[cloudtrail.API](), func(c aws.Config) any { return awscloudtrail.NewFromConfig(c) }, hard, nil, nil},
 		{organizations.Service(), reflect.TypeFor[organizations.API](), func(c aws.Config) any { return awsorganizations.NewFromConfig(c) }, hard, nil, nil},
 		{servicequotas.Service(), reflect.TypeFor[servicequotas.API](), func(c aws.Config) any { return awsquotas.NewFromConfig(c) }, hard, nil, nil},
+		{ebs.Service(), reflect.TypeFor[ebs.API](), func(c aws.Config) any { return awsebs.NewFromConfig(c) }, "", ebsBlock, ebsBlock},
 		{s3.Service(), reflect.TypeFor[s3.API](), func(c aws.Config) any {
 			return awss3.NewFromConfig(c, func(o *awss3.Options) { o.UsePathStyle = true })
 		}, "", s3Request, s3Answer},
 	}
+}
+
+func ebsBlock(path string) (any, bool) {
+	switch path {
+	case "BlockData":
+		return text("hello"), true
+	case "DataLength":
+		return int64(5), true
+	}
+	return nil, false
 }
 
 // s3Key is a key as hard as they come: it must arrive byte for byte.
