@@ -1,7 +1,11 @@
 package bundle
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
+	"crypto/aes"
+	"crypto/cipher"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -196,6 +200,65 @@ func TestHostile(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A bundle that is small and would become large is read no further than its manifest says, whoever signed it.
+func TestDecompressionBombs(t *testing.T) {
+	p := pairs()
+	for name, c := range map[string]struct {
+		head tar.Header
+		tail int // zeros after the file
+		want string
+	}{
+		"endless":          {tar.Header{Name: "disk.img", Size: 4000, Typeflag: tar.TypeReg}, 200 << 20, "longer than its image"},
+		"larger than said": {tar.Header{Name: "disk.img", Size: 200 << 20, Typeflag: tar.TypeReg}, 200 << 20, "209715200 bytes"},
+		"a link":           {tar.Header{Name: "disk.img", Linkname: "/etc/passwd", Typeflag: tar.TypeSymlink}, 0, "other than a file"},
+	} {
+		raw, parts := made(t, bytes.Repeat([]byte("data"), 1000), nil)
+		m, err := Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		secret, err := m.Cloud(p[0].key, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, err := aes.NewCipher(secret.key[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Parts, m.BundledSize = nil, 0
+		w := &partWriter{m: m, open: parts.create}
+		enc := &encrypter{mode: cipher.NewCBCEncrypter(block, secret.iv[:]), w: w}
+		zip := gzip.NewWriter(enc)
+		archive := tar.NewWriter(zip)
+		if err := archive.WriteHeader(&c.head); err != nil {
+			t.Fatal(err)
+		}
+		if c.head.Size == 4000 {
+			if _, err := archive.Write(make([]byte, 4000)); err != nil {
+				t.Fatal(err)
+			}
+			archive.Flush()
+		}
+		zeros := make([]byte, 1<<20)
+		for range c.tail >> 20 {
+			zip.Write(zeros)
+		}
+		if err := errors.Join(zip.Close(), enc.close(), w.close()); err != nil {
+			t.Fatal(err)
+		}
+		wrote := 0
+		err = m.Read(secret, parts.open, countWriter(func(n int) { wrote += n }), 1<<40)
+		var bad *Invalid
+		if !errors.As(err, &bad) || !strings.Contains(bad.Reason, c.want) || wrote > 4000 {
+			t.Errorf("%s: %v, %d bytes written", name, err, wrote)
+		}
+	}
+}
+
+type countWriter func(n int)
+
+func (c countWriter) Write(b []byte) (int, error) { c(len(b)); return len(b), nil }
 
 func TestWriteRefuses(t *testing.T) {
 	p := pairs()

@@ -2,6 +2,7 @@ package importmanifest
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -40,6 +41,27 @@ func TestParse(t *testing.T) {
 		var bad *Invalid
 		if _, err := Parse([]byte(strings.ReplaceAll(good, change[0], change[1]))); !errors.As(err, &bad) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// Documents that are meant to cost whoever reads them.
+func TestBombs(t *testing.T) {
+	entities := `<!DOCTYPE manifest [<!ENTITY a0 "x">`
+	for i := range 30 {
+		entities += fmt.Sprintf(`<!ENTITY a%d "&a%d;&a%d;">`, i+1, i, i)
+	}
+	for name, doc := range map[string]string{
+		"entities":        entities + "]>" + strings.Replace(good, "2010-11-15", "&a30;", 1),
+		"external entity": `<!DOCTYPE manifest [<!ENTITY a SYSTEM "file:///etc/passwd">]>` + strings.Replace(good, "2010-11-15", "&a;", 1),
+		"deep":            strings.Repeat("<manifest>", MaxBytes/10),
+		"deep inside":     "<manifest><version>2010-11-15</version>" + strings.Repeat("<a>", MaxBytes/4),
+		"large":           good + strings.Repeat(" ", MaxBytes),
+		"many parts":      strings.Replace(good, "</parts>", strings.Repeat(`<part index="2"/>`, 20000)+"</parts>", 1),
+	} {
+		var bad *Invalid
+		if _, err := Parse([]byte(doc)); !errors.As(err, &bad) || len(bad.Reason) > 400 {
+			t.Errorf("%s: %.500v", name, err)
 		}
 	}
 }
