@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"karri.dev/internal/object"
+	"karri.dev/internal/qcow2"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
 )
@@ -70,15 +71,7 @@ func (im *Importer) exportImage(ctx context.Context, task *resource.ExportTask) 
 		}
 	}
 	report("validating", 1)
-	o, err := im.deps.Objects.Get(ctx, Bucket, task.Data.Key, "")
-	if errors.Is(err, object.ErrNotFound) {
-		return &BadImage{Reason: fmt.Sprintf("The image %s was deregistered meanwhile", task.ImageID)}
-	}
-	if err != nil {
-		return err
-	}
-	err = im.fetch(o, in)
-	if err = errors.Join(err, o.Close()); err != nil {
+	if err := im.fetchDisk(ctx, task, in); err != nil {
 		return spaceError(err)
 	}
 	report("converting", exportRead)
@@ -90,19 +83,43 @@ func (im *Importer) exportImage(ctx context.Context, task *resource.ExportTask) 
 	if err := im.deliver(ctx, task, out); err != nil {
 		return spaceError(err)
 	}
-	err = im.changeExport(ctx, task.ID, func(t *resource.ExportTask) {
+	return im.changeExport(ctx, task.ID, func(t *resource.ExportTask) {
 		t.Status, t.StatusMessage, t.Progress, t.EndedAt = "completed", "", 100, im.deps.Now().UTC()
 	})
-	return err
 }
 
-// fetch copies an image's data into a file.
-func (im *Importer) fetch(o object.Object, path string) error {
-	body, err := o.Range(0, o.Meta().Size)
+// fetchDisk makes a qcow2 file of what an export is of: an image's data, which is such a file, or a snapshot's blocks.
+func (im *Importer) fetchDisk(ctx context.Context, task *resource.ExportTask, path string) error {
+	if task.Data.Format != "qcow2" {
+		disk, closer, err := im.deps.OpenData(ctx, &task.Data)
+		if err != nil {
+			return fmt.Errorf("open the disk: %w", err)
+		}
+		defer closer.Close()
+		img, err := qcow2.NewImage(ctx, disk, false, func(int) {})
+		if err != nil {
+			return fmt.Errorf("read the disk: %w", err)
+		}
+		r := img.Reader(ctx)
+		defer r.Close()
+		return im.fetch(r, path)
+	}
+	o, err := im.deps.Objects.Get(ctx, Bucket, task.Data.Key, "")
+	if errors.Is(err, object.ErrNotFound) {
+		return &BadImage{Reason: fmt.Sprintf("The image %s was deregistered meanwhile", task.ImageID)}
+	}
 	if err != nil {
 		return err
 	}
-	defer body.Close()
+	body, err := o.Range(0, o.Meta().Size)
+	if err == nil {
+		err = errors.Join(im.fetch(body, path), body.Close())
+	}
+	return errors.Join(err, o.Close())
+}
+
+// fetch copies an image's data into a file.
+func (im *Importer) fetch(body io.Reader, path string) error {
 	w, err := newHoled(path, im.cfg.Reserve)
 	if err != nil {
 		return err

@@ -21,6 +21,7 @@ import (
 	"karri.dev/internal/object/disk"
 	"karri.dev/internal/qcow2"
 	"karri.dev/internal/resource"
+	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
 )
 
@@ -498,6 +499,44 @@ func TestExport(t *testing.T) {
 	f.kill()
 	if left, err := os.ReadDir(f.scratch); err != nil || len(left) != 0 {
 		t.Errorf("the scratch folder holds %v, %v", left, err)
+	}
+}
+
+// What is exported of a snapshot is a qcow2 file of its blocks.
+func TestExportOfASnapshot(t *testing.T) {
+	f := setup(t)
+	disk := append(bytes.Repeat(sector, 300), make([]byte, 1<<20)...)
+	f.update(func(tx *store.Tx) error {
+		return store.ExportTasks.Put(tx, &resource.ExportTask{
+			Owned: resource.Owned{AccountID: account}, ID: "export-ami-1", ImageID: "ami-1", Data: resource.ImageData{Key: "x", Format: "chunks"},
+			Format: "raw", Bucket: "mine", Status: "active",
+		})
+	})
+	var got []byte
+	im := New(Config{Scratch: f.scratch}, Deps{
+		Store: f.store, Objects: f.objects, Now: time.Now, Log: slog.New(slog.DiscardHandler),
+		OpenData: func(context.Context, *resource.ImageData) (sparse.Disk, io.Closer, error) {
+			return memoryDisk{bytes.NewReader(disk)}, io.NopCloser(nil), nil
+		},
+		Converter: converterFunc(func(_ context.Context, in, out string) error {
+			file, err := os.Open(in)
+			if err != nil {
+				return err
+			}
+			defer file.Close()
+			d, err := qcow2.Open(file, nil)
+			if err != nil {
+				return err
+			}
+			got, err = io.ReadAll(io.NewSectionReader(d, 0, d.Size()))
+			return errors.Join(err, os.WriteFile(out, []byte("whole"), 0o600))
+		}),
+	})
+	if err := im.exportImage(t.Context(), store.ExportTasks.Get(f.store.Snapshot(), "export-ami-1")); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, disk) {
+		t.Errorf("another disk of %d bytes", len(got))
 	}
 }
 

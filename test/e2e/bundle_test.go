@@ -66,6 +66,37 @@ func TestBundles(t *testing.T) {
 	if out := c.login(pair, i, "echo $((6*7)); cat /proc/cmdline"); !strings.HasPrefix(out, "42") || !strings.Contains(out, "root=/dev/vda ") {
 		t.Errorf("in the guest: %q", out)
 	}
+	// The cloud bundles the instance: its guest is restarted, and what it wrote is in the bundle, signed by the cloud.
+	boot := c.login(pair, i, "echo marked | dd of=/dev/vda bs=512 seek=9 2>/dev/null; sync; cat /proc/sys/kernel/random/boot_id")
+	access := func(name string) string {
+		for _, v := range c.env {
+			if value, ok := strings.CutPrefix(v, name+"="); ok {
+				return value
+			}
+		}
+		t.Fatalf("karrirc has no %s", name)
+		return ""
+	}
+	task := c.text("BundleTask.BundleId", "bundle-instance", "--instance-id", i.ID, "--bucket", "bundles", "--prefix", "classic/instance",
+		"--owner-akid", access("AWS_ACCESS_KEY_ID"), "--owner-sak", access("AWS_SECRET_ACCESS_KEY"))
+	c.refused("BundlingInProgress", "ec2", "bundle-instance", "--instance-id", i.ID, "--bucket", "bundles", "--prefix", "again",
+		"--owner-akid", access("AWS_ACCESS_KEY_ID"), "--owner-sak", access("AWS_SECRET_ACCESS_KEY"))
+	eventually(t, "the instance is bundled", 3*time.Minute, func() bool {
+		state := c.text("BundleTasks[0].[State,BundleTaskError.Message]", "describe-bundle-tasks", "--bundle-ids", task)
+		if strings.HasPrefix(state, "failed") {
+			t.Fatal(state)
+		}
+		return strings.HasPrefix(state, "complete")
+	})
+	register("bundled", "bundles/classic/instance.manifest.xml")
+	good("download-bundle", "-b", "bundles/classic", "-m", "instance.manifest.xml", "-d", filepath.Join(dir, "instance"))
+	copied := good("unbundle", "-m", filepath.Join(dir, "instance", "instance.manifest.xml"), "-k", key, "-d", filepath.Join(dir, "instance"))
+	if out := must(t, "dd", "if="+copied, "bs=512", "skip=9", "count=1", "status=none"); !strings.HasPrefix(out, "marked\n") {
+		t.Errorf("the bundled disk has %q", out)
+	}
+	if out := c.login(pair, i, "cat /proc/sys/kernel/random/boot_id"); out == boot {
+		t.Error("the guest was not restarted")
+	}
 	c.terminate(i.ID)
 
 	// There and back again, with the owner's key.

@@ -2,10 +2,12 @@ package ec2
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/filter"
 	"karri.dev/internal/resource"
@@ -47,7 +49,7 @@ func (s *Service) ExportImage(ctx context.Context, in *shape.ExportImageRequest)
 		ImageID: imageID(in.ImageId), Format: strings.ToLower(in.DiskImageFormat), RoleName: in.RoleName,
 		Bucket: in.S3ExportLocation.S3Bucket, Prefix: in.S3ExportLocation.S3Prefix, Status: importActive, StatusMessage: "pending",
 	}
-	if _, err := exportable(s.Store.Snapshot(), task, func(r store.Reader) (*resource.Image, error) { return ownImage(r, info, in.ImageId) }); err != nil {
+	if _, err := exportable(s.Store.Snapshot(), info, in.ImageId); err != nil {
 		return nil, err
 	}
 	if in.DryRun == nil || !*in.DryRun {
@@ -83,11 +85,9 @@ func (s *Service) ExportImage(ctx context.Context, in *shape.ExportImageRequest)
 				return nil
 			}
 		}
-		img, err := exportable(tx, task, func(r store.Reader) (*resource.Image, error) { return ownImage(r, info, in.ImageId) })
-		if err != nil {
+		if task.Data, err = exportable(tx, info, in.ImageId); err != nil {
 			return err
 		}
-		task.Data = img.Data
 		return store.ExportTasks.Put(tx, task)
 	})
 	if err != nil {
@@ -100,20 +100,34 @@ func (s *Service) ExportImage(ctx context.Context, in *shape.ExportImageRequest)
 	}, nil
 }
 
-// exportable gives the image of a task, if its disk is one that can be exported.
-func exportable(r store.Reader, task *resource.ExportTask, find func(store.Reader) (*resource.Image, error)) (*resource.Image, error) {
-	img, err := find(r)
+// exportable gives the data of an image's root disk, if it is one that can be exported: of an image made of snapshots it is
+// the root device's.
+func exportable(r store.Reader, info *call.Info, id string) (data resource.ImageData, err error) {
+	img, err := ownImage(r, info, id)
 	switch {
 	case err != nil:
-		return nil, err
+		return data, err
 	case img.State != resource.ImageAvailable:
-		return nil, awserr.New("IncorrectState", "The image %s is %s: only an available one can be exported.", img.ID, img.State)
+		return data, awserr.New("IncorrectState", "The image %s is %s: only an available one can be exported.", img.ID, img.State)
 	case img.Kind != "machine":
-		return nil, awserr.New("InvalidParameter", "The image %s is a %s: only machine images can be exported.", img.ID, img.Kind)
-	case img.Data.Key == "" || img.Data.Format != "qcow2":
-		return nil, errUnsupported("The image %s was made of a snapshot: such images cannot be exported by this cloud yet.", img.ID)
+		return data, awserr.New("InvalidParameter", "The image %s is a %s: only machine images can be exported.", img.ID, img.Kind)
+	case img.Data.Key != "":
+		return img.Data, nil
 	}
-	return img, nil
+	root := slices.IndexFunc(img.Mappings, func(m resource.ImageMapping) bool { return sameDevice(m.Device, img.RootDeviceName) })
+	if root < 0 {
+		return data, errUnsupported("The image %s has no root disk.", img.ID)
+	}
+	snap := store.Snapshots.Get(r, img.Mappings[root].SnapshotID)
+	switch {
+	case snap == nil || snap.State != "completed":
+		return data, awserr.New("IncorrectState", "The snapshot of the image %s is not there.", img.ID)
+	case snap.Encrypted:
+		return data, awserr.New("InvalidParameter", "The image %s has an encrypted snapshot: such images cannot be exported.", img.ID)
+	case snap.AccountID != info.AccountID:
+		return data, awserr.New("InvalidParameter", "The snapshot of the image %s is another account's: copy the image, and export the copy.", img.ID)
+	}
+	return snap.Data, nil
 }
 
 func shapeExport(_ store.Reader, t *resource.ExportTask) shape.ExportImageTask {

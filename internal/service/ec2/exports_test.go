@@ -116,5 +116,29 @@ func TestExportRequests(t *testing.T) {
 		img.Data = resource.ImageData{}
 		return store.Images.Put(tx, &img)
 	})
-	c.code("made of a snapshot", second(c.ExportImage(c.alice, exportRequest(c.image))), "UnsupportedOperation")
+	c.code("without a root disk", second(c.ExportImage(c.alice, exportRequest(c.image))), "UnsupportedOperation")
+	snap := &resource.Snapshot{Owned: resource.Owned{AccountID: alice, Region: east}, ID: "snap-1", State: "completed", Data: resource.ImageData{Key: "l/snap-1", Format: "chunks"}}
+	c.write(func(tx *store.Tx) error {
+		img := *store.Images.Get(tx, c.image)
+		img.RootDeviceType, img.Mappings = "ebs", []resource.ImageMapping{{Device: "/dev/sdb", SnapshotID: "snap-2"}, {Device: img.RootDeviceName, SnapshotID: "snap-1"}}
+		return store.Images.Put(tx, &img)
+	})
+	for name, x := range map[string]struct {
+		change func(s *resource.Snapshot)
+		code   string
+	}{
+		"made of a snapshot":          {func(*resource.Snapshot) {}, ""},
+		"of an encrypted one":         {func(s *resource.Snapshot) { s.Encrypted = true }, "InvalidParameter"},
+		"of another account's":        {func(s *resource.Snapshot) { s.AccountID = bob }, "InvalidParameter"},
+		"of one that is not complete": {func(s *resource.Snapshot) { s.State = "pending" }, "IncorrectState"},
+	} {
+		next := *snap
+		x.change(&next)
+		c.write(func(tx *store.Tx) error { return store.Snapshots.Put(tx, &next) })
+		made, err := c.ExportImage(c.alice, exportRequest(c.image))
+		c.code(name, err, x.code)
+		if err == nil && store.ExportTasks.Get(c.Store.Snapshot(), made.ExportImageTaskId).Data != snap.Data {
+			t.Error("the export is of something else")
+		}
+	}
 }

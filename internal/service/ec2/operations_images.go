@@ -23,7 +23,7 @@ func imageOperations() map[string]members {
 		"ExportImage": {
 			on:   "image:ImageId export-image-task:+",
 			used: "DryRun ClientToken Description DiskImageFormat ImageId S3ExportLocation RoleName TagSpecifications",
-			note: "Images that were imported or registered from bundles; not yet those made of snapshots.",
+			note: "Of an image with several disks the root disk; not of encrypted snapshots.",
 		},
 		"ImportVolume": {
 			on: "volume:+", used: "DryRun AvailabilityZone Description Image.Bytes Image.Format Image.ImportManifestUrl Volume.Size",
