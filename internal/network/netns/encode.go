@@ -292,6 +292,10 @@ func encodeTerm(term rules.Term) []expr.Any {
 			&expr.Lookup{SourceRegister: 1, SetName: t.Map, DestRegister: 1, IsDestRegSet: true},
 			&expr.NAT{Type: kind, Family: unix.NFPROTO_IPV4, RegAddrMin: 1})
 	case rules.Fragment:
+		if t.V6 {
+			const present = 1
+			return []expr.Any{&expr.Exthdr{DestRegister: 1, Type: unix.IPPROTO_FRAGMENT, Len: 1, Flags: present, Op: expr.ExthdrOpIpv6}, equal([]byte{1})}
+		}
 		return []expr.Any{
 			&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 6, Len: 2},
 			&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 2, Mask: []byte{0x3f, 0xff}, Xor: make([]byte, 2)},

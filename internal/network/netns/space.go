@@ -138,6 +138,9 @@ var spaceSettings = []struct {
 	{"ipv4/ipfrag_time", "3", false},
 	{"ipv4/ipfrag_high_thresh", "50331648", false},
 	{"ipv4/ipfrag_low_thresh", "41943040", false},
+	{"netfilter/nf_conntrack_frag6_timeout", "3", true},
+	{"netfilter/nf_conntrack_frag6_high_thresh", "50331648", true},
+	{"netfilter/nf_conntrack_frag6_low_thresh", "41943040", true},
 	{"netfilter/nf_conntrack_acct", "1", true}, // for flow logs
 	{"ipv6/conf/all/forwarding", "1", true},
 	{"ipv6/conf/default/accept_ra", "0", true},

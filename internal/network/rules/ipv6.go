@@ -196,7 +196,7 @@ func filterSix(v network.VPC, ps []port, joined []network.Peering, targets *targ
 	s := newSets()
 	bind, macs, free := s.set("bind", InName, EtherSource, IP6Source), s.set("macs", InName, EtherSource), s.set("nosdc", InName, EtherSource)
 	rtb, origin := s.mapTo("rtb", Mark, InGroup), s.mapTo("origin", Mark, InName)
-	for _, name := range []string{"rate", "fresh"} {
+	for _, name := range []string{"rate", "fresh", "fragments", "fragment_bytes"} {
 		s.add(Set{Name: name, Key: []Type{IfName}, Dynamic: true})
 	}
 	s.set(Full, InName)
@@ -251,12 +251,12 @@ func filterSix(v network.VPC, ps []port, joined []network.Peering, targets *targ
 		{Name{InName, "lo"}, Do("accept")},
 		{Name{InName, OverlayName}, Do("drop")},
 		{Name{InName, GatewayName}, Do("drop")},
-		{Over{Set: "rate", Rate: servicePackets, Burst: serviceBurst}, Do("drop")},
+		{Over{Set: "rate", Rate: linkPackets, Burst: linkBurst}, Do("drop")},
 	}
 	for _, kind := range []int{133, 135, 136} { // questions for a router and for neighbours, and their answers
 		services = append(services, Rule{Proto{58}, ICMP{Type: kind, Code: -1, V6: true}, Do("accept")})
 	}
-	chains := slices.Concat([]Chain{{Name: "antispoof", Base: &Base{"filter", "prerouting", -300, true}, Rules: spoof}}, classify(), []Chain{
+	chains := slices.Concat([]Chain{{Name: "antispoof", Base: &Base{"filter", "prerouting", -300, true}, Rules: spoof}}, fragments(six), classify(), []Chain{
 		{Name: "services", Base: &Base{"filter", "input", 0, true}, Rules: append(services, Rule{Proto{17}, Ports{547, 547}, Do("accept")})},
 	})
 	chains = append(chains, Chain{Name: "egress", Base: &Base{"filter", "postrouting", 300, false}, Rules: []Rule{

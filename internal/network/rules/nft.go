@@ -143,8 +143,8 @@ type (
 		Source bool
 		Map    string
 	}
-	// Fragment matches fragments of packets.
-	Fragment struct{}
+	// Fragment matches fragments of packets. V6: of IPv6 ones.
+	Fragment struct{ V6 bool }
 	// Over matches packets beyond a rate, counted per incoming interface in a dynamic set.
 	Over struct {
 		Set         string

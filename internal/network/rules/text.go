@@ -97,7 +97,12 @@ func (t NAT) text() string {
 	return "dnat to ip daddr map @" + t.Map
 }
 
-func (Fragment) text() string { return "ip frag-off & 16383 != 0" }
+func (t Fragment) text() string {
+	if t.V6 {
+		return "exthdr frag exists"
+	}
+	return "ip frag-off & 16383 != 0"
+}
 func (t Origin) text() string { return "ct mark set iifname map @" + t.Map }
 
 func (t Over) text() string {

@@ -25,6 +25,8 @@ const (
 	freshConns      = 25_000
 	arpPackets      = 200
 	arpForeign      = 10 // with somebody else's address as the sender, where that is allowed
+	linkPackets     = 20 // to the IPv6 router itself: each sender makes the kernel remember a neighbour
+	linkBurst       = 100
 )
 
 // Priorities of the policy rules; 0 is the kernel's own, for local addresses.
@@ -238,14 +240,7 @@ func filter(v network.VPC, ps []port, gates []gate, joined []network.Peering, ga
 				Do("accept"),
 			},
 		}},
-		{Name: "shared", Base: &Base{"filter", "prerouting", -450, false}, Rules: []Rule{{Fragment{}, Do("jump fragments")}}},
-		{Name: "fragments", Rules: []Rule{ // before they are put together
-			{Name{InName, GatewayName}, Do("return")},
-			{Name{InName, OverlayName}, Do("return")},
-			{Over{Set: "fragments", Rate: fragmentPackets, Burst: fragmentBurst}, Do("drop")},
-			{Over{Set: "fragment_bytes", Rate: fragmentBytes, Burst: 2 * fragmentBytes, Bytes: true}, Do("drop")},
-		}},
-	}, classify(), []Chain{
+	}, fragments(four), classify(), []Chain{
 		{Name: "eip_dnat", Base: &Base{"nat", "prerouting", -100, false}, Rules: []Rule{{Name{InName, GatewayName}, NAT{Map: "eip_in"}}}},
 		{Name: "eip_snat", Base: &Base{"nat", "postrouting", 100, false}, Rules: []Rule{{Name{OutName, GatewayName}, NAT{Source: true, Map: "eip_out"}}}},
 		{Name: "egress", Base: &Base{"filter", "postrouting", 300, false}, Rules: []Rule{
@@ -317,6 +312,19 @@ func putTables(rtb *growing, v network.VPC) {
 		if i := slices.IndexFunc(v.RouteTables, func(t network.RouteTable) bool { return t.ID == sub.RouteTable }); i >= 0 {
 			rtb.put(fmt.Sprint(v.RouteTables[i].Index), fmt.Sprint(sub.Index))
 		}
+	}
+}
+
+// fragments gives the chains that share out the room for fragments, before they are put together.
+func fragments(f family) []Chain {
+	return []Chain{
+		{Name: "shared", Base: &Base{"filter", "prerouting", -450, false}, Rules: []Rule{{Fragment{V6: f.six}, Do("jump fragments")}}},
+		{Name: "fragments", Rules: []Rule{
+			{Name{InName, GatewayName}, Do("return")},
+			{Name{InName, OverlayName}, Do("return")},
+			{Over{Set: "fragments", Rate: fragmentPackets, Burst: fragmentBurst}, Do("drop")},
+			{Over{Set: "fragment_bytes", Rate: fragmentBytes, Burst: 2 * fragmentBytes, Bytes: true}, Do("drop")},
+		}},
 	}
 }
 
