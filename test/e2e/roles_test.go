@@ -124,6 +124,28 @@ func TestRolesApart(t *testing.T) {
 	reach(two[0], two[1])
 	reach(two[1], two[0])
 
+	// What a node carries: a guest's request by a VPC endpoint, whose id the bucket asks for, and the records of flow logs.
+	vpc := c.text("Vpcs[0].VpcId", "describe-vpcs")
+	table := c.text("RouteTables[0].RouteTableId", "describe-route-tables", "--filters", "Name=vpc-id,Values="+vpc)
+	c.aws("s3", "mb", "s3://apart")
+	file := filepath.Join(base, "hello")
+	if err := os.WriteFile(file, []byte("hello by an endpoint"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.aws("s3", "cp", "--no-progress", file, "s3://apart/hello")
+	endpoint := c.text("VpcEndpoint.VpcEndpointId", "create-vpc-endpoint", "--vpc-id", vpc, "--service-name", "com.amazonaws.us-east-1.s3", "--route-table-ids", table)
+	c.aws("s3api", "put-bucket-policy", "--bucket", "apart", "--policy", fmt.Sprintf(`{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*",
+		"Action":"s3:GetObject","Resource":"arn:aws:s3:::apart/*","Condition":{"StringEquals":{"aws:SourceVpce":"%s"}}}]}`, endpoint))
+	c.aws("ec2", "create-flow-logs", "--resource-type", "VPC", "--resource-ids", vpc, "--traffic-type", "ALL", "--log-destination-type", "s3", "--log-destination", "arn:aws:s3:::apart/flows/")
+	get := `printf 'GET /apart/hello HTTP/1.0\r\nHost: s3\r\n\r\n' | nc -w 5 %s 80 2>&1`
+	eventually(t, "S3 by a gateway endpoint", time.Minute, func() bool {
+		out, _ := c.ssh(key, two[1].Public, fmt.Sprintf(get, "169.254.169.251"))
+		return strings.Contains(out, "hello by an endpoint")
+	})
+	if out, _ := c.ssh(key, two[1].Public, fmt.Sprintf(get, "169.254.169.252")); !strings.Contains(out, "403 Forbidden") {
+		t.Errorf("without an endpoint: %q", out)
+	}
+
 	// Every Karri process restarts; the guests go on, and so does the cloud.
 	boot := c.login(key, two[0], "cat /proc/sys/kernel/random/boot_id")
 	cloudProc.kill()
@@ -144,6 +166,10 @@ func TestRolesApart(t *testing.T) {
 		t.Error("a guest restarted with Karri")
 	}
 	reach(two[1], two[0])
+	eventually(t, "flow logs", 3*time.Minute, func() bool {
+		out, err := c.try("s3", "ls", "--recursive", "s3://apart/flows/AWSLogs/")
+		return err == nil && strings.Contains(out, ".log.gz")
+	})
 	if console := c.text("Output", "get-console-output", "--latest", "--instance-id", two[1].ID); !strings.Contains(console, "karri-tiny") {
 		t.Errorf("console through cloud, zone and node: %q", console)
 	}
