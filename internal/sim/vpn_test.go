@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -96,6 +97,22 @@ func TestVPNByPackets(t *testing.T) {
 	if out, err := company.Call(netlab.Tunnel{Gateway: tunnels[0].Gateway, PSK: tunnels[1].PSK, Proposal: tunnels[0].Proposal}); err == nil {
 		t.Errorf("the wrong secret is taken:\n%s", out)
 	}
+	// strongSwan takes the API's sample as it is.
+	devices := ask(p, p.alice, ec2.GetVpnConnectionDeviceTypes, shape.GetVpnConnectionDeviceTypesRequest{}).VpnConnectionDeviceTypes
+	at := slices.IndexFunc(devices, func(d shape.VpnConnectionDeviceType) bool { return d.Vendor == "strongSwan" })
+	sample := ask(p, p.alice, ec2.GetVpnConnectionDeviceSampleConfiguration, shape.GetVpnConnectionDeviceSampleConfigurationRequest{
+		VpnConnectionId: id, VpnConnectionDeviceTypeId: devices[at].VpnConnectionDeviceTypeId,
+	}).VpnConnectionDeviceSampleConfiguration
+	said := ""
+	p.eventually("the company calls by the sample", func() bool {
+		var err error
+		said, err = company.CallBy(sample, "tunnel2")
+		return err == nil
+	})
+	if !strings.Contains(said, "CHILD_SA tunnel2") {
+		t.Errorf("%s\n%s", sample, said)
+	}
+	company.End("cloud2")
 	p.eventually("the company calls", func() bool {
 		_, err := company.Call(tunnels[0])
 		return err == nil

@@ -61,21 +61,26 @@ func (c *Company) Call(tun Tunnel) (string, error) {
 	if tun.Proposal == "" {
 		tun.Proposal = "aes128-sha256-modp2048"
 	}
-	conf := strings.NewReplacer("DIR", c.dir, "LOCAL", c.ip.Addr().String(), "REMOTE", tun.Gateway, "SECRET", tun.PSK, "PROPOSAL", tun.Proposal)
+	conf := strings.NewReplacer("LOCAL", c.ip.Addr().String(), "REMOTE", tun.Gateway, "SECRET", tun.PSK, "PROPOSAL", tun.Proposal)
+	return c.CallBy(conf.Replace(tunnelConfig), "net")
+}
+
+// CallBy has the company's strongSwan take a whole configuration and call by one child of it.
+func (c *Company) CallBy(config, child string) (string, error) {
+	c.t.Helper()
 	write := func(name, text string) string {
 		path := filepath.Join(c.dir, name)
-		if err := os.WriteFile(path, []byte(conf.Replace(text)), 0o600); err != nil {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			c.t.Fatal(err)
 		}
 		return path
 	}
 	if _, err := os.Stat(filepath.Join(c.dir, "vici")); err != nil {
-		write("strongswan.conf", daemonConfig)
+		write("strongswan.conf", strings.ReplaceAll(daemonConfig, "DIR", c.dir))
 		c.startDaemon()
 	}
-	file := write("swanctl.conf", tunnelConfig)
-	c.Run(c.swanctl("--load-all", "--clear", "--noprompt", "--file", file)...)
-	return c.Try(c.swanctl("--initiate", "--child", "net", "--timeout", "10")...)
+	c.Run(c.swanctl("--load-all", "--clear", "--noprompt", "--file", write("swanctl.conf", config))...)
+	return c.Try(c.swanctl("--initiate", "--child", child, "--timeout", "10")...)
 }
 
 func (c *Company) startDaemon() {
@@ -106,9 +111,12 @@ func (c *Company) Route(block string) {
 }
 
 // HangUp ends the tunnel.
-func (c *Company) HangUp() {
+func (c *Company) HangUp() { c.End("aws") }
+
+// End ends the tunnel of a connection of a configuration of its own.
+func (c *Company) End(connection string) {
 	c.t.Helper()
-	if out, err := c.Try(c.swanctl("--terminate", "--ike", "aws")...); err != nil {
+	if out, err := c.Try(c.swanctl("--terminate", "--ike", connection)...); err != nil {
 		c.t.Fatal(fmt.Errorf("%w\n%s", err, out))
 	}
 }

@@ -52,19 +52,8 @@ func readVPN(in *shape.CreateVpnConnectionRequest) (q vpnRequest, err error) {
 	if err := oneOf("OutsideIpAddressType", o.OutsideIpAddressType, "PublicIpv4"); err != nil {
 		return q, err
 	}
-	for name, v := range map[string]*struct{ given, to *string }{
-		"LocalIpv4NetworkCidr": {&o.LocalIpv4NetworkCidr, &q.customer}, "RemoteIpv4NetworkCidr": {&o.RemoteIpv4NetworkCidr, &q.cloud},
-	} {
-		if *v.given == "" {
-			continue
-		}
-		p, err := netip.ParsePrefix(*v.given)
-		if err != nil || !p.Addr().Is4() || p != p.Masked() {
-			return q, errValue(*v.given, name)
-		}
-		if *v.to = p.String(); p.Bits() == 0 {
-			*v.to = ""
-		}
+	if err := readSelectors(o.LocalIpv4NetworkCidr, o.RemoteIpv4NetworkCidr, &q.customer, &q.cloud); err != nil {
+		return q, err
 	}
 	if len(o.TunnelOptions) > tunnelsOf {
 		return q, awserr.New("InvalidParameterValue", "At most two TunnelOptions can be given")
@@ -233,6 +222,26 @@ func (s *Service) shapeVPN(r store.Reader, c *resource.VPNConnection) shape.VpnC
 		out.CustomerGatewayConfiguration = customerConfiguration(c, customer, store.VPNGateways.Get(r, c.GatewayID), psks)
 	}
 	return out
+}
+
+// readSelectors takes over the ranges that may pass on the customer's and on the cloud's side, where they are given; "" is all.
+func readSelectors(local, remote string, customer, cloud *string) error {
+	for name, v := range map[string]struct {
+		given string
+		to    *string
+	}{"LocalIpv4NetworkCidr": {local, customer}, "RemoteIpv4NetworkCidr": {remote, cloud}} {
+		if v.given == "" {
+			continue
+		}
+		p, err := netip.ParsePrefix(v.given)
+		if err != nil || !p.Addr().Is4() || p != p.Masked() {
+			return errValue(v.given, name)
+		}
+		if *v.to = p.String(); p.Bits() == 0 {
+			*v.to = ""
+		}
+	}
+	return nil
 }
 
 // vpnConnection finds a VPN connection that is there.

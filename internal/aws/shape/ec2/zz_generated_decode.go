@@ -1741,6 +1741,20 @@ func decodeGetSubnetCidrReservationsRequest(d *wire.Decoder, n *wire.Node, v *Ge
 	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
+func decodeGetVpnConnectionDeviceSampleConfigurationRequest(d *wire.Decoder, n *wire.Node, v *GetVpnConnectionDeviceSampleConfigurationRequest) {
+	d.Require(n, "VpnConnectionId", "VpnConnectionDeviceTypeId")
+	v.VpnConnectionId = d.String(n.Take("VpnConnectionId"))
+	v.VpnConnectionDeviceTypeId = d.String(n.Take("VpnConnectionDeviceTypeId"))
+	v.InternetKeyExchangeVersion = d.String(n.Take("InternetKeyExchangeVersion"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeGetVpnConnectionDeviceTypesRequest(d *wire.Decoder, n *wire.Node, v *GetVpnConnectionDeviceTypesRequest) {
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeHibernationOptionsRequest(d *wire.Decoder, n *wire.Node, v *HibernationOptionsRequest) {
 	v.Configured = d.BoolPtr(n.Take("Configured"))
 }
@@ -2314,6 +2328,16 @@ func decodeModifyVpcTenancyRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpcTe
 	d.Require(n, "VpcId", "InstanceTenancy")
 	v.VpcId = d.String(n.Take("VpcId"))
 	v.InstanceTenancy = d.String(n.Take("InstanceTenancy"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeModifyVpnConnectionOptionsRequest(d *wire.Decoder, n *wire.Node, v *ModifyVpnConnectionOptionsRequest) {
+	d.Require(n, "VpnConnectionId")
+	v.VpnConnectionId = d.String(n.Take("VpnConnectionId"))
+	v.LocalIpv4NetworkCidr = d.String(n.Take("LocalIpv4NetworkCidr"))
+	v.RemoteIpv4NetworkCidr = d.String(n.Take("RemoteIpv4NetworkCidr"))
+	v.LocalIpv6NetworkCidr = d.String(n.Take("LocalIpv6NetworkCidr"))
+	v.RemoteIpv6NetworkCidr = d.String(n.Take("RemoteIpv6NetworkCidr"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 

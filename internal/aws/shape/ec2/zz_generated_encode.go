@@ -3323,6 +3323,27 @@ func appendGetSubnetCidrReservationsResult(b []byte, v *GetSubnetCidrReservation
 	return b
 }
 
+func appendGetVpnConnectionDeviceSampleConfigurationResult(b []byte, v *GetVpnConnectionDeviceSampleConfigurationResult) []byte {
+	if v.VpnConnectionDeviceSampleConfiguration != "" {
+		b = wire.AppendString(b, "vpnConnectionDeviceSampleConfiguration", v.VpnConnectionDeviceSampleConfiguration)
+	}
+	return b
+}
+
+func appendGetVpnConnectionDeviceTypesResult(b []byte, v *GetVpnConnectionDeviceTypesResult) []byte {
+	b = append(b, "<vpnConnectionDeviceTypeSet>"...)
+	for i := range v.VpnConnectionDeviceTypes {
+		b = append(b, "<item>"...)
+		b = appendVpnConnectionDeviceType(b, &v.VpnConnectionDeviceTypes[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</vpnConnectionDeviceTypeSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendGpuDeviceInfo(b []byte, v *GpuDeviceInfo) []byte {
 	if v.Name != "" {
 		b = wire.AppendString(b, "name", v.Name)
@@ -5882,6 +5903,15 @@ func appendModifyVpcPeeringConnectionOptionsResult(b []byte, v *ModifyVpcPeering
 
 func appendModifyVpcTenancyResult(b []byte, v *ModifyVpcTenancyResult) []byte {
 	b = wire.AppendBool(b, "return", v.ReturnValue)
+	return b
+}
+
+func appendModifyVpnConnectionOptionsResult(b []byte, v *ModifyVpnConnectionOptionsResult) []byte {
+	if v.VpnConnection != nil {
+		b = append(b, "<vpnConnection>"...)
+		b = appendVpnConnection(b, v.VpnConnection)
+		b = append(b, "</vpnConnection>"...)
+	}
 	return b
 }
 
@@ -9123,6 +9153,22 @@ func appendVpnConnection(b []byte, v *VpnConnection) []byte {
 			b = append(b, "</item>"...)
 		}
 		b = append(b, "</vgwTelemetry>"...)
+	}
+	return b
+}
+
+func appendVpnConnectionDeviceType(b []byte, v *VpnConnectionDeviceType) []byte {
+	if v.VpnConnectionDeviceTypeId != "" {
+		b = wire.AppendString(b, "vpnConnectionDeviceTypeId", v.VpnConnectionDeviceTypeId)
+	}
+	if v.Vendor != "" {
+		b = wire.AppendString(b, "vendor", v.Vendor)
+	}
+	if v.Platform != "" {
+		b = wire.AppendString(b, "platform", v.Platform)
+	}
+	if v.Software != "" {
+		b = wire.AppendString(b, "software", v.Software)
 	}
 	return b
 }

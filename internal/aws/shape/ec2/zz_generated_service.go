@@ -2250,6 +2250,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "GetVpnConnectionDeviceSampleConfiguration"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetVpnConnectionDeviceSampleConfigurationRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetVpnConnectionDeviceSampleConfigurationResponse", appendGetVpnConnectionDeviceSampleConfigurationResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetVpnConnectionDeviceSampleConfiguration(ctx, in.(*GetVpnConnectionDeviceSampleConfigurationRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "GetVpnConnectionDeviceTypes"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeGetVpnConnectionDeviceTypesRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "GetVpnConnectionDeviceTypesResponse", appendGetVpnConnectionDeviceTypesResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).GetVpnConnectionDeviceTypes(ctx, in.(*GetVpnConnectionDeviceTypesRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "ImportImage"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeImportImageRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -2495,6 +2519,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifyVpcTenancy(ctx, in.(*ModifyVpcTenancyRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifyVpnConnectionOptions"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifyVpnConnectionOptionsRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifyVpnConnectionOptionsResponse", appendModifyVpnConnectionOptionsResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifyVpnConnectionOptions(ctx, in.(*ModifyVpnConnectionOptionsRequest))
 			},
 		},
 		{

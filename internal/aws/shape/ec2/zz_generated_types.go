@@ -2925,6 +2925,28 @@ type GetSubnetCidrReservationsResult struct {
 	NextToken                  string
 }
 
+type GetVpnConnectionDeviceSampleConfigurationRequest struct {
+	VpnConnectionId            string // required
+	VpnConnectionDeviceTypeId  string // required
+	InternetKeyExchangeVersion string
+	DryRun                     *bool
+}
+
+type GetVpnConnectionDeviceSampleConfigurationResult struct {
+	VpnConnectionDeviceSampleConfiguration string
+}
+
+type GetVpnConnectionDeviceTypesRequest struct {
+	MaxResults *int
+	NextToken  string
+	DryRun     *bool
+}
+
+type GetVpnConnectionDeviceTypesResult struct {
+	VpnConnectionDeviceTypes []VpnConnectionDeviceType
+	NextToken                string
+}
+
 type GpuDeviceInfo struct {
 	Name         string
 	Manufacturer string
@@ -4334,6 +4356,19 @@ type ModifyVpcTenancyRequest struct {
 
 type ModifyVpcTenancyResult struct {
 	ReturnValue bool
+}
+
+type ModifyVpnConnectionOptionsRequest struct {
+	VpnConnectionId       string // required
+	LocalIpv4NetworkCidr  string
+	RemoteIpv4NetworkCidr string
+	LocalIpv6NetworkCidr  string
+	RemoteIpv6NetworkCidr string
+	DryRun                *bool
+}
+
+type ModifyVpnConnectionOptionsResult struct {
+	VpnConnection *VpnConnection
 }
 
 type ModifyVpnTunnelOptionsRequest struct {
@@ -6026,6 +6061,13 @@ type VpnConnection struct {
 	Routes                       []VpnStaticRoute
 	Tags                         []Tag
 	VgwTelemetry                 []VgwTelemetry
+}
+
+type VpnConnectionDeviceType struct {
+	VpnConnectionDeviceTypeId string
+	Vendor                    string
+	Platform                  string
+	Software                  string
 }
 
 type VpnConnectionOptions struct {
