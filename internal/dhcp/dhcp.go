@@ -15,7 +15,8 @@ type Lease struct {
 	MAC      net.HardwareAddr
 	IP       netip.Addr
 	Subnet   netip.Prefix
-	Router   netip.Addr // also the server's own address
+	Router   netip.Addr
+	Server   netip.Addr // the server's own address; zero = Router
 	Servers  []netip.Addr
 	Domain   string
 	Hostname string
@@ -24,6 +25,13 @@ type Lease struct {
 	NetBIOS  []netip.Addr // name servers
 	NodeType int          // of NetBIOS; 0 = not said
 	Duration time.Duration
+}
+
+func (l *Lease) server() netip.Addr {
+	if l.Server.IsValid() {
+		return l.Server
+	}
+	return l.Router
 }
 
 // maxMessage is the longest request looked at, in bytes.
@@ -53,7 +61,7 @@ func Answer(message []byte, l Lease) ([]byte, netip.Addr, bool) {
 	if len(q.GatewayIPAddr) > 0 && !q.GatewayIPAddr.IsUnspecified() {
 		return nil, none, false // there are no relays
 	}
-	if id := q.ServerIdentifier(); id != nil && !id.Equal(l.Router.AsSlice()) {
+	if id := q.ServerIdentifier(); id != nil && !id.Equal(l.server().AsSlice()) {
 		return nil, none, false // meant for another server
 	}
 	kind, address := dhcpv4.MessageTypeNone, true
@@ -79,7 +87,7 @@ func Answer(message []byte, l Lease) ([]byte, netip.Addr, bool) {
 		return nil, none, false
 	}
 	a.UpdateOption(dhcpv4.OptMessageType(kind))
-	a.UpdateOption(dhcpv4.OptServerIdentifier(l.Router.AsSlice()))
+	a.UpdateOption(dhcpv4.OptServerIdentifier(l.server().AsSlice()))
 	if kind == dhcpv4.MessageTypeNak {
 		a.ClientIPAddr = net.IPv4zero
 		return a.ToBytes(), broadcast, true
@@ -91,7 +99,9 @@ func Answer(message []byte, l Lease) ([]byte, netip.Addr, bool) {
 		a.UpdateOption(dhcpv4.OptRebindingTimeValue(l.Duration * 7 / 8))
 	}
 	a.UpdateOption(dhcpv4.OptSubnetMask(net.CIDRMask(l.Subnet.Bits(), 32)))
-	a.UpdateOption(dhcpv4.OptRouter(l.Router.AsSlice()))
+	if l.Router.IsValid() {
+		a.UpdateOption(dhcpv4.OptRouter(l.Router.AsSlice()))
+	}
 	if len(l.Servers) > 0 {
 		a.UpdateOption(dhcpv4.OptDNS(addresses(l.Servers)...))
 	}

@@ -19,7 +19,10 @@ type Driver interface {
 	OpenTap(ctx context.Context, interfaceID string) (*os.File, error)
 	// Tunnels says how the VPN tunnels of the applied state are, in order of ID.
 	Tunnels() []TunnelStatus
-	// News holds a word whenever Tunnels may have changed.
+	// Learned gives the addresses of guests on a flat network as its DHCP server gave them, in order of interface: the
+	// newest ones, of those that the applied state does not have.
+	Learned() []LearnedAddress
+	// News holds a word whenever Tunnels or Learned may have changed.
 	News() <-chan struct{}
 	// MTU is that of guests' interfaces here.
 	MTU() int

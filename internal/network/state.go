@@ -8,6 +8,7 @@ type State struct {
 	// VPCs are those with an interface, or a NAT gateway, on this host, and those peered with one of them: a
 	// packet to a peer enters the other VPC on the sender's host. Those may have no Interfaces here.
 	VPCs []VPC `json:"vpcs,omitempty"`
+	Flat *Flat `json:"flat,omitempty"` // nil = none
 }
 
 // VPC is one virtual network as this host needs it.

@@ -55,6 +55,9 @@ func (d *Driver) Tunnels() (out []network.TunnelStatus) {
 	return out
 }
 
+// Learned is empty: nobody here asks a DHCP server.
+func (d *Driver) Learned() []network.LearnedAddress { return nil }
+
 // News never holds a word: what Tunnels says follows from the state.
 func (d *Driver) News() <-chan struct{} { return nil }
 
@@ -99,11 +102,21 @@ func (d *Driver) Apply(ctx context.Context, state network.State) error {
 				d.taps[i.ID] = true
 			}
 		}
+		if state.Flat != nil {
+			for _, i := range state.Flat.Interfaces {
+				d.taps[i.ID] = true
+			}
+		}
 		return nil
 	}
 	host, err := rules.Compile(rules.Options{Link: "fake"}, state)
 	for _, v := range host.VPCs {
 		for _, t := range v.Taps {
+			d.taps[t.ID] = true
+		}
+	}
+	if host.Flat != nil {
+		for _, t := range host.Flat.Taps {
 			d.taps[t.ID] = true
 		}
 	}

@@ -26,6 +26,7 @@ func (d *Driver) Apply(ctx context.Context, state network.State) error {
 		if d.cfg.Verify > 0 {
 			d.work.Go(d.verify)
 		}
+		d.work.Go(d.learn)
 	})
 	return d.apply(ctx, state)
 }
@@ -131,6 +132,9 @@ func (d *Driver) applyAll(ctx context.Context, state network.State) error {
 	if err := d.applyRoot(host.Root, unchanged); err != nil {
 		errs = append(errs, fmt.Errorf("netns: host: %w", err))
 	}
+	if err := d.applyFlat(host.Flat, state.Flat); err != nil {
+		errs = append(errs, fmt.Errorf("netns: flat network: %w", err))
+	}
 	for id := range d.vpcs {
 		if !wanted[id] {
 			errs = append(errs, d.dropVPC(id))
@@ -150,6 +154,9 @@ func (d *Driver) adopt(host rules.Host) error {
 		return nil
 	}
 	keep := map[string]bool{d.spaceName("edge"): true}
+	if host.Flat != nil {
+		keep[d.spaceName(rules.FlatSpace)] = true
+	}
 	for _, v := range host.VPCs {
 		keep[d.spaceName(v.ID)] = true
 	}

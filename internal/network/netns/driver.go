@@ -81,6 +81,7 @@ type Driver struct {
 	edge     *space
 	vpcs     map[string]*vpc
 	nats     map[string]*space // of NAT gateways, virtual private gateways and VPN tunnels
+	flat     *flat             // nil = there is none
 	adopted  bool
 	last     *network.State
 	whole    bool // last is in force, as far as is known
@@ -180,6 +181,13 @@ func (d *Driver) OpenTap(_ context.Context, interfaceID string) (*os.File, error
 			}
 		}
 	}
+	if f := d.compiled.Flat; f != nil && d.flat != nil {
+		for _, t := range f.Taps {
+			if t.ID == interfaceID {
+				return d.flat.attach(t.Name)
+			}
+		}
+	}
 	return nil, fmt.Errorf("netns: no interface %s here", interfaceID)
 }
 
@@ -214,6 +222,9 @@ func (d *Driver) Close() error {
 	for _, s := range d.nats {
 		s.close()
 	}
+	if d.flat != nil {
+		d.flat.end()
+	}
 	if d.edge != nil {
 		d.edge.close()
 	}
@@ -238,6 +249,9 @@ func (d *Driver) Destroy(ctx context.Context) error {
 	}
 	for id := range d.nats {
 		errs = append(errs, d.dropNAT(id))
+	}
+	if d.flat != nil {
+		errs = append(errs, d.dropFlat())
 	}
 	if d.edge != nil {
 		d.edge.close()

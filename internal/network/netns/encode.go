@@ -20,6 +20,7 @@ import (
 var nftTypes = map[rules.Type]nftables.SetDatatype{
 	rules.IfName: nftables.TypeIFName, rules.EtherAddr: nftables.TypeEtherAddr, rules.IPv4Addr: nftables.TypeIPAddr, rules.IPv6Addr: nftables.TypeIP6Addr,
 	rules.DevGroup: nftables.TypeDevGroup, rules.Mark: nftables.TypeMark, rules.Verdict: nftables.TypeVerdict,
+	rules.Client: nftables.TypeEtherAddr,
 }
 
 func encodeFamily(f string) nftables.TableFamily {
@@ -28,6 +29,8 @@ func encodeFamily(f string) nftables.TableFamily {
 		return nftables.TableFamilyARP
 	case "ip6":
 		return nftables.TableFamilyIPv6
+	case "bridge":
+		return nftables.TableFamilyBridge
 	}
 	return nftables.TableFamilyIPv4
 }
@@ -54,6 +57,9 @@ func encodeSet(t *nftables.Table, s rules.Set, id uint32) *nftables.Set {
 	}
 	if s.Dynamic {
 		out.Size = rules.DynamicSize
+	}
+	if s.Lasting {
+		out.HasTimeout, out.Timeout = true, rules.LearnedFor
 	}
 	return out
 }
@@ -93,7 +99,7 @@ func encodeValue(t rules.Type, v string) ([]byte, error) {
 	switch t {
 	case rules.IfName:
 		return ifname(v), nil
-	case rules.EtherAddr:
+	case rules.EtherAddr, rules.Client:
 		return net.ParseMAC(v)
 	case rules.IPv4Addr, rules.IPv6Addr:
 		a, err := netip.ParseAddr(v)
@@ -177,6 +183,10 @@ func load(fields ...rules.Field) []expr.Any {
 			payload(expr.PayloadBaseNetworkHeader, 8, 6)
 		case rules.ARPSource:
 			payload(expr.PayloadBaseNetworkHeader, 14, 4)
+		case rules.DHCPClient:
+			payload(expr.PayloadBaseTransportHeader, 36, 6)
+		case rules.DHCPYours:
+			payload(expr.PayloadBaseTransportHeader, 24, 4)
 		}
 	}
 	return append(deps, out...)
@@ -318,6 +328,25 @@ func encodeTerm(term rules.Term) []expr.Any {
 			SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_ADD,
 			Exprs: []expr.Any{&expr.Connlimit{Count: uint32(t.Count), Flags: expr.NFT_CONNLIMIT_F_INV}},
 		})
+	case rules.EtherType:
+		return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 12, Len: 2}, equal(binaryutil.BigEndian.PutUint16(uint16(t)))}
+	case rules.SourcePort:
+		return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2}, equal(binaryutil.BigEndian.PutUint16(uint16(t)))}
+	case rules.ARPTarget:
+		return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 24, Len: 4}, equal(netip.Addr(t).AsSlice())}
+	case rules.Gives:
+		return append(load(rules.DHCPYours), &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)})
+	case rules.Learn:
+		return append(load(rules.OutName, rules.DHCPClient, rules.DHCPYours),
+			&expr.Dynset{SrcRegKey: 1, SetName: t.Set, Operation: unix.NFT_DYNSET_OP_UPDATE})
+	case rules.ToSelf:
+		mac, _ := net.ParseMAC(string(t))
+		return []expr.Any{
+			&expr.Immediate{Register: 1, Data: make([]byte, 4)}, // PACKET_HOST
+			&expr.Meta{Key: expr.MetaKeyPKTTYPE, Register: 1, SourceRegister: true},
+			&expr.Immediate{Register: 1, Data: mac},
+			&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseLLHeader, Offset: 0, Len: 6},
+		}
 	case rules.Log:
 		return []expr.Any{&expr.Log{
 			Key:   1<<unix.NFTA_LOG_GROUP | 1<<unix.NFTA_LOG_PREFIX | 1<<unix.NFTA_LOG_SNAPLEN,

@@ -18,7 +18,7 @@ import (
 // newMembers gives the groups, by VPC, whose members differ between two states; nil if anything else differs, or
 // nothing.
 func newMembers(was, is network.State) map[string][]network.Group {
-	if !slices.Equal(was.PublicPool, is.PublicPool) || len(was.VPCs) != len(is.VPCs) {
+	if !slices.Equal(was.PublicPool, is.PublicPool) || len(was.VPCs) != len(is.VPCs) || !reflect.DeepEqual(was.Flat, is.Flat) {
 		return nil
 	}
 	out := map[string][]network.Group{}

@@ -44,6 +44,7 @@ type services struct {
 type view struct {
 	leases    map[int]dhcp.Lease // by the tap's number
 	leases6   map[int]dhcp.Lease6
+	byMAC     map[string]dhcp.Lease // of a flat network
 	instances map[netip.Addr]owns   // by private address
 	disabled  bool                  // no resolver
 	endpoints map[netip.Addr]string // interface endpoints by address
@@ -159,17 +160,11 @@ func (s *services) start(resolver netip.Addr) error {
 		metadata  net.Listener
 		apis      []net.Listener
 	)
-	broadcast := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1) }), err)
-	}}
 	err := s.space.enter(func() error {
 		var err error
-		ctx := context.Background()
-		if lease, err = broadcast.ListenPacket(ctx, "udp4", "0.0.0.0:67"); err != nil {
+		if lease, err = s.listenDHCP(); err != nil {
 			return err
 		}
-		s.onStop(lease.Close)
 		for _, a := range []netip.Addr{resolver, rules.ResolverAddr} {
 			at := netip.AddrPortFrom(a, 53).String()
 			p, err := net.ListenPacket("udp4", at)
@@ -227,6 +222,24 @@ func (s *services) start(resolver netip.Addr) error {
 	if metadata == nil {
 		return nil
 	}
+	return s.serveMetadata(metadata)
+}
+
+// listenDHCP opens a DHCP server's socket in the calling thread's namespace.
+func (s *services) listenDHCP() (net.PacketConn, error) {
+	broadcast := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		return errors.Join(c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_BROADCAST, 1) }), err)
+	}}
+	conn, err := broadcast.ListenPacket(context.Background(), "udp4", "0.0.0.0:67")
+	if err == nil {
+		s.onStop(conn.Close)
+	}
+	return conn, err
+}
+
+// serveMetadata answers for the metadata service.
+func (s *services) serveMetadata(metadata net.Listener) error {
 	key, err := imds.NewKey(s.d.deps.Rand)
 	if err != nil {
 		return err

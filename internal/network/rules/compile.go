@@ -94,6 +94,13 @@ func Compile(o Options, state network.State) (Host, error) {
 		h.VPCs = append(h.VPCs, c)
 		h.Six = h.Six || c.IPv6
 	}
+	if state.Flat != nil {
+		flat, err := compileFlat(o, *state.Flat)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", state.Flat.ID, err))
+		}
+		h.Flat = &flat
+	}
 	h.Edge = compileEdge(o, state.PublicPool, public, h, tunnels)
 	h.Root = compileRoot(o, state.PublicPool, public, h.Six)
 	return h, errors.Join(errs...)

@@ -16,6 +16,7 @@ type Host struct {
 	Edge Namespace // between the host and the VPCs' internet gateways
 	VPCs []VPC     // sorted by ID
 	NATs []Gateway // local NAT gateways, virtual private gateways and VPN tunnels
+	Flat *Flat     // nil = none
 }
 
 // VPC is one VPC's namespace and its place on the edge.
@@ -212,6 +213,9 @@ func (h Host) String() string {
 		for _, l := range g.Links {
 			fmt.Fprintln(&b, l)
 		}
+	}
+	if h.Flat != nil {
+		fmt.Fprintf(&b, "## %s on %s by %s\n%s", h.Flat.ID, h.Flat.Bridge, h.Flat.Uplink, h.Flat.Namespace)
 	}
 	return b.String()
 }

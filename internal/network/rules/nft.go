@@ -4,7 +4,7 @@ import "net/netip"
 
 // Table is one nftables table: all that karri owns in a namespace's ip or arp family.
 type Table struct {
-	Family string // "ip", "ip6" or "arp"
+	Family string // "ip", "ip6", "arp" or "bridge"
 	Name   string
 	Sets   []Set
 	Chains []Chain
@@ -12,10 +12,12 @@ type Table struct {
 
 // Set is a named set, or a map when Value says what it maps to.
 type Set struct {
-	Name     string
-	Key      []Type
-	Value    Type // 0 = a set
-	Dynamic  bool // filled by packets, by us never; Elements stays empty
+	Name    string
+	Key     []Type
+	Value   Type // 0 = a set
+	Dynamic bool // filled by packets, by us never; Elements stays empty
+	// Lasting: a dynamic one whose elements stay for LearnedFor, and which may begin with some.
+	Lasting  bool
 	Elements []Element
 }
 
@@ -56,6 +58,7 @@ const (
 	DevGroup
 	Mark
 	Verdict
+	Client // a MAC address as a DHCP message has it
 )
 
 // Field is something of a packet that can be looked up.
@@ -77,6 +80,8 @@ const (
 	IP6Source
 	IP6Dest
 	NextHop6
+	DHCPClient // whom a DHCP message is about
+	DHCPYours  // the address that it gives
 )
 
 // Fields are up to three fields side by side, as a set's key.
@@ -156,6 +161,18 @@ type (
 		Set   string
 		Count int
 	}
+	// EtherType matches a frame's type, of the bridge family.
+	EtherType uint16
+	// SourcePort matches the source port of TCP and UDP, after a Proto.
+	SourcePort uint16
+	// ARPTarget matches the address that is asked for.
+	ARPTarget netip.Addr
+	// Gives matches DHCP messages that give an address.
+	Gives struct{}
+	// Learn notes who was given which address: outgoing interface, MAC, address.
+	Learn struct{ Set string }
+	// ToSelf hands a frame to the bridge itself, by its MAC.
+	ToSelf string
 	// Log copies the packet's head to the group that flow logs read, with the word "out" or "in".
 	Log string
 	// Do ends the rule: "accept", "drop", "return", or "jump X", "goto X".

@@ -2,13 +2,15 @@ package rules
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
 )
 
 var typeNames = map[Type]string{
 	IfName: "ifname", EtherAddr: "ether_addr", IPv4Addr: "ipv4_addr", IPv6Addr: "ipv6_addr",
-	DevGroup: "devgroup", Mark: "mark", Verdict: "verdict",
+	DevGroup: "devgroup", Mark: "mark", Verdict: "verdict", Client: "@th,288,48",
 }
 
 var fields = map[Field]struct {
@@ -23,6 +25,7 @@ var fields = map[Field]struct {
 	NextHop6: {"rt ip6 nexthop", IPv6Addr},
 	NextHop:  {"rt ip nexthop", IPv4Addr}, Marked: {"meta mark", Mark},
 	ARPEther: {"arp saddr ether", EtherAddr}, ARPSource: {"arp saddr ip", IPv4Addr},
+	DHCPClient: {"@th,288,48", Client}, DHCPYours: {"@th,192,32", IPv4Addr},
 }
 
 // Type says what type of value the field has.
@@ -116,6 +119,15 @@ func (t Conns) text() string {
 	return fmt.Sprintf("add @%s { iifname ct count over %d }", t.Set, t.Count)
 }
 
+func (t EtherType) text() string  { return fmt.Sprintf("ether type 0x%04x", uint16(t)) }
+func (t SourcePort) text() string { return fmt.Sprintf("th sport %d", uint16(t)) }
+func (t ARPTarget) text() string  { return "arp daddr ip " + netip.Addr(t).String() }
+func (Gives) text() string        { return "@th,192,32 != 0" }
+func (t Learn) text() string {
+	return fmt.Sprintf("update @%s { %s }", t.Set, Fields{OutName, DHCPClient, DHCPYours})
+}
+func (t ToSelf) text() string { return "meta pkttype set host ether daddr set " + string(t) }
+
 func (t Log) text() string {
 	return fmt.Sprintf("log prefix %q group %d snaplen %d", string(t), LogGroup, LogBytes)
 }
@@ -146,12 +158,22 @@ func (s Set) head() string {
 		kind = "map"
 		typ += " : " + typeNames[s.Value]
 	}
-	fmt.Fprintf(&b, "\t%s %s {\n\t\ttype %s\n", kind, s.Name, typ)
-	if s.Dynamic {
+	if slices.Contains(s.Key, Client) { // which has no name as a type
+		typ = "of iifname . @th,288,48"
+	} else {
+		typ = " " + typ
+	}
+	fmt.Fprintf(&b, "\t%s %s {\n\t\ttype%s\n", kind, s.Name, typ)
+	if s.Lasting {
+		fmt.Fprintf(&b, "\t\tsize %d\n\t\tflags dynamic,timeout\n\t\ttimeout %ds\n", DynamicSize, int(LearnedFor.Seconds()))
+	} else if s.Dynamic {
 		fmt.Fprintf(&b, "\t\tsize %d\n\t\tflags dynamic\n", DynamicSize)
 	}
 	return b.String()
 }
+
+// LearnedFor is how long what packets taught stays by itself.
+const LearnedFor = 90 * 24 * time.Hour
 
 // DynamicSize is how many members a dynamic set can hold.
 const DynamicSize = 65535
@@ -164,6 +186,9 @@ func (s Set) elementText(e Element) string {
 	for i, k := range s.Key {
 		if k == IfName {
 			parts[i] = fmt.Sprintf("%q", parts[i])
+		}
+		if k == Client {
+			parts[i] = "0x" + strings.ReplaceAll(parts[i], ":", "")
 		}
 	}
 	t := strings.Join(parts, " . ")
