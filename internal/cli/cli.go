@@ -49,7 +49,7 @@ boto3, Terraform and every other AWS client.
 		SilenceUsage: true, SilenceErrors: true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
-	root.AddCommand(upCommand(), cloudCommand(), zoneCommand(), volumeServerCommand(), nodeCommand(), downCommand(),
+	root.AddCommand(upCommand(), cloudCommand(), withNetworks(zoneCommand()), volumeServerCommand(), nodeCommand(), downCommand(),
 		statusCommand(), operationsCommand(), withQuotas(withAccounts(accountCommand())), withUsers(userCommand()), tokenCommand(), nodesCommand(), objectsCommand(),
 		loginCommand(), imageCommand(), storeCommand(), bundleImageCommand(), bundleVolCommand(), uploadBundleCommand(), downloadBundleCommand(), unbundleCommand(), deleteBundleCommand(),
 		versionCommand())

@@ -62,6 +62,7 @@ func (p *cloudProcess) allMethods() map[string]admin.Method {
 	all := p.methods()
 	maps.Copy(all, p.signUpMethods())
 	maps.Copy(all, p.quotaMethods())
+	maps.Copy(all, p.zoneMethods())
 	maps.Copy(all, p.imageMethods())
 	maps.Copy(all, map[string]admin.Method{
 		"account-describe": admin.Handle(p.describeAccount),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"karri.dev/internal/nodeapi"
+	"karri.dev/internal/resource"
 )
 
 // versions are the API versions that EC2's service lists. The tree is the same in each.
@@ -145,12 +146,14 @@ func putInterface(put func(path, value string), m nodeapi.Metadata, i nodeapi.In
 	put(at+"owner-id", cmp.Or(i.Owner, m.AccountID))
 	put(at+"security-group-ids", strings.Join(i.GroupIDs, "\n"))
 	put(at+"security-groups", strings.Join(i.GroupNames, "\n"))
-	put(at+"subnet-id", i.SubnetID)
-	put(at+"subnet-ipv4-cidr-block", i.SubnetCIDR)
-	put(at+"vpc-id", i.VPCID)
-	if len(i.VPCCIDRs) > 0 {
-		put(at+"vpc-ipv4-cidr-block", i.VPCCIDRs[0])
-		put(at+"vpc-ipv4-cidr-blocks", strings.Join(i.VPCCIDRs, "\n"))
+	if resource.InVPC(i.VPCID) {
+		put(at+"subnet-id", i.SubnetID)
+		put(at+"subnet-ipv4-cidr-block", i.SubnetCIDR)
+		put(at+"vpc-id", i.VPCID)
+		if len(i.VPCCIDRs) > 0 {
+			put(at+"vpc-ipv4-cidr-block", i.VPCCIDRs[0])
+			put(at+"vpc-ipv4-cidr-blocks", strings.Join(i.VPCCIDRs, "\n"))
+		}
 	}
 	put(at+"ipv6s", strings.Join(i.IPv6, "\n"))
 	if len(i.IPv6) > 0 {

@@ -148,6 +148,8 @@ type Report struct {
 	Gateways  []Gateway  `json:"gateways,omitempty"`
 	// Tunnels are the VPN tunnels that the node has.
 	Tunnels []network.TunnelStatus `json:"tunnels,omitempty"`
+	// Learned are addresses that the DHCP server of a flat network gave.
+	Learned []network.LearnedAddress `json:"learned,omitempty"`
 }
 
 // Observed is one instance as the node sees it.

@@ -20,6 +20,8 @@ type Zone struct {
 	Snapshots  bool      `json:"snapshots,omitempty"` // it can make some
 	Endpoint   string    `json:"endpoint"`            // host:port on which nodes and the cloud reach its zone process; "" until it first ran
 	CreatedAt  time.Time `json:"created"`
+	// Network is what kind of network guests get; zero = VPCs.
+	Network ZoneNetwork `json:"network,omitzero"`
 }
 
 // Node is a hypervisor that joined. Heartbeats stay out of the store: Up changes only when a node comes or goes.

@@ -5,9 +5,21 @@ type SecurityGroup struct {
 	Owned
 	ID          string `json:"id"`
 	VPCID       string `json:"vpc"`
-	Name        string `json:"name"` // unique in the VPC
+	Name        string `json:"name"` // unique in Home
 	Description string `json:"description"`
 	Rules       []Rule `json:"rules,omitempty"`
+}
+
+// Home is what the group's name is unique in.
+func (g *SecurityGroup) Home() string { return GroupHome(g.VPCID, g.AccountID) }
+
+// GroupHome is what the names of an account's groups of a VPC are unique in: in the network that all accounts share, each
+// has its own.
+func GroupHome(vpc, account string) string {
+	if InVPC(vpc) {
+		return vpc
+	}
+	return vpc + "/" + account
 }
 
 // Rule is one security group rule: one peer, one protocol, one port range.

@@ -109,6 +109,7 @@ type Address struct {
 	PrivateIP     string `json:"private_ip,omitempty"` // the address of the interface that has it; "" = the primary one
 	ManagedBy     string `json:"managed_by,omitempty"` // the NAT gateway that has it
 	PTR           string `json:"ptr,omitempty"`        // its reverse DNS name, with the last dot
+	Classic       bool   `json:"classic,omitempty"`    // of the domain "standard"
 }
 
 // AddressTransfer is an account's offer of an elastic IP to another one.

@@ -49,6 +49,7 @@ type Subnet struct {
 	MapPublicIP bool     `json:"map_public_ip,omitempty"`
 	NetworkACL  string   `json:"network_acl"`
 	ACLAssoc    string   `json:"acl_association,omitempty"` // aclassoc-…; "" = made of the subnet's id
+	Group       string   `json:"group,omitempty"`           // the security group whose slice it is, in the network mode MANAGED
 	IPv6        *V6Block `json:"ipv6,omitempty"`
 	AssignIPv6  bool     `json:"assign_ipv6,omitempty"` // new interfaces get an IPv6 address
 }

@@ -318,7 +318,7 @@ var (
 	SecurityGroups        = table("security-groups", 1, func(g *resource.SecurityGroup) string { return g.ID })
 	SecurityGroupsByOwner = index(SecurityGroups, "owner", func(g *resource.SecurityGroup) []string { return []string{g.OwnedBy()} })
 	SecurityGroupsByVPC   = index(SecurityGroups, "vpc", func(g *resource.SecurityGroup) []string { return []string{g.VPCID} })
-	SecurityGroupsByName  = unique(SecurityGroups, "name", func(g *resource.SecurityGroup) []string { return []string{g.VPCID + "/" + g.Name} })
+	SecurityGroupsByName  = unique(SecurityGroups, "name", func(g *resource.SecurityGroup) []string { return []string{g.Home() + "/" + g.Name} })
 
 	EgressGateways        = table("egress-gateways", 1, func(g *resource.EgressGateway) string { return g.ID })
 	EgressGatewaysByOwner = index(EgressGateways, "owner", func(g *resource.EgressGateway) []string { return []string{g.OwnedBy()} })
@@ -348,7 +348,9 @@ var (
 	InterfacesByAttachment = index(Interfaces, "attachment", func(e *resource.Interface) []string { return some(e.AttachmentID) })
 	InterfacesByIP         = unique(Interfaces, "ip", func(e *resource.Interface) (out []string) {
 		for _, a := range e.Addresses() {
-			out = append(out, some(e.VPCID+"/"+a.PrivateIP)...)
+			if a.PrivateIP != "" { // a flat network's may not be known yet
+				out = append(out, e.VPCID+"/"+a.PrivateIP)
+			}
 		}
 		for _, ip := range e.IPv6 {
 			out = append(out, e.VPCID+"/"+ip)

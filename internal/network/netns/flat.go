@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"karri.dev/internal/dhcp"
+	"karri.dev/internal/imds"
 	"karri.dev/internal/network"
 	"karri.dev/internal/network/rules"
 )
@@ -361,8 +362,21 @@ func (f *flat) start() error {
 	if metadata == nil {
 		return nil
 	}
-	return s.serveMetadata(metadata)
+	return s.serveMetadata(metadata, s.findSoon)
 }
+
+// findSoon is find, for guests whose address was learned a moment ago: what they are is known as soon as the zone has
+// taken that in. They ask at once, and most only once.
+func (s *services) findSoon(ip netip.Addr) (imds.Caller, bool) {
+	for end := time.Now().Add(findPatience); ; time.Sleep(findPatience / 50) {
+		if c, ok := s.find(ip); ok || time.Now().After(end) || s.d.ctx.Err() != nil {
+			return c, ok
+		}
+	}
+}
+
+// findPatience is how long a guest waits for the zone.
+const findPatience = 5 * time.Second
 
 func (f *flat) endServices() {
 	if f.services != nil {

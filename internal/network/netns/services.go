@@ -222,7 +222,7 @@ func (s *services) start(resolver netip.Addr) error {
 	if metadata == nil {
 		return nil
 	}
-	return s.serveMetadata(metadata)
+	return s.serveMetadata(metadata, s.find)
 }
 
 // listenDHCP opens a DHCP server's socket in the calling thread's namespace.
@@ -239,12 +239,12 @@ func (s *services) listenDHCP() (net.PacketConn, error) {
 }
 
 // serveMetadata answers for the metadata service.
-func (s *services) serveMetadata(metadata net.Listener) error {
+func (s *services) serveMetadata(metadata net.Listener, find func(netip.Addr) (imds.Caller, bool)) error {
 	key, err := imds.NewKey(s.d.deps.Rand)
 	if err != nil {
 		return err
 	}
-	h := imds.New(imds.Config{Find: s.find, Now: s.d.deps.Now, Key: key}).Server()
+	h := imds.New(imds.Config{Find: find, Now: s.d.deps.Now, Key: key}).Server()
 	s.serve("metadata", func() error {
 		if err := h.Serve(metadata); !errors.Is(err, http.ErrServerClosed) {
 			return err

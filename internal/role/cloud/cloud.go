@@ -283,15 +283,21 @@ func (c *Cloud) lead(ctx context.Context) error {
 	return g.Wait()
 }
 
-// accountCreated gives a new account its default VPC.
+// accountCreated gives a new account its default VPC, or what there is in its place.
 func (c *Cloud) accountCreated(tx *store.Tx, a resource.Account) error {
-	_, err := ec2.CreateDefaultVPC(tx, c.deps.IDs, c.deps.Now(), a.ID, c.cfg.Region)
-	return err
+	return ec2.WelcomeAccount(tx, c.deps.IDs, c.deps.Now(), a.ID, c.cfg.Region)
 }
 
 // zoneAdded gives every account's default VPC a subnet in a new zone.
 func (c *Cloud) zoneAdded(tx *store.Tx, z *resource.Zone) error {
-	return ec2.CreateDefaultSubnets(tx, c.deps.IDs, c.deps.Now(), z)
+	return ec2.SettleRegion(tx, c.deps.IDs, c.deps.Now(), z.Region)
+}
+
+// SetZoneNetwork gives a zone another kind of network.
+func (c *Cloud) SetZoneNetwork(ctx context.Context, zone string, network resource.ZoneNetwork) error {
+	return c.deps.Store.Update(ctx, func(tx *store.Tx) error {
+		return ec2.SetZoneNetwork(tx, c.deps.IDs, c.deps.Now(), zone, network)
+	})
 }
 
 // drainInstances ends an account's instances and waits until they are gone.

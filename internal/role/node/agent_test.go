@@ -211,6 +211,7 @@ func (n *taps) Apply(context.Context, network.State) error {
 func (n *taps) OpenTap(context.Context, string) (*os.File, error) { return os.Open(os.DevNull) }
 func (n *taps) MTU() int                                          { return 1500 }
 func (n *taps) Tunnels() []network.TunnelStatus                   { return nil }
+func (n *taps) Learned() []network.LearnedAddress                 { return nil }
 func (n *taps) News() <-chan struct{}                             { return nil }
 
 // images is a cache that has every image, or gives an error.

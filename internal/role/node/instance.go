@@ -304,7 +304,7 @@ func (n *Node) report() *nodeapi.Report {
 	if !n.fresh {
 		return nil
 	}
-	r := &nodeapi.Report{Revision: n.desired.Revision, Gateways: n.gateways, Tunnels: n.deps.Network.Tunnels()}
+	r := &nodeapi.Report{Revision: n.desired.Revision, Gateways: n.gateways, Tunnels: n.deps.Network.Tunnels(), Learned: n.deps.Network.Learned()}
 	for _, inst := range n.desired.Instances {
 		if o, ok := n.observed[inst.ID]; ok {
 			r.Instances = append(r.Instances, o)

@@ -35,6 +35,7 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resourc
 		d.Instances = append(d.Instances, i)
 	}
 	d.Network.VPCs = nets.all()
+	d.Network.Flat = flat(snap, cfg.Name, nets.local)
 	d.Gateways = gatewaysOf(snap, nodeID)
 	return d
 }
@@ -85,7 +86,7 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 		}
 		out.Metadata.Interfaces = append(out.Metadata.Interfaces, metadataInterface(r, e))
 	}
-	if len(enis) > 0 {
+	if len(enis) > 0 && enis[0].PrivateIP != "" {
 		out.Metadata.PrivateName = resource.PrivateName(inst.Region, enis[0].PrivateIP)
 		if ip, v := enis[0].PublicIP, store.VPCs.Get(r, inst.VPCID); ip != "" && v != nil && v.DNSHostnames {
 			out.Metadata.PublicName = resource.PublicName(inst.Region, ip, domain)

@@ -24,7 +24,7 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 	for _, o := range report.Gateways {
 		news = news || gatewayNews(snap, node, o) != nil
 	}
-	news = news || vpnNews(snap, node, report)
+	news = news || vpnNews(snap, node, report) || z.anyLearned(snap, node, report)
 	if !news {
 		return nil
 	}
@@ -35,6 +35,9 @@ func (z *Zone) observe(ctx context.Context, node string, report *nodeapi.Report)
 			}
 		}
 		if err := observeVPN(tx, node, report, z.deps.Now()); err != nil {
+			return err
+		}
+		if err := z.observeLearned(tx, node, report); err != nil {
 			return err
 		}
 		for _, o := range report.Instances {

@@ -128,7 +128,7 @@ const vpcDelay = 200 * time.Millisecond
 func (z *Zone) follow(ctx context.Context) error {
 	feed := z.deps.Store.Feed(store.Instances, store.Interfaces, store.SecurityGroups, store.VPCs, store.Subnets,
 		store.RouteTables, store.InternetGateways, store.EgressGateways, store.NetworkACLs, store.PrefixLists, store.Peerings, store.NATGateways, store.FlowLogs, store.VPCEndpoints, store.VPNGateways, store.VPNConnections, store.CustomerGateways, store.Nodes, store.Volumes, store.Snapshots,
-		store.InstanceCredentials)
+		store.InstanceCredentials, store.Zones)
 	defer feed.Close()
 	var later sync.Map // VPC ids waiting for vpcDelay
 	for {
@@ -160,6 +160,8 @@ func (z *Zone) follow(ctx context.Context) error {
 				if was, _ := c.Old.(*resource.Snapshot); was == nil || was.State == "pending" {
 					z.snaps.Poke()
 				}
+			case store.Zones.Name():
+				z.wake(z.all()...)
 			case store.Nodes.Name():
 				was, _ := c.Old.(*resource.Node)
 				is, _ := c.New.(*resource.Node)

@@ -59,9 +59,6 @@ func (s *Service) AllocateAddress(ctx context.Context, in *shape.AllocateAddress
 	if err := oneOf("domain", in.Domain, "vpc", "standard"); err != nil {
 		return nil, err
 	}
-	if in.Domain == "standard" {
-		return nil, errUnsupported("The domain 'standard' (EC2-Classic) is not supported.")
-	}
 	if in.NetworkBorderGroup != "" && in.NetworkBorderGroup != info.Region {
 		return nil, errValue(in.NetworkBorderGroup, "networkBorderGroup")
 	}
@@ -75,6 +72,15 @@ func (s *Service) AllocateAddress(ctx context.Context, in *shape.AllocateAddress
 	rnd := s.random()
 	var address *resource.Address
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
+		classic := in.Domain == "standard" || in.Domain == "" && !hasDefaultVPCs(tx, info.Region)
+		if classic && classicVPC(tx, info.Region) == nil {
+			return errUnsupported("The region %s has no elastic IPs of the domain 'standard' (EC2-Classic).", info.Region)
+		}
+		if !classic {
+			if err := needVPCs(tx, info.Region); err != nil {
+				return err
+			}
+		}
 		ip := in.Address
 		if ip == "" {
 			if ip = s.freePublic(tx, rnd); ip == "" {
@@ -83,11 +89,14 @@ func (s *Service) AllocateAddress(ctx context.Context, in *shape.AllocateAddress
 		} else if parsed, err := netip.ParseAddr(ip); err != nil || !s.inPool(parsed) || publicTaken(tx, ip) {
 			return awserr.New("InvalidAddress.NotFound", "Address '%s' not found.", ip)
 		}
-		address = &resource.Address{Owned: s.owned(info, tags["elastic-ip"]), AllocationID: s.IDs.Resource("eipalloc-"), PublicIP: ip}
+		address = &resource.Address{Owned: s.owned(info, tags["elastic-ip"]), AllocationID: s.IDs.Resource("eipalloc-"), PublicIP: ip, Classic: classic}
 		return store.Addresses.Put(tx, address)
 	})
 	if err != nil {
 		return nil, err
+	}
+	if address.Classic {
+		return &shape.AllocateAddressResult{PublicIp: address.PublicIP, Domain: "standard"}, nil
 	}
 	return &shape.AllocateAddressResult{
 		PublicIp: address.PublicIP, AllocationId: address.AllocationID, PublicIpv4Pool: "amazon", NetworkBorderGroup: info.Region, Domain: "vpc",
@@ -137,6 +146,7 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 		return nil, errCombination("You may specify instance ID or network interface id, but not both in the same call")
 	}
 	var id string
+	classic, rnd := false, s.random()
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		a, err := addressOf(tx, info, in.AllocationId, in.PublicIp)
 		if err != nil {
@@ -145,6 +155,13 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 		eni, err := s.associable(tx, info, in)
 		if err != nil {
 			return err
+		}
+		classic = a.Classic
+		switch {
+		case resource.InVPC(eni.VPCID) && a.Classic:
+			return errCombination("You must specify an allocation id when mapping an address to a VPC instance")
+		case !resource.InVPC(eni.VPCID) && !a.Classic:
+			return awserr.New("InvalidInstanceID", "The instance '%s' is not in a VPC: its addresses are of the domain 'standard'.", eni.InstanceID)
 		}
 		if store.InternetGatewaysByVPC.One(tx, eni.VPCID) == nil {
 			return awserr.New("Gateway.NotAttached", "Network %s is not attached to any internet gateway", eni.VPCID)
@@ -164,7 +181,7 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 			if isFalse(in.AllowReassociation) {
 				return awserr.New("Resource.AlreadyAssociated", "resource %s is already associated with associate-id %s", a.AllocationID, a.AssociationID)
 			}
-			if err := dissociate(tx, a); err != nil {
+			if err := s.withdraw(tx, a, rnd); err != nil {
 				return err
 			}
 		}
@@ -183,6 +200,9 @@ func (s *Service) AssociateAddress(ctx context.Context, in *shape.AssociateAddre
 	})
 	if err != nil {
 		return nil, err
+	}
+	if classic {
+		id = "" // there are no associations outside of VPCs
 	}
 	return &shape.AssociateAddressResult{AssociationId: id}, nil
 }
@@ -219,6 +239,9 @@ func (s *Service) associable(tx *store.Tx, info *call.Info, in *shape.AssociateA
 			return nil, awserr.New("InvalidInstanceID", "The instance '%s' is not in a valid state for this operation.", inst.ID)
 		}
 		id = inst.Interfaces[0]
+		if eni := store.Interfaces.Get(tx, id); eni != nil && !resource.InVPC(inst.VPCID) {
+			return s.associableClassic(tx, eni, in)
+		}
 	}
 	eni, err := granted(tx, info, id, resource.GrantAddress)
 	if err != nil {
@@ -255,6 +278,20 @@ func dissociate(tx *store.Tx, a *resource.Address) error {
 	return store.Addresses.Put(tx, &free)
 }
 
+// withdraw takes an elastic IP from its interface. Outside of VPCs that gets another address then: it is never without one.
+func (s *Service) withdraw(tx *store.Tx, a *resource.Address, rnd *rand.Rand) error {
+	if err := dissociate(tx, a); err != nil || !a.Classic {
+		return err
+	}
+	eni := store.Interfaces.Get(tx, a.InterfaceID)
+	if eni == nil {
+		return nil
+	}
+	next := *eni
+	next.PublicIP = s.freePublic(tx, rnd)
+	return store.Interfaces.Put(tx, &next)
+}
+
 // DisassociateAddress takes an elastic IP from what has it.
 func (s *Service) DisassociateAddress(ctx context.Context, in *shape.DisassociateAddressRequest) (*shape.DisassociateAddressResult, error) {
 	info, err := s.begin(ctx, in)
@@ -267,6 +304,7 @@ func (s *Service) DisassociateAddress(ctx context.Context, in *shape.Disassociat
 	if in.AssociationId != "" && in.PublicIp != "" {
 		return nil, errCombination("You may specify public IP or association id, but not both in the same call")
 	}
+	rnd := s.random()
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
 		if in.PublicIp != "" {
 			a, err := addressOf(tx, info, "", in.PublicIp)
@@ -276,11 +314,11 @@ func (s *Service) DisassociateAddress(ctx context.Context, in *shape.Disassociat
 			if a.AssociationID == "" {
 				return nil
 			}
-			return dissociate(tx, a)
+			return s.withdraw(tx, a, rnd)
 		}
 		for a := range store.AddressesByOwner.By(tx, ownerKey(info)) {
 			if a.AssociationID == in.AssociationId {
-				return dissociate(tx, a)
+				return s.withdraw(tx, a, rnd)
 			}
 		}
 		return awserr.New("InvalidAssociationID.NotFound", "The association ID '%s' does not exist", in.AssociationId)
@@ -325,6 +363,13 @@ func (s *Service) ReleaseAddress(ctx context.Context, in *shape.ReleaseAddressRe
 func shapeAddress(r store.Reader, a *resource.Address) shape.Address {
 	out := shape.Address{
 		PublicIp: a.PublicIP, AllocationId: a.AllocationID, Domain: "vpc", Tags: shapeTags(a.Tags), PublicIpv4Pool: "amazon", NetworkBorderGroup: a.Region,
+	}
+	if a.Classic {
+		out = shape.Address{PublicIp: a.PublicIP, Domain: "standard", Tags: shapeTags(a.Tags)}
+		if eni := store.Interfaces.Get(r, a.InterfaceID); eni != nil {
+			out.InstanceId = eni.InstanceID
+		}
+		return out
 	}
 	if eni := store.Interfaces.Get(r, a.InterfaceID); eni != nil {
 		out.AssociationId, out.NetworkInterfaceId, out.NetworkInterfaceOwnerId = a.AssociationID, eni.ID, eni.AccountID

@@ -198,6 +198,9 @@ func (s *Service) ModifyInstanceAttribute(ctx context.Context, in *shape.ModifyI
 		if eni == nil {
 			return nil
 		}
+		if !resource.InVPC(inst.VPCID) {
+			return errCombination("You may only modify the sourceDestCheck and groupSet attributes for VPC instances")
+		}
 		next := *eni
 		if change.sourceCheck != nil {
 			next.NoSourceCheck = !*change.sourceCheck

@@ -52,7 +52,7 @@ func CreateDefaultVPC(tx *store.Tx, source *ids.Source, now time.Time, account, 
 	if err := store.RouteTables.Put(tx, &table); err != nil {
 		return nil, fmt.Errorf("default VPC: %w", err)
 	}
-	for _, z := range zones(tx, region) {
+	for _, z := range vpcZones(tx, region) {
 		if err := CreateDefaultSubnet(tx, source, now, vpc, z.Name); err != nil {
 			return nil, err
 		}

@@ -82,7 +82,7 @@ func (s *Service) CreateSecurityGroup(ctx context.Context, in *shape.CreateSecur
 		}
 		var taken *store.DuplicateError
 		if err := store.SecurityGroups.Put(tx, &next); errors.As(err, &taken) {
-			return awserr.New("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, vpc.ID)
+			return awserr.New("InvalidGroup.Duplicate", "The security group '%s' already exists for VPC '%s'", in.GroupName, shownVPC(vpc.ID))
 		} else if err != nil {
 			return err
 		}
@@ -103,8 +103,11 @@ func vpcOrDefault(r store.Reader, info *call.Info, id string) (*resource.VPC, er
 	if id != "" {
 		return vpcs.find(r, info, id)
 	}
-	if v := defaultVPC(r, info); v != nil {
+	if v := home(r, info); v != nil {
 		return v, nil
+	}
+	if !hasDefaultVPCs(r, info.Region) {
+		return nil, errUnsupported("The region %s has no security groups outside of VPCs.", info.Region)
 	}
 	return nil, awserr.New("VPCIdNotSpecified", "No default VPC for this user")
 }
@@ -117,9 +120,8 @@ func groupOf(r store.Reader, info *call.Info, id, name string) (*resource.Securi
 	if name == "" {
 		return nil, awserr.New("MissingParameter", "The request must contain the parameter groupName or groupId")
 	}
-	v := defaultVPC(r, info)
-	if v != nil {
-		if g := store.SecurityGroupsByName.One(r, v.ID+"/"+name); g != nil {
+	if v := home(r, info); v != nil {
+		if g := groupNamed(r, info, v.ID, name); g != nil {
 			return g, nil
 		}
 	}
@@ -150,6 +152,7 @@ func (s *Service) DeleteSecurityGroup(ctx context.Context, in *shape.DeleteSecur
 				return awserr.New("DependencyViolation", "resource %s has a dependent object", g.ID)
 			}
 		}
+		dropSlices(tx, g)
 		store.SecurityGroups.Delete(tx, g.ID)
 		return nil
 	})
@@ -172,7 +175,7 @@ var groupFilters = func() *filter.Set[groupView] {
 			"group-id":    func(g groupView) []string { return one(g.ID) },
 			"group-name":  func(g groupView) []string { return one(g.Name) },
 			"owner-id":    func(g groupView) []string { return one(g.AccountID) },
-			"vpc-id":      func(g groupView) []string { return one(g.VPCID) },
+			"vpc-id":      func(g groupView) []string { return one(shownVPC(g.VPCID)) },
 		},
 		Tags: func(g groupView) map[string]string { return g.Tags },
 	}
@@ -240,8 +243,11 @@ func (s *Service) DescribeSecurityGroups(ctx context.Context, in *shape.Describe
 	out := make([]shape.SecurityGroup, len(list))
 	for i, g := range list {
 		out[i] = shape.SecurityGroup{
-			Description: g.Description, GroupName: g.Name, OwnerId: g.AccountID, GroupId: g.ID, VpcId: g.VPCID, Tags: shapeTags(g.Tags),
+			Description: g.Description, GroupName: g.Name, OwnerId: g.AccountID, GroupId: g.ID, VpcId: shownVPC(g.VPCID), Tags: shapeTags(g.Tags),
 			IpPermissions: permissions(g.Rules, false), IpPermissionsEgress: permissions(g.Rules, true), SecurityGroupArn: groups.arn(g),
+		}
+		if !resource.InVPC(g.VPCID) {
+			out[i].IpPermissionsEgress = nil // what goes out is never held back
 		}
 	}
 	return &shape.DescribeSecurityGroupsResult{SecurityGroups: out, NextToken: next}, nil

@@ -132,7 +132,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 				}
 				return one(strconv.Itoa(v.Partition))
 			},
-			"private-dns-name":                                              ofENI(func(v interfaceView) []string { return one(resource.PrivateName(v.Region, v.PrivateIP)) }),
+			"private-dns-name":                                              ofENI(func(v interfaceView) []string { return one(privateName(v.Region, v.PrivateIP)) }),
 			"private-dns-name-options.hostname-type":                        constant[view]("ip-name"),
 			"private-dns-name-options.enable-resource-name-dns-a-record":    constant[view]("false"),
 			"private-dns-name-options.enable-resource-name-dns-aaaa-record": constant[view]("false"),
@@ -157,7 +157,7 @@ var instanceFilters = func() *filter.Set[*instanceView] {
 			"usage-operation":             constant[view]("RunInstances"),
 			"usage-operation-update-time": func(v view) []string { return one(awsTime(v.LaunchedAt)) },
 			"virtualization-type":         constant[view]("hvm"),
-			"vpc-id":                      alive(func(v view) string { return v.VPCID }),
+			"vpc-id":                      alive(func(v view) string { return shownVPC(v.VPCID) }),
 		},
 		Never: []string{
 			"affinity", "capacity-reservation-id", "host-id", "iam-instance-profile.arn",

@@ -87,7 +87,9 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 		return out
 	}
 	out.IamInstanceProfile = shapeProfile(r, inst)
-	out.VpcId, out.SubnetId = inst.VPCID, inst.SubnetID
+	if resource.InVPC(inst.VPCID) {
+		out.VpcId, out.SubnetId = inst.VPCID, inst.SubnetID
+	}
 	for _, v := range volumesOf(r, inst) {
 		out.BlockDeviceMappings = append(out.BlockDeviceMappings, shape.InstanceBlockDeviceMapping{DeviceName: v.Attachment.Device, Ebs: shapeInstanceVolume(v)})
 	}
@@ -106,7 +108,9 @@ func (s *Service) shapeInstance(r store.Reader, inst *resource.Instance) shape.I
 				out.Ipv6Address = e.IPv6[0]
 			}
 		}
-		out.NetworkInterfaces = append(out.NetworkInterfaces, n)
+		if resource.InVPC(inst.VPCID) {
+			out.NetworkInterfaces = append(out.NetworkInterfaces, n)
+		}
 	}
 	return out
 }
@@ -117,7 +121,7 @@ func (s *Service) shapeInstanceInterface(r store.Reader, e *resource.Interface) 
 		Attachment: &shape.InstanceNetworkInterfaceAttachment{
 			AttachTime: e.AttachedAt, AttachmentId: e.AttachmentID, DeleteOnTermination: e.DeleteOnEnd, DeviceIndex: e.DeviceIndex, Status: attachStatus(e),
 		},
-		NetworkInterfaceId: e.ID, OwnerId: e.AccountID, PrivateDnsName: resource.PrivateName(e.Region, e.PrivateIP), PrivateIpAddress: e.PrivateIP,
+		NetworkInterfaceId: e.ID, OwnerId: e.AccountID, PrivateDnsName: privateName(e.Region, e.PrivateIP), PrivateIpAddress: e.PrivateIP,
 		SourceDestCheck: !e.NoSourceCheck, Status: "in-use", SubnetId: e.SubnetID, VpcId: e.VPCID, InterfaceType: "interface", Operator: unmanaged,
 	}
 	for i, ip := range e.IPv6 {

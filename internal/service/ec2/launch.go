@@ -188,6 +188,7 @@ type plan struct {
 	key             *resource.KeyPair
 	subnet          *resource.Subnet
 	vpc             *resource.VPC
+	flat            *resource.Zone // on whose flat network it is; nil = on a VPC
 	profile         *resource.InstanceProfile
 	cards           []card // by device index
 	count           int

@@ -125,6 +125,7 @@ type card struct {
 	existing *resource.Interface
 	subnet   *resource.Subnet
 	groups   []string
+	slice    string // the group whose subnet it is in, in the network mode MANAGED: the first one that is named
 	public   bool
 }
 
@@ -168,11 +169,16 @@ func (p *plan) findSubnet(r store.Reader, info *call.Info) error {
 		}
 		p.subnet, p.vpc = sub, store.VPCs.Get(r, sub.VPCID)
 	} else {
-		v := defaultVPC(r, info)
+		if z := flatZone(r, info, want); z != nil {
+			return p.onFlat(z)
+		}
+		v := home(r, info)
 		if v == nil {
 			return awserr.New("MissingInput", "No default VPC for this user")
 		}
-		p.vpc = v
+		if p.vpc = v; !resource.InVPC(v.ID) {
+			return p.onClassic(r, info, want)
+		}
 		if p.subnet = defaultSubnet(r, v.ID, want); p.subnet == nil {
 			return awserr.New("MissingInput", "No subnets found for the default VPC '%s'. Please specify a subnet.", v.ID)
 		}
@@ -228,7 +234,7 @@ func (p *plan) findCards(r store.Reader, info *call.Info) error {
 		}
 		if c.existing == nil {
 			var err error
-			if c.groups, err = p.findGroups(r, info, &n); err != nil {
+			if c.groups, c.slice, err = p.findGroups(r, info, &n); err != nil {
 				return err
 			}
 		}
@@ -267,40 +273,43 @@ func freeVCPUs(r store.Reader, zone string) int {
 	return free - int(store.InstancesVCPUs.Sum(r, store.ZoneKey(zone)))
 }
 
-// findGroups gives an interface's security groups: those named, or the VPC's default one.
-func (p *plan) findGroups(r store.Reader, info *call.Info, n *netSpec) (out []string, err error) {
+// findGroups gives an interface's security groups, and which comes first: those named, or the VPC's default one.
+func (p *plan) findGroups(r store.Reader, info *call.Info, n *netSpec) (out []string, first string, err error) {
 	for _, id := range n.groupIDs {
 		g, err := groups.find(r, info, id)
 		if err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if g.VPCID != p.vpc.ID {
-			return nil, errCombination("Security group %s and subnet %s belong to different networks.", g.ID, p.subnet.ID)
+			return nil, "", errCombination("Security group %s and subnet %s belong to different networks.", g.ID, p.subnet.ID)
 		}
 		out = append(out, g.ID)
 	}
 	for _, name := range n.groupNames {
 		if strings.HasPrefix(name, "sg-") {
-			return nil, awserr.New("InvalidParameterValue", "Value (%s) for parameter groupName is invalid. It is an id: use SecurityGroupId.", name)
+			return nil, "", awserr.New("InvalidParameterValue", "Value (%s) for parameter groupName is invalid. It is an id: use SecurityGroupId.", name)
 		}
-		if n.subnet != "" && !p.vpc.Default {
-			return nil, errCombination("The parameter groupName cannot be used with the parameter subnet")
+		if n.subnet != "" && !p.vpc.Default && resource.InVPC(p.vpc.ID) {
+			return nil, "", errCombination("The parameter groupName cannot be used with the parameter subnet")
 		}
-		g := store.SecurityGroupsByName.One(r, p.vpc.ID+"/"+name)
+		g := groupNamed(r, info, p.vpc.ID, name)
 		if g == nil {
-			return nil, awserr.New("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, p.vpc.ID)
+			return nil, "", awserr.New("InvalidGroup.NotFound", "The security group '%s' does not exist in VPC '%s'", name, shownVPC(p.vpc.ID))
 		}
 		out = append(out, g.ID)
 	}
-	if len(out) == 0 {
-		out = []string{p.vpc.DefaultGroup}
+	if len(out) == 0 && p.flat == nil {
+		out = []string{p.defaultGroup(r, info)}
+	}
+	if len(out) > 0 {
+		first = out[0]
 	}
 	slices.Sort(out)
 	out = slices.Compact(out)
 	if len(out) > maxGroupsPerInterface {
-		return nil, awserr.New("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
+		return nil, "", awserr.New("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
 	}
-	return out, nil
+	return out, first, nil
 }
 
 // putInterfaces gives an instance its interfaces and writes them.
@@ -330,6 +339,12 @@ func (s *Service) newInterface(tx *store.Tx, p *plan, c *card, inst *resource.In
 	owned := inst.Owned
 	owned.Tags = p.tags["network-interface"]
 	eni := &resource.Interface{Owned: owned, ID: s.IDs.Resource("eni-"), Groups: c.groups, Description: c.description}
+	if p.flat != nil {
+		return eni, flatCard(tx, eni, p.flat, rnd)
+	}
+	if err := s.giveClassic(tx, p, c, eni); err != nil {
+		return nil, err
+	}
 	if err := giveAddresses(tx, eni, c.subnet, c.addresses, rnd); err != nil {
 		return nil, err
 	}

@@ -104,8 +104,8 @@ func groupID(r store.Reader, info *call.Info, given string) string {
 	if strings.HasPrefix(given, "sg-") {
 		return given
 	}
-	if v := defaultVPC(r, info); v != nil {
-		if g := store.SecurityGroupsByName.One(r, v.ID+"/"+given); g != nil {
+	if v := home(r, info); v != nil {
+		if g := groupNamed(r, info, v.ID, given); g != nil {
 			return g.ID
 		}
 	}

@@ -161,6 +161,9 @@ func (s *Service) DescribeAccountAttributes(ctx context.Context, in *shape.Descr
 	for _, v := range values {
 		if len(in.AttributeNames) == 0 || slices.Contains(in.AttributeNames, v[0]) {
 			out = append(out, shape.AccountAttribute{AttributeName: v[0], AttributeValues: []shape.AccountAttributeValue{{AttributeValue: v[1]}}})
+			if v[0] == "supported-platforms" {
+				out[len(out)-1].AttributeValues = platforms(r, info)
+			}
 		}
 	}
 	return &shape.DescribeAccountAttributesResult{AccountAttributes: out}, nil

@@ -189,8 +189,8 @@ func canonical(block string, v4 bool) (string, error) {
 // peerGroup gives the group that a rule names: one of the group's own VPC, or one of a VPC that is peered with it.
 func peerGroup(r store.Reader, info *call.Info, group *resource.SecurityGroup, pair shape.UserIdGroupPair) (*resource.SecurityGroup, error) {
 	if pair.GroupId == "" && pair.GroupName != "" {
-		peer := store.SecurityGroupsByName.One(r, group.VPCID+"/"+pair.GroupName)
-		if peer == nil || pair.UserId != "" && pair.UserId != info.AccountID {
+		peer := peerNamed(r, info, group, pair)
+		if peer == nil {
 			return nil, groups.notFound(pair.GroupName)
 		}
 		return peer, nil

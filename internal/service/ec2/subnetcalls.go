@@ -77,7 +77,7 @@ func (s *Service) CreateSubnet(ctx context.Context, in *shape.CreateSubnetReques
 // subnetZone gives the zone that a new subnet is to be in: the one asked for, else the region's first.
 func subnetZone(r store.Reader, region, name, id string) (string, error) {
 	var names []string
-	for _, z := range zones(r, region) {
+	for _, z := range vpcZones(r, region) {
 		if (name == "" || z.Name == name) && (id == "" || z.ZoneID == id) {
 			return z.Name, nil
 		}
@@ -161,18 +161,7 @@ func (s *Service) DeleteSubnet(ctx context.Context, in *shape.DeleteSubnetReques
 		if store.InterfacesBySubnet.One(tx, sub.ID) != nil {
 			return errDependent("subnet", sub.ID)
 		}
-		if table, i := tableOf(tx, sub); table != nil {
-			next := *table
-			next.Associations = slices.Delete(slices.Clone(table.Associations), i, i+1)
-			if err := store.RouteTables.Put(tx, &next); err != nil {
-				return err
-			}
-		}
-		for _, c := range reservationsOf(tx, sub) {
-			store.CIDRReservations.Delete(tx, c.ID)
-		}
-		store.Subnets.Delete(tx, sub.ID)
-		return nil
+		return dropSubnet(tx, sub)
 	})
 	if err != nil {
 		return nil, err

@@ -59,6 +59,9 @@ func (s *Service) CreateVpc(ctx context.Context, in *shape.CreateVpcRequest) (*s
 	id, rnd := s.IDs.Resource("vpc-"), s.random()
 	var made *resource.VPC
 	err = s.update(ctx, in.DryRun, func(tx *store.Tx) error {
+		if err := needVPCs(tx, info.Region); err != nil {
+			return err
+		}
 		vpc := resource.VPC{Owned: s.owned(info, tags["vpc"]), ID: id, CIDR: block.String()}
 		if isTrue(in.AmazonProvidedIpv6CidrBlock) {
 			if err := s.giveV6(tx, &vpc, rnd); err != nil {
@@ -100,6 +103,9 @@ func (s *Service) CreateDefaultVpc(ctx context.Context, in *shape.CreateDefaultV
 		if v := defaultVPC(tx, info); v != nil {
 			return awserr.New("DefaultVpcAlreadyExists", "A Default VPC already exists for this account in this region.")
 		}
+		if !hasDefaultVPCs(tx, info.Region) {
+			return awserr.New("OperationNotPermitted", "Accounts on the EC2-Classic platform cannot create a default VPC.")
+		}
 		made, err = CreateDefaultVPC(tx, s.IDs, s.now(), info.AccountID, info.Region)
 		return err
 	})
@@ -135,10 +141,7 @@ func (s *Service) DeleteVpc(ctx context.Context, in *shape.DeleteVpcRequest) (*s
 				}
 			}
 		}
-		store.RouteTables.Delete(tx, v.MainRouteTable)
-		store.SecurityGroups.Delete(tx, v.DefaultGroup)
-		store.NetworkACLs.Delete(tx, v.DefaultACL)
-		store.VPCs.Delete(tx, v.ID)
+		deleteVPC(tx, v)
 		return nil
 	})
 	if err != nil {
