@@ -33,15 +33,13 @@ func zoneNetworkCommand() *cobra.Command {
   VPC             VPCs, as AWS has them (the default)
   SYSTEM          the operator's network: a bridge on every node, addresses from its own DHCP server
   STATIC          the same, with addresses from a list of MAC and IP addresses
-  MANAGED-NOVLAN  one network of Karri's for all accounts, with security groups and elastic IPs
-  MANAGED         the same, where each security group has a slice of it
+
+MANAGED-NOVLAN and MANAGED are not offered yet.
 
 A zone's network changes only while no instance is in it.`,
 		Example: `  karri zone network
   karri zone network us-east-1a --mode SYSTEM --bridge br0
-  karri zone network us-east-1a --mode STATIC --bridge br0 --subnet 192.168.7.0/24 --router 192.168.7.1 --dns 192.168.7.1 --mac-list cards.txt
-  karri zone network us-east-1a --mode MANAGED-NOVLAN --subnet 10.20.0.0/16
-  karri zone network us-east-1a --mode MANAGED --subnet 10.20.0.0/16 --group-addresses 32`,
+  karri zone network us-east-1a --mode STATIC --bridge br0 --subnet 192.168.7.0/24 --router 192.168.7.1 --dns 192.168.7.1 --mac-list cards.txt`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 && mode != "" {
@@ -76,7 +74,7 @@ A zone's network changes only while no instance is in it.`,
 	}
 	dataDirFlag(c, &dir)
 	f := c.Flags()
-	f.StringVar(&mode, "mode", "", "VPC, SYSTEM, STATIC, MANAGED-NOVLAN or MANAGED")
+	f.StringVar(&mode, "mode", "", "VPC, SYSTEM or STATIC")
 	f.StringVar(&n.Bridge, "bridge", "", "SYSTEM, STATIC: the bridge on every node's host (VNET_BRIDGE)")
 	f.StringVar(&n.Subnet, "subnet", "", "STATIC: the operator's range; MANAGED-NOVLAN, MANAGED: the range for all guests (VNET_SUBNET, VNET_NETMASK)")
 	f.StringVar(&n.Router, "router", "", "STATIC: the way out (VNET_ROUTER)")

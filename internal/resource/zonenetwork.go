@@ -78,6 +78,9 @@ func (n ZoneNetwork) Check() error {
 	if n.Mode != "" && !slices.Contains(NetworkModes, n.Mode) {
 		return fmt.Errorf("there is no network mode %q", n.Mode)
 	}
+	if n.Managed() {
+		return fmt.Errorf("the network mode %s is not offered yet", n.Mode) // it is untried with guests
+	}
 	only := func(what string, given bool, modes ...NetworkMode) error {
 		switch {
 		case given && !slices.Contains(modes, n.Mode):
