@@ -149,3 +149,25 @@ func TestFragmentFlood6(t *testing.T) {
 		t.Errorf("the bystander's datagram in fragments: %d bytes, %v", n, err)
 	}
 }
+
+// TestFlowLogs6: IPv6 that passes and that is denied is logged as IPv4 is.
+func TestFlowLogs6(t *testing.T) {
+	t.Parallel()
+	h := newHostile6(t)
+	seen := &logged{sums: map[string]network.FlowRecord{}}
+	h.d.deps.Flows, h.d.cfg.Flows = seen.take, 50*time.Millisecond
+	h.v.FlowLogs = []network.FlowLog{{ID: "fl-all", Interfaces: []string{h.a.nic.ID, h.b.nic.ID}, Accepted: true, Rejected: true, Seconds: 60}}
+	h.v.Groups[0].Rules = append(h.v.Groups[0].Rules[:2:2], network.Rule{Protocol: 6, Ports: network.PortRange{From: 7, To: 7}, CIDR: everything6})
+	apply(t, h.d, state6(h.v))
+	h.a.reaches("[2001:db8:1::11]:7")
+	h.a.cannotReach("[2001:db8:1::11]:8")
+	for _, key := range []string{
+		"fl-all 1 out 2001:db8:1::10>2001:db8:1::11 6:7 ACCEPT", "fl-all 2 in 2001:db8:1::10>2001:db8:1::11 6:7 ACCEPT",
+		"fl-all 2 in 2001:db8:1::10>2001:db8:1::11 6:8 REJECT",
+	} {
+		eventually(t, key, func() bool { return seen.get(key).Packets > 0 })
+	}
+	if r := seen.get("fl-all 2 in 2001:db8:1::10>2001:db8:1::11 6:8 ACCEPT"); r.Packets > 0 {
+		t.Errorf("what was denied counts as let in: %+v", r)
+	}
+}

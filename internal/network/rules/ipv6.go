@@ -279,5 +279,6 @@ func filterSix(v network.VPC, ps []port, joined []network.Peering, targets *targ
 	forward := &chains[slices.IndexFunc(chains, func(c Chain) bool { return c.Name == "forward" })]
 	last := len(forward.Rules) - 1
 	forward.Rules = slices.Insert(forward.Rules, last, Rule{Name{InName, GatewayName}, In{Fields: Fields{IP6Dest}, Set: "public", Not: true}, Do("drop")})
+	chains = logDenied(s, v, chains)
 	return Table{Family: "ip6", Name: TableName, Sets: s.all(), Chains: chains}
 }
