@@ -32,7 +32,11 @@ type Instance struct {
 	ID      string          `json:"id"`
 	Power   resource.Power  `json:"power"`
 	Reboots int             `json:"reboots,omitempty"`
-	Machine compute.Machine `json:"machine"` // without taps and the paths of images: the node fills them in
+	// Restarts counts how often a machine that runs was to be made anew, as Machine then says.
+	Restarts int `json:"restarts,omitempty"`
+	// Rootless says that its root volume cannot be opened at the moment: its disks are to be left as they are.
+	Rootless bool            `json:"rootless,omitempty"`
+	Machine  compute.Machine `json:"machine"` // without taps and the paths of images: the node fills them in
 	// Bases are the images below volumes, by disk. Image is the one below the instance-store disk "root".
 	Bases map[string]Image `json:"bases,omitempty"`
 	// Forced names disks that Machine has no more and that are to be taken away by force.

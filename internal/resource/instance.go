@@ -92,6 +92,8 @@ type Instance struct {
 
 	Power   Power `json:"power"`
 	Reboots int   `json:"reboots,omitempty"` // counts RebootInstances calls; the node catches up
+	// Restarts counts how often the machine was to be made anew while it runs, since its root volume is another one.
+	Restarts int `json:"restarts,omitempty"`
 
 	State        InstanceState `json:"state"`
 	Node         string        `json:"node,omitempty"` // "" until placed

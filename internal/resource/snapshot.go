@@ -38,12 +38,24 @@ type Snapshot struct {
 	// Direct says that a client writes it block by block, or that what it has written is still to be cleared away; Base
 	// is then its parent's data.
 	Direct *DirectSnapshot `json:"direct,omitempty"`
-	// Lineage names what a snapshot that a client wrote descends from: a volume or another snapshot.
+	// Lineage names what it descends from, where that is not its volume: see Descent.
 	Lineage string `json:"lineage,omitempty"`
 	// Token is the client token that StartSnapshot made it with, and a digest of the parameters.
 	Token string `json:"token,omitempty"`
 	// Since is an earlier snapshot of the volume, whose data is needed while this one is pending.
 	Since string `json:"since,omitempty"`
+}
+
+// Descent is what snapshots must have in common to be compared: the volume that they are of, or whatever a snapshot that a
+// client wrote began with.
+func (s *Snapshot) Descent() string {
+	switch {
+	case s.Lineage != "":
+		return s.Lineage
+	case s.VolumeID != "" && s.VolumeID != NoVolume:
+		return s.VolumeID
+	}
+	return s.ID
 }
 
 // DirectSnapshot is a snapshot that a client writes by the EBS direct APIs.

@@ -43,9 +43,41 @@ type Volume struct {
 	// Key is that of an encrypted volume, sealed (package volumekey).
 	Key []byte `json:"key,omitempty"`
 
+	// Lineage is the first of the root volumes that this one has taken the place of, and LaunchSnapshot what that was made
+	// of; "" for all others.
+	Lineage        string `json:"lineage,omitempty"`
+	LaunchSnapshot string `json:"launch_snapshot,omitempty"`
+
 	Attachment   *VolumeAttachment   `json:"attachment,omitempty"` // nil: not attached
 	Modification *VolumeModification `json:"modification,omitempty"`
 }
+
+// Descent names what a volume has in common with its snapshots, and with root volumes that it has taken the place of.
+func (v *Volume) Descent() string {
+	if v.Lineage != "" {
+		return v.Lineage
+	}
+	return v.ID
+}
+
+// RootVolumeTask replaces an instance's root volume. A handler makes it, with the new volume; lifecycle.RootTasks does the
+// rest.
+type RootVolumeTask struct {
+	Owned
+	ID          string    `json:"id"` // replacevol-…
+	InstanceID  string    `json:"instance"`
+	SnapshotID  string    `json:"snapshot,omitempty"`
+	ImageID     string    `json:"image,omitempty"`
+	Old         string    `json:"old"` // volumes
+	New         string    `json:"new"`
+	DeleteOld   bool      `json:"delete_old,omitempty"`
+	Token       string    `json:"token,omitempty"`
+	State       string    `json:"state"` // "pending", "in-progress", "succeeded", "failed"
+	CompletedAt time.Time `json:"completed,omitzero"`
+}
+
+// Open says that something is still to be done.
+func (t *RootVolumeTask) Open() bool { return t.State == "pending" || t.State == "in-progress" }
 
 // EBSKeyAlias names the key of an account's encrypted volumes and snapshots.
 const EBSKeyAlias = "alias/aws/ebs"

@@ -559,6 +559,19 @@ var (
 	})
 )
 
+// Tasks that replace root volumes.
+var (
+	RootVolumeTasks        = table("root-volume-tasks", 1, func(t *resource.RootVolumeTask) string { return t.ID })
+	RootVolumeTasksByOwner = index(RootVolumeTasks, "owner", func(t *resource.RootVolumeTask) []string { return []string{t.OwnedBy()} })
+	// RootVolumeTasksOpen holds those under way, by instance and, all of them, under "".
+	RootVolumeTasksOpen = index(RootVolumeTasks, "open", func(t *resource.RootVolumeTask) []string {
+		if !t.Open() {
+			return nil
+		}
+		return []string{"", t.InstanceID}
+	})
+)
+
 // Snapshots.
 var (
 	Snapshots        = table("snapshots", 1, func(s *resource.Snapshot) string { return s.ID })

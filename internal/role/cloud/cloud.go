@@ -273,6 +273,9 @@ func (c *Cloud) lead(ctx context.Context) error {
 	g.Go(func() error { return c.objects.RunAccessLogs(ctx) })
 	g.Go(func() error { return c.Chunks.Collect(ctx, c.deps.Store, c.deps.Log) })
 	g.Go(func() error { return c.direct.Run(ctx) })
+	g.Go(func() error {
+		return (&lifecycle.RootTasks{Store: c.deps.Store, Now: c.deps.Now, Log: c.deps.Log}).Run(ctx)
+	})
 	g.Go(func() error { return c.roles.Run(ctx) })
 	if c.SignUp != nil {
 		g.Go(func() error { return c.SignUp.Run(ctx) })

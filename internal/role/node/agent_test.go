@@ -591,3 +591,36 @@ func TestQuestions(t *testing.T) {
 		}
 	})
 }
+
+// A machine that is wanted with another root disk is made anew, and that it is off meanwhile is not its guest's doing.
+func TestRestartOnAnotherRoot(t *testing.T) {
+	inRig(t, func(r *rig) {
+		on := func(disk string, restarts int, rootless bool) nodeapi.Instance {
+			i := instance("i-1", resource.PowerOn, 0)
+			i.Restarts, i.Rootless = restarts, rootless
+			i.Machine.Disks = []compute.Disk{{Name: disk, Path: "/" + disk}}
+			return i
+		}
+		r.want(on("vol-1", 0, false))
+		r.called("start i-1")
+		r.want(on("vol-2", 1, true)) // it cannot be opened yet
+		r.called()
+		r.want(on("vol-2", 1, false))
+		r.called("stop i-1 1m0s", "start i-1")
+		r.reported(nodeapi.Observed{ID: "i-1", State: compute.Running, Power: "on", Disks: []nodeapi.ObservedDisk{{Name: "vol-2", Filled: true}}})
+		r.want(on("vol-2", 1, false))
+		r.called()
+		// Killed after the machine was stopped: it is started on the new disk.
+		r.driver.becomes("i-1", compute.Off)
+		r.stop()
+		l := r.memory.instance("i-1")
+		l.Started, l.Restarts = false, 1
+		if err := r.memory.setInstance("i-1", l.record); err != nil {
+			t.Fatal(err)
+		}
+		r.begin()
+		r.called("start i-1")
+		r.want(on("vol-3", 2, false))
+		r.called("stop i-1 1m0s", "start i-1")
+	})
+}

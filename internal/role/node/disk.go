@@ -32,6 +32,8 @@ type record struct {
 	// off by its guest; one that is not started has to be.
 	Started bool `json:"started"`
 	Reboots int  `json:"reboots"` // RebootInstances calls carried out
+	// Restarts is how often the machine was made anew because that was wanted.
+	Restarts int `json:"restarts,omitempty"`
 }
 
 // local is a record as read; known says that there is one.

@@ -40,7 +40,7 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 	case resource.PowerOn:
 		switch s.State {
 		case compute.Running:
-			settled = local.Started && local.Reboots >= inst.Reboots && (n.disksSettled(inst, s) && nicsSettled(inst, s) || n.disksRest(inst.ID))
+			settled = local.Started && local.Reboots >= inst.Reboots && (local.Restarts >= inst.Restarts || inst.Rootless) && (inst.Rootless || n.disksSettled(inst, s) && nicsSettled(inst, s) || n.disksRest(inst.ID))
 		case compute.Off:
 			settled = local.Started // the guest powered itself off: the zone decides what that means
 		}
@@ -49,7 +49,7 @@ func (n *Node) settled(inst nodeapi.Instance, s compute.Status) bool {
 	case resource.PowerGone:
 		settled = s.State == compute.Absent && !local.known
 	}
-	if inst.Power == resource.PowerOn && s.State != compute.Running && keyless(inst.Machine) {
+	if inst.Power == resource.PowerOn && s.State != compute.Running && (keyless(inst.Machine) || inst.Rootless) {
 		settled = true // until the zone speaks
 	}
 	if f, failed := n.failure(inst); failed && (f.final || n.deps.Now().Before(f.retry)) {
@@ -123,6 +123,12 @@ func (n *Node) on(ctx context.Context, inst nodeapi.Instance) error {
 		}
 		return fmt.Errorf("the machine died: %s", s.Reason)
 	}
+	if s.State == compute.Running && local.Restarts < inst.Restarts && !inst.Rootless {
+		if err := n.stopToRestart(ctx, inst, &local); err != nil {
+			return err
+		}
+		s.State = compute.Off
+	}
 	if s.State == compute.Running && local.Started {
 		for local.Reboots < inst.Reboots {
 			if err := n.deps.Compute.Reboot(ctx, inst.ID, n.cfg.Grace); err != nil {
@@ -134,7 +140,9 @@ func (n *Node) on(ctx context.Context, inst nodeapi.Instance) error {
 			}
 		}
 		n.changeNICs(ctx, inst, s)
-		n.changeDisks(ctx, inst, s)
+		if !inst.Rootless {
+			n.changeDisks(ctx, inst, s)
+		}
 		return nil
 	}
 	n.mu.Lock()
@@ -166,7 +174,21 @@ func (n *Node) on(ctx context.Context, inst nodeapi.Instance) error {
 		return err
 	}
 	n.deps.Log.Info("instance started", "instance", inst.ID)
-	return n.disk.setInstance(inst.ID, record{Started: true, Reboots: inst.Reboots})
+	return n.disk.setInstance(inst.ID, record{Started: true, Reboots: inst.Reboots, Restarts: inst.Restarts})
+}
+
+// stopToRestart stops a machine that is to be made anew. That it is off is not the guest's doing: this is written down
+// before.
+func (n *Node) stopToRestart(ctx context.Context, inst nodeapi.Instance, local *local) error {
+	local.Started = false
+	if err := n.disk.setInstance(inst.ID, local.record); err != nil {
+		return err
+	}
+	if err := n.deps.Compute.Stop(ctx, inst.ID, n.cfg.Grace); err != nil && !errors.Is(err, compute.ErrNotFound) {
+		return err
+	}
+	n.deps.Log.Info("instance stopped, to start with other disks", "instance", inst.ID)
+	return nil
 }
 
 // machine completes the machine with files from the cache. release gives the files free for eviction: the

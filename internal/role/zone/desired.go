@@ -31,6 +31,7 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resourc
 		}
 		i := instance(snap, inst, enis, cfg.Domain)
 		i.Machine.Disks, i.Bases, i.Forced = append(i.Machine.Disks, disks...), bases, forced
+		i.Rootless = inst.RootDevice != "" && !rooted(snap, inst, disks)
 		i.Metadata.Role = roleOf(snap, inst, cfg.RoleKey)
 		d.Instances = append(d.Instances, i)
 	}
@@ -38,6 +39,15 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resourc
 	d.Network.Flat = flat(snap, cfg.Name, nets.local)
 	d.Gateways = gatewaysOf(snap, nodeID)
 	return d
+}
+
+// rooted says that a root volume is among the disks: then it is the first.
+func rooted(r store.Reader, inst *resource.Instance, disks []compute.Disk) bool {
+	if len(disks) == 0 {
+		return false
+	}
+	v := store.Volumes.Get(r, disks[0].Name)
+	return v != nil && v.Attachment != nil && v.Attachment.Device == inst.RootDevice
 }
 
 func interfacesOf(r store.Reader, inst *resource.Instance) []*resource.Interface {
@@ -52,7 +62,7 @@ func interfacesOf(r store.Reader, inst *resource.Instance) []*resource.Interface
 
 func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interface, domain string) nodeapi.Instance {
 	out := nodeapi.Instance{
-		ID: inst.ID, Power: inst.Power, Reboots: inst.Reboots,
+		ID: inst.ID, Power: inst.Power, Reboots: inst.Reboots, Restarts: inst.Restarts,
 		Machine: compute.Machine{ID: inst.ID, UUID: machineUUID(inst.ID), Type: inst.Type, VCPUs: inst.VCPUs, MemoryMiB: inst.MemoryMiB},
 		Metadata: nodeapi.Metadata{
 			AccountID: inst.AccountID, Region: inst.Region, Zone: inst.Zone,

@@ -12,7 +12,6 @@ import (
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ebs"
 	"karri.dev/internal/chunks"
-	"karri.dev/internal/resource"
 )
 
 // Pages of lists of blocks, as AWS's.
@@ -73,17 +72,6 @@ func (s *Service) ListSnapshotBlocks(ctx context.Context, in *shape.ListSnapshot
 	return out, nil
 }
 
-// lineage is what two snapshots must have in common to be compared.
-func lineage(snap *resource.Snapshot) string {
-	switch {
-	case snap.Lineage != "":
-		return snap.Lineage
-	case snap.VolumeID != "" && snap.VolumeID != resource.NoVolume:
-		return snap.VolumeID
-	}
-	return snap.ID
-}
-
 // ListChangedBlocks lists the blocks that differ between two snapshots of one volume.
 func (s *Service) ListChangedBlocks(ctx context.Context, in *shape.ListChangedBlocksRequest) (*shape.ListChangedBlocksResult, error) {
 	info, r := caller(ctx), s.Store.Snapshot()
@@ -98,7 +86,7 @@ func (s *Service) ListChangedBlocks(ctx context.Context, in *shape.ListChangedBl
 	if err != nil {
 		return nil, err
 	}
-	if lineage(first) != lineage(second) {
+	if first.Descent() != second.Descent() {
 		return nil, invalid("UNRELATED_SNAPSHOTS", "The snapshots '%s' and '%s' are not of the same volume.", first.ID, second.ID)
 	}
 	list := first.ID + "/" + second.ID

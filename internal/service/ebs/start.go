@@ -160,7 +160,7 @@ func (s *Service) newSnapshot(tx *store.Tx, info *call.Info, in *shape.StartSnap
 		return nil, invalid("INVALID_VOLUME_SIZE", "The volume size must not be smaller than that of the parent snapshot, %d GiB.", parent.SizeGiB)
 	}
 	data := parent.Data
-	snap.Direct.Parent, snap.Lineage, snap.Base = parent.ID, lineage(parent), &data
+	snap.Direct.Parent, snap.Lineage, snap.Base = parent.ID, parent.Descent(), &data
 	snap.Encrypted = snap.Encrypted || parent.Encrypted
 	return snap, nil
 }

@@ -66,6 +66,11 @@ var (
 		func(v *resource.Volume) string { return v.ID }, func(v *resource.Volume) *resource.Owned { return &v.Owned },
 		"InvalidVolume.NotFound", "InvalidParameterValue",
 	}
+	rootTasks = &kind[resource.RootVolumeTask]{
+		"replacevol-", "replace root volume task", "replace-root-volume-task", store.RootVolumeTasks, store.RootVolumeTasksByOwner,
+		func(v *resource.RootVolumeTask) string { return v.ID }, func(v *resource.RootVolumeTask) *resource.Owned { return &v.Owned },
+		"InvalidReplaceRootVolumeTaskId.NotFound", "InvalidReplaceRootVolumeTaskId.Malformed",
+	}
 	snapshots = &kind[resource.Snapshot]{
 		"snap-", "snapshot", "snapshot", store.Snapshots, store.SnapshotsByOwner,
 		func(v *resource.Snapshot) string { return v.ID }, func(v *resource.Snapshot) *resource.Owned { return &v.Owned },

@@ -71,7 +71,7 @@ func (s *Service) addSnapshot(tx *store.Tx, info *call.Info, v *resource.Volume,
 	}
 	snap := &resource.Snapshot{
 		Owned: s.owned(info, tags), ID: s.IDs.Resource("snap-"), VolumeID: v.ID, SizeGiB: v.SizeGiB, Description: description, State: "pending",
-		Zone: v.Zone, Format: v.Format, Base: v.Base, Encrypted: v.Encrypted, Key: v.Key,
+		Zone: v.Zone, Format: v.Format, Base: v.Base, Encrypted: v.Encrypted, Key: v.Key, Lineage: v.Lineage,
 	}
 	snap.CreatedAt = now
 	var last *resource.Snapshot

@@ -46,6 +46,11 @@ func volumeOperations() map[string]members {
 			used:    "DryRun AvailabilityZone Encrypted Iops Size SnapshotId VolumeType TagSpecifications Throughput ClientToken",
 			refused: "KmsKeyId OutpostArn MultiAttachEnabled",
 		},
+		"CreateReplaceRootVolumeTask": {
+			on:   "replace-root-volume-task:+ instance:InstanceId volume:+ snapshot:SnapshotId? image:ImageId?",
+			used: "DryRun InstanceId SnapshotId ImageId ClientToken TagSpecifications DeleteReplacedRootVolume",
+		},
+		"DescribeReplaceRootVolumeTasks": {used: pageMembers + "ReplaceRootVolumeTaskIds"},
 		"DeleteVolume": {on: "volume:VolumeId", used: "DryRun VolumeId"},
 		"AttachVolume": {on: "volume:VolumeId instance:InstanceId", used: "DryRun Device InstanceId VolumeId"},
 		"DetachVolume": {on: "volume:VolumeId instance:InstanceId?", used: "DryRun Device InstanceId VolumeId Force"},

@@ -132,7 +132,7 @@ func (k *kind[T]) tagged() tagged {
 func taggables() []tagged {
 	return []tagged{
 		instances.tagged(), images.tagged(), importTasks.tagged(), snapshotImports.tagged(), exportTasks.tagged(), keyPairs.tagged(), vpcs.tagged(), subnets.tagged(), groups.tagged(),
-		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), volumes.tagged(), snapshots.tagged(), prefixLists.tagged(), taggedRules(),
+		routeTables.tagged(), gateways.tagged(), acls.tagged(), dhcpOptions.tagged(), interfaces.tagged(), addresses.tagged(), volumes.tagged(), snapshots.tagged(), rootTasks.tagged(), prefixLists.tagged(), taggedRules(),
 		templates.tagged(), placementGroups.tagged(), cidrReservations.tagged(), natGateways.tagged(), egressGateways.tagged(), flowLogs.tagged(), vpcEndpoints.tagged(), taggedPeerings(), customerGateways.tagged(), vpnGateways.tagged(), vpnConnections.tagged(),
 	}
 }
