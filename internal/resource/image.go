@@ -12,6 +12,7 @@ const (
 	ImagePending      ImageState = "pending"
 	ImageAvailable    ImageState = "available"
 	ImageFailed       ImageState = "failed"
+	ImageDisabled     ImageState = "disabled"     // nothing is launched of it
 	ImageDeregistered ImageState = "deregistered" // kept while instances run from it
 )
 

@@ -17,7 +17,7 @@ var (
 	})
 	SnapshotsHeld = tally(Snapshots, "held", func(s *resource.Snapshot) ([]string, int64) { return s.Holders(), 1 })
 	ImagesHeld    = tally(Images, "held", func(i *resource.Image) ([]string, int64) {
-		return i.Holders(), one(i.State == resource.ImagePending || i.State == resource.ImageAvailable)
+		return i.Holders(), one(i.State == resource.ImagePending || i.State == resource.ImageAvailable || i.State == resource.ImageDisabled)
 	})
 	// ImportsOpen are imports that will be images.
 	ImportsOpen = tally(ImportTasks, "open", func(t *resource.ImportTask) ([]string, int64) {

@@ -46,6 +46,39 @@ func (s *Service) changeImage(ctx context.Context, in any, dryRun *bool, id stri
 	})
 }
 
+// DisableImage keeps an image from being launched. It is private then, and stays so.
+func (s *Service) DisableImage(ctx context.Context, in *shape.DisableImageRequest) (*shape.DisableImageResult, error) {
+	err := s.changeImage(ctx, in, in.DryRun, in.ImageId, func(img *resource.Image) error {
+		switch {
+		case img.Kind != "machine":
+			return errUnsupported("The image %s is a %s: only machine images can be disabled.", img.ID, img.Kind)
+		case img.State != resource.ImageAvailable && img.State != resource.ImageDisabled:
+			return awserr.New("InvalidAMIID.Unavailable", "The image ID '%s' is not available", img.ID)
+		}
+		img.State, img.Public, img.LaunchAccounts = resource.ImageDisabled, false, nil
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.DisableImageResult{Return: true}, nil
+}
+
+// EnableImage takes that back.
+func (s *Service) EnableImage(ctx context.Context, in *shape.EnableImageRequest) (*shape.EnableImageResult, error) {
+	err := s.changeImage(ctx, in, in.DryRun, in.ImageId, func(img *resource.Image) error {
+		if img.State != resource.ImageAvailable && img.State != resource.ImageDisabled {
+			return awserr.New("InvalidAMIID.Unavailable", "The image ID '%s' is not available", img.ID)
+		}
+		img.State = resource.ImageAvailable
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &shape.EnableImageResult{Return: true}, nil
+}
+
 // EnableImageDeprecation says from when on an image is old.
 func (s *Service) EnableImageDeprecation(ctx context.Context, in *shape.EnableImageDeprecationRequest) (*shape.EnableImageDeprecationResult, error) {
 	err := s.changeImage(ctx, in, in.DryRun, in.ImageId, func(img *resource.Image) error {

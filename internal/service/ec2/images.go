@@ -243,6 +243,9 @@ func (s *Service) DescribeImages(ctx context.Context, in *shape.DescribeImagesRe
 		if len(in.ImageIds) == 0 && img.AccountID != info.AccountID && s.deprecated(img) && (in.IncludeDeprecated == nil || !*in.IncludeDeprecated) {
 			continue
 		}
+		if len(in.ImageIds) == 0 && img.State == resource.ImageDisabled && !isTrue(in.IncludeDisabled) {
+			continue
+		}
 		if img.ID < start || !visible(info, img) || !fits(in.Owners, owners(info, img)) || !fits(in.ExecutableUsers, launchers(info, img)) {
 			continue
 		}

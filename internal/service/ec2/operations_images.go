@@ -71,7 +71,7 @@ func imageOperations() map[string]members {
 			note:    "Within the region.",
 		},
 		"DeregisterImage":                      {on: "image:ImageId", used: "DryRun ImageId", refused: "DeleteAssociatedSnapshots"},
-		"DescribeImages":                       {used: pageMembers + "ImageIds Owners ExecutableUsers IncludeDeprecated", harmless: map[string]string{"IncludeDisabled": "no image is disabled"}},
+		"DescribeImages":                       {used: pageMembers + "ImageIds Owners ExecutableUsers IncludeDeprecated IncludeDisabled"},
 		"EnableImageDeprecation":               {on: "image:ImageId", used: "DryRun ImageId DeprecateAt"},
 		"DisableImageDeprecation":              {on: "image:ImageId", used: "DryRun ImageId"},
 		"EnableImageDeregistrationProtection":  {on: "image:ImageId", used: "DryRun ImageId WithCooldown"},
