@@ -297,6 +297,15 @@ const (
 	EventCodeInstanceStop       = "instance-stop"
 )
 
+// Values of FastSnapshotRestoreStateCode.
+const (
+	FastSnapshotRestoreStateCodeEnabling   = "enabling"
+	FastSnapshotRestoreStateCodeOptimizing = "optimizing"
+	FastSnapshotRestoreStateCodeEnabled    = "enabled"
+	FastSnapshotRestoreStateCodeDisabling  = "disabling"
+	FastSnapshotRestoreStateCodeDisabled   = "disabled"
+)
+
 // Values of FlowLogsResourceType.
 const (
 	FlowLogsResourceTypeVpc                      = "VPC"
@@ -838,6 +847,16 @@ const (
 	RecurringChargeFrequencyHourly = "Hourly"
 )
 
+// Values of ReplaceRootVolumeTaskState.
+const (
+	ReplaceRootVolumeTaskStatePending        = "pending"
+	ReplaceRootVolumeTaskStateInProgress     = "in-progress"
+	ReplaceRootVolumeTaskStateFailing        = "failing"
+	ReplaceRootVolumeTaskStateSucceeded      = "succeeded"
+	ReplaceRootVolumeTaskStateFailed         = "failed"
+	ReplaceRootVolumeTaskStateFailedDetached = "failed-detached"
+)
+
 // Values of ReservedInstanceState.
 const (
 	ReservedInstanceStatePaymentPending = "payment-pending"
@@ -1153,6 +1172,11 @@ const (
 	SupportedAdditionalProcessorFeatureNestedVirtualization = "nested-virtualization"
 )
 
+// Values of TargetStorageTier.
+const (
+	TargetStorageTierArchive = "archive"
+)
+
 // Values of TelemetryStatus.
 const (
 	TelemetryStatusUp   = "UP"
@@ -1164,6 +1188,19 @@ const (
 	TenancyDefault   = "default"
 	TenancyDedicated = "dedicated"
 	TenancyHost      = "host"
+)
+
+// Values of TieringOperationStatus.
+const (
+	TieringOperationStatusArchivalInProgress         = "archival-in-progress"
+	TieringOperationStatusArchivalCompleted          = "archival-completed"
+	TieringOperationStatusArchivalFailed             = "archival-failed"
+	TieringOperationStatusTemporaryRestoreInProgress = "temporary-restore-in-progress"
+	TieringOperationStatusTemporaryRestoreCompleted  = "temporary-restore-completed"
+	TieringOperationStatusTemporaryRestoreFailed     = "temporary-restore-failed"
+	TieringOperationStatusPermanentRestoreInProgress = "permanent-restore-in-progress"
+	TieringOperationStatusPermanentRestoreCompleted  = "permanent-restore-completed"
+	TieringOperationStatusPermanentRestoreFailed     = "permanent-restore-failed"
 )
 
 // Values of TpmSupportValues.
