@@ -29,9 +29,9 @@ type Gateway struct {
 
 // Instance is one instance of the node.
 type Instance struct {
-	ID      string          `json:"id"`
-	Power   resource.Power  `json:"power"`
-	Reboots int             `json:"reboots,omitempty"`
+	ID      string         `json:"id"`
+	Power   resource.Power `json:"power"`
+	Reboots int            `json:"reboots,omitempty"`
 	// Restarts counts how often a machine that runs was to be made anew, as Machine then says.
 	Restarts int `json:"restarts,omitempty"`
 	// Rootless says that its root volume cannot be opened at the moment: its disks are to be left as they are.

@@ -63,9 +63,9 @@ func volumeOperations() map[string]members {
 		"DisableImage":                   {on: "image:ImageId", used: "DryRun ImageId"},
 		"EnableImage":                    {on: "image:ImageId", used: "DryRun ImageId"},
 		"DescribeReplaceRootVolumeTasks": {used: pageMembers + "ReplaceRootVolumeTaskIds"},
-		"DeleteVolume": {on: "volume:VolumeId", used: "DryRun VolumeId"},
-		"AttachVolume": {on: "volume:VolumeId instance:InstanceId", used: "DryRun Device InstanceId VolumeId"},
-		"DetachVolume": {on: "volume:VolumeId instance:InstanceId?", used: "DryRun Device InstanceId VolumeId Force"},
+		"DeleteVolume":                   {on: "volume:VolumeId", used: "DryRun VolumeId"},
+		"AttachVolume":                   {on: "volume:VolumeId instance:InstanceId", used: "DryRun Device InstanceId VolumeId"},
+		"DetachVolume":                   {on: "volume:VolumeId instance:InstanceId?", used: "DryRun Device InstanceId VolumeId Force"},
 		"ModifyVolume": {
 			on: "volume:VolumeId", used: "DryRun VolumeId Size VolumeType Iops Throughput", refused: "MultiAttachEnabled",
 			keys: "ec2:TargetVolumeSize=Size ec2:TargetVolumeType=VolumeType ec2:TargetVolumeIops=Iops ec2:TargetVolumeThroughput=Throughput",

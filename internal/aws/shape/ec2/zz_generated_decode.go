@@ -522,6 +522,17 @@ func decodeCreatePlacementGroupRequest(d *wire.Decoder, n *wire.Node, v *CreateP
 	v.SpreadLevel = d.String(n.Take("SpreadLevel"))
 }
 
+func decodeCreateReplaceRootVolumeTaskRequest(d *wire.Decoder, n *wire.Node, v *CreateReplaceRootVolumeTaskRequest) {
+	d.Require(n, "InstanceId")
+	v.InstanceId = d.String(n.Take("InstanceId"))
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.ClientToken = d.String(n.Take("ClientToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.TagSpecifications = wire.List(d, n, "TagSpecification", "", decodeTagSpecification)
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.DeleteReplacedRootVolume = d.BoolPtr(n.Take("DeleteReplacedRootVolume"))
+}
+
 func decodeCreateRouteRequest(d *wire.Decoder, n *wire.Node, v *CreateRouteRequest) {
 	d.Require(n, "RouteTableId")
 	v.DestinationCidrBlock = d.String(n.Take("DestinationCidrBlock"))
@@ -979,6 +990,13 @@ func decodeDescribeExportImageTasksRequest(d *wire.Decoder, n *wire.Node, v *Des
 	v.NextToken = d.String(n.Take("NextToken"))
 }
 
+func decodeDescribeFastSnapshotRestoresRequest(d *wire.Decoder, n *wire.Node, v *DescribeFastSnapshotRestoresRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDescribeFlowLogsRequest(d *wire.Decoder, n *wire.Node, v *DescribeFlowLogsRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.Filter = wire.List(d, n, "Filter", "", decodeFilter)
@@ -1202,6 +1220,14 @@ func decodeDescribeRegionsRequest(d *wire.Decoder, n *wire.Node, v *DescribeRegi
 	v.AllRegions = d.BoolPtr(n.Take("AllRegions"))
 }
 
+func decodeDescribeReplaceRootVolumeTasksRequest(d *wire.Decoder, n *wire.Node, v *DescribeReplaceRootVolumeTasksRequest) {
+	v.ReplaceRootVolumeTaskIds = wire.Scalars(d, n, "ReplaceRootVolumeTaskId", "", d.String)
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDescribeReservedInstancesOfferingsRequest(d *wire.Decoder, n *wire.Node, v *DescribeReservedInstancesOfferingsRequest) {
 	v.AvailabilityZone = d.String(n.Take("AvailabilityZone"))
 	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
@@ -1264,6 +1290,13 @@ func decodeDescribeSnapshotAttributeRequest(d *wire.Decoder, n *wire.Node, v *De
 	v.Attribute = d.String(n.Take("Attribute"))
 	v.SnapshotId = d.String(n.Take("SnapshotId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDescribeSnapshotTierStatusRequest(d *wire.Decoder, n *wire.Node, v *DescribeSnapshotTierStatusRequest) {
+	v.Filters = wire.List(d, n, "Filter", "", decodeFilter)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
 }
 
 func decodeDescribeSnapshotsRequest(d *wire.Decoder, n *wire.Node, v *DescribeSnapshotsRequest) {
@@ -1447,6 +1480,13 @@ func decodeDisableEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeDisableFastSnapshotRestoresRequest(d *wire.Decoder, n *wire.Node, v *DisableFastSnapshotRestoresRequest) {
+	d.Require(n, "AvailabilityZone", "SourceSnapshotId")
+	v.AvailabilityZones = wire.Scalars(d, n, "AvailabilityZone", "", d.String)
+	v.SourceSnapshotIds = wire.Scalars(d, n, "SourceSnapshotId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeDisableImageBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *DisableImageBlockPublicAccessRequest) {
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
@@ -1458,6 +1498,12 @@ func decodeDisableImageDeprecationRequest(d *wire.Decoder, n *wire.Node, v *Disa
 }
 
 func decodeDisableImageDeregistrationProtectionRequest(d *wire.Decoder, n *wire.Node, v *DisableImageDeregistrationProtectionRequest) {
+	d.Require(n, "ImageId")
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeDisableImageRequest(d *wire.Decoder, n *wire.Node, v *DisableImageRequest) {
 	d.Require(n, "ImageId")
 	v.ImageId = d.String(n.Take("ImageId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
@@ -1590,6 +1636,13 @@ func decodeEnableEbsEncryptionByDefaultRequest(d *wire.Decoder, n *wire.Node, v 
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeEnableFastSnapshotRestoresRequest(d *wire.Decoder, n *wire.Node, v *EnableFastSnapshotRestoresRequest) {
+	d.Require(n, "AvailabilityZone", "SourceSnapshotId")
+	v.AvailabilityZones = wire.Scalars(d, n, "AvailabilityZone", "", d.String)
+	v.SourceSnapshotIds = wire.Scalars(d, n, "SourceSnapshotId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeEnableImageBlockPublicAccessRequest(d *wire.Decoder, n *wire.Node, v *EnableImageBlockPublicAccessRequest) {
 	d.Require(n, "ImageBlockPublicAccessState")
 	v.ImageBlockPublicAccessState = d.String(n.Take("ImageBlockPublicAccessState"))
@@ -1607,6 +1660,12 @@ func decodeEnableImageDeregistrationProtectionRequest(d *wire.Decoder, n *wire.N
 	d.Require(n, "ImageId")
 	v.ImageId = d.String(n.Take("ImageId"))
 	v.WithCooldown = d.BoolPtr(n.Take("WithCooldown"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeEnableImageRequest(d *wire.Decoder, n *wire.Node, v *EnableImageRequest) {
+	d.Require(n, "ImageId")
+	v.ImageId = d.String(n.Take("ImageId"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -2129,6 +2188,20 @@ func decodeLicenseConfigurationRequest(d *wire.Decoder, n *wire.Node, v *License
 	v.LicenseConfigurationArn = d.String(n.Take("LicenseConfigurationArn"))
 }
 
+func decodeListImagesInRecycleBinRequest(d *wire.Decoder, n *wire.Node, v *ListImagesInRecycleBinRequest) {
+	v.ImageIds = wire.Scalars(d, n, "ImageId", "", d.String)
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeListSnapshotsInRecycleBinRequest(d *wire.Decoder, n *wire.Node, v *ListSnapshotsInRecycleBinRequest) {
+	v.MaxResults = d.IntPtr(n.Take("MaxResults"))
+	v.NextToken = d.String(n.Take("NextToken"))
+	v.SnapshotIds = wire.Scalars(d, n, "SnapshotId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeLockSnapshotRequest(d *wire.Decoder, n *wire.Node, v *LockSnapshotRequest) {
 	d.Require(n, "SnapshotId", "LockMode")
 	v.SnapshotId = d.String(n.Take("SnapshotId"))
@@ -2254,6 +2327,13 @@ func decodeModifySnapshotAttributeRequest(d *wire.Decoder, n *wire.Node, v *Modi
 	v.OperationType = d.String(n.Take("OperationType"))
 	v.SnapshotId = d.String(n.Take("SnapshotId"))
 	v.UserIds = wire.Scalars(d, n, "UserId", "", d.String)
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeModifySnapshotTierRequest(d *wire.Decoder, n *wire.Node, v *ModifySnapshotTierRequest) {
+	d.Require(n, "SnapshotId")
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.StorageTier = d.String(n.Take("StorageTier"))
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
@@ -2669,12 +2749,32 @@ func decodeResetSnapshotAttributeRequest(d *wire.Decoder, n *wire.Node, v *Reset
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
+func decodeRestoreImageFromRecycleBinRequest(d *wire.Decoder, n *wire.Node, v *RestoreImageFromRecycleBinRequest) {
+	d.Require(n, "ImageId")
+	v.ImageId = d.String(n.Take("ImageId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
 func decodeRestoreManagedPrefixListVersionRequest(d *wire.Decoder, n *wire.Node, v *RestoreManagedPrefixListVersionRequest) {
 	d.Require(n, "PrefixListId", "PreviousVersion", "CurrentVersion")
 	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 	v.PrefixListId = d.String(n.Take("PrefixListId"))
 	v.PreviousVersion = d.Long(n.Take("PreviousVersion"))
 	v.CurrentVersion = d.Long(n.Take("CurrentVersion"))
+}
+
+func decodeRestoreSnapshotFromRecycleBinRequest(d *wire.Decoder, n *wire.Node, v *RestoreSnapshotFromRecycleBinRequest) {
+	d.Require(n, "SnapshotId")
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
+}
+
+func decodeRestoreSnapshotTierRequest(d *wire.Decoder, n *wire.Node, v *RestoreSnapshotTierRequest) {
+	d.Require(n, "SnapshotId")
+	v.SnapshotId = d.String(n.Take("SnapshotId"))
+	v.TemporaryRestoreDays = d.IntPtr(n.Take("TemporaryRestoreDays"))
+	v.PermanentRestore = d.BoolPtr(n.Take("PermanentRestore"))
+	v.DryRun = d.BoolPtr(n.Take("DryRun"))
 }
 
 func decodeRevokeSecurityGroupEgressRequest(d *wire.Decoder, n *wire.Node, v *RevokeSecurityGroupEgressRequest) {

@@ -966,6 +966,15 @@ func appendCreatePlacementGroupResult(b []byte, v *CreatePlacementGroupResult) [
 	return b
 }
 
+func appendCreateReplaceRootVolumeTaskResult(b []byte, v *CreateReplaceRootVolumeTaskResult) []byte {
+	if v.ReplaceRootVolumeTask != nil {
+		b = append(b, "<replaceRootVolumeTask>"...)
+		b = appendReplaceRootVolumeTask(b, v.ReplaceRootVolumeTask)
+		b = append(b, "</replaceRootVolumeTask>"...)
+	}
+	return b
+}
+
 func appendCreateRouteResult(b []byte, v *CreateRouteResult) []byte {
 	b = wire.AppendBool(b, "return", v.Return)
 	return b
@@ -1608,6 +1617,57 @@ func appendDescribeExportImageTasksResult(b []byte, v *DescribeExportImageTasksR
 	return b
 }
 
+func appendDescribeFastSnapshotRestoreSuccessItem(b []byte, v *DescribeFastSnapshotRestoreSuccessItem) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.StateTransitionReason != "" {
+		b = wire.AppendString(b, "stateTransitionReason", v.StateTransitionReason)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.OwnerAlias != "" {
+		b = wire.AppendString(b, "ownerAlias", v.OwnerAlias)
+	}
+	if !v.EnablingTime.IsZero() {
+		b = wire.AppendTime(b, "enablingTime", v.EnablingTime, wire.ISOMillis)
+	}
+	if !v.OptimizingTime.IsZero() {
+		b = wire.AppendTime(b, "optimizingTime", v.OptimizingTime, wire.ISOMillis)
+	}
+	if !v.EnabledTime.IsZero() {
+		b = wire.AppendTime(b, "enabledTime", v.EnabledTime, wire.ISOMillis)
+	}
+	if !v.DisablingTime.IsZero() {
+		b = wire.AppendTime(b, "disablingTime", v.DisablingTime, wire.ISOMillis)
+	}
+	if !v.DisabledTime.IsZero() {
+		b = wire.AppendTime(b, "disabledTime", v.DisabledTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendDescribeFastSnapshotRestoresResult(b []byte, v *DescribeFastSnapshotRestoresResult) []byte {
+	b = append(b, "<fastSnapshotRestoreSet>"...)
+	for i := range v.FastSnapshotRestores {
+		b = append(b, "<item>"...)
+		b = appendDescribeFastSnapshotRestoreSuccessItem(b, &v.FastSnapshotRestores[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</fastSnapshotRestoreSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeFlowLogsResult(b []byte, v *DescribeFlowLogsResult) []byte {
 	b = append(b, "<flowLogSet>"...)
 	for i := range v.FlowLogs {
@@ -2136,6 +2196,20 @@ func appendDescribeRegionsResult(b []byte, v *DescribeRegionsResult) []byte {
 	return b
 }
 
+func appendDescribeReplaceRootVolumeTasksResult(b []byte, v *DescribeReplaceRootVolumeTasksResult) []byte {
+	b = append(b, "<replaceRootVolumeTaskSet>"...)
+	for i := range v.ReplaceRootVolumeTasks {
+		b = append(b, "<item>"...)
+		b = appendReplaceRootVolumeTask(b, &v.ReplaceRootVolumeTasks[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</replaceRootVolumeTaskSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendDescribeReservedInstancesOfferingsResult(b []byte, v *DescribeReservedInstancesOfferingsResult) []byte {
 	b = append(b, "<reservedInstancesOfferingsSet>"...)
 	for i := range v.ReservedInstancesOfferings {
@@ -2231,6 +2305,20 @@ func appendDescribeSnapshotAttributeResult(b []byte, v *DescribeSnapshotAttribut
 	b = append(b, "</productCodes>"...)
 	if v.SnapshotId != "" {
 		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	return b
+}
+
+func appendDescribeSnapshotTierStatusResult(b []byte, v *DescribeSnapshotTierStatusResult) []byte {
+	b = append(b, "<snapshotTierStatusSet>"...)
+	for i := range v.SnapshotTierStatuses {
+		b = append(b, "<item>"...)
+		b = appendSnapshotTierStatus(b, &v.SnapshotTierStatuses[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</snapshotTierStatusSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
 	}
 	return b
 }
@@ -2593,6 +2681,99 @@ func appendDisableEbsEncryptionByDefaultResult(b []byte, v *DisableEbsEncryption
 	return b
 }
 
+func appendDisableFastSnapshotRestoreErrorItem(b []byte, v *DisableFastSnapshotRestoreErrorItem) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.FastSnapshotRestoreStateErrors != nil {
+		b = append(b, "<fastSnapshotRestoreStateErrorSet>"...)
+		for i := range v.FastSnapshotRestoreStateErrors {
+			b = append(b, "<item>"...)
+			b = appendDisableFastSnapshotRestoreStateErrorItem(b, &v.FastSnapshotRestoreStateErrors[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</fastSnapshotRestoreStateErrorSet>"...)
+	}
+	return b
+}
+
+func appendDisableFastSnapshotRestoreStateError(b []byte, v *DisableFastSnapshotRestoreStateError) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendDisableFastSnapshotRestoreStateErrorItem(b []byte, v *DisableFastSnapshotRestoreStateErrorItem) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.Error != nil {
+		b = append(b, "<error>"...)
+		b = appendDisableFastSnapshotRestoreStateError(b, v.Error)
+		b = append(b, "</error>"...)
+	}
+	return b
+}
+
+func appendDisableFastSnapshotRestoreSuccessItem(b []byte, v *DisableFastSnapshotRestoreSuccessItem) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.StateTransitionReason != "" {
+		b = wire.AppendString(b, "stateTransitionReason", v.StateTransitionReason)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.OwnerAlias != "" {
+		b = wire.AppendString(b, "ownerAlias", v.OwnerAlias)
+	}
+	if !v.EnablingTime.IsZero() {
+		b = wire.AppendTime(b, "enablingTime", v.EnablingTime, wire.ISOMillis)
+	}
+	if !v.OptimizingTime.IsZero() {
+		b = wire.AppendTime(b, "optimizingTime", v.OptimizingTime, wire.ISOMillis)
+	}
+	if !v.EnabledTime.IsZero() {
+		b = wire.AppendTime(b, "enabledTime", v.EnabledTime, wire.ISOMillis)
+	}
+	if !v.DisablingTime.IsZero() {
+		b = wire.AppendTime(b, "disablingTime", v.DisablingTime, wire.ISOMillis)
+	}
+	if !v.DisabledTime.IsZero() {
+		b = wire.AppendTime(b, "disabledTime", v.DisabledTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendDisableFastSnapshotRestoresResult(b []byte, v *DisableFastSnapshotRestoresResult) []byte {
+	b = append(b, "<successful>"...)
+	for i := range v.Successful {
+		b = append(b, "<item>"...)
+		b = appendDisableFastSnapshotRestoreSuccessItem(b, &v.Successful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</successful>"...)
+	b = append(b, "<unsuccessful>"...)
+	for i := range v.Unsuccessful {
+		b = append(b, "<item>"...)
+		b = appendDisableFastSnapshotRestoreErrorItem(b, &v.Unsuccessful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</unsuccessful>"...)
+	return b
+}
+
 func appendDisableImageBlockPublicAccessResult(b []byte, v *DisableImageBlockPublicAccessResult) []byte {
 	if v.ImageBlockPublicAccessState != "" {
 		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
@@ -2609,6 +2790,11 @@ func appendDisableImageDeregistrationProtectionResult(b []byte, v *DisableImageD
 	if v.Return != "" {
 		b = wire.AppendString(b, "return", v.Return)
 	}
+	return b
+}
+
+func appendDisableImageResult(b []byte, v *DisableImageResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
 	return b
 }
 
@@ -2956,6 +3142,99 @@ func appendEnableEbsEncryptionByDefaultResult(b []byte, v *EnableEbsEncryptionBy
 	return b
 }
 
+func appendEnableFastSnapshotRestoreErrorItem(b []byte, v *EnableFastSnapshotRestoreErrorItem) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.FastSnapshotRestoreStateErrors != nil {
+		b = append(b, "<fastSnapshotRestoreStateErrorSet>"...)
+		for i := range v.FastSnapshotRestoreStateErrors {
+			b = append(b, "<item>"...)
+			b = appendEnableFastSnapshotRestoreStateErrorItem(b, &v.FastSnapshotRestoreStateErrors[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</fastSnapshotRestoreStateErrorSet>"...)
+	}
+	return b
+}
+
+func appendEnableFastSnapshotRestoreStateError(b []byte, v *EnableFastSnapshotRestoreStateError) []byte {
+	if v.Code != "" {
+		b = wire.AppendString(b, "code", v.Code)
+	}
+	if v.Message != "" {
+		b = wire.AppendString(b, "message", v.Message)
+	}
+	return b
+}
+
+func appendEnableFastSnapshotRestoreStateErrorItem(b []byte, v *EnableFastSnapshotRestoreStateErrorItem) []byte {
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.Error != nil {
+		b = append(b, "<error>"...)
+		b = appendEnableFastSnapshotRestoreStateError(b, v.Error)
+		b = append(b, "</error>"...)
+	}
+	return b
+}
+
+func appendEnableFastSnapshotRestoreSuccessItem(b []byte, v *EnableFastSnapshotRestoreSuccessItem) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.AvailabilityZone != "" {
+		b = wire.AppendString(b, "availabilityZone", v.AvailabilityZone)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "state", v.State)
+	}
+	if v.StateTransitionReason != "" {
+		b = wire.AppendString(b, "stateTransitionReason", v.StateTransitionReason)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.OwnerAlias != "" {
+		b = wire.AppendString(b, "ownerAlias", v.OwnerAlias)
+	}
+	if !v.EnablingTime.IsZero() {
+		b = wire.AppendTime(b, "enablingTime", v.EnablingTime, wire.ISOMillis)
+	}
+	if !v.OptimizingTime.IsZero() {
+		b = wire.AppendTime(b, "optimizingTime", v.OptimizingTime, wire.ISOMillis)
+	}
+	if !v.EnabledTime.IsZero() {
+		b = wire.AppendTime(b, "enabledTime", v.EnabledTime, wire.ISOMillis)
+	}
+	if !v.DisablingTime.IsZero() {
+		b = wire.AppendTime(b, "disablingTime", v.DisablingTime, wire.ISOMillis)
+	}
+	if !v.DisabledTime.IsZero() {
+		b = wire.AppendTime(b, "disabledTime", v.DisabledTime, wire.ISOMillis)
+	}
+	return b
+}
+
+func appendEnableFastSnapshotRestoresResult(b []byte, v *EnableFastSnapshotRestoresResult) []byte {
+	b = append(b, "<successful>"...)
+	for i := range v.Successful {
+		b = append(b, "<item>"...)
+		b = appendEnableFastSnapshotRestoreSuccessItem(b, &v.Successful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</successful>"...)
+	b = append(b, "<unsuccessful>"...)
+	for i := range v.Unsuccessful {
+		b = append(b, "<item>"...)
+		b = appendEnableFastSnapshotRestoreErrorItem(b, &v.Unsuccessful[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</unsuccessful>"...)
+	return b
+}
+
 func appendEnableImageBlockPublicAccessResult(b []byte, v *EnableImageBlockPublicAccessResult) []byte {
 	if v.ImageBlockPublicAccessState != "" {
 		b = wire.AppendString(b, "imageBlockPublicAccessState", v.ImageBlockPublicAccessState)
@@ -2972,6 +3251,11 @@ func appendEnableImageDeregistrationProtectionResult(b []byte, v *EnableImageDer
 	if v.Return != "" {
 		b = wire.AppendString(b, "return", v.Return)
 	}
+	return b
+}
+
+func appendEnableImageResult(b []byte, v *EnableImageResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
 	return b
 }
 
@@ -3683,6 +3967,25 @@ func appendImage(b []byte, v *Image) []byte {
 	}
 	if v.FreeTierEligible {
 		b = wire.AppendBool(b, "freeTierEligible", v.FreeTierEligible)
+	}
+	return b
+}
+
+func appendImageRecycleBinInfo(b []byte, v *ImageRecycleBinInfo) []byte {
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	if v.Name != "" {
+		b = wire.AppendString(b, "name", v.Name)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if !v.RecycleBinEnterTime.IsZero() {
+		b = wire.AppendTime(b, "recycleBinEnterTime", v.RecycleBinEnterTime, wire.ISOMillis)
+	}
+	if !v.RecycleBinExitTime.IsZero() {
+		b = wire.AppendTime(b, "recycleBinExitTime", v.RecycleBinExitTime, wire.ISOMillis)
 	}
 	return b
 }
@@ -5655,6 +5958,34 @@ func appendLicenseConfiguration(b []byte, v *LicenseConfiguration) []byte {
 	return b
 }
 
+func appendListImagesInRecycleBinResult(b []byte, v *ListImagesInRecycleBinResult) []byte {
+	b = append(b, "<imageSet>"...)
+	for i := range v.Images {
+		b = append(b, "<item>"...)
+		b = appendImageRecycleBinInfo(b, &v.Images[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</imageSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
+func appendListSnapshotsInRecycleBinResult(b []byte, v *ListSnapshotsInRecycleBinResult) []byte {
+	b = append(b, "<snapshotSet>"...)
+	for i := range v.Snapshots {
+		b = append(b, "<item>"...)
+		b = appendSnapshotRecycleBinInfo(b, &v.Snapshots[i])
+		b = append(b, "</item>"...)
+	}
+	b = append(b, "</snapshotSet>"...)
+	if v.NextToken != "" {
+		b = wire.AppendString(b, "nextToken", v.NextToken)
+	}
+	return b
+}
+
 func appendLockSnapshotResult(b []byte, v *LockSnapshotResult) []byte {
 	if v.SnapshotId != "" {
 		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
@@ -5855,6 +6186,16 @@ func appendModifySecurityGroupRulesResult(b []byte, v *ModifySecurityGroupRulesR
 
 func appendModifySnapshotAttributeResult(b []byte, v *ModifySnapshotAttributeResult) []byte {
 	b = wire.AppendBool(b, "return", true)
+	return b
+}
+
+func appendModifySnapshotTierResult(b []byte, v *ModifySnapshotTierResult) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if !v.TieringStartTime.IsZero() {
+		b = wire.AppendTime(b, "tieringStartTime", v.TieringStartTime, wire.ISOMillis)
+	}
 	return b
 }
 
@@ -6843,6 +7184,41 @@ func appendReplaceNetworkAclEntryResult(b []byte, v *ReplaceNetworkAclEntryResul
 	return b
 }
 
+func appendReplaceRootVolumeTask(b []byte, v *ReplaceRootVolumeTask) []byte {
+	if v.ReplaceRootVolumeTaskId != "" {
+		b = wire.AppendString(b, "replaceRootVolumeTaskId", v.ReplaceRootVolumeTaskId)
+	}
+	if v.InstanceId != "" {
+		b = wire.AppendString(b, "instanceId", v.InstanceId)
+	}
+	if v.TaskState != "" {
+		b = wire.AppendString(b, "taskState", v.TaskState)
+	}
+	if v.StartTime != "" {
+		b = wire.AppendString(b, "startTime", v.StartTime)
+	}
+	if v.CompleteTime != "" {
+		b = wire.AppendString(b, "completeTime", v.CompleteTime)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.ImageId != "" {
+		b = wire.AppendString(b, "imageId", v.ImageId)
+	}
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	b = wire.AppendBool(b, "deleteReplacedRootVolume", v.DeleteReplacedRootVolume)
+	return b
+}
+
 func appendReplaceRouteResult(b []byte, v *ReplaceRouteResult) []byte {
 	b = wire.AppendBool(b, "return", true)
 	return b
@@ -7216,12 +7592,62 @@ func appendResponseLaunchTemplateData(b []byte, v *ResponseLaunchTemplateData) [
 	return b
 }
 
+func appendRestoreImageFromRecycleBinResult(b []byte, v *RestoreImageFromRecycleBinResult) []byte {
+	b = wire.AppendBool(b, "return", v.Return)
+	return b
+}
+
 func appendRestoreManagedPrefixListVersionResult(b []byte, v *RestoreManagedPrefixListVersionResult) []byte {
 	if v.PrefixList != nil {
 		b = append(b, "<prefixList>"...)
 		b = appendManagedPrefixList(b, v.PrefixList)
 		b = append(b, "</prefixList>"...)
 	}
+	return b
+}
+
+func appendRestoreSnapshotFromRecycleBinResult(b []byte, v *RestoreSnapshotFromRecycleBinResult) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.OutpostArn != "" {
+		b = wire.AppendString(b, "outpostArn", v.OutpostArn)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	b = wire.AppendBool(b, "encrypted", v.Encrypted)
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.Progress != "" {
+		b = wire.AppendString(b, "progress", v.Progress)
+	}
+	if !v.StartTime.IsZero() {
+		b = wire.AppendTime(b, "startTime", v.StartTime, wire.ISOMillis)
+	}
+	if v.State != "" {
+		b = wire.AppendString(b, "status", v.State)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	b = wire.AppendInt(b, "volumeSize", int64(v.VolumeSize))
+	if v.SseType != "" {
+		b = wire.AppendString(b, "sseType", v.SseType)
+	}
+	return b
+}
+
+func appendRestoreSnapshotTierResult(b []byte, v *RestoreSnapshotTierResult) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if !v.RestoreStartTime.IsZero() {
+		b = wire.AppendTime(b, "restoreStartTime", v.RestoreStartTime, wire.ISOMillis)
+	}
+	b = wire.AppendInt(b, "restoreDuration", int64(v.RestoreDuration))
+	b = wire.AppendBool(b, "isPermanentRestore", v.IsPermanentRestore)
 	return b
 }
 
@@ -7845,6 +8271,25 @@ func appendSnapshotInfo(b []byte, v *SnapshotInfo) []byte {
 	return b
 }
 
+func appendSnapshotRecycleBinInfo(b []byte, v *SnapshotRecycleBinInfo) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if !v.RecycleBinEnterTime.IsZero() {
+		b = wire.AppendTime(b, "recycleBinEnterTime", v.RecycleBinEnterTime, wire.ISOMillis)
+	}
+	if !v.RecycleBinExitTime.IsZero() {
+		b = wire.AppendTime(b, "recycleBinExitTime", v.RecycleBinExitTime, wire.ISOMillis)
+	}
+	if v.Description != "" {
+		b = wire.AppendString(b, "description", v.Description)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	return b
+}
+
 func appendSnapshotTaskDetail(b []byte, v *SnapshotTaskDetail) []byte {
 	if v.Description != "" {
 		b = wire.AppendString(b, "description", v.Description)
@@ -7876,6 +8321,50 @@ func appendSnapshotTaskDetail(b []byte, v *SnapshotTaskDetail) []byte {
 		b = append(b, "<userBucket>"...)
 		b = appendUserBucketDetails(b, v.UserBucket)
 		b = append(b, "</userBucket>"...)
+	}
+	return b
+}
+
+func appendSnapshotTierStatus(b []byte, v *SnapshotTierStatus) []byte {
+	if v.SnapshotId != "" {
+		b = wire.AppendString(b, "snapshotId", v.SnapshotId)
+	}
+	if v.VolumeId != "" {
+		b = wire.AppendString(b, "volumeId", v.VolumeId)
+	}
+	if v.Status != "" {
+		b = wire.AppendString(b, "status", v.Status)
+	}
+	if v.OwnerId != "" {
+		b = wire.AppendString(b, "ownerId", v.OwnerId)
+	}
+	if v.Tags != nil {
+		b = append(b, "<tagSet>"...)
+		for i := range v.Tags {
+			b = append(b, "<item>"...)
+			b = appendTag(b, &v.Tags[i])
+			b = append(b, "</item>"...)
+		}
+		b = append(b, "</tagSet>"...)
+	}
+	if v.StorageTier != "" {
+		b = wire.AppendString(b, "storageTier", v.StorageTier)
+	}
+	if !v.LastTieringStartTime.IsZero() {
+		b = wire.AppendTime(b, "lastTieringStartTime", v.LastTieringStartTime, wire.ISOMillis)
+	}
+	b = wire.AppendInt(b, "lastTieringProgress", int64(v.LastTieringProgress))
+	if v.LastTieringOperationStatus != "" {
+		b = wire.AppendString(b, "lastTieringOperationStatus", v.LastTieringOperationStatus)
+	}
+	if v.LastTieringOperationStatusDetail != "" {
+		b = wire.AppendString(b, "lastTieringOperationStatusDetail", v.LastTieringOperationStatusDetail)
+	}
+	if !v.ArchivalCompleteTime.IsZero() {
+		b = wire.AppendTime(b, "archivalCompleteTime", v.ArchivalCompleteTime, wire.ISOMillis)
+	}
+	if !v.RestoreExpiryTime.IsZero() {
+		b = wire.AppendTime(b, "restoreExpiryTime", v.RestoreExpiryTime, wire.ISOMillis)
 	}
 	return b
 }

@@ -548,6 +548,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "CreateReplaceRootVolumeTask"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeCreateReplaceRootVolumeTaskRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "CreateReplaceRootVolumeTaskResponse", appendCreateReplaceRootVolumeTaskResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).CreateReplaceRootVolumeTask(ctx, in.(*CreateReplaceRootVolumeTaskRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "CreateRoute"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeCreateRouteRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1176,6 +1188,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeFastSnapshotRestores"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeFastSnapshotRestoresRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeFastSnapshotRestoresResponse", appendDescribeFastSnapshotRestoresResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeFastSnapshotRestores(ctx, in.(*DescribeFastSnapshotRestoresRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "DescribeFlowLogs"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDescribeFlowLogsRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -1490,6 +1514,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DescribeReplaceRootVolumeTasks"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeReplaceRootVolumeTasksRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeReplaceRootVolumeTasksResponse", appendDescribeReplaceRootVolumeTasksResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeReplaceRootVolumeTasks(ctx, in.(*DescribeReplaceRootVolumeTasksRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DescribeReservedInstances"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDescribeReservedInstancesRequest)
@@ -1571,6 +1607,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).DescribeSnapshotAttribute(ctx, in.(*DescribeSnapshotAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "DescribeSnapshotTierStatus"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDescribeSnapshotTierStatusRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DescribeSnapshotTierStatusResponse", appendDescribeSnapshotTierStatusResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DescribeSnapshotTierStatus(ctx, in.(*DescribeSnapshotTierStatusRequest))
 			},
 		},
 		{
@@ -1838,6 +1886,28 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "DisableFastSnapshotRestores"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeDisableFastSnapshotRestoresRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableFastSnapshotRestoresResponse", appendDisableFastSnapshotRestoresResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableFastSnapshotRestores(ctx, in.(*DisableFastSnapshotRestoresRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "DisableImage"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeDisableImageRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "DisableImageResponse", appendDisableImageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).DisableImage(ctx, in.(*DisableImageRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "DisableImageBlockPublicAccess"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeDisableImageBlockPublicAccessRequest)
@@ -2003,6 +2073,28 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).EnableEbsEncryptionByDefault(ctx, in.(*EnableEbsEncryptionByDefaultRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "EnableFastSnapshotRestores"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeEnableFastSnapshotRestoresRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableFastSnapshotRestoresResponse", appendEnableFastSnapshotRestoresResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableFastSnapshotRestores(ctx, in.(*EnableFastSnapshotRestoresRequest))
+			},
+		},
+		{
+			Route:  wire.Route{Name: "EnableImage"},
+			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeEnableImageRequest) },
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "EnableImageResponse", appendEnableImageResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).EnableImage(ctx, in.(*EnableImageRequest))
 			},
 		},
 		{
@@ -2324,6 +2416,30 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "ListImagesInRecycleBin"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeListImagesInRecycleBinRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ListImagesInRecycleBinResponse", appendListImagesInRecycleBinResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListImagesInRecycleBin(ctx, in.(*ListImagesInRecycleBinRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ListSnapshotsInRecycleBin"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeListSnapshotsInRecycleBinRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ListSnapshotsInRecycleBinResponse", appendListSnapshotsInRecycleBinResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ListSnapshotsInRecycleBin(ctx, in.(*ListSnapshotsInRecycleBinRequest))
+			},
+		},
+		{
 			Route:  wire.Route{Name: "LockSnapshot"},
 			Decode: func(r *wire.Request) (any, error) { return wire.DecodeForm(wire.EC2, r, decodeLockSnapshotRequest) },
 			Encode: func(w *wire.Response, out any) error {
@@ -2439,6 +2555,18 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).ModifySnapshotAttribute(ctx, in.(*ModifySnapshotAttributeRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "ModifySnapshotTier"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeModifySnapshotTierRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "ModifySnapshotTierResponse", appendModifySnapshotTierResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).ModifySnapshotTier(ctx, in.(*ModifySnapshotTierRequest))
 			},
 		},
 		{
@@ -2718,6 +2846,18 @@ func operations() []wire.Operation {
 			},
 		},
 		{
+			Route: wire.Route{Name: "RestoreImageFromRecycleBin"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeRestoreImageFromRecycleBinRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RestoreImageFromRecycleBinResponse", appendRestoreImageFromRecycleBinResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RestoreImageFromRecycleBin(ctx, in.(*RestoreImageFromRecycleBinRequest))
+			},
+		},
+		{
 			Route: wire.Route{Name: "RestoreManagedPrefixListVersion"},
 			Decode: func(r *wire.Request) (any, error) {
 				return wire.DecodeForm(wire.EC2, r, decodeRestoreManagedPrefixListVersionRequest)
@@ -2727,6 +2867,30 @@ func operations() []wire.Operation {
 			},
 			Invoke: func(ctx context.Context, api, in any) (any, error) {
 				return api.(API).RestoreManagedPrefixListVersion(ctx, in.(*RestoreManagedPrefixListVersionRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RestoreSnapshotFromRecycleBin"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeRestoreSnapshotFromRecycleBinRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RestoreSnapshotFromRecycleBinResponse", appendRestoreSnapshotFromRecycleBinResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RestoreSnapshotFromRecycleBin(ctx, in.(*RestoreSnapshotFromRecycleBinRequest))
+			},
+		},
+		{
+			Route: wire.Route{Name: "RestoreSnapshotTier"},
+			Decode: func(r *wire.Request) (any, error) {
+				return wire.DecodeForm(wire.EC2, r, decodeRestoreSnapshotTierRequest)
+			},
+			Encode: func(w *wire.Response, out any) error {
+				return wire.EncodeEC2(w, out, "RestoreSnapshotTierResponse", appendRestoreSnapshotTierResult)
+			},
+			Invoke: func(ctx context.Context, api, in any) (any, error) {
+				return api.(API).RestoreSnapshotTier(ctx, in.(*RestoreSnapshotTierRequest))
 			},
 		},
 		{

@@ -874,6 +874,20 @@ type CreatePlacementGroupResult struct {
 	PlacementGroup *PlacementGroup
 }
 
+type CreateReplaceRootVolumeTaskRequest struct {
+	InstanceId               string // required
+	SnapshotId               string
+	ClientToken              string
+	DryRun                   *bool
+	TagSpecifications        []TagSpecification
+	ImageId                  string
+	DeleteReplacedRootVolume *bool
+}
+
+type CreateReplaceRootVolumeTaskResult struct {
+	ReplaceRootVolumeTask *ReplaceRootVolumeTask
+}
+
 type CreateRouteRequest struct {
 	DestinationCidrBlock        string
 	DestinationIpv6CidrBlock    string
@@ -1568,6 +1582,32 @@ type DescribeExportImageTasksResult struct {
 	NextToken        string
 }
 
+type DescribeFastSnapshotRestoreSuccessItem struct {
+	SnapshotId            string
+	AvailabilityZone      string
+	State                 string // values: FastSnapshotRestoreStateCode
+	StateTransitionReason string
+	OwnerId               string
+	OwnerAlias            string
+	EnablingTime          time.Time
+	OptimizingTime        time.Time
+	EnabledTime           time.Time
+	DisablingTime         time.Time
+	DisabledTime          time.Time
+}
+
+type DescribeFastSnapshotRestoresRequest struct {
+	Filters    []Filter
+	MaxResults *int
+	NextToken  string
+	DryRun     *bool
+}
+
+type DescribeFastSnapshotRestoresResult struct {
+	FastSnapshotRestores []DescribeFastSnapshotRestoreSuccessItem
+	NextToken            string
+}
+
 type DescribeFlowLogsRequest struct {
 	DryRun     *bool
 	Filter     []Filter
@@ -1951,6 +1991,19 @@ type DescribeRegionsResult struct {
 	Regions []Region
 }
 
+type DescribeReplaceRootVolumeTasksRequest struct {
+	ReplaceRootVolumeTaskIds []string
+	Filters                  []Filter
+	MaxResults               *int
+	NextToken                string
+	DryRun                   *bool
+}
+
+type DescribeReplaceRootVolumeTasksResult struct {
+	ReplaceRootVolumeTasks []ReplaceRootVolumeTask
+	NextToken              string
+}
+
 type DescribeReservedInstancesOfferingsRequest struct {
 	AvailabilityZone             string
 	Filters                      []Filter
@@ -2045,6 +2098,18 @@ type DescribeSnapshotAttributeResult struct {
 	CreateVolumePermissions []CreateVolumePermission
 	ProductCodes            []ProductCode
 	SnapshotId              string
+}
+
+type DescribeSnapshotTierStatusRequest struct {
+	Filters    []Filter
+	DryRun     *bool
+	NextToken  string
+	MaxResults *int
+}
+
+type DescribeSnapshotTierStatusResult struct {
+	SnapshotTierStatuses []SnapshotTierStatus
+	NextToken            string
 }
 
 type DescribeSnapshotsRequest struct {
@@ -2353,6 +2418,46 @@ type DisableEbsEncryptionByDefaultResult struct {
 	EbsEncryptionByDefault bool
 }
 
+type DisableFastSnapshotRestoreErrorItem struct {
+	SnapshotId                     string
+	FastSnapshotRestoreStateErrors []DisableFastSnapshotRestoreStateErrorItem
+}
+
+type DisableFastSnapshotRestoreStateError struct {
+	Code    string
+	Message string
+}
+
+type DisableFastSnapshotRestoreStateErrorItem struct {
+	AvailabilityZone string
+	Error            *DisableFastSnapshotRestoreStateError
+}
+
+type DisableFastSnapshotRestoreSuccessItem struct {
+	SnapshotId            string
+	AvailabilityZone      string
+	State                 string // values: FastSnapshotRestoreStateCode
+	StateTransitionReason string
+	OwnerId               string
+	OwnerAlias            string
+	EnablingTime          time.Time
+	OptimizingTime        time.Time
+	EnabledTime           time.Time
+	DisablingTime         time.Time
+	DisabledTime          time.Time
+}
+
+type DisableFastSnapshotRestoresRequest struct {
+	AvailabilityZones []string // required
+	SourceSnapshotIds []string // required
+	DryRun            *bool
+}
+
+type DisableFastSnapshotRestoresResult struct {
+	Successful   []DisableFastSnapshotRestoreSuccessItem
+	Unsuccessful []DisableFastSnapshotRestoreErrorItem
+}
+
 type DisableImageBlockPublicAccessRequest struct {
 	DryRun *bool
 }
@@ -2377,6 +2482,15 @@ type DisableImageDeregistrationProtectionRequest struct {
 
 type DisableImageDeregistrationProtectionResult struct {
 	Return string
+}
+
+type DisableImageRequest struct {
+	ImageId string // required
+	DryRun  *bool
+}
+
+type DisableImageResult struct {
+	Return bool
 }
 
 type DisableSerialConsoleAccessRequest struct {
@@ -2633,6 +2747,46 @@ type EnableEbsEncryptionByDefaultResult struct {
 	EbsEncryptionByDefault bool
 }
 
+type EnableFastSnapshotRestoreErrorItem struct {
+	SnapshotId                     string
+	FastSnapshotRestoreStateErrors []EnableFastSnapshotRestoreStateErrorItem
+}
+
+type EnableFastSnapshotRestoreStateError struct {
+	Code    string
+	Message string
+}
+
+type EnableFastSnapshotRestoreStateErrorItem struct {
+	AvailabilityZone string
+	Error            *EnableFastSnapshotRestoreStateError
+}
+
+type EnableFastSnapshotRestoreSuccessItem struct {
+	SnapshotId            string
+	AvailabilityZone      string
+	State                 string // values: FastSnapshotRestoreStateCode
+	StateTransitionReason string
+	OwnerId               string
+	OwnerAlias            string
+	EnablingTime          time.Time
+	OptimizingTime        time.Time
+	EnabledTime           time.Time
+	DisablingTime         time.Time
+	DisabledTime          time.Time
+}
+
+type EnableFastSnapshotRestoresRequest struct {
+	AvailabilityZones []string // required
+	SourceSnapshotIds []string // required
+	DryRun            *bool
+}
+
+type EnableFastSnapshotRestoresResult struct {
+	Successful   []EnableFastSnapshotRestoreSuccessItem
+	Unsuccessful []EnableFastSnapshotRestoreErrorItem
+}
+
 type EnableImageBlockPublicAccessRequest struct {
 	ImageBlockPublicAccessState string // required; values: ImageBlockPublicAccessEnabledState
 	DryRun                      *bool
@@ -2660,6 +2814,15 @@ type EnableImageDeregistrationProtectionRequest struct {
 
 type EnableImageDeregistrationProtectionResult struct {
 	Return string
+}
+
+type EnableImageRequest struct {
+	ImageId string // required
+	DryRun  *bool
+}
+
+type EnableImageResult struct {
+	Return bool
 }
 
 type EnableSerialConsoleAccessRequest struct {
@@ -3091,6 +3254,14 @@ type ImageDiskContainer struct {
 	SnapshotId  string
 	Url         string
 	UserBucket  *UserBucket
+}
+
+type ImageRecycleBinInfo struct {
+	ImageId             string
+	Name                string
+	Description         string
+	RecycleBinEnterTime time.Time
+	RecycleBinExitTime  time.Time
 }
 
 type ImportImageLicenseConfigurationRequest struct {
@@ -4048,6 +4219,30 @@ type LicenseConfigurationRequest struct {
 	LicenseConfigurationArn string
 }
 
+type ListImagesInRecycleBinRequest struct {
+	ImageIds   []string
+	NextToken  string
+	MaxResults *int
+	DryRun     *bool
+}
+
+type ListImagesInRecycleBinResult struct {
+	Images    []ImageRecycleBinInfo
+	NextToken string
+}
+
+type ListSnapshotsInRecycleBinRequest struct {
+	MaxResults  *int
+	NextToken   string
+	SnapshotIds []string
+	DryRun      *bool
+}
+
+type ListSnapshotsInRecycleBinResult struct {
+	Snapshots []SnapshotRecycleBinInfo
+	NextToken string
+}
+
 type LockSnapshotRequest struct {
 	SnapshotId     string // required
 	DryRun         *bool
@@ -4263,6 +4458,17 @@ type ModifySnapshotAttributeRequest struct {
 }
 
 type ModifySnapshotAttributeResult struct {
+}
+
+type ModifySnapshotTierRequest struct {
+	SnapshotId  string // required
+	StorageTier string // values: TargetStorageTier
+	DryRun      *bool
+}
+
+type ModifySnapshotTierResult struct {
+	SnapshotId       string
+	TieringStartTime time.Time
 }
 
 type ModifySubnetAttributeRequest struct {
@@ -4930,6 +5136,18 @@ type ReplaceNetworkAclEntryRequest struct {
 type ReplaceNetworkAclEntryResult struct {
 }
 
+type ReplaceRootVolumeTask struct {
+	ReplaceRootVolumeTaskId  string
+	InstanceId               string
+	TaskState                string // values: ReplaceRootVolumeTaskState
+	StartTime                string
+	CompleteTime             string
+	Tags                     []Tag
+	ImageId                  string
+	SnapshotId               string
+	DeleteReplacedRootVolume bool
+}
+
 type ReplaceRouteRequest struct {
 	DestinationCidrBlock        string
 	DestinationIpv6CidrBlock    string
@@ -5165,6 +5383,15 @@ type ResponseLaunchTemplateData struct {
 	DisableApiStop                    *bool
 }
 
+type RestoreImageFromRecycleBinRequest struct {
+	ImageId string // required
+	DryRun  *bool
+}
+
+type RestoreImageFromRecycleBinResult struct {
+	Return bool
+}
+
 type RestoreManagedPrefixListVersionRequest struct {
 	DryRun          *bool
 	PrefixListId    string // required
@@ -5174,6 +5401,39 @@ type RestoreManagedPrefixListVersionRequest struct {
 
 type RestoreManagedPrefixListVersionResult struct {
 	PrefixList *ManagedPrefixList
+}
+
+type RestoreSnapshotFromRecycleBinRequest struct {
+	SnapshotId string // required
+	DryRun     *bool
+}
+
+type RestoreSnapshotFromRecycleBinResult struct {
+	SnapshotId  string
+	OutpostArn  string
+	Description string
+	Encrypted   bool
+	OwnerId     string
+	Progress    string
+	StartTime   time.Time
+	State       string // values: SnapshotState
+	VolumeId    string
+	VolumeSize  int
+	SseType     string // values: SSEType
+}
+
+type RestoreSnapshotTierRequest struct {
+	SnapshotId           string // required
+	TemporaryRestoreDays *int
+	PermanentRestore     *bool
+	DryRun               *bool
+}
+
+type RestoreSnapshotTierResult struct {
+	SnapshotId         string
+	RestoreStartTime   time.Time
+	RestoreDuration    int
+	IsPermanentRestore bool
 }
 
 type RevokeSecurityGroupEgressRequest struct {
@@ -5489,6 +5749,14 @@ type SnapshotInfo struct {
 	SseType     string // values: SSEType
 }
 
+type SnapshotRecycleBinInfo struct {
+	SnapshotId          string
+	RecycleBinEnterTime time.Time
+	RecycleBinExitTime  time.Time
+	Description         string
+	VolumeId            string
+}
+
 type SnapshotTaskDetail struct {
 	Description   string
 	DiskImageSize float64
@@ -5501,6 +5769,21 @@ type SnapshotTaskDetail struct {
 	StatusMessage string
 	Url           string
 	UserBucket    *UserBucketDetails
+}
+
+type SnapshotTierStatus struct {
+	SnapshotId                       string
+	VolumeId                         string
+	Status                           string // values: SnapshotState
+	OwnerId                          string
+	Tags                             []Tag
+	StorageTier                      string // values: StorageTier
+	LastTieringStartTime             time.Time
+	LastTieringProgress              int
+	LastTieringOperationStatus       string // values: TieringOperationStatus
+	LastTieringOperationStatusDetail string
+	ArchivalCompleteTime             time.Time
+	RestoreExpiryTime                time.Time
 }
 
 type SpotInstanceRequest struct {
