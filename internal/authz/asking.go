@@ -1,6 +1,7 @@
 package authz
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"time"
@@ -37,6 +38,7 @@ type Asking struct {
 	looked bool
 	tagged bool   // the call's tags are for this resource
 	made   string // ec2:CreateAction
+	new    bool   // the call makes it
 }
 
 // Keys gives condition keys; see policy.Context.
@@ -48,7 +50,8 @@ func (a *Asking) Ask(action policy.Action, arn string, keys Keys) {
 	if a.err != nil {
 		return
 	}
-	a.kind, a.found, a.looked, a.tagged, a.made = nil, nil, true, false, ""
+	a.about(nil, "", "")
+	a.looked = true
 	a.keys = keys
 	a.decide(action, arn, "")
 	a.keys = nil
@@ -71,12 +74,15 @@ func (a *Asking) Makes(kind string, keys Keys) {
 		return
 	}
 	a.keys = keys
-	a.new(nil, a.engine.kinds[a.Info.Service+":"+kind], kind, "")
+	a.makes(nil, a.engine.kinds[a.Info.Service+":"+kind], kind, "")
 	a.keys = nil
 }
 
 // Kind is the kind of the resource under decision.
 func (a *Asking) Kind() string { return a.typ }
+
+// New says that the resource under decision is not there yet: the call makes it.
+func (a *Asking) New() bool { return a.new }
 
 // Refuse ends the call with this answer.
 func (a *Asking) Refuse(err error) {
@@ -89,7 +95,7 @@ func (a *Asking) Refuse(err error) {
 func (a *Asking) Refused() bool { return a.err != nil }
 
 func (a *Asking) about(k *Kind, typ, name string) {
-	a.kind, a.typ, a.name, a.found, a.looked, a.tagged, a.made = k, typ, name, nil, false, false, ""
+	a.kind, a.typ, a.name, a.found, a.looked, a.tagged, a.made, a.new = k, typ, name, nil, false, false, "", false
 }
 
 // run asks for everything that the entry says.
@@ -157,12 +163,12 @@ func (a *Asking) make(t *term) {
 	if t.kind.New != nil {
 		name = t.kind.New(a.Info, members)
 	}
-	a.new(t, t.kind, t.name, name)
+	a.makes(t, t.kind, t.name, name)
 }
 
-func (a *Asking) new(t *term, kind *Kind, typ, name string) {
+func (a *Asking) makes(t *term, kind *Kind, typ, name string) {
 	a.about(kind, typ, name)
-	a.looked, a.tagged = true, true // it is not there yet
+	a.looked, a.tagged, a.new = true, true, true
 	if t != nil && t.optional && !a.hasTags() {
 		return
 	}
@@ -317,9 +323,9 @@ func valueOf(m member, in reflect.Value) (policy.Value, bool) {
 			return
 		}
 		if n == 2 {
-			list = append(list, first.String())
+			list = append(list, fmt.Sprint(first))
 		}
-		list = append(list, v.String())
+		list = append(list, fmt.Sprint(v))
 	})
 	switch {
 	case n == 0:

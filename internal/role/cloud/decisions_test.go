@@ -191,6 +191,14 @@ func TestLaunchDecisions(t *testing.T) {
 		{"no volumes", []string{run, deniedOn("ec2:RunInstances", "arn:aws:ec2:*:*:volume/*")}, launch(image(ebs)), no},
 		{"none made", []string{run, deniedOn("ec2:RunInstances", "arn:aws:ec2:*:*:volume/*")}, launch(), ""},
 		{"not encrypted", []string{run, deny("arn:aws:ec2:*:*:volume/*", `"Bool":{"ec2:Encrypted":"false"}`)}, launch(disk(1)), no},
+		{"encrypted", []string{run, deny("arn:aws:ec2:*:*:volume/*", `"Bool":{"ec2:Encrypted":"false"}`)}, launch(disk(1), func(in req) { yes := true; in.BlockDeviceMappings[0].Ebs.Encrypted = &yes }), ""},
+		{"the subnet's zone", []string{run, deny("arn:aws:ec2:*:*:instance/*", `"StringEquals":{"ec2:AvailabilityZone":"us-east-1a"}`)}, launch(), no},
+		{"a public address", []string{run, deny("arn:aws:ec2:*:*:network-interface/*", `"Bool":{"ec2:AssociatePublicIpAddress":"true"}`)}, launch(func(in req) {
+			yes := true
+			in.NetworkInterfaces = []shapeec2.InstanceNetworkInterfaceSpecification{{SubnetId: in.SubnetId, AssociatePublicIpAddress: &yes}}
+			in.SubnetId = ""
+		}), no},
+		{"no public address", []string{run, deny("arn:aws:ec2:*:*:network-interface/*", `"Bool":{"ec2:AssociatePublicIpAddress":"true"}`)}, launch(), ""},
 
 		{"by a template", []string{run}, launch(from(plain)), ""},
 		{"not by this template", []string{run, deniedOn("ec2:RunInstances", "arn:aws:ec2:*:*:launch-template/*")}, launch(from(plain)), no},
@@ -225,10 +233,21 @@ func TestEC2Decisions(t *testing.T) {
 		if err := store.Volumes.Put(tx, &v); err != nil {
 			return err
 		}
+		large := *store.Snapshots.Get(tx, victims["snapshot"])
+		large.ID, large.SizeGiB = "snap-0aaaaaaaaaaaaaaa4", 500
+		hidden := large
+		hidden.ID, hidden.AccountID, hidden.Encrypted = "snap-0aaaaaaaaaaaaaaa5", "999999999999", true
+		shared := hidden
+		shared.ID, shared.Accounts, shared.Tags = "snap-0aaaaaaaaaaaaaaa6", []string{d.account}, resource.Tags{"secret": "yes"}
+		for _, s := range []*resource.Snapshot{&large, &hidden, &shared} {
+			if err := store.Snapshots.Put(tx, s); err != nil {
+				return err
+			}
+		}
 		return store.Instances.Put(tx, &i)
 	})
 	all := func(action string) string { return allowed(action, "*") }
-	size, small := 200, 10
+	size, small, fourteen, two, yes := 200, 10, 14, 2, true
 	volume := &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: &size}
 	spec := []shapeec2.TagSpecification{{ResourceType: "volume", Tags: []shapeec2.Tag{{Key: "env", Value: "test"}}}}
 	for _, tt := range []struct {
@@ -243,8 +262,24 @@ func TestEC2Decisions(t *testing.T) {
 		{"small volume", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: &small}, []string{all("ec2:CreateVolume"), deniedOn("ec2:CreateVolume", "*", `"NumericGreaterThan":{"ec2:VolumeSize":"100"}`)}, ""},
 		{"volume's default type", "CreateVolume", volume, []string{allowed("ec2:CreateVolume", "*", `"StringEquals":{"ec2:VolumeType":"gp2"}`)}, ""},
 		{"volume in the clear", "CreateVolume", volume, []string{all("ec2:CreateVolume"), deniedOn("ec2:CreateVolume", "*", `"Bool":{"ec2:Encrypted":"false"}`)}, no},
+		{"volume encrypted", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: &small, Encrypted: &yes}, []string{all("ec2:CreateVolume"), deniedOn("ec2:CreateVolume", "*", `"Bool":{"ec2:Encrypted":"false"}`)}, ""},
+		{"large by its snapshot", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", SnapshotId: "snap-0aaaaaaaaaaaaaaa4"}, []string{all("ec2:CreateVolume"), deniedOn("ec2:CreateVolume", "arn:aws:ec2:*:*:volume/*", `"NumericGreaterThan":{"ec2:VolumeSize":"100"}`)}, no},
+		{"another's snapshot stays secret", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", SnapshotId: "snap-0aaaaaaaaaaaaaaa5"}, []string{all("ec2:CreateVolume"), deniedOn("ec2:CreateVolume", "*", `"NumericGreaterThan":{"ec2:VolumeSize":"0"}`), deniedOn("ec2:CreateVolume", "*", `"Bool":{"ec2:Encrypted":"true"}`)}, ""},
+		{"a shared snapshot's owner", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", SnapshotId: "snap-0aaaaaaaaaaaaaaa6"}, []string{all("ec2:CreateVolume"), deniedOn("ec2:CreateVolume", "arn:aws:ec2:*::snapshot/*", `"StringNotEquals":{"ec2:Owner":"`+d.account+`"}`)}, no},
+		{"a shared snapshot's tags", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", SnapshotId: "snap-0aaaaaaaaaaaaaaa6"}, []string{allowed("ec2:CreateVolume", "arn:aws:ec2:*:*:volume/*"), allowed("ec2:CreateVolume", "arn:aws:ec2:*::snapshot/*", `"StringEquals":{"aws:ResourceTag/secret":"yes"}`)}, no},
+		{"only protection", "ModifyInstanceAttribute", &shapeec2.ModifyInstanceAttributeRequest{InstanceId: victims["instance"], DisableApiTermination: &shapeec2.AttributeBooleanValue{Value: &yes}}, []string{allowed("ec2:ModifyInstanceAttribute", "*", `"StringEquals":{"ec2:Attribute":"disableApiTermination"}`)}, ""},
+		{"only to protect", "ModifyInstanceAttribute", &shapeec2.ModifyInstanceAttributeRequest{InstanceId: victims["instance"], DisableApiTermination: &shapeec2.AttributeBooleanValue{Value: &yes}}, []string{allowed("ec2:ModifyInstanceAttribute", "*", `"Bool":{"ec2:Attribute/DisableApiTermination":"false"}`)}, no},
+		{"not the user data", "ModifyInstanceAttribute", &shapeec2.ModifyInstanceAttributeRequest{InstanceId: victims["instance"], UserData: &shapeec2.SecureBlobAttributeValue{Value: []byte("x")}}, []string{all("ec2:ModifyInstanceAttribute"), deniedOn("ec2:ModifyInstanceAttribute", "*", `"StringEquals":{"ec2:Attribute":"userData"}`)}, no},
+		{"by name and value", "ModifyInstanceAttribute", &shapeec2.ModifyInstanceAttributeRequest{InstanceId: victims["instance"], Attribute: "instanceType", Value: "m5.large"}, []string{all("ec2:ModifyInstanceAttribute"), deniedOn("ec2:ModifyInstanceAttribute", "*", `"StringNotEquals":{"ec2:Attribute/InstanceType":"t3.nano"}`)}, no},
+		{"tokens no more", "ModifyInstanceMetadataOptions", &shapeec2.ModifyInstanceMetadataOptionsRequest{InstanceId: victims["instance"], HttpTokens: "optional"}, []string{all("ec2:ModifyInstanceMetadataOptions"), deniedOn("ec2:ModifyInstanceMetadataOptions", "*", `"StringEquals":{"ec2:Attribute/HttpTokens":"optional"}`)}, no},
+		{"a snapshot for everybody", "ModifySnapshotAttribute", &shapeec2.ModifySnapshotAttributeRequest{SnapshotId: victims["snapshot"], OperationType: "add", GroupNames: []string{"all"}}, []string{all("ec2:ModifySnapshotAttribute"), deniedOn("ec2:ModifySnapshotAttribute", "*", `"StringEquals":{"ec2:Add/group":"all"}`)}, no},
+		{"a snapshot for a friend", "ModifySnapshotAttribute", &shapeec2.ModifySnapshotAttributeRequest{SnapshotId: victims["snapshot"], CreateVolumePermission: &shapeec2.CreateVolumePermissionModifications{Add: []shapeec2.CreateVolumePermission{{UserId: "999999999999"}}}}, []string{allowed("ec2:ModifySnapshotAttribute", "*", `"ForAllValues:StringEquals":{"ec2:Add/userId":["999999999999"]}`)}, ""},
+		{"what an instance is", "DescribeInstanceAttribute", &shapeec2.DescribeInstanceAttributeRequest{InstanceId: victims["instance"], Attribute: "userData"}, []string{all("ec2:Describe*"), deniedOn("ec2:DescribeInstanceAttribute", "*", `"StringEquals":{"aws:ResourceTag/team":"red"}`)}, no},
+		{"a better profile", "AssociateIamInstanceProfile", &shapeec2.AssociateIamInstanceProfileRequest{InstanceId: victims["instance"], IamInstanceProfile: &shapeec2.IamInstanceProfileSpecification{Name: "web"}}, []string{all("ec2:*"), all("iam:PassRole"), deniedOn("ec2:*", "*", `"ArnLike":{"ec2:NewInstanceProfile":"arn:aws:iam::*:instance-profile/web"}`)}, no},
+		{"a snapshot of that volume", "CreateSnapshot", &shapeec2.CreateSnapshotRequest{VolumeId: victims["volume"]}, []string{all("ec2:CreateSnapshot"), deniedOn("ec2:CreateSnapshot", "arn:aws:ec2:*::snapshot/*", `"ArnLike":{"ec2:ParentVolume":"*/`+victims["volume"]+`"}`)}, no},
+		{"a weak tunnel", "CreateVpnConnection", &shapeec2.CreateVpnConnectionRequest{CustomerGatewayId: "cgw-1", Type: "ipsec.1", Options: &shapeec2.VpnConnectionOptionsSpecification{TunnelOptions: []shapeec2.VpnTunnelOptionsSpecification{{Phase1DHGroupNumbers: []shapeec2.Phase1DHGroupNumbersRequestListValue{{Value: &fourteen}, {Value: &two}}}}}}, []string{all("ec2:CreateVpnConnection"), deniedOn("ec2:CreateVpnConnection", "*", `"ForAnyValue:NumericLessThan":{"ec2:Phase1DHGroup":"14"}`)}, no},
 		{"volume's tags", "CreateVolume", &shapeec2.CreateVolumeRequest{AvailabilityZone: "us-east-1a", Size: &small, TagSpecifications: spec}, []string{all("ec2:CreateVolume")}, no},
-		{"growth", "ModifyVolume", &shapeec2.ModifyVolumeRequest{VolumeId: victims["volume"], Size: &size}, []string{all("ec2:ModifyVolume"), deniedOn("ec2:ModifyVolume", "*", `"NumericGreaterThan":{"ec2:TargetVolumeSize":"100"}`)}, no},
+		{"growth", "ModifyVolume", &shapeec2.ModifyVolumeRequest{VolumeId: victims["volume"], Size: &size}, []string{all("ec2:ModifyVolume"), deniedOn("ec2:ModifyVolume", "*", `"NumericGreaterThan":{"ec2:Attribute/Size":"100"}`)}, no},
 		{"the volume's size", "DeleteVolume", &shapeec2.DeleteVolumeRequest{VolumeId: victims["volume"]}, []string{allowed("ec2:DeleteVolume", "*", `"NumericLessThan":{"ec2:VolumeSize":"2"}`)}, ""},
 
 		{"own instance", "StopInstances", &shapeec2.StopInstancesRequest{InstanceIds: []string{victims["instance"]}}, []string{allowed("ec2:StopInstances", "*", `"StringEquals":{"aws:ResourceTag/owner":"${aws:username}"}`)}, ""},

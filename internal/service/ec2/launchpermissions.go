@@ -41,15 +41,8 @@ func launchKeys(a *authz.Asking, k policy.Key) (policy.Value, bool) {
 			return v, true
 		}
 	case "network-interface":
-		s := store.Subnets.Get(a.Reader, launchSubnet(in))
-		if s == nil || !subnets.mine(a.Info, s) {
-			break
-		}
-		switch k.Name {
-		case "ec2:subnet":
-			return policy.String(subnetARN(&s.Owned, s.ID)), true
-		case "ec2:vpc":
-			return vpcKey(&s.Owned, s.VPCID)
+		if v, ok := launchedInterfaceKey(a, in, k.Name); ok {
+			return v, true
 		}
 	}
 	given, ok := a.Given.(*shape.RunInstancesRequest)
@@ -78,12 +71,18 @@ func launchedKey(a *authz.Asking, in *shape.RunInstancesRequest, key string) (po
 	switch key {
 	case "ec2:instancetype":
 		return policy.String(pick(in.InstanceType, defaultType)), true
-	case "ec2:tenancy":
-		return policy.String("default"), true // no other is taken
-	case "ec2:ebsoptimized":
-		return policy.Bool(in.EbsOptimized != nil && *in.EbsOptimized), true
-	case "ec2:instancemarkettype":
-		return policy.String("on-demand"), true
+	case "ec2:availabilityzone", "ec2:availabilityzoneid":
+		return launchZone(a, in, key)
+	case "ec2:instancemetadatatags":
+		return policy.String(pick(imds.InstanceMetadataTags, "disabled")), true
+	case "ec2:placementgroup":
+		if in.Placement != nil && in.Placement.GroupName != "" {
+			return policy.String(string(appendARN(nil, a.Info, "placement-group", in.Placement.GroupName))), true
+		}
+	case "ec2:productcode":
+		if img, err := findImage(a.Reader, a.Info, in.ImageId); err == nil && len(img.ProductCodes) > 0 {
+			return policy.Strings(img.ProductCodes), true
+		}
 	case "ec2:metadatahttptokens":
 		return policy.String(pick(imds.HttpTokens, "optional")), true
 	case "ec2:metadatahttpendpoint":
@@ -102,7 +101,52 @@ func launchedKey(a *authz.Asking, in *shape.RunInstancesRequest, key string) (po
 			return policy.String(p.ARN()), true
 		}
 	}
+	return onlyOffered(key)
+}
+
+// launchedInterfaceKey gives the keys of the interfaces that a launch makes.
+func launchedInterfaceKey(a *authz.Asking, in *shape.RunInstancesRequest, key string) (policy.Value, bool) {
+	s := store.Subnets.Get(a.Reader, launchSubnet(in))
+	if s != nil && !subnets.mine(a.Info, s) {
+		s = nil
+	}
+	switch {
+	case key == "ec2:availabilityzone" || key == "ec2:availabilityzoneid":
+		return launchZone(a, in, key)
+	case key == "ec2:associatepublicipaddress":
+		public, said := false, false
+		for i := range in.NetworkInterfaces {
+			if want := in.NetworkInterfaces[i].AssociatePublicIpAddress; want != nil {
+				public, said = public || *want, true
+			}
+		}
+		return policy.Bool(public || !said && (s == nil || s.MapPublicIP)), said || s != nil
+	case key == "ec2:subnet" && s != nil:
+		return policy.String(subnetARN(&s.Owned, s.ID)), true
+	case key == "ec2:vpc" && s != nil:
+		return vpcKey(&s.Owned, s.VPCID)
+	}
 	return policy.Value{}, false
+}
+
+// launchZone gives the zone that a launch names, or that of the subnet it names, by its name or by its id.
+func launchZone(a *authz.Asking, in *shape.RunInstancesRequest, key string) (policy.Value, bool) {
+	zone := ""
+	if p := in.Placement; p != nil {
+		zone = p.AvailabilityZone
+		for z := range store.Zones.All(a.Reader) {
+			if zone == "" && p.AvailabilityZoneId != "" && z.ZoneID == p.AvailabilityZoneId {
+				zone = z.Name
+			}
+		}
+	}
+	if s := store.Subnets.Get(a.Reader, launchSubnet(in)); zone == "" && s != nil && subnets.mine(a.Info, s) {
+		zone = s.Zone
+	}
+	if key == "ec2:availabilityzoneid" {
+		return zoneID(a.Reader, zone)
+	}
+	return policy.String(zone), zone != ""
 }
 
 // launchSubnet gives the subnet that a launch names, "" for none.
@@ -179,7 +223,7 @@ func launchVolumes(a *authz.Asking, in *shape.RunInstancesRequest) {
 	}
 	for i := range mappings {
 		if m := &mappings[i]; m.Virtual == "" {
-			a.Makes("volume", func(k policy.Key) (policy.Value, bool) { return mappingKey(a.Info, m, k) })
+			a.Makes("volume", func(k policy.Key) (policy.Value, bool) { return mappingKey(a, m, k) })
 		}
 	}
 	for _, m := range in.BlockDeviceMappings {
@@ -190,10 +234,10 @@ func launchVolumes(a *authz.Asking, in *shape.RunInstancesRequest) {
 }
 
 // mappingKey gives the condition keys of a volume that a launch makes.
-func mappingKey(info *call.Info, m *resource.ImageMapping, k policy.Key) (policy.Value, bool) {
+func mappingKey(a *authz.Asking, m *resource.ImageMapping, k policy.Key) (policy.Value, bool) {
 	switch k.Name {
 	case "ec2:volumesize":
-		return policy.Int(int64(m.SizeGiB)), m.SizeGiB != 0
+		return sizeKey(a, m.SizeGiB, m.SnapshotID)
 	case "ec2:volumeiops":
 		return policy.Int(int64(m.IOPS)), m.IOPS != 0
 	case "ec2:volumethroughput":
@@ -201,26 +245,34 @@ func mappingKey(info *call.Info, m *resource.ImageMapping, k policy.Key) (policy
 	case "ec2:volumetype":
 		return policy.String(pick(m.Type, volumetype.Default)), true
 	case "ec2:encrypted":
-		return policy.Bool(false), true
+		return policy.Bool(willEncrypt(a, m.Encrypted, m.SnapshotID)), true
 	case "ec2:parentsnapshot":
-		return policy.String(string(appendARN(nil, info, "snapshot", m.SnapshotID))), m.SnapshotID != ""
+		return policy.String(string(appendARN(nil, a.Info, "snapshot", m.SnapshotID))), m.SnapshotID != ""
 	}
 	return policy.Value{}, false
 }
 
-// createdVolume gives the keys of what CreateVolume makes that are no members of its request.
-func createdVolume(a *authz.Asking, k policy.Key) (policy.Value, bool) {
-	in, ok := a.Input.(*shape.CreateVolumeRequest)
-	if !ok || a.Kind() != "volume" {
-		return policy.Value{}, false
+// sizeKey gives the size of a volume that is to be made: that of its snapshot where none is asked for.
+func sizeKey(a *authz.Asking, asked int, snapshot string) (policy.Value, bool) {
+	if s := usableSnapshot(a, snapshot); asked == 0 && s != nil {
+		asked = s.SizeGiB
 	}
-	switch k.Name {
-	case "ec2:encrypted":
-		return policy.Bool(false), true
-	case "ec2:volumetype":
-		return policy.String(pick(in.VolumeType, defaultVolumeType(in.Iops))), true
-	case "ec2:parentsnapshot":
-		return policy.String(string(appendARN(nil, a.Info, "snapshot", in.SnapshotId))), in.SnapshotId != ""
+	return policy.Int(int64(asked)), asked != 0
+}
+
+// willEncrypt says whether a volume that is to be made will be encrypted.
+func willEncrypt(a *authz.Asking, asked *bool, snapshot string) bool {
+	if isTrue(asked) || encryptsByDefault(a.Reader, a.Info) {
+		return true
 	}
-	return policy.Value{}, false
+	s := usableSnapshot(a, snapshot)
+	return s != nil && s.Encrypted
+}
+
+// usableSnapshot gives a snapshot that the caller may make volumes of, nil for any other: policies tell nothing of those.
+func usableSnapshot(a *authz.Asking, id string) *resource.Snapshot {
+	if s := store.Snapshots.Get(a.Reader, id); s != nil && s.Region == a.Info.Region && mayRestore(a.Reader, a.Info.AccountID, s) {
+		return s
+	}
+	return nil
 }

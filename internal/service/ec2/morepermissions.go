@@ -26,6 +26,51 @@ func volumesOfInstance(a *authz.Asking) {
 			continue
 		}
 		a.On(actCreateSnapshots, "volume", v.ID, nil)
+		a.Makes("snapshot", func(k policy.Key) (policy.Value, bool) { return cutKey(a, v.ID, k.Name) })
+	}
+}
+
+// snapshotsOfImage asks for the snapshots that an image of an instance is made of.
+func snapshotsOfImage(a *authz.Asking) {
+	inst := store.Instances.Get(a.Reader, a.Input.(*shape.CreateImageRequest).InstanceId)
+	if inst == nil || !instances.mine(a.Info, inst) {
+		return // the handler refuses it
+	}
+	for _, v := range volumesOf(a.Reader, inst) {
+		a.Makes("snapshot", func(k policy.Key) (policy.Value, bool) { return cutKey(a, v.ID, k.Name) })
+	}
+}
+
+// attachedInstance asks for the instance that an interface is attached to, where the call is about the attachment.
+func attachedInstance(a *authz.Asking) {
+	id, action := "", actDetachInterface
+	switch in := a.Input.(type) {
+	case *shape.DetachNetworkInterfaceRequest:
+		id = in.AttachmentId
+	case *shape.ModifyNetworkInterfaceAttributeRequest:
+		action = actModifyInterface
+		if in.Attachment != nil {
+			id = in.Attachment.AttachmentId
+		}
+	}
+	for e := range store.InterfacesByOwner.By(a.Reader, ownerKey(a.Info)) {
+		if id != "" && e.AttachmentID == id && e.InstanceID != "" {
+			a.On(action, "instance", e.InstanceID, nil)
+		}
+	}
+}
+
+// associatedSubnet asks for the subnet of an association with a route table; the main one is its VPC's.
+func associatedSubnet(a *authz.Asking) {
+	id, action := "", actDisassociateTable
+	switch in := a.Input.(type) {
+	case *shape.DisassociateRouteTableRequest:
+		id = in.AssociationId
+	case *shape.ReplaceRouteTableAssociationRequest:
+		id, action = in.AssociationId, actReplaceTable
+	}
+	if t, at, err := associationOf(a.Reader, a.Info, id); err == nil && at >= 0 {
+		a.On(action, "subnet", t.Associations[at].SubnetID, nil)
 	}
 }
 
@@ -40,6 +85,11 @@ func acceptedVPC(a *authz.Asking) {
 var (
 	actCreateSnapshots = policy.MakeAction("ec2:CreateSnapshots")
 	actAcceptPeering   = policy.MakeAction("ec2:AcceptVpcPeeringConnection")
+
+	actDetachInterface   = policy.MakeAction("ec2:DetachNetworkInterface")
+	actModifyInterface   = policy.MakeAction("ec2:ModifyNetworkInterfaceAttribute")
+	actDisassociateTable = policy.MakeAction("ec2:DisassociateRouteTable")
+	actReplaceTable      = policy.MakeAction("ec2:ReplaceRouteTableAssociation")
 )
 
 // madeIn gives the keys that say where something is made: its VPC and subnet, by the request's members of these names.

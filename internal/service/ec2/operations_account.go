@@ -6,7 +6,7 @@ func accountOperations() map[string]members {
 		"DescribeRegions":           {used: "DryRun Filters RegionNames", harmless: map[string]string{"AllRegions": "every region of the cloud is enabled"}},
 		"DescribeAvailabilityZones": {used: "DryRun Filters ZoneNames ZoneIds", harmless: map[string]string{"AllAvailabilityZones": "every zone of the cloud is enabled"}},
 		"DescribeAccountAttributes": {used: "DryRun AttributeNames"},
-		"CreateKeyPair":             {on: "key-pair:+KeyName", used: "DryRun KeyName KeyType KeyFormat TagSpecifications", note: "KeyFormat ppk is refused."},
+		"CreateKeyPair":             {on: "key-pair:+KeyName", more: made("key-pair", createdKeyPair), used: "DryRun KeyName KeyType KeyFormat TagSpecifications", note: "KeyFormat ppk is refused."},
 		"ImportKeyPair":             {on: "key-pair:+KeyName", used: "DryRun KeyName PublicKeyMaterial TagSpecifications"},
 		"DescribeKeyPairs":          {used: "DryRun Filters KeyNames KeyPairIds IncludePublicKey"},
 		"DeleteKeyPair":             {on: "key-pair:KeyName,KeyPairId", used: "DryRun KeyName KeyPairId"},

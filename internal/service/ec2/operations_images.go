@@ -4,7 +4,7 @@ package ec2
 func imageOperations() map[string]members {
 	return map[string]members{
 		"ImportImage": {
-			on: "image:+ import-image-task:+",
+			on: "image:+ import-image-task:+", more: madeByCaller,
 			used: "DryRun Architecture ClientToken Description DiskContainers.Description DiskContainers.DeviceName DiskContainers.Format " +
 				"DiskContainers.Url DiskContainers.UserBucket Hypervisor Platform RoleName BootMode LicenseType TagSpecifications UsageOperation",
 			refused: "Encrypted KmsKeyId LicenseSpecifications DiskContainers.SnapshotId",
@@ -14,7 +14,7 @@ func imageOperations() map[string]members {
 			note: "Up to 20 disks, of which the first is the root disk; more than one only where imported images are EBS-backed.",
 		},
 		"ImportSnapshot": {
-			on:       "snapshot:+ import-snapshot-task:+",
+			on: "snapshot:+ import-snapshot-task:+", more: madeByCaller,
 			used:     "DryRun ClientToken Description DiskContainer.Description DiskContainer.Format DiskContainer.Url DiskContainer.UserBucket RoleName TagSpecifications",
 			refused:  "Encrypted KmsKeyId",
 			harmless: map[string]string{"ClientData": "only a record of the client's upload"},
@@ -26,7 +26,7 @@ func imageOperations() map[string]members {
 			note: "Of an image with several disks the root disk; not of encrypted snapshots.",
 		},
 		"ImportVolume": {
-			on: "volume:+", used: "DryRun AvailabilityZone Description Image.Bytes Image.Format Image.ImportManifestUrl Volume.Size",
+			on: "volume:+", more: made("volume", importedVolume), used: "DryRun AvailabilityZone Description Image.Bytes Image.Format Image.ImportManifestUrl Volume.Size",
 			note: "The manifest and its parts must be in this cloud's S3, and readable by the caller.",
 		},
 		"ImportInstance": {
@@ -44,28 +44,36 @@ func imageOperations() map[string]members {
 		"DescribeExportImageTasks": {used: pageMembers + "ExportImageTaskIds"},
 		"CancelExportTask":         {on: "export-image-task:ExportTaskId", used: "ExportTaskId", note: "Tasks of ExportImage."},
 		"DescribeImportImageTasks": {used: pageMembers + "ImportTaskIds"},
-		"CancelImportTask":         {on: "import-image-task:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
+		"CancelImportTask":         {on: "any:ImportTaskId", used: "DryRun ImportTaskId", harmless: map[string]string{"CancelReason": "AWS does not show it either"}},
 		"BundleInstance": {
-			on: "instance:InstanceId", used: "DryRun InstanceId Storage",
+			on: "*", used: "DryRun InstanceId Storage",
 			note: "Of instance-store instances, Linux too, on the cloud's own host; the bundle is signed by the cloud, and encrypted for the account's signing certificate if there is one.",
 		},
 		"DescribeBundleTasks": {used: "DryRun BundleIds Filters"},
 		"CancelBundleTask":    {used: "DryRun BundleId"},
 		"RegisterImage": {
+<<<<<<< HEAD
 			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
 				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType EnaSupport SriovNetSupport",
 			refused: "BillingProducts TpmSupport UefiData ImdsSupport BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
 			note: "From the caller's own snapshots, or from a bundle (ImageLocation) whose signature a certificate of the account's must have made. " +
 				"EnaSupport and SriovNetSupport are kept and shown; guests have virtio cards.",
+=======
+			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", more: madeByCaller, used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
+				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",
+			refused:  "BillingProducts SriovNetSupport TpmSupport UefiData ImdsSupport BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
+			harmless: map[string]string{"EnaSupport": "guests have virtio cards, and all are as fast"},
+			note:     "From the caller's own snapshots, or from a bundle (ImageLocation) whose signature a certificate of the account's must have made.",
+>>>>>>> ffa430e (authz: held against AWS's service authorization reference; keys of what is encrypted, of attributes and of what is made)
 		},
 		"CreateImage": {
-			on: "image:+ instance:InstanceId snapshot:+",
+			on: "image:+ instance:InstanceId", also: snapshotsOfImage, more: madeByCaller,
 			used: "DryRun BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
 				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput Description InstanceId Name NoReboot TagSpecifications",
 			refused: "BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
 		},
 		"CopyImage": {
-			on:      "image:+ image:SourceImageId",
+			on: "image:+ image:SourceImageId snapshot:+", more: madeByCaller,
 			used:    "DryRun ClientToken CopyImageTags Description Name SourceImageId SourceRegion TagSpecifications",
 			refused: "DestinationOutpostArn Encrypted KmsKeyId",
 			note:    "Within the region.",
@@ -79,15 +87,15 @@ func imageOperations() map[string]members {
 		"EnableImageBlockPublicAccess":         {used: "DryRun ImageBlockPublicAccessState"},
 		"DisableImageBlockPublicAccess":        {used: "DryRun"},
 		"GetImageBlockPublicAccessState":       {used: "DryRun"},
-		"DescribeImageAttribute":               {used: "DryRun ImageId Attribute"},
+		"DescribeImageAttribute":               {on: "image:ImageId", used: "DryRun ImageId Attribute"},
 		"ModifyImageAttribute": {
-			on: "image:ImageId", keys: "ec2:Attribute=Attribute",
+			on: "image:ImageId",
 			used: "DryRun ImageId Attribute Description LaunchPermission.Add.Group LaunchPermission.Add.UserId LaunchPermission.Remove.Group " +
 				"LaunchPermission.Remove.UserId OperationType ProductCodes UserGroups UserIds Value",
 			refused: "OrganizationArns OrganizationalUnitArns ImdsSupport LaunchPermission.Add.OrganizationArn LaunchPermission.Add.OrganizationalUnitArn " +
 				"LaunchPermission.Remove.OrganizationArn LaunchPermission.Remove.OrganizationalUnitArn",
 		},
-		"ConfirmProductInstance": {on: "instance:InstanceId", used: "DryRun InstanceId ProductCode"},
-		"ResetImageAttribute":    {on: "image:ImageId", keys: "ec2:Attribute=Attribute", used: "DryRun ImageId Attribute"},
+		"ConfirmProductInstance": {on: "*", used: "DryRun InstanceId ProductCode"},
+		"ResetImageAttribute":    {on: "image:ImageId", used: "DryRun ImageId Attribute"},
 	}
 }

@@ -10,19 +10,19 @@ func instanceOperations() map[string]members {
 		"StartInstances":                {on: "instance:InstanceIds", used: "DryRun InstanceIds", harmless: map[string]string{"AdditionalInfo": "reserved by AWS"}},
 		"RebootInstances":               {on: "instance:InstanceIds", used: "DryRun InstanceIds"},
 		"GetConsoleOutput":              {on: "instance:InstanceId", used: "DryRun InstanceId", harmless: map[string]string{"Latest": "every answer is the latest"}},
-		"DescribeInstanceAttribute":     {used: "DryRun InstanceId Attribute"},
-		"ModifyInstanceMetadataOptions": {on: "instance:InstanceId", keys: "ec2:MetadataHttpTokens=HttpTokens ec2:MetadataHttpEndpoint=HttpEndpoint ec2:MetadataHttpPutResponseHopLimit=HttpPutResponseHopLimit", used: "DryRun InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint HttpProtocolIpv6 InstanceMetadataTags", note: "HttpProtocolIpv6 enabled is refused."},
+		"DescribeInstanceAttribute":     {on: "instance:InstanceId", used: "DryRun InstanceId Attribute"},
+		"ModifyInstanceMetadataOptions": {on: "instance:InstanceId", used: "DryRun InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint HttpProtocolIpv6 InstanceMetadataTags", note: "HttpProtocolIpv6 enabled is refused."},
 		"ModifyInstanceAttribute": {
-			on: "instance:InstanceId security-group:Groups?", keys: "ec2:Attribute=Attribute",
+			on:      "instance:InstanceId security-group:Groups?",
 			used:    "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData",
 			refused: "BlockDeviceMappings SriovNetSupport EnaSupport EbsOptimized DisableApiStop Kernel Ramdisk",
 			note:    "Type and user data change only on stopped instances; kernel and ramdisk do not change.",
 		},
 		"RunInstances":                           runInstancesMembers(),
-		"AssociateIamInstanceProfile":            {on: "instance:InstanceId", also: passAssociated, used: "InstanceId IamInstanceProfile"},
+		"AssociateIamInstanceProfile":            {on: "instance:InstanceId", also: passAssociated, more: newProfile, used: "InstanceId IamInstanceProfile"},
 		"DescribeIamInstanceProfileAssociations": {used: "AssociationIds Filters MaxResults NextToken"},
 		"DisassociateIamInstanceProfile":         {also: onAssociated, used: "AssociationId"},
-		"ReplaceIamInstanceProfileAssociation":   {also: onAssociated, used: "AssociationId IamInstanceProfile"},
+		"ReplaceIamInstanceProfileAssociation":   {also: onAssociated, more: newProfile, used: "AssociationId IamInstanceProfile"},
 		"DescribeInstanceTypes":                  {used: pageMembers + "InstanceTypes", harmless: map[string]string{"IncludeUnsupportedInRegion": "every type is offered everywhere"}, note: "The catalogue is the administrator's; numbers say what Karri gives: instance-store root disks."},
 		"DescribeInstanceTypeOfferings":          {used: pageMembers + "LocationType"},
 		"DescribeInstanceCreditSpecifications":   {used: pageMembers + "InstanceIds", note: "CPU credits are not counted: every burstable instance is unlimited."},
@@ -34,7 +34,6 @@ func runInstancesMembers() members {
 		on: "image:ImageId instance:+ network-interface:+ subnet:SubnetId,NetworkInterfaces.SubnetId? " +
 			"security-group:SecurityGroupIds,SecurityGroups,NetworkInterfaces.Groups? network-interface:NetworkInterfaces.NetworkInterfaceId? key-pair:KeyName? " +
 			"launch-template:LaunchTemplate.LaunchTemplateId,LaunchTemplate.LaunchTemplateName? placement-group:Placement.GroupName?",
-		keys: "ec2:AvailabilityZone=Placement.AvailabilityZone ec2:KeyPairName=KeyName",
 		also: launchUses, more: launchKeys, whole: wholeLaunch,
 		used: "DryRun ImageId InstanceType KernelId RamdiskId KeyName MinCount MaxCount ClientToken UserData Monitoring SecurityGroupIds SecurityGroups " +
 			"SubnetId PrivateIpAddress DisableApiTermination InstanceInitiatedShutdownBehavior TagSpecifications MetadataOptions " +

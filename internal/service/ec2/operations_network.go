@@ -4,7 +4,7 @@ package ec2
 func networkOperations() map[string]members {
 	return map[string]members{
 		"DescribeVpcs":               {used: pageMembers + "VpcIds"},
-		"DescribeVpcAttribute":       {used: "DryRun VpcId Attribute"},
+		"DescribeVpcAttribute":       {on: "vpc:VpcId", used: "DryRun VpcId Attribute"},
 		"DescribeSubnets":            {used: pageMembers + "SubnetIds"},
 		"DescribeRouteTables":        {used: pageMembers + "RouteTableIds"},
 		"DescribeInternetGateways":   {used: pageMembers + "InternetGatewayIds"},

@@ -23,7 +23,7 @@ func templateOperations() map[string]members {
 		"DescribeLaunchTemplates":        {used: pageMembers + "LaunchTemplateIds LaunchTemplateNames"},
 		"DescribeLaunchTemplateVersions": {used: pageMembers + "LaunchTemplateId LaunchTemplateName Versions MinVersion MaxVersion", refused: "ResolveAlias"},
 		"GetLaunchTemplateData":          {used: "DryRun InstanceId"},
-		"CreatePlacementGroup":           {used: "DryRun GroupName Strategy PartitionCount TagSpecifications SpreadLevel", note: "A rack is a node here: members of a spread lie on nodes of their own, partitions share no node. A cluster stays on one node while that has room."},
+		"CreatePlacementGroup":           {more: made("placement-group", createdPlacementGroup), used: "DryRun GroupName Strategy PartitionCount TagSpecifications SpreadLevel", note: "A rack is a node here: members of a spread lie on nodes of their own, partitions share no node. A cluster stays on one node while that has room."},
 		"DeletePlacementGroup":           {used: "DryRun GroupName"},
 		"DescribePlacementGroups":        {used: "DryRun Filters GroupNames GroupIds"},
 	}

@@ -5,21 +5,21 @@ func volumeOperations() map[string]members {
 	return map[string]members{
 		"DescribeVolumes":   {used: pageMembers + "VolumeIds"},
 		"DescribeSnapshots": {used: pageMembers + "SnapshotIds OwnerIds RestorableByUserIds"},
-		"CreateSnapshot":    {on: "snapshot:+ volume:VolumeId", used: "DryRun Description VolumeId TagSpecifications", refused: "OutpostArn"},
+		"CreateSnapshot":    {on: "snapshot:+ volume:VolumeId", more: made("snapshot", createdSnapshot), used: "DryRun Description VolumeId TagSpecifications", refused: "OutpostArn"},
 		"CreateSnapshots": {
-			on: "snapshot:+ instance:InstanceSpecification.InstanceId", also: volumesOfInstance,
+			on: "instance:InstanceSpecification.InstanceId", also: volumesOfInstance,
 			used: "DryRun Description InstanceSpecification.InstanceId InstanceSpecification.ExcludeBootVolume InstanceSpecification.ExcludeDataVolumeIds " +
 				"TagSpecifications CopyTagsFromSource",
 			refused: "OutpostArn",
 		},
 		"CopySnapshot": {
-			on: "snapshot:+ snapshot:SourceSnapshotId", used: "DryRun Description Encrypted SourceRegion SourceSnapshotId DestinationRegion TagSpecifications",
+			on: "snapshot:+ snapshot:SourceSnapshotId", more: made("snapshot", copiedSnapshot), used: "DryRun Description Encrypted SourceRegion SourceSnapshotId DestinationRegion TagSpecifications",
 			refused:  "DestinationOutpostArn KmsKeyId",
 			harmless: map[string]string{"PresignedUrl": "there is one region"},
 		},
 		"DescribeSnapshotAttribute": {on: "snapshot:SnapshotId", used: "DryRun SnapshotId Attribute"},
 		"ModifySnapshotAttribute": {
-			on: "snapshot:SnapshotId",
+			on: "snapshot:SnapshotId", more: permissionKeys,
 			used: "DryRun SnapshotId Attribute CreateVolumePermission.Add.Group CreateVolumePermission.Add.UserId CreateVolumePermission.Remove.Group " +
 				"CreateVolumePermission.Remove.UserId GroupNames OperationType UserIds",
 		},
@@ -31,18 +31,17 @@ func volumeOperations() map[string]members {
 		"DisableEbsEncryptionByDefault":     {on: "*", used: "DryRun"},
 		"GetEbsEncryptionByDefault":         {on: "*", used: "DryRun"},
 		"GetEbsDefaultKmsKeyId":             {on: "*", used: "DryRun"},
-		"LockSnapshot":                      {on: "snapshot:SnapshotId", used: "DryRun SnapshotId LockMode CoolOffPeriod LockDuration ExpirationDate"},
+		"LockSnapshot":                      {on: "snapshot:SnapshotId", keys: "ec2:SnapshotLockDuration=LockDuration ec2:SnapshotCoolOffPeriod=CoolOffPeriod", used: "DryRun SnapshotId LockMode CoolOffPeriod LockDuration ExpirationDate"},
 		"UnlockSnapshot":                    {on: "snapshot:SnapshotId", used: "DryRun SnapshotId"},
 		"DescribeLockedSnapshots":           {used: pageMembers + "SnapshotIds"},
 		"DeleteSnapshot":                    {on: "snapshot:SnapshotId", used: "DryRun SnapshotId"},
 		"DescribeVolumeStatus":              {used: pageMembers + "VolumeIds"},
-		"DescribeVolumeAttribute":           {used: "DryRun VolumeId Attribute"},
+		"DescribeVolumeAttribute":           {on: "volume:VolumeId", used: "DryRun VolumeId Attribute"},
 		"DescribeVolumesModifications":      {used: pageMembers + "VolumeIds"},
 		"ModifyVolumeAttribute":             {on: "volume:VolumeId", used: "DryRun VolumeId AutoEnableIO", note: "I/O to volumes is never switched off, so AutoEnableIO is only kept."},
 		"EnableVolumeIO":                    {on: "volume:VolumeId", used: "DryRun VolumeId"},
 		"CreateVolume": {
-			on: "volume:+ snapshot:SnapshotId?", more: createdVolume,
-			keys:    "ec2:Encrypted=Encrypted ec2:VolumeSize=Size ec2:VolumeIops=Iops ec2:VolumeThroughput=Throughput ec2:AvailabilityZone=AvailabilityZone",
+			on: "volume:+ snapshot:SnapshotId?", more: made("volume", createdVolume),
 			used:    "DryRun AvailabilityZone Encrypted Iops Size SnapshotId VolumeType TagSpecifications Throughput ClientToken",
 			refused: "KmsKeyId OutpostArn MultiAttachEnabled",
 		},
@@ -68,7 +67,6 @@ func volumeOperations() map[string]members {
 		"DetachVolume":                   {on: "volume:VolumeId instance:InstanceId?", used: "DryRun Device InstanceId VolumeId Force"},
 		"ModifyVolume": {
 			on: "volume:VolumeId", used: "DryRun VolumeId Size VolumeType Iops Throughput", refused: "MultiAttachEnabled",
-			keys: "ec2:TargetVolumeSize=Size ec2:TargetVolumeType=VolumeType ec2:TargetVolumeIops=Iops ec2:TargetVolumeThroughput=Throughput",
 		},
 	}
 }

@@ -15,7 +15,7 @@ func vpnOperations() map[string]members {
 		"AttachVpnGateway":         {on: "vpn-gateway:VpnGatewayId vpc:VpcId", used: "DryRun VpcId VpnGatewayId"},
 		"DetachVpnGateway":         {on: "vpn-gateway:VpnGatewayId vpc:VpcId", used: "DryRun VpcId VpnGatewayId"},
 		"CreateVpnConnection": {
-			on:   "vpn-connection:+ customer-gateway:CustomerGatewayId vpn-gateway:VpnGatewayId?",
+			on: "vpn-connection:+ customer-gateway:CustomerGatewayId vpn-gateway:VpnGatewayId?", more: made("vpn-connection", createdVPN), keys: tunnelKeys("Options.TunnelOptions."),
 			used: "DryRun CustomerGatewayId Type VpnGatewayId TagSpecifications " + options + tunnelMembers("Options.TunnelOptions.", false), refused: noOptions + tunnelMembers("Options.TunnelOptions.", true),
 		},
 		"DeleteVpnConnection":         {on: "vpn-connection:VpnConnectionId", used: "DryRun VpnConnectionId"},
@@ -32,7 +32,7 @@ func vpnOperations() map[string]members {
 			on: "vpn-connection:VpnConnectionId", used: "DryRun VpnConnectionId LocalIpv4NetworkCidr RemoteIpv4NetworkCidr", refused: "LocalIpv6NetworkCidr RemoteIpv6NetworkCidr",
 		},
 		"ModifyVpnTunnelOptions": {
-			on:   "vpn-connection:VpnConnectionId",
+			on: "vpn-connection:VpnConnectionId", keys: tunnelKeys("TunnelOptions."),
 			used: "DryRun VpnConnectionId VpnTunnelOutsideIpAddress " + tunnelMembers("TunnelOptions.", false), refused: tunnelMembers("TunnelOptions.", true),
 			harmless: map[string]string{"SkipTunnelReplacement": "a tunnel is changed in place"},
 		},

@@ -20,8 +20,11 @@ func Permissions() authz.Service {
 		if m.on == "" {
 			m.on = more[name]
 		}
-		if m.more == nil && strings.HasPrefix(name, "Create") {
-			m.more = madeIn
+		switch {
+		case strings.HasPrefix(name, "Create"):
+			m.more = first(m.more, madeIn)
+		case strings.HasPrefix(name, "Modify"), strings.HasPrefix(name, "Reset"):
+			m.more = first(m.more, attributeKeys(m.on))
 		}
 		if m.on != "" || m.also != nil || strings.HasPrefix(name, "Describe") {
 			s.Table[name] = authz.Entry{On: m.on, Keys: m.keys, Also: m.also, More: m.more, Whole: m.whole}
@@ -43,7 +46,7 @@ func (k *kind[T]) access() authz.Kind {
 		ARN: func(b []byte, info *call.Info, name string) []byte { return appendARN(b, info, k.name, name) },
 		Find: func(r store.Reader, info *call.Info, name string) authz.Resource {
 			if v := k.table.Get(r, name); v != nil && k.mine(info, v) {
-				return found[T]{k, v}
+				return found[T]{r, k, v}
 			}
 			return nil
 		},
@@ -57,9 +60,20 @@ func (k *kind[T]) access() authz.Kind {
 			case v == nil || !visible(info, v):
 				return nil
 			case images.mine(info, v):
-				return found[resource.Image]{images, v}
+				return found[resource.Image]{r, images, v}
 			}
 			return sharedImage{v} // whose it is counts, its tags are its owner's
+		}
+	case "snapshot":
+		out.Find = func(r store.Reader, info *call.Info, name string) authz.Resource {
+			v := store.Snapshots.Get(r, name)
+			switch {
+			case v == nil || v.Region != info.Region || !mayRestore(r, info.AccountID, v):
+				return nil
+			case snapshots.mine(info, v):
+				return found[resource.Snapshot]{r, snapshots, v}
+			}
+			return sharedSnapshot{v}
 		}
 	case "security-group":
 		out.Name = groupID
@@ -76,7 +90,7 @@ func (k *kind[T]) access() authz.Kind {
 		out.New = func(_ *call.Info, members []string) string { return members[0] }
 		out.Find = func(r store.Reader, info *call.Info, name string) authz.Resource {
 			if v := store.KeyPairsByName.One(r, ownerKey(info)+"/"+name); v != nil {
-				return found[resource.KeyPair]{keyPairs, v}
+				return found[resource.KeyPair]{r, keyPairs, v}
 			}
 			return nil
 		}

@@ -16,6 +16,6 @@ func permissionsOf() map[string]string {
 		"DeleteLaunchTemplateVersions": template, "ModifyLaunchTemplate": template,
 		"CreatePlacementGroup": "placement-group:+GroupName", "DeletePlacementGroup": "placement-group:GroupName",
 
-		"CreateDefaultVpc": "vpc:+", "CreateDefaultSubnet": "subnet:+",
+		"CreateDefaultVpc": "*", "CreateDefaultSubnet": "*",
 	}
 }

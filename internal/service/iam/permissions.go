@@ -40,7 +40,13 @@ func Permissions() authz.Service {
 			return c.Path[1:] + c.Name, &entity{tags: c.Tags}
 		}),
 		"service-role": {ARN: entityARN("role"), New: newServiceRole},
-		"any":          {ARN: func(b []byte, _ *call.Info, arn string) []byte { return append(b, arn...) }},
+		"deleted-role": {ARN: entityARN("role"), Name: func(_ store.Reader, _ *call.Info, task string) string {
+			if i := strings.LastIndexByte(task, '/'); i > 0 {
+				task = task[:i]
+			}
+			return strings.TrimPrefix(task, "task/")
+		}},
+		"any": {ARN: func(b []byte, _ *call.Info, arn string) []byte { return append(b, arn...) }},
 		"mfa": {
 			ARN: entityARN("mfa"), New: newName,
 			Find: func(r store.Reader, info *call.Info, serial string) authz.Resource {
@@ -182,7 +188,7 @@ func accountPermissions() authz.Table {
 		"GenerateServiceLastAccessedDetails": {On: "any:Arn"}, "ListPoliciesGrantingServiceAccess": {On: "any:Arn"},
 		"GetServiceLastAccessedDetails": {}, "GetServiceLastAccessedDetailsWithEntities": {},
 		"CreateServiceLinkedRole": {On: "service-role:+AWSServiceName,CustomSuffix", Keys: "iam:AWSServiceName=AWSServiceName"},
-		"DeleteServiceLinkedRole": {On: "role:RoleName"}, "GetServiceLinkedRoleDeletionStatus": {},
+		"DeleteServiceLinkedRole": {On: "role:RoleName"}, "GetServiceLinkedRoleDeletionStatus": {On: "deleted-role:DeletionTaskId"},
 		"UploadServerCertificate": {On: "server-certificate:+ServerCertificateName,Path"}, "ListServerCertificates": {},
 		"GetServerCertificate": certificate, "DeleteServerCertificate": certificate, "ListServerCertificateTags": certificate,
 		"TagServerCertificate": certificate, "UntagServerCertificate": certificate, "UpdateServerCertificate": {On: "server-certificate:ServerCertificateName", Also: alsoRenamedCertificate},

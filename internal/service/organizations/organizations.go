@@ -47,9 +47,33 @@ func New(deps Deps) *Service { return &Service{deps} }
 // Permissions is what each operation asks leave for: the action of its own name.
 func Permissions() authz.Service {
 	return authz.Service{Table: authz.Table{
-		"CreateAccount": {}, "CloseAccount": {}, "DescribeAccount": {}, "ListAccounts": {}, "DescribeOrganization": {},
+		"CreateAccount": {}, "CloseAccount": {On: "account:AccountId"}, "DescribeAccount": {On: "account:AccountId"}, "ListAccounts": {}, "DescribeOrganization": {},
 		"DescribeCreateAccountStatus": {}, "ListCreateAccountStatus": {},
-	}}
+	}, Kinds: map[string]authz.Kind{"account": {
+		// Only the management account's callers get further than this: it is theirs.
+		ARN: func(b []byte, info *call.Info, id string) []byte { return append(b, accountARN(info.AccountID, id)...) },
+		Find: func(r store.Reader, _ *call.Info, id string) authz.Resource {
+			if a := store.Accounts.Get(r, id); a != nil {
+				return accountTags(a.Tags)
+			}
+			return nil
+		},
+	}}}
+}
+
+// accountTags gives the condition keys of an account.
+type accountTags resource.Tags
+
+// Value implements authz.Resource.
+func (t accountTags) Value(k policy.Key) (policy.Value, bool) {
+	if k.Name == "aws:resourcetag" {
+		return authz.Tag(resource.Tags(t), k.Arg)
+	}
+	return policy.Value{}, false
+}
+
+func accountARN(manager, id string) string {
+	return "arn:aws:organizations::" + manager + ":account/" + organization(manager) + "/" + id
 }
 
 // manager refuses everybody but the management account.
@@ -205,7 +229,7 @@ func (s *Service) show(r store.Reader, a *resource.Account) *shape.Account {
 		manager = m.ID
 	}
 	out := &shape.Account{
-		Id: a.ID, Arn: "arn:aws:organizations::" + manager + ":account/" + organization(manager) + "/" + a.ID, Email: a.Email, Name: a.Name,
+		Id: a.ID, Arn: accountARN(manager, a.ID), Email: a.Email, Name: a.Name,
 		Status: shape.AccountStatusActive, JoinedMethod: shape.AccountJoinedMethodCreated, JoinedTimestamp: a.CreatedAt,
 	}
 	switch {
@@ -276,7 +300,7 @@ func (s *Service) DescribeOrganization(_ context.Context, _ *shape.DescribeOrgan
 	id := organization(m.ID)
 	return &shape.DescribeOrganizationResult{Organization: &shape.Organization{
 		Id: id, Arn: "arn:aws:organizations::" + m.ID + ":organization/" + id, FeatureSet: shape.OrganizationFeatureSetConsolidatedBilling,
-		MasterAccountId: m.ID, MasterAccountArn: "arn:aws:organizations::" + m.ID + ":account/" + id + "/" + m.ID, MasterAccountEmail: m.Email,
+		MasterAccountId: m.ID, MasterAccountArn: accountARN(m.ID, m.ID), MasterAccountEmail: m.Email,
 		AvailablePolicyTypes: []shape.PolicyTypeSummary{},
 	}}, nil
 }

@@ -88,7 +88,7 @@ func Permissions() authz.Service {
 func actionsOf() map[string]string {
 	return map[string]string{
 		"AbortMultipartUpload": "AbortMultipartUpload", "CompleteMultipartUpload": "PutObject", "CopyObject": "PutObject GetObject",
-		"CreateBucket": "CreateBucket", "CreateMultipartUpload": "PutObject", "DeleteBucket": "DeleteBucket", "DeleteBucketCors": "PutBucketCORS",
+		"CreateBucket": "CreateBucket PutBucketAcl PutBucketOwnershipControls PutBucketObjectLockConfiguration PutBucketVersioning TagResource", "CreateMultipartUpload": "PutObject", "DeleteBucket": "DeleteBucket", "DeleteBucketCors": "PutBucketCORS",
 		"DeleteBucketEncryption": "PutEncryptionConfiguration", "DeleteBucketLifecycle": "PutLifecycleConfiguration",
 		"DeleteBucketOwnershipControls": "PutBucketOwnershipControls", "DeleteBucketPolicy": "DeleteBucketPolicy", "DeleteBucketTagging": "PutBucketTagging",
 		"DeleteBucketWebsite": "DeleteBucketWebsite", "DeleteObject": "DeleteObject", "DeleteObjectTagging": "DeleteObjectTagging",

@@ -27,7 +27,7 @@ func (s *Service) CreateBucket(ctx context.Context, in *shape.CreateBucketReques
 	if !validBucketName(in.Bucket) {
 		return nil, invalidBucketName(in.Bucket)
 	}
-	if err := s.mayAccount(ctx, bucketARN(in.Bucket), "CreateBucket"); err != nil {
+	if err := s.mayCreate(ctx, in); err != nil {
 		return nil, err
 	}
 	region, place, err := s.newBucketRegion(ctx, in.CreateBucketConfiguration)
@@ -137,6 +137,29 @@ func (s *Service) defaultStore(account string) (string, error) {
 		err = awserr.New("ServiceUnavailable", "The account's object store is not configured.").WithStatus(503)
 	}
 	return d.Store, err
+}
+
+// mayCreate asks for a bucket that is to be made, and for what it is to begin with.
+func (s *Service) mayCreate(ctx context.Context, in *shape.CreateBucketRequest) error {
+	locks := in.ObjectLockEnabledForBucket != nil && *in.ObjectLockEnabledForBucket
+	for _, x := range []struct {
+		asked bool
+		act   action
+	}{
+		{true, "CreateBucket"},
+		{in.ACL != "" && in.ACL != "private" || in.GrantFullControl+in.GrantRead+in.GrantReadACP+in.GrantWrite+in.GrantWriteACP != "", "PutBucketAcl"},
+		{in.ObjectOwnership != "", "PutBucketOwnershipControls"},
+		{locks, "PutBucketObjectLockConfiguration"},
+		{locks, "PutBucketVersioning"},
+		{in.CreateBucketConfiguration != nil && len(in.CreateBucketConfiguration.Tags) > 0, "TagResource"},
+	} {
+		if x.asked {
+			if err := s.mayAccount(ctx, bucketARN(in.Bucket), x.act); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func checkNewBucket(in *shape.CreateBucketRequest) error {

@@ -114,6 +114,23 @@ func (s *Service) keysFor(ctx context.Context, b *resource.Bucket, key string, a
 			}
 		case "s3:x-amz-copy-source":
 			return copyKey(in)
+		case "aws:requesttag", "aws:tagkeys":
+			if r, ok := in.(*shape.CreateBucketRequest); ok && r.CreateBucketConfiguration != nil {
+				return newBucketTag(r.CreateBucketConfiguration.Tags, k)
+			}
+		case "s3:resourceaccount":
+			if b != nil {
+				return policy.String(b.AccountID), true
+			}
+			return policy.String(call.From(ctx).AccountID), true
+		case "s3:objectcreationoperation":
+			if act == actPutObject {
+				return policy.Bool(makesObject(in)), true
+			}
+		case "s3:object-lock-retain-until-date":
+			if until := untilAsked(in); !until.IsZero() {
+				return policy.Time(until), true
+			}
 		case "s3:object-lock-remaining-retention-days":
 			if until := untilAsked(in); !until.IsZero() {
 				return policy.Int(int64(until.Sub(s.now()) / (24 * time.Hour))), true
@@ -190,6 +207,26 @@ func copyKey(in any) (policy.Value, bool) {
 	}
 	bucket, key, _, err := copySource(text)
 	return policy.String(bucket + "/" + key), err == nil
+}
+
+// newBucketTag gives aws:RequestTag/… and aws:TagKeys of a bucket that is to be made.
+func newBucketTag(tags []shape.Tag, k policy.Key) (policy.Value, bool) {
+	names := make([]string, len(tags))
+	for i, t := range tags {
+		if names[i] = t.Key; k.Name == "aws:requesttag" && strings.EqualFold(t.Key, k.Arg) {
+			return policy.String(t.Value), true
+		}
+	}
+	return policy.Strings(names), k.Name == "aws:tagkeys" && len(tags) > 0
+}
+
+// makesObject says whether a call that needs s3:PutObject ends with an object: the parts of an upload do not.
+func makesObject(in any) bool {
+	switch in.(type) {
+	case *shape.CreateMultipartUploadRequest, *shape.UploadPartRequest, *shape.UploadPartCopyRequest:
+		return false
+	}
+	return true
 }
 
 func untilAsked(in any) time.Time {

@@ -41,13 +41,14 @@ var _ shape.API = (*Service)(nil)
 // New makes a Service.
 func New(deps Deps) *Service { return &Service{deps} }
 
-// Permissions is what each operation asks leave for: the action of its own name, an increase on the quota it is for.
+// Permissions is what each operation asks leave for: the action of its own name, on the quota that it is about.
 func Permissions() authz.Service {
+	quota := authz.Entry{On: "quota:+ServiceCode,QuotaCode", Keys: "servicequotas:service=ServiceCode"}
 	return authz.Service{
 		Table: authz.Table{
-			"ListServices": {}, "ListServiceQuotas": {}, "GetServiceQuota": {}, "ListAWSDefaultServiceQuotas": {}, "GetAWSDefaultServiceQuota": {},
-			"GetRequestedServiceQuotaChange": {}, "ListRequestedServiceQuotaChangeHistory": {}, "ListRequestedServiceQuotaChangeHistoryByQuota": {},
-			"RequestServiceQuotaIncrease": {On: "quota:+ServiceCode,QuotaCode", Keys: "servicequotas:service=ServiceCode"},
+			"ListServices": {}, "ListServiceQuotas": {}, "GetServiceQuota": quota, "ListAWSDefaultServiceQuotas": {}, "GetAWSDefaultServiceQuota": {},
+			"GetRequestedServiceQuotaChange": {}, "ListRequestedServiceQuotaChangeHistory": {}, "ListRequestedServiceQuotaChangeHistoryByQuota": quota,
+			"RequestServiceQuotaIncrease": quota,
 		},
 		Kinds: map[string]authz.Kind{"quota": {
 			ARN: func(b []byte, info *call.Info, name string) []byte {
