@@ -52,7 +52,7 @@ func Finish(tx *store.Tx, inst *resource.Instance, now time.Time) (*resource.Ins
 	}
 	next := *inst
 	next.Power, next.State, next.TerminatedAt = resource.PowerGone, resource.Terminated, now
-	next.Interfaces, next.UserData, next.PublicKey = nil, nil, ""
+	next.Interfaces, next.UserData, next.SealedUserData, next.PublicKey = nil, nil, nil, ""
 	if err := store.Instances.Put(tx, &next); err != nil {
 		return nil, err
 	}

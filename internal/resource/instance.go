@@ -66,8 +66,9 @@ type Instance struct {
 	DiskGiB        int         `json:"disk_gib"`   // of the root disk
 	Zone           string      `json:"zone"`
 	KeyName        string      `json:"key_name,omitempty"`
-	PublicKey      string      `json:"public_key,omitempty"` // as it was at launch
-	UserData       []byte      `json:"user_data,omitempty"`
+	PublicKey      string      `json:"public_key,omitempty"`       // as it was at launch
+	UserData       []byte      `json:"user_data,omitempty"`        // in clear, in records of before
+	SealedUserData []byte      `json:"sealed_user_data,omitempty"` // see package userdata
 	VPCID          string      `json:"vpc"`
 	SubnetID       string      `json:"subnet"`
 	Interfaces     []string    `json:"interfaces"` // ENI ids by device index; the first is the primary

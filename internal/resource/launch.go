@@ -22,9 +22,10 @@ type LaunchTemplateVersion struct {
 	Description string `json:"description,omitempty"`
 	CreatedBy   string `json:"created_by"`
 	// Data is the launch parameters: a JSON object whose names are AWS's (RequestLaunchTemplateData).
-	Data        json.RawMessage `json:"data"`
-	ClientToken string          `json:"client_token,omitempty"`
-	TokenDigest string          `json:"token_digest,omitempty"`
+	Data           json.RawMessage `json:"data"`
+	SealedUserData []byte          `json:"sealed_user_data,omitempty"` // of Data, see package userdata
+	ClientToken    string          `json:"client_token,omitempty"`
+	TokenDigest    string          `json:"token_digest,omitempty"`
 }
 
 // PlacementGroup says how its instances lie on nodes.

@@ -60,6 +60,7 @@ import (
 	"karri.dev/internal/signup"
 	"karri.dev/internal/sparse"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 	"karri.dev/internal/volumekey"
 )
 
@@ -277,6 +278,7 @@ func (c *Cloud) lead(ctx context.Context) error {
 		return (&lifecycle.RootTasks{Store: c.deps.Store, Now: c.deps.Now, Log: c.deps.Log}).Run(ctx)
 	})
 	g.Go(func() error { return c.roles.Run(ctx) })
+	g.Go(func() error { return userdata.SealOld(ctx, c.deps.Store, c.RoleKey) })
 	if c.SignUp != nil {
 		g.Go(func() error { return c.SignUp.Run(ctx) })
 	}

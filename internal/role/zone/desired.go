@@ -9,6 +9,7 @@ import (
 	"karri.dev/internal/nodeapi"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 // desired compiles all that one node should make true out of a snapshot: its own instances, and of their
@@ -30,6 +31,7 @@ func desired(snap *store.Snapshot, nodeID string, cfg Config, near func(*resourc
 			}
 		}
 		i := instance(snap, inst, enis, cfg.Domain)
+		i.Metadata.UserData, _ = userdata.Of(cfg.RoleKey, inst) // what does not open is as good as none
 		i.Machine.Disks, i.Bases, i.Forced = append(i.Machine.Disks, disks...), bases, forced
 		i.Rootless = inst.RootDevice != "" && !rooted(snap, inst, disks)
 		i.Metadata.Role = roleOf(snap, inst, cfg.RoleKey)
@@ -68,7 +70,7 @@ func instance(r store.Reader, inst *resource.Instance, enis []*resource.Interfac
 			AccountID: inst.AccountID, Region: inst.Region, Zone: inst.Zone,
 			ReservationID: inst.ReservationID, LaunchIndex: inst.LaunchIndex,
 			ImageID: inst.ImageID, InstanceType: inst.Type, KernelID: inst.KernelID, RamdiskID: inst.RamdiskID,
-			PendingTime: inst.LaunchedAt, KeyName: inst.KeyName, PublicKey: inst.PublicKey, UserData: inst.UserData,
+			PendingTime: inst.LaunchedAt, KeyName: inst.KeyName, PublicKey: inst.PublicKey,
 			Options: inst.IMDS,
 		},
 	}

@@ -12,6 +12,7 @@ import (
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 func text(v string) *shape.AttributeValue { return &shape.AttributeValue{Value: v} }
@@ -42,7 +43,11 @@ func (s *Service) DescribeInstanceAttribute(ctx context.Context, in *shape.Descr
 	case "ramdisk":
 		out.RamdiskId = text(inst.RamdiskID)
 	case "userData":
-		out.UserData = text(base64.StdEncoding.EncodeToString(inst.UserData))
+		data, err := userdata.Of(s.Sealer, inst)
+		if err != nil {
+			return nil, err
+		}
+		out.UserData = text(base64.StdEncoding.EncodeToString(data))
 	case "disableApiTermination":
 		out.DisableApiTermination = boolean(inst.APITermination)
 	case "disableApiStop":

@@ -18,6 +18,7 @@ import (
 	"karri.dev/internal/quota"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 const (
@@ -142,7 +143,7 @@ func (s *Service) RunInstances(ctx context.Context, in *shape.RunInstancesReques
 			return nil // the launch that this token began
 		}
 		if in.LaunchTemplate != nil { // versions are looked up where nobody can move them
-			whole, system, err := fromTemplate(tx, info, in)
+			whole, system, err := fromTemplate(tx, info, in, s.templateData)
 			if err != nil {
 				return err
 			}
@@ -323,11 +324,12 @@ func (s *Service) make(tx *store.Tx, info *call.Info, p *plan, rnd rng) ([]*reso
 			Owned: s.owned(info, p.tags["instance"]),
 			ID:    pick(p.id, s.IDs.Resource("i-")), ReservationID: reservation, LaunchIndex: index, ClientToken: p.in.ClientToken,
 			ImageID: p.image.ID, KernelID: p.kernel, RamdiskID: p.ramdisk, Type: p.kind.Name, VCPUs: p.kind.VCPUs, MemoryMiB: p.kind.MemoryMiB,
-			DiskGiB: p.diskGiB(), Zone: p.subnet.Zone, UserData: p.userData,
+			DiskGiB: p.diskGiB(), Zone: p.subnet.Zone,
 			VPCID: p.vpc.ID, SubnetID: p.subnet.ID, IMDS: p.imds, APITermination: isTrue(p.in.DisableApiTermination), OnShutdown: "terminate",
 			Monitoring: p.in.Monitoring != nil && p.in.Monitoring.Enabled, Power: resource.PowerOn, State: resource.Pending, LaunchedAt: now,
 			StateReason: resource.StateReason{Code: "pending", Message: "pending"},
 		}
+		userdata.Set(s.Sealer, inst, p.userData)
 		if p.profile != nil {
 			inst.ProfileID, inst.ProfileAssociation, inst.ProfileSince = p.profile.ID, s.IDs.Resource("iip-assoc-"), now
 		}

@@ -1,6 +1,8 @@
 package ec2
 
 import (
+	"encoding/json"
+
 	"karri.dev/internal/authz"
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -22,7 +24,8 @@ func wholeLaunch(r store.Reader, info *call.Info, in any) any {
 	if given.LaunchTemplate == nil {
 		return given
 	}
-	whole, _, err := fromTemplate(r, info, given)
+	// No policy can ask for user data, which is sealed.
+	whole, _, err := fromTemplate(r, info, given, func(v *resource.LaunchTemplateVersion) (json.RawMessage, error) { return v.Data, nil })
 	if err != nil {
 		return given
 	}

@@ -9,6 +9,7 @@ import (
 	"karri.dev/internal/lifecycle"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 func errNotEBS(inst *resource.Instance, verb string) error {
@@ -137,7 +138,7 @@ func (s *Service) changeStopped(tx *store.Tx, inst *resource.Instance, c *instan
 		if len(*c.userData) > maxUserData {
 			return awserr.New("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
 		}
-		next.UserData = *c.userData
+		userdata.Set(s.Sealer, &next, *c.userData)
 	}
 	if c.kind != "" {
 		types, err := s.Types.At(tx)

@@ -3,6 +3,7 @@ package ec2
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"strconv"
 
 	"karri.dev/internal/aws/awserr"
@@ -10,6 +11,7 @@ import (
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 // Tags by which AWS marks instances that come of a template.
@@ -19,8 +21,8 @@ const (
 )
 
 // fromTemplate completes a launch by the template that it names: what the request says counts, list elements
-// of one device, interface index or resource type are completed one by one. system are tags for the instances.
-func fromTemplate(r store.Reader, info *call.Info, in *shape.RunInstancesRequest) (whole *shape.RunInstancesRequest, system resource.Tags, err error) {
+// of one device, interface index or resource type are completed one by one. data gives a version's parameters. system are tags for the instances.
+func fromTemplate(r store.Reader, info *call.Info, in *shape.RunInstancesRequest, data func(*resource.LaunchTemplateVersion) (json.RawMessage, error)) (whole *shape.RunInstancesRequest, system resource.Tags, err error) {
 	t, err := findTemplate(r, info, in.LaunchTemplate.LaunchTemplateId, in.LaunchTemplate.LaunchTemplateName)
 	if err != nil {
 		return nil, nil, err
@@ -30,7 +32,11 @@ func fromTemplate(r store.Reader, info *call.Info, in *shape.RunInstancesRequest
 		return nil, nil, err
 	}
 	whole = new(shape.RunInstancesRequest)
-	if err := recast(v.Data, whole); err != nil {
+	text, err := data(v)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := recast(text, whole); err != nil {
 		return nil, nil, err
 	}
 	// Old names of kinds of tags in templates: a launch here makes no spot request.
@@ -121,12 +127,16 @@ func (s *Service) GetLaunchTemplateData(ctx context.Context, in *shape.GetLaunch
 	if !inst.State.Alive() {
 		return nil, awserr.New("IncorrectInstanceState", "The instance '%s' is terminated.", inst.ID)
 	}
+	data, err := userdata.Of(s.Sealer, inst)
+	if err != nil {
+		return nil, err
+	}
 	terminates := inst.APITermination
 	show := s.shapeInstance(r, inst)
 	out := &shape.ResponseLaunchTemplateData{
 		KernelId: inst.KernelID, RamDiskId: inst.RamdiskID, ImageId: inst.ImageID, InstanceType: inst.Type, KeyName: inst.KeyName,
 		Monitoring: &shape.LaunchTemplatesMonitoring{Enabled: inst.Monitoring}, DisableApiTermination: &terminates,
-		InstanceInitiatedShutdownBehavior: inst.OnShutdown, UserData: base64.StdEncoding.EncodeToString(inst.UserData),
+		InstanceInitiatedShutdownBehavior: inst.OnShutdown, UserData: base64.StdEncoding.EncodeToString(data),
 		Placement: &shape.LaunchTemplatePlacement{
 			AvailabilityZone: inst.Zone, Tenancy: "default", GroupName: show.Placement.GroupName, PartitionNumber: inst.Partition,
 		},

@@ -12,6 +12,7 @@ import (
 	"karri.dev/internal/filter"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 var templateName = regexp.MustCompile(`^[a-zA-Z0-9().\-/_]{3,128}$`)
@@ -116,7 +117,10 @@ func (s *Service) CreateLaunchTemplate(ctx context.Context, in *shape.CreateLaun
 			ClientToken: in.ClientToken, TokenDigest: sum,
 		}
 		first := &resource.LaunchTemplateVersion{
-			Owned: s.owned(info, nil), TemplateID: id, Number: 1, Description: in.VersionDescription, CreatedBy: info.ARN, Data: data,
+			Owned: s.owned(info, nil), TemplateID: id, Number: 1, Description: in.VersionDescription, CreatedBy: info.ARN,
+		}
+		if err := userdata.SetData(s.Sealer, first, data); err != nil {
+			return err
 		}
 		if err := store.LaunchTemplateVersions.Put(tx, first); err != nil {
 			return err

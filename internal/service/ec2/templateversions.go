@@ -14,6 +14,7 @@ import (
 	"karri.dev/internal/filter"
 	"karri.dev/internal/resource"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 )
 
 // templateData checks launch parameters and gives them as they are kept.
@@ -66,9 +67,18 @@ func overlay(dst, src any) {
 	}
 }
 
-func shapeVersion(t *resource.LaunchTemplate, v *resource.LaunchTemplateVersion) (shape.LaunchTemplateVersion, error) {
+// templateData gives the parameters of a version, whole.
+func (s *Service) templateData(v *resource.LaunchTemplateVersion) (json.RawMessage, error) {
+	return userdata.Data(s.Sealer, v)
+}
+
+func (s *Service) shapeVersion(t *resource.LaunchTemplate, v *resource.LaunchTemplateVersion) (shape.LaunchTemplateVersion, error) {
 	data := new(shape.ResponseLaunchTemplateData)
-	if err := recast(v.Data, data); err != nil {
+	text, err := s.templateData(v)
+	if err != nil {
+		return shape.LaunchTemplateVersion{}, err
+	}
+	if err := recast(text, data); err != nil {
 		return shape.LaunchTemplateVersion{}, err
 	}
 	return shape.LaunchTemplateVersion{
@@ -120,7 +130,11 @@ func (s *Service) CreateLaunchTemplateVersion(ctx context.Context, in *shape.Cre
 			if err != nil {
 				return err
 			}
-			if err := recast(source.Data, whole); err != nil {
+			text, err := s.templateData(source)
+			if err != nil {
+				return err
+			}
+			if err := recast(text, whole); err != nil {
 				return err
 			}
 		}
@@ -133,8 +147,11 @@ func (s *Service) CreateLaunchTemplateVersion(ctx context.Context, in *shape.Cre
 		next.Newest++
 		template = &next
 		made = &resource.LaunchTemplateVersion{
-			Owned: s.owned(info, nil), TemplateID: t.ID, Number: next.Newest, Description: in.VersionDescription, CreatedBy: info.ARN, Data: data,
+			Owned: s.owned(info, nil), TemplateID: t.ID, Number: next.Newest, Description: in.VersionDescription, CreatedBy: info.ARN,
 			ClientToken: in.ClientToken, TokenDigest: sum,
+		}
+		if err := userdata.SetData(s.Sealer, made, data); err != nil {
+			return err
 		}
 		if err := store.LaunchTemplateVersions.Put(tx, made); err != nil {
 			return err
@@ -144,7 +161,7 @@ func (s *Service) CreateLaunchTemplateVersion(ctx context.Context, in *shape.Cre
 	if err != nil {
 		return nil, err
 	}
-	out, err := shapeVersion(template, made)
+	out, err := s.shapeVersion(template, made)
 	return &shape.CreateLaunchTemplateVersionResult{LaunchTemplateVersion: &out}, err
 }
 
@@ -266,7 +283,7 @@ func (s *Service) DescribeLaunchTemplateVersions(ctx context.Context, in *shape.
 	}
 	out := []shape.LaunchTemplateVersion{}
 	for _, w := range wanted {
-		v, err := shapeVersion(w.template, w.version)
+		v, err := s.shapeVersion(w.template, w.version)
 		if err != nil {
 			return nil, err
 		}
