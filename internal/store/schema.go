@@ -22,6 +22,13 @@ func table[T any](name string, version int, key func(*T) string) *Table[T] {
 	return t
 }
 
+// widened is for a table whose records got fields that a process which does not know them must not drop: it reads older
+// records as they are.
+func widened[T any](t *Table[T]) *Table[T] {
+	t.upgrade = func(_ int, data []byte) ([]byte, error) { return data, nil }
+	return t
+}
+
 func index[T any](t *Table[T], name string, values func(*T) []string) *Index[T] {
 	x := &Index[T]{table: t, name: name, slot: len(t.indexes), values: values}
 	t.indexes = append(t.indexes, x)
@@ -156,7 +163,7 @@ var (
 
 // Machines and images. "owner" indexes hold ACCOUNT/REGION.
 var (
-	Instances        = table("instances", 1, func(i *resource.Instance) string { return i.ID })
+	Instances        = widened(table("instances", 2, func(i *resource.Instance) string { return i.ID }))
 	InstancesByOwner = index(Instances, "owner", func(i *resource.Instance) []string { return []string{i.OwnedBy()} })
 	// InstancesByNode holds those that still need something of their node.
 	InstancesByNode = index(Instances, "node", func(i *resource.Instance) []string {
@@ -276,7 +283,7 @@ var (
 	LaunchTemplatesByOwner = index(LaunchTemplates, "owner", func(t *resource.LaunchTemplate) []string { return []string{t.OwnedBy()} })
 	LaunchTemplatesByName  = unique(LaunchTemplates, "name", func(t *resource.LaunchTemplate) []string { return []string{t.OwnedBy() + "/" + t.Name} })
 
-	LaunchTemplateVersions           = table("launch-template-versions", 1, func(v *resource.LaunchTemplateVersion) string { return VersionKey(v.TemplateID, v.Number) })
+	LaunchTemplateVersions           = widened(table("launch-template-versions", 2, func(v *resource.LaunchTemplateVersion) string { return VersionKey(v.TemplateID, v.Number) }))
 	LaunchTemplateVersionsByTemplate = index(LaunchTemplateVersions, "template", func(v *resource.LaunchTemplateVersion) []string { return []string{v.TemplateID} })
 
 	PlacementGroups        = table("placement-groups", 1, func(g *resource.PlacementGroup) string { return g.ID })

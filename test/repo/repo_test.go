@@ -71,7 +71,7 @@ var layers = []struct {
 	{"roles", []string{"internal/role/"}, true},
 	{"front door", []string{"internal/frontdoor"}, false},
 	{"services and reconcilers", []string{"internal/service/", "internal/importer", "internal/flowlogs", "internal/chunks", "internal/instancerole", "internal/signup", "internal/login", "internal/authz", "internal/quota", "internal/identity", "internal/membership"}, false},
-	{"domain", []string{"internal/lifecycle", "internal/instancetype", "internal/volumetype"}, false},
+	{"domain", []string{"internal/lifecycle", "internal/instancetype", "internal/volumetype", "internal/userdata"}, false},
 	{"engine drivers", []string{"internal/compute/", "internal/network/", "internal/object/", "internal/block/", "internal/imds"}, false},
 	{"node protocol", []string{"internal/nodeapi"}, false},
 	{"engine contracts", []string{"internal/compute", "internal/network", "internal/object", "internal/block"}, false},
