@@ -52,19 +52,11 @@ func imageOperations() map[string]members {
 		"DescribeBundleTasks": {used: "DryRun BundleIds Filters"},
 		"CancelBundleTask":    {used: "DryRun BundleId"},
 		"RegisterImage": {
-<<<<<<< HEAD
-			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
+			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", more: madeByCaller, used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
 				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType EnaSupport SriovNetSupport",
 			refused: "BillingProducts TpmSupport UefiData ImdsSupport BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
 			note: "From the caller's own snapshots, or from a bundle (ImageLocation) whose signature a certificate of the account's must have made. " +
 				"EnaSupport and SriovNetSupport are kept and shown; guests have virtio cards.",
-=======
-			on: "image:+ snapshot:BlockDeviceMappings.Ebs.SnapshotId?", more: madeByCaller, used: "DryRun Architecture BlockDeviceMappings.DeviceName BlockDeviceMappings.VirtualName BlockDeviceMappings.NoDevice BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.Iops " +
-				"BlockDeviceMappings.Ebs.SnapshotId BlockDeviceMappings.Ebs.VolumeSize BlockDeviceMappings.Ebs.VolumeType BlockDeviceMappings.Ebs.Throughput BootMode Description ImageLocation KernelId Name RamdiskId RootDeviceName TagSpecifications VirtualizationType",
-			refused:  "BillingProducts SriovNetSupport TpmSupport UefiData ImdsSupport BlockDeviceMappings.Ebs.Encrypted BlockDeviceMappings.Ebs.KmsKeyId BlockDeviceMappings.Ebs.OutpostArn BlockDeviceMappings.Ebs.AvailabilityZone BlockDeviceMappings.Ebs.VolumeInitializationRate",
-			harmless: map[string]string{"EnaSupport": "guests have virtio cards, and all are as fast"},
-			note:     "From the caller's own snapshots, or from a bundle (ImageLocation) whose signature a certificate of the account's must have made.",
->>>>>>> ffa430e (authz: held against AWS's service authorization reference; keys of what is encrypted, of attributes and of what is made)
 		},
 		"CreateImage": {
 			on: "image:+ instance:InstanceId", also: snapshotsOfImage, more: madeByCaller,
