@@ -94,7 +94,7 @@ func TestStopAndStart(t *testing.T) {
 	c.code("no such type", modify(shape.ModifyInstanceAttributeRequest{InstanceType: text("x9.huge")}), "InvalidParameterValue")
 	c.code("user data", modify(shape.ModifyInstanceAttributeRequest{UserData: &shape.SecureBlobAttributeValue{Value: []byte("hello")}}), "")
 	c.code("shutdown", modify(shape.ModifyInstanceAttributeRequest{InstanceInitiatedShutdownBehavior: text("terminate")}), "")
-	if inst := store.Instances.Get(c.Store.Snapshot(), id); inst.Type != "t3.large" || inst.MemoryMiB != 8192 || string(inst.UserData) != "hello" || inst.OnShutdown != "terminate" {
+	if inst := store.Instances.Get(c.Store.Snapshot(), id); inst.Type != "t3.large" || inst.MemoryMiB != 8192 || c.userData(inst) != "hello" || inst.OnShutdown != "terminate" {
 		t.Errorf("%+v", inst)
 	}
 	if state, err := start(); state != "pending" || err != nil {

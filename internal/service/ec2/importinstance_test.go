@@ -138,7 +138,7 @@ func TestImportInstance(t *testing.T) {
 		}
 	}
 	inst := store.Instances.Get(c.Store.Snapshot(), instance)
-	if string(inst.UserData) != "#!/bin/sh" || inst.OnShutdown != "terminate" || inst.Power != resource.PowerOff {
+	if c.userData(inst) != "#!/bin/sh" || inst.OnShutdown != "terminate" || inst.Power != resource.PowerOff {
 		t.Errorf("%+v", inst)
 	}
 	c.code("its image", second(c.DescribeImages(c.alice, &shape.DescribeImagesRequest{ImageIds: []string{i.ImageId}})), "InvalidAMIID.NotFound")

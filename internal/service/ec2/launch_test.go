@@ -53,7 +53,7 @@ func TestRunInstancesAnswer(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	rec := store.Instances.Get(c.Store.Snapshot(), i.InstanceId)
-	if string(rec.UserData) != "#!/bin/sh" || !strings.HasPrefix(rec.PublicKey, "ssh-ed25519 ") || rec.VCPUs != 2 || rec.MemoryMiB != 512 || rec.DiskGiB != 2 || rec.OnShutdown != "terminate" {
+	if c.userData(rec) != "#!/bin/sh" || !strings.HasPrefix(rec.PublicKey, "ssh-ed25519 ") || rec.VCPUs != 2 || rec.MemoryMiB != 512 || rec.DiskGiB != 2 || rec.OnShutdown != "terminate" {
 		t.Errorf("%+v", rec)
 	}
 	c.invariants()

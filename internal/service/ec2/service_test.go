@@ -24,6 +24,7 @@ import (
 	"karri.dev/internal/resource"
 	"karri.dev/internal/seal"
 	"karri.dev/internal/store"
+	"karri.dev/internal/userdata"
 	"karri.dev/internal/volumekey"
 )
 
@@ -283,3 +284,13 @@ func filters(pairs ...string) (out []shape.Filter) {
 }
 
 func ptr[T any](v T) *T { return &v }
+
+// userData opens an instance's.
+func (c *cloud) userData(inst *resource.Instance) string {
+	c.Helper()
+	data, err := userdata.Of(c.Sealer, inst)
+	if err != nil {
+		c.Fatal(err)
+	}
+	return string(data)
+}
