@@ -22,13 +22,6 @@ func table[T any](name string, version int, key func(*T) string) *Table[T] {
 	return t
 }
 
-// widened is for a table whose records got fields that a process which does not know them must not drop: it reads older
-// records as they are.
-func widened[T any](t *Table[T]) *Table[T] {
-	t.upgrade = func(_ int, data []byte) ([]byte, error) { return data, nil }
-	return t
-}
-
 func index[T any](t *Table[T], name string, values func(*T) []string) *Index[T] {
 	x := &Index[T]{table: t, name: name, slot: len(t.indexes), values: values}
 	t.indexes = append(t.indexes, x)

@@ -26,7 +26,7 @@ func vpnOperations() map[string]members {
 		"DisableVgwRoutePropagation":  {on: "route-table:RouteTableId vpn-gateway:GatewayId", used: "DryRun GatewayId RouteTableId"},
 		"GetVpnConnectionDeviceTypes": {on: "*", used: "MaxResults NextToken DryRun", note: "A generic one and strongSwan."},
 		"GetVpnConnectionDeviceSampleConfiguration": {
-			on: "vpn-connection:VpnConnectionId", used: "VpnConnectionId VpnConnectionDeviceTypeId InternetKeyExchangeVersion DryRun",
+			on: "vpn-connection:VpnConnectionId vpn-connection-device-type:VpnConnectionDeviceTypeId", used: "VpnConnectionId VpnConnectionDeviceTypeId InternetKeyExchangeVersion DryRun",
 		},
 		"ModifyVpnConnectionOptions": {
 			on: "vpn-connection:VpnConnectionId", used: "DryRun VpnConnectionId LocalIpv4NetworkCidr RemoteIpv4NetworkCidr", refused: "LocalIpv6NetworkCidr RemoteIpv6NetworkCidr",

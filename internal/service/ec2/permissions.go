@@ -36,6 +36,8 @@ func Permissions() authz.Service {
 	if _, ok := s.Kinds["snapshot"]; !ok {
 		s.Kinds["snapshot"] = authz.Kind{ARN: func(b []byte, info *call.Info, name string) []byte { return appendARN(b, info, "snapshot", name) }}
 	}
+	const deviceType = "vpn-connection-device-type" // AWS's, not anybody's
+	s.Kinds[deviceType] = authz.Kind{ARN: func(b []byte, info *call.Info, name string) []byte { return appendARN(b, info, deviceType, name) }}
 	s.Kinds["any"] = anyKind()
 	return s
 }
