@@ -158,17 +158,17 @@ func flatTable(f network.Flat, list []card) Table {
 	guest := Chain{Name: "guest", Base: &Base{"filter", "prerouting", 0, true}, Rules: []Rule{
 		{fromUplink, Do("goto outside")},
 		{In{Fields: Fields{InName, EtherSource}, Set: "pins", Not: true}, Do("drop")},
-		{etherARP, Do("goto arp")},
-		{etherIP, Do("goto ip")},
+		{etherARP, Do("goto arp_in")},
+		{etherIP, Do("goto ip_in")},
 	}}
-	arp := Chain{Name: "arp", Rules: []Rule{
+	arp := Chain{Name: "arp_in", Rules: []Rule{
 		{Over{Set: "arp_rate", Rate: flatBroadcast, Burst: 2 * flatBroadcast}, Do("drop")},
 		{In{Fields: Fields{InName, ARPEther, ARPSource}, Set: "bind"}, Do("accept")},
 		{In{Fields: Fields{InName, ARPEther, ARPSource}, Set: Learned}, Do("accept")},
 		{In{Fields: Fields{InName, ARPEther}, Set: "pins"}, Prefix{ARPSource, host(netip.IPv4Unspecified())}, Do("accept")},
 		{Do("drop")},
 	}}
-	ip := Chain{Name: "ip", Rules: []Rule{
+	ip := Chain{Name: "ip_in", Rules: []Rule{
 		{Proto{udp}, SourcePort(67), Do("drop")},
 		{Proto{udp}, Ports{67, 67}, In{Fields: Fields{InName, DHCPClient}, Set: "clients", Not: true}, Do("drop")},
 		{Proto{udp}, Ports{67, 67}, Over{Set: "dhcp_rate", Rate: flatDHCP, Burst: 2 * flatDHCP}, Do("drop")},

@@ -126,6 +126,14 @@ func dual() network.State {
 	return s
 }
 
+// onBridge is a state of an operator's flat network.
+func onBridge(dhcp *network.FlatDHCP) network.State {
+	return network.State{Flat: &network.Flat{ID: "flat-us-east-1a", Bridge: "br0", DHCP: dhcp, Interfaces: []network.FlatInterface{
+		{ID: "eni-0000000000000000a", InstanceID: "i-a", MAC: "0a:00:00:00:00:05", IP: addr("192.168.7.5")},
+		{ID: "eni-0000000000000000b", InstanceID: "i-b", MAC: "0a:00:00:00:00:06"},
+	}}}
+}
+
 func TestCompile(t *testing.T) {
 	bare := full()
 	bare.VPCs = nil
@@ -139,6 +147,8 @@ func TestCompile(t *testing.T) {
 		"public":  {Options{Link: "kr-x", PublicInterface: "eth0"}, full()},
 		"routes":  {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, routed()},
 		"dual":    {Options{Link: "kr-x", Underlay: addr("172.16.0.1")}, dual()},
+		"system":  {Options{Link: "kr-x"}, onBridge(nil)},
+		"static":  {Options{Link: "kr-x"}, onBridge(&network.FlatDHCP{Subnet: prefix("192.168.7.0/24"), Router: addr("192.168.7.1")})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, err := Compile(c.o, c.s)
@@ -185,6 +195,9 @@ func check(t *testing.T, h Host) {
 	spaces := []Namespace{h.Root, h.Edge}
 	for _, v := range h.VPCs {
 		spaces = append(spaces, v.Namespace)
+	}
+	if h.Flat != nil && !strings.Contains(h.Flat.String(), "update @"+Learned) { // nft has no type for that
+		spaces = append(spaces, h.Flat.Namespace)
 	}
 	for _, n := range spaces {
 		for _, table := range n.Tables {
