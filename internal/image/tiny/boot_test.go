@@ -195,6 +195,7 @@ func metadata(t testing.TB, key, userData string) string {
 	get("meta-data/instance-id", "i-0123456789abcdef0")
 	get("meta-data/public-keys/0/openssh-key", key)
 	get("user-data", userData)
+	get("meta-data/network/interfaces/macs/52:54:00:12:34:56/ipv6s", "2001:db8::5\n2001:db8::6") // QEMU's default
 	s := httptest.NewServer(mux)
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
@@ -269,6 +270,13 @@ func TestBootByKernelAndRamdisk(t *testing.T) {
 	g.await("karri-tiny: ready", 1)
 	if out, _, err := g.run("root", signer, "id -un"); err != nil || out != "root" {
 		t.Errorf("%q, %v", out, err)
+	}
+	// IPv6: addresses of the metadata service, and the router that QEMU's network advertises.
+	six, _, err := g.run("root", signer, "for i in $(seq 30); do ip -6 route | grep -q default && break; sleep 1; done; ip -6 addr; ip -6 route")
+	for _, want := range []string{"inet6 2001:db8::5/128", "inet6 2001:db8::6/128", "inet6 fe80::", "default via fe80::"} {
+		if err != nil || !strings.Contains(six, want) {
+			t.Errorf("no %q in %s, %v", want, six, err)
+		}
 	}
 	g.tell("system_powerdown")
 	select {

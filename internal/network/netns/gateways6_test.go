@@ -33,6 +33,8 @@ func TestIPv6Gateways(t *testing.T) {
 	a, b := with6(nic(1, "subnet-a", "10.0.0.10"), "2001:db8:1::a"), with6(nic(2, "subnet-b", "10.0.1.11"), "2001:db8:1:1::b")
 	far, inner := with6(nic(3, "subnet-a", "10.0.0.13"), "2001:db8:2::d"), with6(nic(4, "subnet-b", "10.0.1.14"), "2001:db8:2:1::e")
 	v.Interfaces, w.Interfaces = []network.Interface{a, b}, []network.Interface{far, inner}
+	apply(t, d, state6())
+	apply(t, d, state6(plainVPC("vpc-v", 1))) // IPv6 comes to a host, and to a VPC, that are there
 	apply(t, d, state6(v, w))
 	ga, gb := newGuest6(t, d, a, subnetA), newGuest6(t, d, b, subnetB)
 	gf, gi := newGuest6(t, d, far, subnetA), newGuest6(t, d, inner, subnetB)
