@@ -110,6 +110,51 @@ func TestTriesSurviveARestart(t *testing.T) {
 	}
 }
 
+// A process that is killed gives nobody new guesses either, not even those of its last minute.
+func TestTriesSurviveAKill(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tries.json")
+	now := time.Date(2026, 11, 25, 0, 0, 0, 0, time.UTC)
+	var first tries
+	if err := first.load(file); err != nil {
+		t.Fatal(err)
+	}
+	for i := range userTries.burst {
+		if i == 4 {
+			if err := first.save(file, now); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !first.take("bob", userTries, now) {
+			t.Fatal("too early")
+		}
+	}
+	f, err := os.OpenFile(file+".journal", os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteString(`{"key":"bo`); err != nil { // the kill came in the middle of a line
+		t.Fatal(err)
+	}
+	f.Close()
+	var second tries
+	if err := second.load(file); err != nil {
+		t.Fatal(err)
+	}
+	if second.take("bob", userTries, now) {
+		t.Error("one more after the kill")
+	}
+	if !second.take("ann", userTries, now) {
+		t.Error("somebody else pays for it")
+	}
+	var third tries
+	if err := third.load(file); err != nil {
+		t.Fatal(err)
+	}
+	if b := third.old["ann"]; b == nil || b.Left != float64(userTries.burst-1) {
+		t.Errorf("what came after half a line: %v", b)
+	}
+}
+
 // Whether a name is there costs the same work to find out: each refusal computes one hash. The memory that
 // argon2id takes shows that it ran.
 func TestEveryRefusalHashesOnce(t *testing.T) {

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -36,6 +37,9 @@ type tries struct {
 	mu         sync.Mutex
 	young, old map[string]*tried
 	dirty      bool
+	// journal gets each change at once, without waiting for the disk: what is killed, as opposed to a machine whose power
+	// fails, gives nobody new guesses. nil: memory only.
+	journal *os.File
 }
 
 // tried is a bucket that fills with time.
@@ -89,7 +93,24 @@ func (t *tries) take(key string, a allowance, now time.Time) bool {
 	}
 	b.Left--
 	t.dirty = true
+	t.note(key, b)
 	return true
+}
+
+// noted is a line of the journal: a bucket as it is, so that lines may be read more than once.
+type noted struct {
+	Key string `json:"key"`
+	tried
+}
+
+// note writes a change down. A guess is not worth an error: the file is saved every minute as well.
+func (t *tries) note(key string, b *tried) {
+	if t.journal == nil {
+		return
+	}
+	if line, err := json.Marshal(noted{key, *b}); err == nil {
+		_, _ = t.journal.Write(append(line, '\n'))
+	}
 }
 
 // giveBack returns what a try that was right has paid.
@@ -99,26 +120,45 @@ func (t *tries) giveBack(key string) {
 	for _, generation := range []map[string]*tried{t.young, t.old} {
 		if b := generation[key]; b != nil {
 			b.Left++
+			t.note(key, b)
 			return
 		}
 	}
 }
 
-// load reads what an earlier process has saved.
+// load reads what an earlier process has saved and what it has noted since, and goes on with its journal.
 func (t *tries) load(file string) error {
 	data, err := os.ReadFile(file)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	var saved map[string]*tried
+	saved := map[string]*tried{}
 	if err == nil {
 		err = json.Unmarshal(data, &saved)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", file, err)
+	}
+	lines, err := os.ReadFile(file + ".journal")
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for line := range bytes.Lines(lines) {
+		var n noted
+		if json.Unmarshal(line, &n) == nil { // the last one may be half a line
+			saved[n.Key] = &n.tried
+		}
+	}
+	journal, err := os.OpenFile(file+".journal", os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.journal != nil {
+		t.journal.Close()
+	}
+	t.journal, t.dirty = journal, t.dirty || len(lines) > 0
+	if len(lines) > 0 && lines[len(lines)-1] != '\n' {
+		_, _ = journal.WriteString("\n")
+	}
 	for key, b := range saved {
 		if b != nil && t.young[key] == nil && len(t.old) < triesSize {
 			if t.old == nil {
@@ -130,14 +170,13 @@ func (t *tries) load(file string) error {
 	return nil
 }
 
-// save writes the buckets that are not full yet, if any has changed.
+// save writes the buckets that are not full yet, if any has changed, and begins the journal anew.
 func (t *tries) save(file string, now time.Time) error {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	if !t.dirty {
-		t.mu.Unlock()
 		return nil
 	}
-	t.dirty = false
 	open := map[string]tried{}
 	for _, generation := range []map[string]*tried{t.old, t.young} {
 		for key, b := range generation {
@@ -146,10 +185,16 @@ func (t *tries) save(file string, now time.Time) error {
 			}
 		}
 	}
-	t.mu.Unlock()
 	data, err := json.Marshal(open)
+	if err == nil {
+		err = durable.WriteFile(file, data, 0o600)
+	}
 	if err != nil {
 		return err
 	}
-	return durable.WriteFile(file, data, 0o600)
+	t.dirty = false
+	if t.journal != nil {
+		return t.journal.Truncate(0)
+	}
+	return nil
 }
