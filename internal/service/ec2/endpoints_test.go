@@ -152,3 +152,15 @@ func TestEndpointServices(t *testing.T) {
 		t.Errorf("in pages: %v", names)
 	}
 }
+
+func TestServiceRegions(t *testing.T) {
+	c := newCloud(t)
+	all := do(c, c.DescribeVpcEndpointServices, shape.DescribeVpcEndpointServicesRequest{}).ServiceNames
+	here := do(c, c.DescribeVpcEndpointServices, shape.DescribeVpcEndpointServicesRequest{Filters: filters("service-region", "us-east-1")}).ServiceNames
+	if len(all) == 0 || len(here) != len(all) {
+		t.Errorf("%v, %v", all, here)
+	}
+	if away := do(c, c.DescribeVpcEndpointServices, shape.DescribeVpcEndpointServicesRequest{Filters: filters("service-region", "eu-west-1")}).ServiceNames; len(away) != 0 {
+		t.Errorf("%v", away)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 
 	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
@@ -57,6 +58,7 @@ func (s *Service) shapeEndpoint(r store.Reader, e *resource.VPCEndpoint) shape.V
 var endpointFilters = &filter.Set[*resource.VPCEndpoint]{
 	Fields: map[string]func(*resource.VPCEndpoint) []string{
 		"ip-address-type":    constant[*resource.VPCEndpoint]("ipv4"),
+		"service-region":     func(e *resource.VPCEndpoint) []string { return one(e.Region) },
 		"service-name":       func(e *resource.VPCEndpoint) []string { return one(e.Service) },
 		"vpc-id":             func(e *resource.VPCEndpoint) []string { return one(e.VPCID) },
 		"vpc-endpoint-id":    func(e *resource.VPCEndpoint) []string { return one(e.ID) },
@@ -114,8 +116,14 @@ func (s *Service) serviceDetails(r store.Reader, info *call.Info) (out []shape.S
 
 var serviceFilters = &filter.Set[*shape.ServiceDetail]{
 	Fields: map[string]func(*shape.ServiceDetail) []string{
-		"owner":                      func(d *shape.ServiceDetail) []string { return one(d.Owner) },
-		"service-name":               func(d *shape.ServiceDetail) []string { return one(d.ServiceName) },
+		"owner":        func(d *shape.ServiceDetail) []string { return one(d.Owner) },
+		"service-name": func(d *shape.ServiceDetail) []string { return one(d.ServiceName) },
+		"service-region": func(d *shape.ServiceDetail) []string {
+			if f := strings.Split(d.ServiceName, "."); len(f) > 3 { // com.amazonaws.REGION.SERVICE
+				return one(f[2])
+			}
+			return one("us-east-1") // where AWS has its global services
+		},
 		"service-type":               func(d *shape.ServiceDetail) []string { return one(d.ServiceType[0].ServiceType) },
 		"supported-ip-address-types": func(d *shape.ServiceDetail) []string { return d.SupportedIpAddressTypes },
 	},
