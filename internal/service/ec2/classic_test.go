@@ -71,6 +71,7 @@ func TestFlatModes(t *testing.T) {
 	refused(c, c.AllocateAddress, shape.AllocateAddressRequest{}, "UnsupportedOperation")
 	refused(c, c.AllocateAddress, shape.AllocateAddressRequest{Domain: "vpc"}, "UnsupportedOperation")
 	refused(c, c.CreateVpc, shape.CreateVpcRequest{CidrBlock: "10.0.0.0/16"}, "UnsupportedOperation")
+	refused(c, c.CreateVpnGateway, shape.CreateVpnGatewayRequest{Type: "ipsec.1"}, "InvalidParameterValue")
 	refused(c, c.CreateDefaultVpc, shape.CreateDefaultVpcRequest{}, "OperationNotPermitted")
 	refused(c, c.ModifyInstanceAttribute, shape.ModifyInstanceAttributeRequest{InstanceId: a, Groups: []string{"sg-0123456789abcdef0"}}, "InvalidParameterCombination")
 

@@ -62,7 +62,7 @@ func (s *Service) CreateVpnGateway(ctx context.Context, in *shape.CreateVpnGatew
 func vpnZone(r store.Reader, region, asked string) string {
 	var names []string
 	for z := range store.Zones.All(r) {
-		if z.Region == region && (asked == "" || z.Name == asked) {
+		if z.Region == region && z.Network.VPC() && (asked == "" || z.Name == asked) {
 			names = append(names, z.Name)
 		}
 	}
