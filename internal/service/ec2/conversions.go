@@ -140,9 +140,9 @@ func (s *Service) manifest(ctx context.Context, in *shape.DiskImageDetail) (disk
 	return resource.ImportDisk{Format: m.Format, Bucket: bucket, Key: key, Manifest: hex.EncodeToString(sum[:])}, nil
 }
 
-// AddVolume puts a volume that was imported into a transaction.
+// AddVolume puts a volume that was imported into a transaction, within the quotas of whoever asked for it.
 func (s *Service) AddVolume(tx *store.Tx, v *resource.Volume) error {
-	info := rootOf(&v.Owned, "ImportVolume")
+	info := requester(tx, &v.Owned, "ImportVolume")
 	return s.Quotas.Within(tx, info, func(tx *store.Tx) error { return s.addVolume(tx, v) })
 }
 

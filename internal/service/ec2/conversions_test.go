@@ -111,4 +111,27 @@ func TestImportVolume(t *testing.T) {
 	c.quota(alice, map[string]int64{"ec2:quota-volumetotalsize": 10})
 	c.code("its volume", add(8), "")
 	c.code("its volume beyond the quota", add(3), "VolumeLimitExceeded")
+
+	// So do those of the user, or the role, who asked for it.
+	own := resource.Permissions{Inline: map[string]string{"quota": `{"Version":"2012-10-17","Statement":[
+		{"Effect":"Allow","Action":"ec2:*","Resource":"*"},
+		{"Effect":"Limit","Action":"ec2:CreateVolume","Resource":"*","Condition":{"NumericLessThanEquals":{"ec2:quota-volumetotalsize":"4"}}}]}`}}
+	c.write(func(tx *store.Tx) error {
+		if err := store.Users.Put(tx, &resource.User{AccountID: bob, Name: "ann", ID: "AIDAANN", Path: "/", Permissions: own}); err != nil {
+			return err
+		}
+		return store.Roles.Put(tx, &resource.IAMRole{AccountID: bob, Name: "deploy", ID: "AROADEPLOY", Path: "/", Permissions: own})
+	})
+	for _, tt := range []struct {
+		creator string
+		gib     int
+		want    string
+	}{{"AIDAANN", 5, "VolumeLimitExceeded"}, {"AIDAANN", 4, ""}, {"AIDAANN", 1, "VolumeLimitExceeded"}, {"AROADEPLOY", 5, "VolumeLimitExceeded"}, {"AROADEPLOY", 3, ""}, {"AIDAGONE", 6, ""}, {"", 7, ""}} {
+		err := c.Store.Update(t.Context(), func(tx *store.Tx) error {
+			return c.AddVolume(tx, &resource.Volume{
+				Owned: resource.Owned{AccountID: bob, Region: east, Creator: tt.creator}, ID: fmt.Sprintf("vol-%s%d", tt.creator, tt.gib), Zone: "us-east-1a", SizeGiB: tt.gib, Type: "gp2", State: resource.VolumeCreating,
+			})
+		})
+		c.code(fmt.Sprint(tt), err, tt.want)
+	}
 }

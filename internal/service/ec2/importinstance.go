@@ -154,7 +154,7 @@ func (s *Service) AddInstance(tx *store.Tx, t *resource.ImportTask, disks []reso
 	if err := json.Unmarshal(t.Launch, &in); err != nil {
 		return fmt.Errorf("read the launch of %s: %w", t.ID, err)
 	}
-	info := rootOf(&t.Owned, "ImportInstance")
+	info := requester(tx, &t.Owned, "ImportInstance")
 	return s.Quotas.Within(tx, info, func(tx *store.Tx) error {
 		p, err := s.planImported(tx, info, t, &in, disks)
 		if err != nil {
@@ -175,8 +175,15 @@ func (s *Service) AddInstance(tx *store.Tx, t *resource.ImportTask, disks []reso
 	})
 }
 
-// rootOf gives the call of an account's own, for what is done in its name later.
-func rootOf(o *resource.Owned, operation string) *call.Info {
-	root := call.Caller{AccountID: o.AccountID, UserID: o.AccountID, ARN: "arn:aws:iam::" + o.AccountID + ":root"}
-	return &call.Info{Caller: root, Region: o.Region, Service: "ec2", Operation: operation}
+// requester is who asked for what is made by and by, so that the quotas of that user or role count: the account's root where they
+// are gone, or it was that.
+func requester(r store.Reader, o *resource.Owned, operation string) *call.Info {
+	who := call.Caller{AccountID: o.AccountID, UserID: o.AccountID, ARN: "arn:aws:iam::" + o.AccountID + ":root"}
+	if u := store.UsersByID.One(r, o.Creator); u != nil && u.AccountID == o.AccountID {
+		who.UserName, who.UserID, who.ARN = u.Name, u.ID, u.ARN()
+	} else if role := store.RolesByID.One(r, o.Creator); role != nil && role.AccountID == o.AccountID {
+		who.UserID, who.ARN = role.ID, role.ARN()
+		who.Session = &call.Session{Kind: call.RoleSession, AccountID: o.AccountID, PrincipalID: role.ID}
+	}
+	return &call.Info{Caller: who, Region: o.Region, Service: "ec2", Operation: operation}
 }
