@@ -1,6 +1,7 @@
 package zone
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -145,4 +146,75 @@ func (p *peer) last() *nodeapi.Desired {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.desired[len(p.desired)-1]
+}
+
+// TestReplacedRoot: a machine is wanted anew on its new root volume, and the old one is free once the guest has that.
+func TestReplacedRoot(t *testing.T) {
+	inRig(t, Config{}, func(r *rig) {
+		const fresh, task = "vol-00000000000000009", "replacevol-0123456789abcdef0"
+		p := r.connect("node-1", 4)
+		r.launch("i-1")
+		r.put(func(tx *store.Tx) error {
+			inst := *store.Instances.Get(tx, "i-1")
+			inst.RootDevice = "/dev/sda1"
+			return store.Instances.Put(tx, &inst)
+		})
+		r.volume(resource.Volume{Type: "gp3"})
+		r.edit(func(v *resource.Volume) {
+			v.State = resource.VolumeInUse
+			v.Attachment = &resource.VolumeAttachment{InstanceID: "i-1", Device: "/dev/sda1", State: resource.Attached, DeleteOnEnd: true}
+		})
+		on := func(name string) nodeapi.Observed {
+			return nodeapi.Observed{ID: "i-1", State: compute.Running, Power: resource.PowerOn, Disks: []nodeapi.ObservedDisk{{Name: name, SizeBytes: gib}}}
+		}
+		r.report(p, on(vol))
+		advance := func() string {
+			r.put(func(tx *store.Tx) error {
+				return lifecycle.AdvanceRootTask(tx, store.RootVolumeTasks.Get(tx, task), time.Now())
+			})
+			r.rest()
+			return store.RootVolumeTasks.Get(r.store.Snapshot(), task).State
+		}
+		r.put(func(tx *store.Tx) error {
+			v := *r.get1()
+			v.ID, v.State, v.Attachment, v.Made, v.MadeGiB = fresh, resource.VolumeCreating, nil, false, 0
+			return errors.Join(store.Volumes.Put(tx, &v), store.RootVolumeTasks.Put(tx, &resource.RootVolumeTask{ID: task, InstanceID: "i-1", Old: vol, New: fresh, DeleteOld: true, State: "pending"}))
+		})
+		r.rest() // the zone makes it
+		if state := advance(); state != "in-progress" {
+			t.Fatal(state)
+		}
+		got := p.last().Instances[0]
+		if got.Restarts != 1 || got.Rootless || len(got.Machine.Disks) != 1 || got.Machine.Disks[0].Name != fresh {
+			t.Errorf("desired %+v", got)
+		}
+		r.report(p, on(vol)) // not yet
+		if state := advance(); state != "in-progress" || r.get1().Attachment == nil {
+			t.Errorf("%s, %+v", state, r.get1())
+		}
+		r.report(p, nodeapi.Observed{ID: "i-1", State: compute.Absent, Power: resource.PowerOn}) // while it is off
+		r.is("instance", r.get("i-1").State, resource.Running)
+		r.report(p, on(fresh))
+		if a := store.Volumes.Get(r.store.Snapshot(), fresh).Attachment; a.State != resource.Attached || a.Device != "/dev/sda1" {
+			t.Errorf("%+v", a)
+		}
+		if state := advance(); state != "succeeded" {
+			t.Error(state)
+		}
+		if v := r.get1(); v != nil && v.State != resource.VolumeDeleting {
+			t.Errorf("%+v", v)
+		}
+		// A root volume that cannot be opened: its machine's disks are left alone.
+		r.put(func(tx *store.Tx) error {
+			v := *store.Volumes.Get(tx, fresh)
+			link := *v.Attachment
+			link.Device = "/dev/sdf"
+			v.Attachment = &link
+			return store.Volumes.Put(tx, &v)
+		})
+		r.rest()
+		if got := p.last().Instances[0]; !got.Rootless {
+			t.Errorf("desired %+v", got)
+		}
+	})
 }
