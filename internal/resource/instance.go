@@ -74,6 +74,7 @@ type Instance struct {
 	Interfaces     []string    `json:"interfaces"` // ENI ids by device index; the first is the primary
 	IMDS           IMDSOptions `json:"imds"`
 	APITermination bool        `json:"disable_api_termination,omitempty"` // true: DisableApiTermination is set
+	APIStop        bool        `json:"disable_api_stop,omitempty"`        // likewise
 	OnShutdown     string      `json:"on_shutdown,omitempty"`             // "stop" or "terminate": what a guest's power-off means
 	Monitoring     bool        `json:"monitoring,omitempty"`
 	// RootDevice is the device name of the root volume of an EBS-backed instance; "" = instance-store.

@@ -51,7 +51,7 @@ func (s *Service) DescribeInstanceAttribute(ctx context.Context, in *shape.Descr
 	case "disableApiTermination":
 		out.DisableApiTermination = boolean(inst.APITermination)
 	case "disableApiStop":
-		out.DisableApiStop = boolean(false)
+		out.DisableApiStop = boolean(inst.APIStop)
 	case "instanceInitiatedShutdownBehavior":
 		out.InstanceInitiatedShutdownBehavior = text(inst.OnShutdown)
 	case "rootDeviceName":
@@ -86,6 +86,8 @@ func (s *Service) DescribeInstanceAttribute(ctx context.Context, in *shape.Descr
 // instanceChange is what a ModifyInstanceAttribute request changes: one of these.
 type instanceChange struct {
 	protect     *bool
+	protectStop *bool
+	mappings    []shape.InstanceBlockDeviceMappingSpecification
 	sourceCheck *bool
 	shutdown    string
 	kind        string // instance type
@@ -95,8 +97,15 @@ type instanceChange struct {
 
 // changeOf reads a request's one change, from either of the forms.
 func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error) {
-	c := &instanceChange{groups: in.Groups}
+	c := &instanceChange{groups: in.Groups, mappings: in.BlockDeviceMappings}
 	given := 0
+	if len(in.BlockDeviceMappings) > 0 {
+		given++
+	}
+	if in.DisableApiStop != nil {
+		c.protectStop = in.DisableApiStop.Value
+		given++
+	}
 	if len(in.Groups) > 0 {
 		given++
 	}
@@ -127,6 +136,8 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 		switch in.Attribute {
 		case "disableApiTermination":
 			c.protect = &b
+		case "disableApiStop":
+			c.protectStop = &b
 		case "sourceDestCheck":
 			c.sourceCheck = &b
 		case "instanceInitiatedShutdownBehavior":
@@ -137,7 +148,7 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 			var data []byte
 			data, err = userData(in.Value)
 			c.userData = &data
-		case "kernel", "ramdisk", "rootDeviceName", "blockDeviceMapping", "ebsOptimized", "sriovNetSupport", "enaSupport", "disableApiStop", "enclaveOptions", "productCodes", "groupSet":
+		case "kernel", "ramdisk", "rootDeviceName", "blockDeviceMapping", "ebsOptimized", "sriovNetSupport", "enaSupport", "enclaveOptions", "productCodes", "groupSet":
 			return nil, errUnsupported("The attribute '%s' cannot be changed in this way.", in.Attribute)
 		default:
 			return nil, errValue(in.Attribute, "attribute")
@@ -153,7 +164,7 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 		return nil, errCombination("No attributes specified.")
 	case given > 1:
 		return nil, errCombination("Fields for multiple attribute types specified: only one attribute can be modified at a time.")
-	case c.protect == nil && c.sourceCheck == nil && c.shutdown == "" && len(c.groups) == 0 && c.kind == "" && c.userData == nil:
+	case c.protect == nil && c.protectStop == nil && len(c.mappings) == 0 && c.sourceCheck == nil && c.shutdown == "" && len(c.groups) == 0 && c.kind == "" && c.userData == nil:
 		return nil, errMissing("value")
 	}
 	if err := oneOf("instanceInitiatedShutdownBehavior", c.shutdown, "stop", "terminate"); err != nil {
@@ -188,6 +199,17 @@ func (s *Service) ModifyInstanceAttribute(ctx context.Context, in *shape.ModifyI
 			next.APITermination = *change.protect
 			return store.Instances.Put(tx, &next)
 		}
+		if change.protectStop != nil {
+			if inst.RootDevice == "" {
+				return errUnsupported("The attribute disableApiStop can only be used for EBS-backed instances.")
+			}
+			next := *inst
+			next.APIStop = *change.protectStop
+			return store.Instances.Put(tx, &next)
+		}
+		if len(change.mappings) > 0 {
+			return changeMappings(tx, inst, change.mappings)
+		}
 		if change.shutdown != "" {
 			if inst.RootDevice == "" && change.shutdown == "stop" {
 				return errUnsupported("The attribute instanceInitiatedShutdownBehavior can only be used for EBS-backed instances.")
@@ -221,6 +243,34 @@ func (s *Service) ModifyInstanceAttribute(ctx context.Context, in *shape.ModifyI
 		return nil, err
 	}
 	return &shape.ModifyInstanceAttributeResult{}, nil
+}
+
+// changeMappings says of volumes of an instance whether they end with it.
+func changeMappings(tx *store.Tx, inst *resource.Instance, mappings []shape.InstanceBlockDeviceMappingSpecification) error {
+	for _, m := range mappings {
+		switch {
+		case m.DeviceName == "":
+			return errMissing("deviceName")
+		case m.Ebs == nil || m.Ebs.DeleteOnTermination == nil:
+			return errMissing("ebs.deleteOnTermination")
+		}
+		found := false
+		for _, v := range volumesOf(tx, inst) {
+			if !sameDevice(v.Attachment.Device, m.DeviceName) || v.Attachment.State == resource.Detaching || m.Ebs.VolumeId != "" && m.Ebs.VolumeId != v.ID {
+				continue
+			}
+			next, link := *v, *v.Attachment
+			link.DeleteOnEnd = *m.Ebs.DeleteOnTermination
+			next.Attachment, found = &link, true
+			if err := store.Volumes.Put(tx, &next); err != nil {
+				return err
+			}
+		}
+		if !found {
+			return awserr.New("InvalidInstanceAttributeValue", "No device is currently mapped at %s", m.DeviceName)
+		}
+	}
+	return nil
 }
 
 // groupsIn checks group ids for an interface of a VPC.

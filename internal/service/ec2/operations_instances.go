@@ -13,9 +13,10 @@ func instanceOperations() map[string]members {
 		"DescribeInstanceAttribute":     {on: "instance:InstanceId", used: "DryRun InstanceId Attribute"},
 		"ModifyInstanceMetadataOptions": {on: "instance:InstanceId", used: "DryRun InstanceId HttpTokens HttpPutResponseHopLimit HttpEndpoint HttpProtocolIpv6 InstanceMetadataTags", note: "HttpProtocolIpv6 enabled is refused."},
 		"ModifyInstanceAttribute": {
-			on:      "instance:InstanceId security-group:Groups?",
-			used:    "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData",
-			refused: "BlockDeviceMappings SriovNetSupport EnaSupport EbsOptimized DisableApiStop Kernel Ramdisk",
+			on: "instance:InstanceId security-group:Groups?",
+			used: "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData " +
+				"DisableApiStop BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.VolumeId",
+			refused: "BlockDeviceMappings.NoDevice BlockDeviceMappings.VirtualName SriovNetSupport EnaSupport EbsOptimized Kernel Ramdisk",
 			note:    "Type and user data change only on stopped instances; kernel and ramdisk do not change.",
 		},
 		"RunInstances":                           runInstancesMembers(),

@@ -182,3 +182,32 @@ func TestReplaceRootVolumeOfImage(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 }
+
+// Whether a volume ends with its instance, and whether that can be stopped, is changed while it runs.
+func TestVolumeAndStopAttributes(t *testing.T) {
+	c := newCloud(t)
+	c.backed()
+	id, root := c.backedInstance()
+	modify := func(in shape.ModifyInstanceAttributeRequest) error {
+		in.InstanceId = id
+		_, err := c.ModifyInstanceAttribute(c.alice, &in)
+		return err
+	}
+	keep := func(device string) []shape.InstanceBlockDeviceMappingSpecification {
+		return []shape.InstanceBlockDeviceMappingSpecification{{DeviceName: device, Ebs: &shape.EbsInstanceBlockDeviceSpecification{DeleteOnTermination: ptr(false)}}}
+	}
+	device := c.vol(root).Attachment.Device
+	c.code("keep", modify(shape.ModifyInstanceAttributeRequest{BlockDeviceMappings: keep(device)}), "")
+	if c.vol(root).Attachment.DeleteOnEnd {
+		t.Error("the root volume would end with its instance")
+	}
+	c.code("no such device", modify(shape.ModifyInstanceAttributeRequest{BlockDeviceMappings: keep("/dev/sdz")}), "InvalidInstanceAttributeValue")
+	c.code("nothing said", modify(shape.ModifyInstanceAttributeRequest{BlockDeviceMappings: []shape.InstanceBlockDeviceMappingSpecification{{DeviceName: device}}}), "MissingParameter")
+	c.code("protect", modify(shape.ModifyInstanceAttributeRequest{DisableApiStop: boolean(true)}), "")
+	refused(c, c.StopInstances, shape.StopInstancesRequest{InstanceIds: []string{id}}, "OperationNotPermitted")
+	if out := do(c, c.DescribeInstanceAttribute, shape.DescribeInstanceAttributeRequest{InstanceId: id, Attribute: "disableApiStop"}); !*out.DisableApiStop.Value {
+		t.Error("the protection is not shown")
+	}
+	c.code("by the older way", modify(shape.ModifyInstanceAttributeRequest{Attribute: "disableApiStop", Value: "false"}), "")
+	do(c, c.StopInstances, shape.StopInstancesRequest{InstanceIds: []string{id}})
+}

@@ -39,6 +39,8 @@ func (s *Service) StopInstances(ctx context.Context, in *shape.StopInstancesRequ
 				return errInstanceState(inst.ID, string(inst.State))
 			case inst.RootDevice == "":
 				return errNotEBS(inst, "stopped")
+			case inst.APIStop:
+				return awserr.New("OperationNotPermitted", "The instance '%s' may not be stopped. Modify its 'disableApiStop' instance attribute and try again.", inst.ID)
 			}
 		}
 		for _, inst := range list {
