@@ -22,7 +22,7 @@ import (
 )
 
 var (
-	crashCount = flag.Int("crashes", 7, "how many processes TestCrashes kills")
+	crashCount = flag.Int("crashes", 6, "how many processes TestCrashes kills")
 	crashSeed  = flag.Uint64("crash-seed", uint64(time.Now().UnixNano()), "what TestCrashes kills, and when")
 )
 
@@ -38,7 +38,7 @@ func TestCrashes(t *testing.T) {
 		r := newCrashes(t, c, func(id string) string { return filepath.Join(c.dir, "node", "machines", id) })
 		r.begin()
 		snapshots := r.snapshot()
-		r.rounds(max(1, *crashCount*2/7), []crash{
+		r.rounds(max(1, *crashCount/3), []crash{
 			{"karri", func() { c.proc.kill(); r.pause(); c.up() }, false},
 			{"QEMU", r.killQEMU, true},
 			{"karri and QEMU", func() { c.proc.kill(); r.killQEMU(); r.pause(); c.up() }, true},
@@ -52,11 +52,19 @@ func TestCrashes(t *testing.T) {
 		c := newRemote(t)
 		r := newCrashes(t, c.cloud, func(id string) string { return filepath.Join(c.on(id).dir, "node", "machines", id) })
 		r.begin()
-		zone := func() { c.zone.kill(); r.pause(); c.restart() }
+		zone := func() {
+			server := c.server()
+			c.zone.kill()
+			r.pause()
+			c.restart()
+			if c.server() != server {
+				t.Error("the server of volumes did not outlive the zone")
+			}
+		}
 		cloud := func() { c.proc.kill(); r.pause(); c.restartCloud() }
 		node := func() { n := c.on(r.guest.ID); n.proc.kill(); r.pause(); n.restart() }
 		server := func() { must(t, "kill", "-9", strconv.Itoa(c.server())) }
-		r.rounds(max(1, *crashCount*5/7), []crash{
+		r.rounds(max(1, *crashCount*2/3), []crash{
 			{"volume server", server, false},
 			{"zone", zone, false},
 			{"cloud with S3", cloud, false},
