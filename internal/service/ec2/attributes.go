@@ -91,6 +91,8 @@ type instanceChange struct {
 	sourceCheck *bool
 	shutdown    string
 	kind        string // instance type
+	kernel      string
+	ramdisk     string
 	userData    *[]byte
 	groups      []string
 }
@@ -125,6 +127,14 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 		c.kind = in.InstanceType.Value
 		given++
 	}
+	if in.Kernel != nil {
+		c.kernel = in.Kernel.Value
+		given++
+	}
+	if in.Ramdisk != nil {
+		c.ramdisk = in.Ramdisk.Value
+		given++
+	}
 	if in.UserData != nil {
 		data := in.UserData.Value
 		c.userData = &data
@@ -144,11 +154,15 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 			c.shutdown, err = in.Value, nil
 		case "instanceType":
 			c.kind, err = in.Value, nil
+		case "kernel":
+			c.kernel, err = in.Value, nil
+		case "ramdisk":
+			c.ramdisk, err = in.Value, nil
 		case "userData":
 			var data []byte
 			data, err = userData(in.Value)
 			c.userData = &data
-		case "kernel", "ramdisk", "rootDeviceName", "blockDeviceMapping", "ebsOptimized", "sriovNetSupport", "enaSupport", "enclaveOptions", "productCodes", "groupSet":
+		case "rootDeviceName", "blockDeviceMapping", "ebsOptimized", "sriovNetSupport", "enaSupport", "enclaveOptions", "productCodes", "groupSet":
 			return nil, errUnsupported("The attribute '%s' cannot be changed in this way.", in.Attribute)
 		default:
 			return nil, errValue(in.Attribute, "attribute")
@@ -164,7 +178,7 @@ func changeOf(in *shape.ModifyInstanceAttributeRequest) (*instanceChange, error)
 		return nil, errCombination("No attributes specified.")
 	case given > 1:
 		return nil, errCombination("Fields for multiple attribute types specified: only one attribute can be modified at a time.")
-	case c.protect == nil && c.protectStop == nil && len(c.mappings) == 0 && c.sourceCheck == nil && c.shutdown == "" && len(c.groups) == 0 && c.kind == "" && c.userData == nil:
+	case c.protect == nil && c.protectStop == nil && len(c.mappings) == 0 && c.sourceCheck == nil && c.shutdown == "" && len(c.groups) == 0 && c.kind == "" && c.kernel == "" && c.ramdisk == "" && c.userData == nil:
 		return nil, errMissing("value")
 	}
 	if err := oneOf("instanceInitiatedShutdownBehavior", c.shutdown, "stop", "terminate"); err != nil {
@@ -218,8 +232,8 @@ func (s *Service) ModifyInstanceAttribute(ctx context.Context, in *shape.ModifyI
 			next.OnShutdown = change.shutdown
 			return store.Instances.Put(tx, &next)
 		}
-		if change.kind != "" || change.userData != nil {
-			return s.changeStopped(tx, inst, change)
+		if change.kind != "" || change.kernel != "" || change.ramdisk != "" || change.userData != nil {
+			return s.changeStopped(tx, info, inst, change)
 		}
 		eni := (&instanceView{Instance: inst, r: tx, s: s}).eni()
 		if eni == nil {

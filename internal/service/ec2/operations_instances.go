@@ -15,9 +15,9 @@ func instanceOperations() map[string]members {
 		"ModifyInstanceAttribute": {
 			on: "instance:InstanceId security-group:Groups?",
 			used: "DryRun InstanceId Attribute Value Groups SourceDestCheck DisableApiTermination InstanceInitiatedShutdownBehavior InstanceType UserData " +
-				"DisableApiStop BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.VolumeId",
-			refused: "BlockDeviceMappings.NoDevice BlockDeviceMappings.VirtualName SriovNetSupport EnaSupport EbsOptimized Kernel Ramdisk",
-			note:    "Type and user data change only on stopped instances; kernel and ramdisk do not change.",
+				"DisableApiStop Kernel Ramdisk BlockDeviceMappings.DeviceName BlockDeviceMappings.Ebs.DeleteOnTermination BlockDeviceMappings.Ebs.VolumeId",
+			refused: "BlockDeviceMappings.NoDevice BlockDeviceMappings.VirtualName SriovNetSupport EnaSupport EbsOptimized",
+			note:    "Type, kernel, ramdisk and user data change only on stopped instances.",
 		},
 		"RunInstances":                           runInstancesMembers(),
 		"AssociateIamInstanceProfile":            {on: "instance:InstanceId", also: passAssociated, more: newProfile, used: "InstanceId IamInstanceProfile"},

@@ -210,4 +210,17 @@ func TestVolumeAndStopAttributes(t *testing.T) {
 	}
 	c.code("by the older way", modify(shape.ModifyInstanceAttributeRequest{Attribute: "disableApiStop", Value: "false"}), "")
 	do(c, c.StopInstances, shape.StopInstancesRequest{InstanceIds: []string{id}})
+	c.code("a kernel while it runs", modify(shape.ModifyInstanceAttributeRequest{Kernel: text("aki-0123456789abcdef0")}), "IncorrectInstanceState")
+	c.write(func(tx *store.Tx) error { return lifecycle.Stopped(tx, store.Instances.Get(tx, id)) })
+	c.code("no such kernel", modify(shape.ModifyInstanceAttributeRequest{Kernel: text("aki-0123456789abcdef0")}), "InvalidAMIID.NotFound")
+	c.write(func(tx *store.Tx) error {
+		img := *store.Images.Get(tx, c.image)
+		img.ID, img.Kind, img.Name, img.AccountID = "aki-0123456789abcdef0", "kernel", "kernel", alice
+		return store.Images.Put(tx, &img)
+	})
+	c.code("a kernel", modify(shape.ModifyInstanceAttributeRequest{Kernel: text("aki-0123456789abcdef0")}), "")
+	c.code("a kernel for a ramdisk", modify(shape.ModifyInstanceAttributeRequest{Ramdisk: text("aki-0123456789abcdef0")}), "InvalidAMIID.NotFound")
+	if got := store.Instances.Get(c.Store.Snapshot(), id); got.KernelID != "aki-0123456789abcdef0" || got.RamdiskID != "" {
+		t.Errorf("%+v", got)
+	}
 }

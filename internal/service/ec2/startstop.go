@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"karri.dev/internal/aws/awserr"
+	"karri.dev/internal/aws/call"
 	shape "karri.dev/internal/aws/shape/ec2"
 	"karri.dev/internal/compute"
 	"karri.dev/internal/lifecycle"
@@ -130,8 +131,8 @@ func (s *Service) StartInstances(ctx context.Context, in *shape.StartInstancesRe
 	return &shape.StartInstancesResult{StartingInstances: out}, nil
 }
 
-// changeStopped changes what can be changed of a stopped instance only: its type or its user data.
-func (s *Service) changeStopped(tx *store.Tx, inst *resource.Instance, c *instanceChange) error {
+// changeStopped changes what can be changed of a stopped instance only: its type, its kernel and ramdisk, its user data.
+func (s *Service) changeStopped(tx *store.Tx, info *call.Info, inst *resource.Instance, c *instanceChange) error {
 	if inst.State != resource.Stopped {
 		return errInstanceState(inst.ID, string(inst.State))
 	}
@@ -141,6 +142,13 @@ func (s *Service) changeStopped(tx *store.Tx, inst *resource.Instance, c *instan
 			return awserr.New("InvalidParameterValue", "User data is limited to %d bytes", maxUserData)
 		}
 		userdata.Set(s.Sealer, &next, *c.userData)
+	}
+	var err error
+	if next.KernelID, err = part(tx, info, "kernel", c.kernel, inst.KernelID); err != nil {
+		return err
+	}
+	if next.RamdiskID, err = part(tx, info, "ramdisk", c.ramdisk, inst.RamdiskID); err != nil {
+		return err
 	}
 	if c.kind != "" {
 		types, err := s.Types.At(tx)
