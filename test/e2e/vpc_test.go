@@ -95,6 +95,48 @@ func TestTwoTiers(t *testing.T) {
 	c.aws("ec2", "delete-vpc", "--vpc-id", vpc)
 }
 
+// A guest is reached by its IPv6 address through an internet gateway, and not through an egress-only one.
+func TestIPv6(t *testing.T) {
+	c := newCloud(t)
+	image, key := c.tinyImage(), c.keyPair("six")
+	vpc := c.text("Vpc.VpcId", "create-vpc", "--cidr-block", "10.6.0.0/16", "--amazon-provided-ipv6-cidr-block")
+	block := c.text("Vpcs[0].Ipv6CidrBlockAssociationSet[0].Ipv6CidrBlock", "describe-vpcs", "--vpc-ids", vpc)
+	subnet := c.text("Subnet.SubnetId", "create-subnet", "--vpc-id", vpc, "--cidr-block", "10.6.0.0/24", "--ipv6-cidr-block", strings.TrimSuffix(block, "/56")+"/64")
+	c.aws("ec2", "modify-subnet-attribute", "--subnet-id", subnet, "--assign-ipv6-address-on-creation")
+	igw := c.text("InternetGateway.InternetGatewayId", "create-internet-gateway")
+	c.aws("ec2", "attach-internet-gateway", "--vpc-id", vpc, "--internet-gateway-id", igw)
+	table := c.text("RouteTables[0].RouteTableId", "describe-route-tables", "--filters", "Name=vpc-id,Values="+vpc)
+	c.aws("ec2", "create-route", "--route-table-id", table, "--destination-ipv6-cidr-block", "::/0", "--gateway-id", igw)
+	door := c.text("GroupId", "create-security-group", "--group-name", "door", "--description", "SSH by IPv6", "--vpc-id", vpc)
+	c.aws("ec2", "authorize-security-group-ingress", "--group-id", door, "--ip-permissions", "IpProtocol=tcp,FromPort=22,ToPort=22,Ipv6Ranges=[{CidrIpv6=::/0}]")
+
+	i := c.launch(image, "six", "1", "--subnet-id", subnet, "--security-group-ids", door)[0]
+	address := c.text("Reservations[0].Instances[0].Ipv6Address", "describe-instances", "--instance-ids", i.ID)
+	var out string
+	eventually(t, "SSH by IPv6", 3*time.Minute, func() (ok bool) {
+		var err error
+		out, err = c.ssh(key, address, "ip -6 addr show scope global; ip -6 route show default")
+		return err == nil
+	})
+	if !strings.Contains(out, address+"/128") || !strings.Contains(out, "via fe80::1") {
+		t.Errorf("in the guest: %s", out)
+	}
+
+	eigw := c.text("EgressOnlyInternetGateway.EgressOnlyInternetGatewayId", "create-egress-only-internet-gateway", "--vpc-id", vpc)
+	c.aws("ec2", "replace-route", "--route-table-id", table, "--destination-ipv6-cidr-block", "::/0", "--egress-only-internet-gateway-id", eigw)
+	eventually(t, "nobody comes in by the egress-only gateway", time.Minute, func() bool {
+		_, err := c.ssh(key, address, "true")
+		return err != nil
+	})
+	c.refused("DependencyViolation", "ec2", "delete-vpc", "--vpc-id", vpc)
+	c.terminate(i.ID)
+	c.aws("ec2", "delete-egress-only-internet-gateway", "--egress-only-internet-gateway-id", eigw)
+	c.aws("ec2", "detach-internet-gateway", "--internet-gateway-id", igw, "--vpc-id", vpc)
+	c.aws("ec2", "delete-security-group", "--group-id", door)
+	c.aws("ec2", "delete-subnet", "--subnet-id", subnet)
+	c.aws("ec2", "delete-vpc", "--vpc-id", vpc)
+}
+
 // A running guest gets a second network card, which DHCP serves, and lets go of it.
 func TestSecondInterface(t *testing.T) {
 	c := newCloud(t)
