@@ -53,6 +53,16 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("the new instance's data volume has %q, the instance's %q", got, sum)
 	}
 	c.login(key, i, "true") // it is back
+	// Back to the launch state: the guest starts on a new root volume, the data volume stays.
+	serial := c.login(key, i, "cat /sys/block/vda/serial")
+	task := c.text("ReplaceRootVolumeTask.ReplaceRootVolumeTaskId", "create-replace-root-volume-task", "--instance-id", i.ID, "--delete-replaced-root-volume")
+	eventually(t, "the root volume is replaced", 2*time.Minute, func() bool {
+		return c.text("ReplaceRootVolumeTasks[0].TaskState", "describe-replace-root-volume-tasks", "--replace-root-volume-task-ids", task) == "succeeded"
+	})
+	root := c.text("Reservations[0].Instances[0].BlockDeviceMappings[?DeviceName==`/dev/sda1` || DeviceName==`/dev/xvda`].Ebs.VolumeId", "describe-instances", "--instance-ids", i.ID)
+	if now := c.login(key, i, "cat /sys/block/vda/serial"); now == serial || now != strings.Replace(root, "-", "", 1)[:20] {
+		t.Errorf("the guest's disk was %s and is %s; the root volume is %s", serial, now, root)
+	}
 	c.aws("ec2", "detach-volume", "--volume-id", vol)
 	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
 	last := c.text("SnapshotId", "create-snapshot", "--volume-id", vol)
