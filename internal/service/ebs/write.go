@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"io"
 
 	"karri.dev/internal/aws/awserr"
@@ -57,6 +58,9 @@ func (s *Service) PutSnapshotBlock(ctx context.Context, in *shape.PutSnapshotBlo
 	}
 	block := make([]byte, chunks.Size+1)
 	n, err := io.ReadFull(in.BlockData, block)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) { // it is not what was signed
+		return nil, err
+	}
 	if n != chunks.Size {
 		return nil, invalid("INVALID_BLOCK", "The block has %d bytes, not %d.", n, chunks.Size)
 	}
