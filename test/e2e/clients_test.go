@@ -65,7 +65,7 @@ func TestClients(t *testing.T) {
 	image := c.tinyImage()
 	id := c.text("Instances[0].InstanceId", "run-instances", "--image-id", image, "--instance-type", "t3.nano", "--no-ebs-optimized",
 		"--hibernation-options", "Configured=false", "--enclave-options", "Enabled=false")
-	c.aws("ec2", "wait", "instance-status-ok", "--instance-ids", id)
+	c.wait("instance-status-ok", "--instance-ids", id)
 	if got := c.text("InstanceCreditSpecifications[0].CpuCredits", "describe-instance-credit-specifications", "--instance-ids", id); got != "unlimited" {
 		t.Errorf("credits: %s", got)
 	}

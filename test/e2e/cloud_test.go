@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -257,7 +258,7 @@ type instance struct {
 func (c *cloud) launch(image, key string, count string, more ...string) []instance {
 	c.t.Helper()
 	ids := strings.Fields(c.text("Instances[].InstanceId", append([]string{"run-instances", "--image-id", image, "--instance-type", "t3.nano", "--key-name", key, "--count", count}, more...)...))
-	c.aws(append([]string{"ec2", "wait", "instance-running", "--instance-ids"}, ids...)...)
+	c.wait("instance-running", "--instance-ids", ids...)
 	return c.describe(ids...)
 }
 
@@ -269,6 +270,37 @@ func (c *cloud) describe(ids ...string) []instance {
 		c.t.Fatalf("%v\n%s", err, text)
 	}
 	return out
+}
+
+// waiters says how to see what the CLI's waiters wait for: the describing call and its query.
+var waiters = map[string][2]string{
+	"instance-running":            {"describe-instances", "Reservations[].Instances[].State.Name"},
+	"instance-stopped":            {"describe-instances", "Reservations[].Instances[].State.Name"},
+	"instance-terminated":         {"describe-instances", "Reservations[].Instances[].State.Name"},
+	"volume-available":            {"describe-volumes", "Volumes[].State"},
+	"snapshot-completed":          {"describe-snapshots", "Snapshots[].State"},
+	"image-available":             {"describe-images", "Images[].State"},
+	"nat-gateway-available":       {"describe-nat-gateways", "NatGateways[].State"},
+	"nat-gateway-deleted":         {"describe-nat-gateways", "NatGateways[].State"},
+	"network-interface-available": {"describe-network-interfaces", "NetworkInterfaces[].Status"},
+	"vpn-connection-available":    {"describe-vpn-connections", "VpnConnections[].State"},
+}
+
+// wait uses one of the CLI's waiters. They look every 15 seconds: so what it waits for is looked for more often before, and the
+// waiter only has to find it.
+func (c *cloud) wait(waiter, flag string, ids ...string) {
+	c.t.Helper()
+	if look, ok := waiters[waiter]; ok {
+		want := waiter[strings.LastIndexByte(waiter, '-')+1:]
+		over := []string{want, "terminated", "error", "failed", "deleted"}
+		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+			states := strings.Fields(c.text(look[1], append([]string{look[0], flag}, ids...)...))
+			if !slices.ContainsFunc(states, func(s string) bool { return !slices.Contains(over, s) }) {
+				break
+			}
+		}
+	}
+	c.aws(append([]string{"ec2", "wait", waiter, flag}, ids...)...)
 }
 
 // sshCommand is a command in a guest, from a namespace.
@@ -319,5 +351,5 @@ func (c *cloud) diskOf(key string, i instance, vol string) (name string) {
 func (c *cloud) terminate(ids ...string) {
 	c.t.Helper()
 	c.aws(append([]string{"ec2", "terminate-instances", "--instance-ids"}, ids...)...)
-	c.aws(append([]string{"ec2", "wait", "instance-terminated", "--instance-ids"}, ids...)...)
+	c.wait("instance-terminated", "--instance-ids", ids...)
 }

@@ -21,7 +21,7 @@ func TestVolumes(t *testing.T) {
 		t.Fatalf("instance: %s", root)
 	}
 	vol := c.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1", "--volume-type", "gp3")
-	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	c.wait("volume-available", "--volume-ids", vol)
 	c.login(key, i, "true")
 	c.aws("ec2", "attach-volume", "--volume-id", vol, "--instance-id", i.ID, "--device", "/dev/sdf")
 	state := func(query string) string { return c.text("Volumes[0]."+query, "describe-volumes", "--volume-ids", vol) }
@@ -44,29 +44,29 @@ func TestVolumes(t *testing.T) {
 
 	boot := c.login(key, i, "cat /proc/sys/kernel/random/boot_id")
 	c.aws("ec2", "stop-instances", "--instance-ids", i.ID)
-	c.aws("ec2", "wait", "instance-stopped", "--instance-ids", i.ID)
+	c.wait("instance-stopped", "--instance-ids", i.ID)
 	stopped := c.describe(i.ID)[0]
 	if stopped.Public != "" || stopped.Private != i.Private || state("State") != "in-use" {
 		t.Errorf("stopped: %+v, volume %s", stopped, state("State"))
 	}
 	c.aws("ec2", "start-instances", "--instance-ids", i.ID)
-	c.aws("ec2", "wait", "instance-running", "--instance-ids", i.ID)
+	c.wait("instance-running", "--instance-ids", i.ID)
 	again := c.describe(i.ID)[0]
 	if out := c.login(key, again, "cat /proc/sys/kernel/random/boot_id /root/kept; head -c 7 /dev/"+disk); !strings.HasSuffix(out, "kept\nwritten") || strings.HasPrefix(out, boot) {
 		t.Errorf("after the start: %q", out)
 	}
 
 	c.aws("ec2", "detach-volume", "--volume-id", vol)
-	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	c.wait("volume-available", "--volume-ids", vol)
 	if out := c.login(key, again, "ls /sys/block"); strings.Contains(out, disk) {
 		t.Errorf("the guest still has %s: %s", disk, out)
 	}
 	c.aws("ec2", "delete-volume", "--volume-id", vol)
-	c.aws("ec2", "wait", "volume-deleted", "--volume-ids", vol)
+	c.wait("volume-deleted", "--volume-ids", vol)
 
 	// An instance from a volume that its guest powers off is stopped.
 	c.ssh(key, again.Public, "poweroff")
-	c.aws("ec2", "wait", "instance-stopped", "--instance-ids", i.ID)
+	c.wait("instance-stopped", "--instance-ids", i.ID)
 	c.terminate(i.ID)
 	eventually(t, "the root volume is gone", time.Minute, func() bool {
 		return c.text("length(Volumes)", "describe-volumes") == "0"

@@ -144,16 +144,16 @@ func (f *figures) snapshots() {
 		text, took := f.call("CreateSnapshot", "VolumeId="+f.volume)
 		calls = append(calls, took.Seconds()*1000)
 		with = append(with, f.number(<-longest))
-		f.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", regexp.MustCompile("snap-[0-9a-f]+").FindString(text))
+		f.wait("snapshot-completed", "--snapshot-ids", regexp.MustCompile("snap-[0-9a-f]+").FindString(text))
 	}
 	f.t.Logf("| CreateSnapshot call, median | %.0f ms |", median(calls))
 	f.t.Logf("| longest of 600 synced writes, with a snapshot; without, medians | %.0f ms; %.0f ms |", median(with), median(without))
 
 	large := f.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "100")
-	f.aws("ec2", "wait", "volume-available", "--volume-ids", large)
+	f.wait("volume-available", "--volume-ids", large)
 	for _, v := range []struct{ size, volume string }{{"64 GiB, 256 MiB written", f.volume}, {"100 GiB, empty", large}} {
 		snap := f.text("SnapshotId", "create-snapshot", "--volume-id", v.volume)
-		f.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", snap)
+		f.wait("snapshot-completed", "--snapshot-ids", snap)
 		var ready []float64
 		for range *figureRounds {
 			began := time.Now()
@@ -191,7 +191,7 @@ func (f *figures) restarts() {
 		bare = append(bare, time.Since(began).Seconds())
 
 		f.aws("ec2", "stop-instances", "--instance-ids", f.guest.ID)
-		f.aws("ec2", "wait", "instance-stopped", "--instance-ids", f.guest.ID)
+		f.wait("instance-stopped", "--instance-ids", f.guest.ID)
 		began = time.Now()
 		f.call("StartInstances", "InstanceId.1="+f.guest.ID)
 		address := ""

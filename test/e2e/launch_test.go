@@ -78,7 +78,7 @@ func TestGuestsActOnTheirOwn(t *testing.T) {
 	})
 	c.login(key, two[1], "true")
 	c.ssh(key, two[1].Public, "poweroff")
-	c.aws("ec2", "wait", "instance-terminated", "--instance-ids", two[1].ID)
+	c.wait("instance-terminated", "--instance-ids", two[1].ID)
 	if reason := c.text("Reservations[0].Instances[0].StateReason.Code", "describe-instances", "--instance-ids", two[1].ID); reason != "Client.InstanceInitiatedShutdown" {
 		t.Errorf("reason %q", reason)
 	}

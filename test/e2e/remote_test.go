@@ -113,7 +113,7 @@ func TestRemoteVolumes(t *testing.T) {
 	}
 	i := two[0]
 	vol := r.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1", "--volume-type", "gp3", "--encrypted")
-	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	r.wait("volume-available", "--volume-ids", vol)
 	attach := func(i instance) {
 		t.Helper()
 		r.login(key, i, "true")
@@ -146,7 +146,7 @@ func TestRemoteVolumes(t *testing.T) {
 	pid := strconv.Itoa(machinePID(t, filepath.Join(dead.dir, "node", "machines", i.ID)))
 	must(t, "kill", "-STOP", pid) // it is not dead: it is cut off
 	r.aws("ec2", "detach-volume", "--volume-id", vol, "--force")
-	r.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	r.wait("volume-available", "--volume-ids", vol)
 	attach(two[1])
 	disk = r.diskOf(key, two[1], vol)
 	var want []string

@@ -14,7 +14,7 @@ func TestSnapshots(t *testing.T) {
 	c.openPort("22")
 	i := c.launch(image, "snap", "1")[0]
 	vol := c.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--size", "1")
-	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	c.wait("volume-available", "--volume-ids", vol)
 	c.login(key, i, "true")
 	c.aws("ec2", "attach-volume", "--volume-id", vol, "--instance-id", i.ID, "--device", "/dev/sdf")
 	disk := strings.TrimPrefix(c.diskOf(key, i, vol), "/dev/")
@@ -25,13 +25,13 @@ func TestSnapshots(t *testing.T) {
 	c.up()
 	all := c.text("Snapshots[].SnapshotId", "create-snapshots", "--instance-specification", "InstanceId="+i.ID)
 	for _, snap := range append(strings.Fields(all), first) {
-		c.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", snap)
+		c.wait("snapshot-completed", "--snapshot-ids", snap)
 	}
 	// A volume of the first snapshot is there at once, and has what was on the disk then; also after the cloud's death.
 	sum := c.login(key, i, "echo first > /tmp/first; dd if=/tmp/first of=/dev/"+disk+" conv=notrunc 2>/dev/null; sync; head -c 54525952 /dev/"+disk+" | sha256sum")
 	began := time.Now()
 	again := c.text("VolumeId", "create-volume", "--availability-zone", "us-east-1a", "--snapshot-id", first)
-	c.aws("ec2", "wait", "volume-available", "--volume-ids", again)
+	c.wait("volume-available", "--volume-ids", again)
 	t.Logf("volume of a snapshot available after %v, as the aws CLI sees it", time.Since(began))
 	c.aws("ec2", "attach-volume", "--volume-id", again, "--instance-id", i.ID, "--device", "/dev/sdg")
 	copied := strings.TrimPrefix(c.diskOf(key, i, again), "/dev/")
@@ -42,7 +42,7 @@ func TestSnapshots(t *testing.T) {
 	}
 	// An image of the running instance: restarted for it, or not.
 	mine := c.text("ImageId", "create-image", "--instance-id", i.ID, "--name", "mine", "--block-device-mappings", "DeviceName=/dev/sdg,NoDevice=")
-	c.aws("ec2", "wait", "image-available", "--image-ids", mine)
+	c.wait("image-available", "--image-ids", mine)
 	fresh := c.launch(mine, "snap", "1")[0]
 	copied = ""
 	eventually(t, "the new instance has its data volume", time.Minute, func() bool {
@@ -64,9 +64,9 @@ func TestSnapshots(t *testing.T) {
 		t.Errorf("the guest's disk was %s and is %s; the root volume is %s", serial, now, root)
 	}
 	c.aws("ec2", "detach-volume", "--volume-id", vol)
-	c.aws("ec2", "wait", "volume-available", "--volume-ids", vol)
+	c.wait("volume-available", "--volume-ids", vol)
 	last := c.text("SnapshotId", "create-snapshot", "--volume-id", vol)
-	c.aws("ec2", "wait", "snapshot-completed", "--snapshot-ids", last)
+	c.wait("snapshot-completed", "--snapshot-ids", last)
 	c.aws("ec2", "delete-snapshot", "--snapshot-id", last)
 	c.refused("InvalidSnapshot.NotFound", "ec2", "describe-snapshots", "--snapshot-ids", last)
 }

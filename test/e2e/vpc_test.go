@@ -25,7 +25,7 @@ func TestTwoTiers(t *testing.T) {
 	allocation := c.text("AllocationId", "allocate-address", "--domain", "vpc")
 	eip := c.text("Addresses[0].PublicIp", "describe-addresses", "--allocation-ids", allocation)
 	nat := c.text("NatGateway.NatGatewayId", "create-nat-gateway", "--subnet-id", public, "--allocation-id", allocation)
-	c.aws("ec2", "wait", "nat-gateway-available", "--nat-gateway-ids", nat)
+	c.wait("nat-gateway-available", "--nat-gateway-ids", nat)
 	privateTable := c.text("RouteTable.RouteTableId", "create-route-table", "--vpc-id", vpc)
 	c.aws("ec2", "create-route", "--route-table-id", privateTable, "--destination-cidr-block", "0.0.0.0/0", "--nat-gateway-id", nat)
 	c.aws("ec2", "associate-route-table", "--subnet-id", private, "--route-table-id", privateTable)
@@ -73,7 +73,7 @@ func TestTwoTiers(t *testing.T) {
 	}
 	// Without its gateway, the private subnet is alone.
 	c.aws("ec2", "delete-nat-gateway", "--nat-gateway-id", nat)
-	c.aws("ec2", "wait", "nat-gateway-deleted", "--nat-gateway-ids", nat)
+	c.wait("nat-gateway-deleted", "--nat-gateway-ids", nat)
 	if state := c.text("RouteTables[0].Routes[?NatGatewayId].State", "describe-route-tables", "--route-table-ids", privateTable); state != "blackhole" {
 		t.Errorf("the route to the deleted gateway is %q", state)
 	}
@@ -162,7 +162,7 @@ func TestSecondInterface(t *testing.T) {
 	}
 	c.aws("ec2", "modify-network-interface-attribute", "--network-interface-id", eni, "--attachment", "AttachmentId="+attachment+",DeleteOnTermination=true")
 	c.aws("ec2", "detach-network-interface", "--attachment-id", attachment)
-	c.aws("ec2", "wait", "network-interface-available", "--network-interface-ids", eni)
+	c.wait("network-interface-available", "--network-interface-ids", eni)
 	if out := c.login(key, i, "ls /sys/class/net"); strings.Contains(out, card) {
 		t.Errorf("the guest still has %s: %q", card, out)
 	}

@@ -32,7 +32,7 @@ func TestVPN(t *testing.T) {
 		c.aws("ec2", "create-vpn-connection-route", "--vpn-connection-id", vpn, "--destination-cidr-block", block)
 	}
 	c.aws("ec2", "enable-vgw-route-propagation", "--route-table-id", table, "--gateway-id", vgw)
-	c.aws("ec2", "wait", "vpn-connection-available", "--vpn-connection-ids", vpn)
+	c.wait("vpn-connection-available", "--vpn-connection-ids", vpn)
 	guest := c.launch(image, "vpn", "1", "--subnet-id", subnet, "--security-group-ids", group)[0]
 
 	var tunnels []struct{ OutsideIpAddress, PreSharedKey string }
