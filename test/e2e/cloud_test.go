@@ -293,12 +293,10 @@ func (c *cloud) wait(waiter, flag string, ids ...string) {
 	if look, ok := waiters[waiter]; ok {
 		want := waiter[strings.LastIndexByte(waiter, '-')+1:]
 		over := []string{want, "terminated", "error", "failed", "deleted"}
-		for end := time.Now().Add(10 * time.Minute); time.Now().Before(end); time.Sleep(300 * time.Millisecond) {
+		eventually(c.t, waiter, 10*time.Minute, func() bool {
 			states := strings.Fields(c.text(look[1], append([]string{look[0], flag}, ids...)...))
-			if !slices.ContainsFunc(states, func(s string) bool { return !slices.Contains(over, s) }) {
-				break
-			}
-		}
+			return !slices.ContainsFunc(states, func(s string) bool { return !slices.Contains(over, s) })
+		})
 	}
 	c.aws(append([]string{"ec2", "wait", waiter, flag}, ids...)...)
 }

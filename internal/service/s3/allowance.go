@@ -37,14 +37,15 @@ func (a *allowance) owner(queue string) string {
 		}
 		return ""
 	}
-	engine, _, _ := strings.Cut(strings.TrimPrefix(queue, copyQueue), " ")
-	owner, known := a.owners[engine]
-	if !known {
-		a.owners = map[string]string{engine: ""} // it may be gone
+	engine, _, _ := copied(queue)
+	if _, known := a.owners[engine]; !known {
+		if a.owners == nil {
+			a.owners = map[string]string{}
+		}
+		a.owners[engine] = "" // one that is gone is looked for once only
 		for b := range store.Buckets.All(a.store.Snapshot()) {
 			a.owners[b.Engine] = b.AccountID
 		}
-		owner = a.owners[engine]
 	}
-	return owner
+	return a.owners[engine]
 }

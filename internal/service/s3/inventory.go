@@ -139,6 +139,9 @@ type inventoryFile struct {
 }
 
 func (w *inventory) write(ctx context.Context) error {
+	if err := w.may(ctx, w.manifestKey()); err != nil { // before the bucket is read
+		return err
+	}
 	titles := []string{"Bucket", "Key"}
 	all := w.config.IncludedObjectVersions == "All"
 	if all {
@@ -216,6 +219,10 @@ func (w *inventory) folder() string {
 	return prefix + w.bucket.Name + "/" + w.config.Id + "/"
 }
 
+func (w *inventory) manifestKey() string {
+	return w.folder() + w.began.Format("2006-01-02T15-04Z") + "/manifest.json"
+}
+
 // flush writes the file at hand.
 func (w *inventory) flush(ctx context.Context) error {
 	if w.zip == nil {
@@ -256,17 +263,22 @@ func (w *inventory) manifest(ctx context.Context, schema string) error {
 	if err := w.put(ctx, w.folder()+"hive/dt="+w.began.Format("2006-01-02-15-04")+"/symlink.txt", "text/plain", []byte(strings.Join(links, "\n"))); err != nil {
 		return err
 	}
-	folder, sum := w.folder()+w.began.Format("2006-01-02T15-04Z")+"/", md5.Sum(text)
-	if err := w.put(ctx, folder+"manifest.json", "application/json", text); err != nil {
+	sum := md5.Sum(text)
+	if err := w.put(ctx, w.manifestKey(), "application/json", text); err != nil {
 		return err
 	}
-	return w.put(ctx, folder+"manifest.checksum", "text/plain", []byte(hex.EncodeToString(sum[:])))
+	return w.put(ctx, strings.TrimSuffix(w.manifestKey(), "json")+"checksum", "text/plain", []byte(hex.EncodeToString(sum[:])))
+}
+
+// may asks whether S3 may write an object of the inventory.
+func (w *inventory) may(ctx context.Context, key string) error {
+	return w.service.mayServe(ctx, w.to, key, inventoryService, bucketARN(w.bucket.Name), w.bucket.AccountID, "bucket-owner-full-control")
 }
 
 func (w *inventory) put(ctx context.Context, key, contentType string, body []byte) error {
-	s := w.service
-	if err := s.mayServe(ctx, w.to, key, inventoryService, bucketARN(w.bucket.Name), w.bucket.AccountID, "bucket-owner-full-control"); err != nil {
+	if err := w.may(ctx, key); err != nil {
 		return err
 	}
+	s := w.service
 	return s.putLog(ctx, w.to, key, contentType, owned(s.canonical(s.store.Snapshot(), w.to.AccountID)), body)
 }

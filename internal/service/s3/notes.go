@@ -22,6 +22,10 @@ func Notes() map[string]string {
 	notes["PutBucketReplication"] = "Refused: storage classes, owner translation, KMS, replication time, metrics, SourceSelectionCriteria, existing objects. Replicas get version ids of their own; changes of tags, ACLs and locks afterwards are not replicated. A bucket at another endpoint is arn:aws:s3:::BUCKET@TARGET (docs/s3.md)."
 	notes["PutBucketLifecycleConfiguration"] = "Refused: transitions, as there is one storage class only."
 	notes["PutBucketNotificationConfiguration"] = "Refused: queues, functions and EventBridge. Topics are webhooks (docs/s3.md)."
+	notes["PutBucketAnalyticsConfiguration"] = "Kept and answered; nothing is analysed, as there is one storage class. Refused: exports."
+	notes["PutBucketMetricsConfiguration"] = "Kept and answered; nothing is counted, as there is no CloudWatch. Refused: access points."
+	notes["PutBucketIntelligentTieringConfiguration"] = "Kept and answered; it has no effect, as no object can be in that storage class."
+	notes["PutBucketInventoryConfiguration"] = "Refused: ORC, Parquet, KMS, the fields ObjectAccessControlList and LifecycleExpirationDate."
 	notes["PutBucketRequestPayment"] = "Requesters have to say that they pay; there is no bill."
 	return notes
 }

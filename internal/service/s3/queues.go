@@ -115,8 +115,7 @@ func (s *Service) Queues(ctx context.Context) ([]Queue, error) {
 	out := []Queue{}
 	for _, name := range names {
 		q := Queue{Name: strings.TrimPrefix(name, hookQueue)}
-		if of, ok := strings.CutPrefix(name, copyQueue); ok {
-			engine, to, _ := strings.Cut(of, " ")
+		if engine, to, ok := copied(name); ok {
 			q.Name = buckets[engine] + " to " + to
 		}
 		if q.Waiting, err = s.engine.NoteCount(ctx, name); err != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"karri.dev/internal/authz"
@@ -25,6 +26,13 @@ const (
 	copyQueue   = "copy:"        // queue of a bucket and a destination
 	replicaMark = "X-Replica-Of" // header of a replica, not shown: which version it is of
 )
+
+// copied reads the name of a queue of replicas: the engine's name of the bucket, and the destination.
+func copied(queue string) (engine, to string, ok bool) {
+	of, ok := strings.CutPrefix(queue, copyQueue)
+	engine, to, _ = strings.Cut(of, " ")
+	return engine, to, ok
+}
 
 // copyNote asks for the replication of a version, or of a delete marker.
 type copyNote struct {
