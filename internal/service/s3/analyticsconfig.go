@@ -30,17 +30,7 @@ func (s *Service) PutBucketAnalyticsConfiguration(ctx context.Context, in *shape
 	return &shape.PutBucketAnalyticsConfigurationResult{}, err
 }
 
-// count says how many are true.
-func count(predicates ...bool) (n int) {
-	for _, p := range predicates {
-		if p {
-			n++
-		}
-	}
-	return n
-}
-
-// joins says whether And has what makes it necessary: two predicates.
+// joins says whether And has what makes it necessary: two conditions.
 func joins(prefix string, tags int) bool { return tags+count(prefix != "") > 1 }
 
 // GetBucketAnalyticsConfiguration answers one.

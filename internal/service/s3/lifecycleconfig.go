@@ -146,6 +146,16 @@ type objectFilter struct {
 	larger, smaller *int64 // than these sizes
 }
 
+// count says how many of a filter's conditions are given.
+func count(given ...bool) (n int) {
+	for _, g := range given {
+		if g {
+			n++
+		}
+	}
+	return n
+}
+
 // lifecycleFilter reads a rule's filter. Of several conditions each must stand in And.
 func lifecycleFilter(r *shape.LifecycleRule) (objectFilter, error) {
 	if r.Prefix != nil {
@@ -153,40 +163,22 @@ func lifecycleFilter(r *shape.LifecycleRule) (objectFilter, error) {
 	}
 	f := r.Filter
 	out := objectFilter{larger: f.ObjectSizeGreaterThan, smaller: f.ObjectSizeLessThan}
-	given := 0
 	if f.Prefix != nil {
-		given++
 		out.prefix = *f.Prefix
 	}
 	if f.Tag != nil {
-		given++
 		out.tags = []shape.Tag{*f.Tag}
 	}
-	if f.ObjectSizeGreaterThan != nil {
-		given++
-	}
-	if f.ObjectSizeLessThan != nil {
-		given++
-	}
 	if and := f.And; and != nil {
-		given++
 		out = objectFilter{tags: and.Tags, larger: and.ObjectSizeGreaterThan, smaller: and.ObjectSizeLessThan}
-		inside := len(and.Tags)
 		if and.Prefix != nil {
 			out.prefix = *and.Prefix
-			inside++
 		}
-		if and.ObjectSizeGreaterThan != nil {
-			inside++
-		}
-		if and.ObjectSizeLessThan != nil {
-			inside++
-		}
-		if inside < 2 {
+		if len(and.Tags)+count(and.Prefix != nil, out.larger != nil, out.smaller != nil) < 2 {
 			return out, malformedXML()
 		}
 	}
-	if given > 1 {
+	if count(f.Prefix != nil, f.Tag != nil, f.ObjectSizeGreaterThan != nil, f.ObjectSizeLessThan != nil, f.And != nil) > 1 {
 		return out, malformedXML()
 	}
 	for _, n := range []*int64{out.larger, out.smaller} {

@@ -136,25 +136,16 @@ func priority(r *shape.ReplicationRule) int {
 // replicationFilter reads which objects a rule is about.
 func replicationFilter(r *shape.ReplicationRule) (objectFilter, error) {
 	f := objectFilter{prefix: r.Prefix}
-	if r.Filter != nil {
-		given := 0
-		if r.Prefix != "" {
+	if of := r.Filter; of != nil {
+		if r.Prefix != "" || count(of.Prefix != "", of.Tag != nil, of.And != nil) > 1 {
 			return f, malformedXML()
 		}
-		if r.Filter.Prefix != "" {
-			given++
+		f.prefix = of.Prefix
+		if of.Tag != nil {
+			f.tags = []shape.Tag{*of.Tag}
 		}
-		f.prefix = r.Filter.Prefix
-		if r.Filter.Tag != nil {
-			given++
-			f.tags = []shape.Tag{*r.Filter.Tag}
-		}
-		if and := r.Filter.And; and != nil {
-			given++
-			f = objectFilter{prefix: and.Prefix, tags: and.Tags}
-		}
-		if given > 1 {
-			return f, malformedXML()
+		if of.And != nil {
+			f = objectFilter{prefix: of.And.Prefix, tags: of.And.Tags}
 		}
 	}
 	if err := checkFilterTags(f.tags); err != nil {
