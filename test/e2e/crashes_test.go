@@ -142,9 +142,7 @@ func (r *crashes) begin() {
 // attach attaches a volume to the guest.
 func (r *crashes) attach(volume, device string) {
 	r.t.Helper()
-	eventually(r.t, "the volume is available", time.Minute, func() bool {
-		return r.text("Volumes[0].State", "describe-volumes", "--volume-ids", volume) == "available"
-	})
+	r.wait("volume-available", "--volume-ids", volume)
 	r.aws("ec2", "attach-volume", "--volume-id", volume, "--instance-id", r.guest.ID, "--device", device)
 }
 
@@ -360,9 +358,7 @@ func (r *crashes) checkSnapshots() {
 			r.aws("ec2", "detach-volume", "--volume-id", v)
 		}
 		for v := range volumes {
-			eventually(r.t, "the volume is free", time.Minute, func() bool {
-				return r.text("Volumes[0].State", "describe-volumes", "--volume-ids", v) == "available"
-			})
+			r.wait("volume-available", "--volume-ids", v)
 			r.aws("ec2", "delete-volume", "--volume-id", v)
 		}
 	}

@@ -44,9 +44,7 @@ func TestExportAndBack(t *testing.T) {
 	})
 	zone := c.text("AvailabilityZones[0].ZoneName", "describe-availability-zones")
 	volume := c.text("VolumeId", "create-volume", "--snapshot-id", detail[1], "--availability-zone", zone)
-	eventually(t, "a volume of it", time.Minute, func() bool {
-		return c.text("Volumes[0].State", "describe-volumes", "--volume-ids", volume) == "available"
-	})
+	c.wait("volume-available", "--volume-ids", volume)
 	c.aws("ec2", "attach-volume", "--volume-id", volume, "--instance-id", i.ID, "--device", "/dev/sdf")
 	if out := c.login(pair, i, "until [ -b /dev/vdb ]; do sleep 0.2; done; cmp -n 512 /dev/vda /dev/vdb && echo same"); !strings.Contains(out, "same") {
 		t.Errorf("the volume: %q", out)
