@@ -242,7 +242,7 @@ var (
 		return []string{"yes"}
 	})
 
-	ImportTasks        = table("import-tasks", 1, func(t *resource.ImportTask) string { return t.ID })
+	ImportTasks        = upgraded(table("import-tasks", 2, func(t *resource.ImportTask) string { return t.ID }), severalVolumes)
 	ImportTasksByOwner = index(ImportTasks, "owner", func(t *resource.ImportTask) []string { return []string{t.OwnedBy()} })
 	// ImportTasksOpen holds, under "yes", those that the importer still has to work on.
 	ImportTasksOpen = index(ImportTasks, "open", func(t *resource.ImportTask) []string { return openTask(t.Status) })

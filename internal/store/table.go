@@ -43,13 +43,6 @@ type anyTable interface {
 	check(r *rows) error
 }
 
-// widened is for a table whose records got fields that a process which does not know them must not drop: it reads older
-// records as they are.
-func widened[T any](t *Table[T]) *Table[T] {
-	t.upgrade = func(_ int, data []byte) ([]byte, error) { return data, nil }
-	return t
-}
-
 // Name is the table's name in the store.
 func (t *Table[T]) Name() string { return t.name }
 

@@ -193,6 +193,23 @@ func TestUpgrade(t *testing.T) {
 	}
 }
 
+// Import tasks of before had one volume; a task that waited for its parts goes on, and one that is done is shown.
+func TestImportTaskOfBefore(t *testing.T) {
+	for _, status := range []string{"active", "completed"} {
+		got, err := ImportTasks.decode([]byte("\x01" + `{"id":"import-vol-1","status":"` + status + `","disks":[{"key":"m"}],"volume":{"id":"vol-1","zone":"z","size_gib":8,"bytes":7}}`))
+		if err != nil || got.Status != status || !got.Conversion() || got.Target() != "vol-1" || got.Volumes[0].SizeGiB != 8 || got.Disks[0].Key != "m" {
+			t.Errorf("%+v %v", got, err)
+		}
+	}
+	got, err := ImportTasks.decode([]byte("\x01" + `{"id":"import-ami-1","image":"ami-1"}`))
+	if err != nil || got.Conversion() || got.Target() != "ami-1" {
+		t.Errorf("%+v %v", got, err)
+	}
+	if _, err := ImportTasks.decode([]byte("\x01[]")); err == nil {
+		t.Error("rubbish was read")
+	}
+}
+
 func TestHeadValue(t *testing.T) {
 	var h head
 	for i := range 3 * recentWriters {
